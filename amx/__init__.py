@@ -1,0 +1,82 @@
+"""Ask Linux for Intel AMX, run tiles and matrix products, and prove that a machine keeps the AMX ABI.
+
+Public names load on first use: `import amx` loads neither NumPy nor the compiled module and touches no tile.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from amx import cpu, errors, lowlevel, permission, xstate
+    from amx.backend import Backend, get_backend, set_backend
+    from amx.diagnosis import Diagnosis, available, explain
+    from amx.errors import AmxError, EmulatedWarning
+    from amx.gemm import PackedMatrix, get_num_threads, matmul, pack, set_num_threads
+    from amx.permission import prefault, request
+    from amx.tiles import TileConfig, TileContext
+
+__version__ = "0.1.0"
+
+_MODULES = ("cpu", "errors", "lowlevel", "permission", "xstate")
+_HOMES = {
+    "AmxError": "errors",
+    "Backend": "backend",
+    "Diagnosis": "diagnosis",
+    "EmulatedWarning": "errors",
+    "PackedMatrix": "gemm",
+    "TileConfig": "tiles",
+    "TileContext": "tiles",
+    "available": "diagnosis",
+    "explain": "diagnosis",
+    "get_backend": "backend",
+    "get_num_threads": "gemm",
+    "matmul": "gemm",
+    "pack": "gemm",
+    "prefault": "permission",
+    "request": "permission",
+    "set_backend": "backend",
+    "set_num_threads": "gemm",
+}
+
+__all__ = [
+    "AmxError",
+    "Backend",
+    "Diagnosis",
+    "EmulatedWarning",
+    "PackedMatrix",
+    "TileConfig",
+    "TileContext",
+    "__version__",
+    "available",
+    "cpu",
+    "errors",
+    "explain",
+    "get_backend",
+    "get_num_threads",
+    "lowlevel",
+    "matmul",
+    "pack",
+    "permission",
+    "prefault",
+    "request",
+    "set_backend",
+    "set_num_threads",
+    "xstate",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f"{__name__}.{name}")
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,82 @@
+"""The only importer of the compiled module.
+
+`lib` and `ffi` stand here behind typed protocols, so that the rest of the package is checked against the C surface
+as `amx/_native.cdef.txt` declares it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol, cast
+
+from amx import _native
+
+__all__ = ["CData", "ffi", "lib"]
+
+CData = Any
+
+
+class FFI(Protocol):
+    """What the package uses of cffi's ffi object."""
+
+    NULL: CData
+
+    def new(self, ctype: str, init: object = ...) -> CData:
+        """Allocate C memory that lives as long as the returned object."""
+
+    def from_buffer(self, ctype: str, buffer: object, require_writable: bool = ...) -> CData:
+        """Pointer into a Python buffer, which it keeps alive."""
+
+    def cast(self, ctype: str, value: object) -> CData:
+        """Cast as in C."""
+
+    def buffer(self, cdata: CData, size: int = ...) -> Any:
+        """Python buffer over C memory."""
+
+    def string(self, cdata: CData) -> bytes:
+        """Bytes of a C string."""
+
+
+class Machine(Protocol):
+    """csrc/machine/."""
+
+    def amx_is_stub(self) -> int: ...
+    def amx_cpuid(self, leaf: int, subleaf: int, registers: CData, /) -> int: ...
+    def amx_xgetbv(self, index: int, value: CData, /) -> int: ...
+    def amx_arch_prctl(self, op: int, argument: int, /) -> int: ...
+    def amx_arch_prctl_get(self, op: int, value: CData, /) -> int: ...
+    def amx_getauxval(self, kind: int, /) -> int: ...
+    def amx_sigaltstack(self, address: CData, size: CData, flags: CData, /) -> int: ...
+    def amx_probe_tilezero(self, probe: CData, /) -> int: ...
+
+
+class Tile(Protocol):
+    """csrc/tile/."""
+
+    AMX_NATIVE: int
+    AMX_EMULATED: int
+
+    def amx_ldtilecfg(self, engine: int, config: CData, /) -> int: ...
+    def amx_sttilecfg(self, engine: int, config: CData, /) -> int: ...
+    def amx_tilerelease(self, engine: int, /) -> int: ...
+    def amx_tilezero(self, engine: int, expected: CData, tile: int, /) -> int: ...
+    def amx_tileloadd(
+        self, engine: int, expected: CData, tile: int, base: CData, stride: int, /
+    ) -> int: ...
+    def amx_tileloaddt1(
+        self, engine: int, expected: CData, tile: int, base: CData, stride: int, /
+    ) -> int: ...
+    def amx_tilestored(
+        self, engine: int, expected: CData, tile: int, base: CData, stride: int, /
+    ) -> int: ...
+    def amx_tdp(
+        self, engine: int, expected: CData, op: int, d: int, a: int, b: int, /
+    ) -> int: ...
+    def amx_tile_owner(self, engine: int, owned: int, /) -> None: ...
+
+
+class Lib(Machine, Tile, Protocol):
+    """The C surface, one protocol for each directory of csrc/."""
+
+
+ffi: FFI = cast(FFI, _native.ffi)
+lib: Lib = cast(Lib, _native.lib)

@@ -1,0 +1,173 @@
+"""One class for each meaning an error of this package can have.
+
+Every error says what happened, why, and what to do, and carries the same as fields. `AmxError` is the root and is
+never raised itself; mistakes of the caller are also `ValueError` or `TypeError`.
+"""
+
+from __future__ import annotations
+
+import errno as _errno
+from typing import Any
+
+__all__ = [
+    "AllocationError",
+    "AmxError",
+    "AmxPermissionError",
+    "AmxUnavailableError",
+    "BackendError",
+    "BufferLayoutError",
+    "BufferReadOnlyError",
+    "BufferTooShortError",
+    "ConfigurationChangedError",
+    "ContextClosedError",
+    "ContextError",
+    "ContextForkedError",
+    "ContextNestedError",
+    "ContextThreadError",
+    "DtypeError",
+    "EmulatedWarning",
+    "FeatureError",
+    "ShapeError",
+    "TileConfigError",
+    "TileDtypeError",
+    "TileIndexError",
+    "TileOperandError",
+    "TileShapeError",
+]
+
+
+class AmxError(Exception):
+    """Root of all errors of this package.
+
+    Attributes
+    ----------
+    what: what happened, naming the offending value.
+    cause: why, in plain words.
+    remedy: what to do about it.
+    operation: the system call or instruction concerned, if any.
+    errno: the kernel's error number, if any.
+    evidence: what was observed, as text lines.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        cause: str = "",
+        remedy: str = "",
+        operation: str = "",
+        errno: int | None = None,
+        evidence: tuple[str, ...] = (),
+    ) -> None:
+        self.what = what
+        self.cause = cause
+        self.remedy = remedy
+        self.operation = operation
+        self.errno = errno
+        self.evidence = evidence
+        super().__init__(what)
+
+    def __str__(self) -> str:
+        head = self.what
+        if self.errno is not None:
+            head += f" ({_errno.errorcode.get(self.errno, self.errno)})"
+        sentences = [text.rstrip(".") for text in (head, self.cause, self.remedy) if text]
+        return ". ".join(sentences) + "."
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        fields = {
+            name: getattr(self, name) for name in ("cause", "remedy", "operation", "errno", "evidence")
+        }
+        return _rebuild, (type(self), self.what, fields)
+
+
+def _rebuild(kind: type[AmxError], what: str, fields: dict[str, Any]) -> AmxError:
+    return kind(what, **fields)
+
+
+class AmxUnavailableError(AmxError, RuntimeError):
+    """This machine, kernel or sandbox does not offer AMX to this process."""
+
+
+class AmxPermissionError(AmxUnavailableError):
+    """The kernel offers AMX, and refused or did not record the request for permission."""
+
+
+class FeatureError(AmxUnavailableError):
+    """The CPU has AMX, and does not announce the instruction group that is needed."""
+
+
+class BackendError(AmxError, ValueError):
+    """An unknown or unusable backend was asked for."""
+
+
+class AllocationError(AmxError, MemoryError):
+    """Memory could not be had: the kernel's 8 KiB of tile state, or a work space of ours."""
+
+
+class TileConfigError(AmxError, ValueError):
+    """A tile configuration the CPU's palette does not allow."""
+
+
+class TileIndexError(AmxError, ValueError):
+    """A tile number outside the palette, or of a tile the configuration leaves out."""
+
+
+class TileShapeError(AmxError, ValueError):
+    """Rows or bytes of an array or of a product do not fit the configured tiles."""
+
+
+class TileDtypeError(AmxError, TypeError):
+    """The data in a tile is not what the instruction multiplies."""
+
+
+class TileOperandError(AmxError, ValueError):
+    """The three tiles of a product are not distinct."""
+
+
+class BufferLayoutError(AmxError, ValueError):
+    """An array whose layout one base address and one stride cannot express."""
+
+
+class BufferTooShortError(AmxError, ValueError):
+    """A buffer that ends before the tile does."""
+
+
+class BufferReadOnlyError(AmxError, ValueError):
+    """An output that cannot be written."""
+
+
+class ContextError(AmxError, RuntimeError):
+    """A `TileContext` was used where it does not hold the tile registers."""
+
+
+class ContextClosedError(ContextError):
+    """The context is not open."""
+
+
+class ContextNestedError(ContextError):
+    """Another context of this thread is open already."""
+
+
+class ContextThreadError(ContextError):
+    """The context belongs to another thread."""
+
+
+class ContextForkedError(ContextError):
+    """The context was opened before fork; the child has its configuration and no tile data."""
+
+
+class ConfigurationChangedError(ContextError):
+    """Other code on this thread has changed the tile configuration under the open context."""
+
+
+class ShapeError(AmxError, ValueError):
+    """Operands of a matrix product whose shapes do not fit each other."""
+
+
+class DtypeError(AmxError, TypeError):
+    """Operands of a matrix product whose types AMX does not multiply."""
+
+
+class EmulatedWarning(UserWarning):
+    """Work goes to the software tile machine; the message says why AMX itself is not used."""

@@ -1,0 +1,48 @@
+/* The C surface of _native, one declaration for each line of amx/_native.cdef.txt.
+ *
+ * Every int result is 0 or -errno unless said otherwise. Nothing here prints or decides; Python explains.
+ */
+#ifndef AMX_H
+#define AMX_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* ---- machine: the few contacts with CPU and kernel ------------------------------------------------------- */
+
+int amx_is_stub(void); /* 1 in a build without the machine layer; then everything marked (s) returns -ENOSYS */
+
+int amx_cpuid(uint32_t leaf, uint32_t subleaf, uint32_t registers[4]); /* (s) eax, ebx, ecx, edx */
+int amx_xgetbv(uint32_t index, uint64_t *value);                       /* (s) -ENODEV without OSXSAVE */
+int amx_arch_prctl(int op, uint64_t argument);                         /* (s) raw: 0 or the kernel's -errno */
+int amx_arch_prctl_get(int op, uint64_t *value);                       /* (s) ops that write a u64 */
+uint64_t amx_getauxval(uint64_t type);                                 /* 0 when absent */
+int amx_sigaltstack(uint64_t *address, uint64_t *size, int *flags);    /* (s) this thread's */
+
+/* How a guarded or forked probe ended. */
+struct amx_probe {
+    int signal;       /* 0 when the instruction completed; else the signal it raised */
+    int code;         /* si_code */
+    uint64_t address; /* si_addr */
+    int result;       /* a system call's result, or an exit status */
+};
+int amx_probe_tilezero(struct amx_probe *probe); /* (s) LDTILECFG, TILEZERO, TILERELEASE under the fault guard */
+
+/* ---- tile: the instructions, on the CPU or on the software tile machine ----------------------------------- */
+
+enum { AMX_NATIVE = 0, AMX_EMULATED = 1 };
+enum { AMX_TDPBSSD = 0, AMX_TDPBSUD, AMX_TDPBUSD, AMX_TDPBUUD, AMX_TDPBF16PS, AMX_TDPFP16PS };
+
+/* Where `expected` is given, the operation runs only while the tile configuration equals it (start_row aside),
+ * else -ESTALE. NULL: no check. An emulated #UD is -EILSEQ, #GP -EINVAL; natively both are signals. */
+int amx_ldtilecfg(int engine, const uint8_t config[64]);
+int amx_sttilecfg(int engine, uint8_t config[64]);
+int amx_tilerelease(int engine);
+int amx_tilezero(int engine, const uint8_t *expected, int tile);
+int amx_tileloadd(int engine, const uint8_t *expected, int tile, const void *base, int64_t stride);
+int amx_tileloaddt1(int engine, const uint8_t *expected, int tile, const void *base, int64_t stride);
+int amx_tilestored(int engine, const uint8_t *expected, int tile, void *base, int64_t stride);
+int amx_tdp(int engine, const uint8_t *expected, int op, int d, int a, int b);
+void amx_tile_owner(int engine, int owned); /* an open TileContext on this thread: products then keep its data */
+
+#endif
