@@ -33,7 +33,7 @@ int amx_probe_tilezero(struct amx_probe *probe); /* (s) LDTILECFG, TILEZERO, TIL
 enum { AMX_NATIVE = 0, AMX_EMULATED = 1 };
 enum { AMX_TDPBSSD = 0, AMX_TDPBSUD, AMX_TDPBUSD, AMX_TDPBUUD, AMX_TDPBF16PS, AMX_TDPFP16PS };
 
-/* Where `expected` is given, the operation runs only while the tile configuration equals it (start_row aside),
+/* Where `expected` is given, the operation runs only while the tile configuration equals it, start_row included,
  * else -ESTALE. NULL: no check. An emulated #UD is -EILSEQ, #GP -EINVAL; natively both are signals. */
 int amx_ldtilecfg(int engine, const uint8_t config[64]);
 int amx_sttilecfg(int engine, uint8_t config[64]);
