@@ -1,0 +1,102 @@
+# Shared by the scripts of ci/, which source it: where the tree is, which tools there are, how an environment is made.
+# Settings: PYTHON (default: the first python3 that is new enough) and CC (default: cc, gcc or clang).
+
+set -euo pipefail
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1
+
+die() {
+    echo "${0##*/}: $*" >&2
+    exit 1
+}
+
+say() {
+    echo "== $*"
+}
+
+# The comment at the head of the calling script.
+usage() {
+    sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"
+    exit 0
+}
+
+find_python() {
+    local candidate
+    for candidate in ${PYTHON:-python3 python3.14 python3.13 python3.12 python3.11}; do
+        if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+            python=$candidate
+            "$python" -c 'import ensurepip, venv' 2>/dev/null ||
+                die "$python cannot make virtual environments: install its venv module (Debian, Ubuntu: apt install python3-venv)"
+            return
+        fi
+    done
+    die "no Python 3.11 or newer${PYTHON:+ at PYTHON=$PYTHON}: install python3 >= 3.11 with venv (Debian, Ubuntu: apt install python3 python3-venv)"
+}
+
+find_compiler() {
+    local candidate include
+    cc=
+    for candidate in "${CC:-cc}" gcc clang; do
+        # shellcheck disable=SC2086 # CC may carry arguments
+        if command -v ${candidate%% *} >/dev/null; then
+            cc=$candidate
+            break
+        fi
+        [ -z "${CC:-}" ] || break
+    done
+    [ -n "$cc" ] || die "no C compiler${CC:+ at CC=$CC}: install gcc >= 11 or clang >= 14 (Debian, Ubuntu: apt install gcc libc6-dev)"
+    compiles '#if defined(__clang__) ? __clang_major__ < 14 : __GNUC__ < 11
+        #error
+        #endif' || die "the C compiler $cc is too old: install gcc >= 11 or clang >= 14"
+    compiles '#include <stdlib.h>' ||
+        die "the C compiler $cc finds no C library: install its headers (Debian, Ubuntu: apt install libc6-dev)"
+    include=$("$python" -c 'import sysconfig; print(sysconfig.get_path("include"))')
+    compiles '#include <Python.h>' -I"$include" ||
+        die "$python has no C headers ($include/Python.h): install them (Debian, Ubuntu: apt install python3-dev)"
+}
+
+compiles() {
+    local program=$1
+    shift
+    # shellcheck disable=SC2086
+    echo "$program" | $cc "$@" -fsyntax-only -x c - 2>/dev/null
+}
+
+# make_venv DIRECTORY: sets `venv`, leaves an environment that works as it is.
+make_venv() {
+    venv=$1
+    "$venv/bin/python" -c 'import pip' 2>/dev/null || "$python" -m venv --clear "$venv"
+}
+
+# Requirement lists of pyproject.toml, one a line, by dotted name: requirements build-system.requires project.dependencies
+requirements() {
+    "$python" -c '
+import functools, sys, tomllib
+project = tomllib.load(open(sys.argv[1], "rb"))
+for name in sys.argv[2:]:
+    print(*functools.reduce(lambda table, key: table[key], name.split("."), project), sep="\n")
+' "$root/pyproject.toml" "$@"
+}
+
+pip_install() {
+    "$venv/bin/python" -m pip install -qq "$@"
+}
+
+# What a build outside pip's own isolation needs: the list in pyproject.toml, and cmake and ninja where the system has none.
+install_build_tools() {
+    local list
+    mapfile -t list < <(requirements build-system.requires)
+    pip_install "${list[@]}"
+    mapfile -t list < <(cd "$root" && "$venv/bin/python" -c '
+from scikit_build_core.build import get_requires_for_build_editable as needs
+for requirement in needs({}): print(requirement)')
+    [ ${#list[@]} -eq 0 ] || pip_install "${list[@]}"
+}
+
+# install_editable NAME EXTRAS [pip arguments]: warnings are errors, objects are kept in build/NAME.
+install_editable() {
+    local name=$1 extras=$2
+    shift 2
+    install_build_tools
+    pip_install --no-build-isolation -e "$root$extras" --config-settings=build-dir="$root/build/$name" --config-settings=cmake.define.AMX_WERROR=ON "$@"
+}
