@@ -1,7 +1,8 @@
 /* The software tile machine: what the AMX instructions do to the tile state, memory and nothing else.
  *
  * Pure: no system call, no signal, no allocation, no global state but the choice of the arithmetic path.
- * Sources: Intel SDM vol. 2 (instruction pages) and vol. 1 chapter 18; where silicon was compared with it, docs/numerics.md says so.
+ * Sources: Intel SDM vol. 2 (instruction pages) and vol. 1 chapter 18; where silicon was compared with it,
+ * docs/numerics.md says so.
  */
 #ifndef AMX_EMULATOR_H
 #define AMX_EMULATOR_H
@@ -33,8 +34,9 @@ struct amxemu_fault {
     uint64_t address; /* first byte that could not be accessed, for AMXEMU_PF */
 };
 
-/* Memory as the instructions see it. Each returns how many of `size` bytes, from `address` up, are accessible:
- * `size` when all were read or written; less means a fault at address + result, and for write that nothing was written. */
+/* Memory as the instructions see it. Each returns how many of `size` bytes, from `address` up, are
+ * accessible: `size` when all were read or written; less means a fault at address + result, and for write
+ * that nothing was written. */
 struct amxemu_memory {
     size_t (*read)(void *context, uint64_t address, void *to, size_t size);
     size_t (*write)(void *context, uint64_t address, const void *from, size_t size);
@@ -66,7 +68,8 @@ enum amxemu_outcome amxemu_ldtilecfg(struct amxemu_state *s, const uint8_t image
 void amxemu_sttilecfg(const struct amxemu_state *s, uint8_t image[AMXEMU_CONFIG_BYTES]);
 void amxemu_tilerelease(struct amxemu_state *s);
 enum amxemu_outcome amxemu_tilezero(struct amxemu_state *s, unsigned t);
-/* Row r is at base + r * stride (both wrap modulo 2^64). `fault` may be NULL. Canonical checks are step()'s. */
+/* Row r is at base + r * stride (both wrap modulo 2^64). `fault` may be NULL. Canonical checks are step()'s.
+ */
 enum amxemu_outcome amxemu_tileloadd(struct amxemu_state *s, unsigned t, uint64_t base, int64_t stride,
                                      const struct amxemu_memory *memory, struct amxemu_fault *fault);
 enum amxemu_outcome amxemu_tilestored(struct amxemu_state *s, unsigned t, uint64_t base, int64_t stride,
@@ -77,18 +80,19 @@ enum amxemu_outcome amxemu_tdp(struct amxemu_state *s, enum amxemu_op op, unsign
 /* Decode and step over machine code. */
 struct amxemu_insn {
     enum amxemu_op op;
-    uint8_t length;              /* bytes, prefixes included */
-    uint8_t d, a, b;             /* tiles: d is modrm.reg (also of loads, stores, zero), a is modrm.rm, b is vvvv */
+    uint8_t length;  /* bytes, prefixes included */
+    uint8_t d, a, b; /* tiles: d is modrm.reg (also of loads, stores, zero), a is modrm.rm, b is vvvv */
     uint8_t has_memory;
-    int8_t base, index, segment; /* register numbers 0-15, -1 none, base 16 is RIP; segment 4 FS, 5 GS, -1 none */
-    uint8_t scale;               /* shift: 0-3 */
-    uint8_t address32;           /* prefix 67 */
+    int8_t base, index,
+        segment;       /* register numbers 0-15, -1 none, base 16 is RIP; segment 4 FS, 5 GS, -1 none */
+    uint8_t scale;     /* shift: 0-3 */
+    uint8_t address32; /* prefix 67 */
     int32_t displacement;
 };
 enum amxemu_verdict {
-    AMXEMU_NOT_AMX,  /* some other instruction, or too few bytes to tell */
-    AMXEMU_VALID,    /* decoded into *insn */
-    AMXEMU_INVALID,  /* an encoding in AMX's opcode space that raises #UD whatever the state is */
+    AMXEMU_NOT_AMX, /* some other instruction, or too few bytes to tell */
+    AMXEMU_VALID,   /* decoded into *insn */
+    AMXEMU_INVALID, /* an encoding in AMX's opcode space that raises #UD whatever the state is */
 };
 enum amxemu_verdict amxemu_decode(const uint8_t *code, size_t size, struct amxemu_insn *insn);
 
@@ -97,12 +101,13 @@ struct amxemu_registers {
     uint64_t rip;     /* of the instruction; step() advances it on AMXEMU_OK */
     uint64_t fs_base, gs_base;
 };
-enum amxemu_outcome amxemu_step(struct amxemu_state *s, struct amxemu_registers *r, const struct amxemu_insn *insn,
-                                const struct amxemu_memory *memory, struct amxemu_fault *fault);
+enum amxemu_outcome amxemu_step(struct amxemu_state *s, struct amxemu_registers *r,
+                                const struct amxemu_insn *insn, const struct amxemu_memory *memory,
+                                struct amxemu_fault *fault);
 
 /* The arithmetic path of amxemu_tdp: scalar is the reference, avx2 needs AVX2, FMA and F16C. */
 enum amxemu_path { AMXEMU_SCALAR = 0, AMXEMU_AVX2 = 1 };
-enum amxemu_path amxemu_best_path(void); /* what this CPU and OS allow, by CPUID and XCR0 */
+enum amxemu_path amxemu_best_path(void);       /* what this CPU and OS allow, by CPUID and XCR0 */
 int amxemu_select_path(enum amxemu_path path); /* for the whole process; 0, or -ENOTSUP */
 enum amxemu_path amxemu_selected_path(void);
 
