@@ -45,4 +45,39 @@ int amx_tilestored(int engine, const uint8_t *expected, int tile, void *base, in
 int amx_tdp(int engine, const uint8_t *expected, int op, int d, int a, int b);
 void amx_tile_owner(int engine, int owned); /* an open TileContext on this thread: products then keep its data */
 
+/* ---- gemm: matrix products (csrc/gemm/) ------------------------------------------------------------------- */
+
+/* C = A B for `batch` pairs of matrices. All strides and offsets in bytes, of any sign; the arrays of offsets have one entry
+ * an item, NULL stands for zeros. Elements: 1 byte for the 8-bit instructions, 2 for the 16-bit ones; c is int32 or float32
+ * with adjacent columns. Errors: -EINVAL, -ENOMEM (c undefined then), -ENOSYS, -EXDEV where one c could overlap an operand. */
+int amx_gemm(int engine, int op, int threads, int64_t m, int64_t n, int64_t k, int64_t batch, /**/
+             const void *a, int64_t a_row, int64_t a_column, const int64_t *a_offset,         /**/
+             const void *b, int64_t b_row, int64_t b_column, const int64_t *b_offset,         /**/
+             void *c, int64_t c_row, const int64_t *c_offset);
+
+/* `count` matrices of k x n elements, in the layout of csrc/gemm/gemm.h; NULL without memory. */
+struct amx_packed;
+struct amx_packed *amx_packed_new(int element, int64_t count, int64_t k, int64_t n);
+void amx_packed_free(struct amx_packed *packed);
+int64_t amx_packed_bytes(const struct amx_packed *packed);
+int amx_packed_fill(struct amx_packed *packed, int64_t item, const void *b, int64_t row, int64_t column);
+/* As amx_gemm with a packed second operand; b_item: which of its matrices belongs to each pair, NULL for the first. */
+int amx_gemm_packed(int engine, int op, int threads, int64_t m, int64_t batch,               /**/
+                    const void *a, int64_t a_row, int64_t a_column, const int64_t *a_offset, /**/
+                    const struct amx_packed *b, const int64_t *b_item,                       /**/
+                    void *c, int64_t c_row, const int64_t *c_offset);
+
+/* How a product is cut. Threads: at most `threads`, 0 for what OpenMP would use. */
+struct amx_gemm_plan {
+    int64_t m, n, k, batch;
+    int64_t chunks;     /* of 64 bytes of K */
+    int64_t kc, mc, nc; /* a block: chunks of K, rows of A, columns of B */
+    int threads;        /* in all */
+    int over_batch;     /* threads take whole items of the batch; else they share each item */
+    int row_parts, column_parts; /* of one item; their product is the team that shares it */
+};
+int amx_gemm_make_plan(int engine, int op, int threads, int64_t m, int64_t n, int64_t k, int64_t batch,
+                       struct amx_gemm_plan *plan);
+int amx_gemm_threads(void); /* what 0 stands for, now and in this thread */
+
 #endif

@@ -1,0 +1,38 @@
+/* Buffers that stay with a thread from call to call, so that a product in the steady state allocates nothing. */
+#include <pthread.h>
+#include <stdlib.h>
+
+#include "gemm/gemm.h"
+
+struct workspace {
+    uint8_t *buffer[GEMM_BUFFERS];
+    size_t size[GEMM_BUFFERS];
+};
+static _Thread_local struct workspace mine;
+static pthread_key_t at_thread_end;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+static void release(void *workspace) {
+    struct workspace *w = workspace;
+    for (int i = 0; i < GEMM_BUFFERS; i++) {
+        free(w->buffer[i]);
+        w->buffer[i] = NULL;
+        w->size[i] = 0;
+    }
+}
+static void make_key(void) { pthread_key_create(&at_thread_end, release); }
+
+uint8_t *gemm_workspace(enum gemm_buffer which, size_t size) {
+    if (mine.size[which] < size) {
+        void *grown = NULL;
+        pthread_once(&once, make_key);
+        pthread_setspecific(at_thread_end, &mine);
+        if (posix_memalign(&grown, 64, size) != 0) {
+            return NULL;
+        }
+        free(mine.buffer[which]);
+        mine.buffer[which] = grown;
+        mine.size[which] = size;
+    }
+    return mine.buffer[which];
+}
