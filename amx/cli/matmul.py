@@ -1,0 +1,105 @@
+"""`amx matmul`: the product of two matrices in .npy files."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+import warnings
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import amx
+
+__all__ = ["add_parser", "run"]
+
+
+@dataclass(frozen=True)
+class Report:
+    """One product: what was multiplied, by what, and how fast (reading and writing files aside)."""
+
+    output: str
+    shape: tuple[int, ...]
+    dtype: str
+    backend: str
+    threads: int
+    seconds: float
+    gops: float
+
+    def __str__(self) -> str:
+        return (
+            f"{self.output}: {self.shape} {self.dtype}, {self.backend} backend, {self.threads} thread(s), "
+            f"{self.seconds:.6f} s, {self.gops:.1f} GOP/s"
+        )
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Register the subcommand."""
+    parser = subparsers.add_parser(
+        "matmul",
+        help="multiply two matrices in .npy files",
+        description="Write the product of A and B: int8 and uint8 give int32, bfloat16 and float16 float32.",
+    )
+    parser.add_argument("a", metavar="A.npy", type=Path)
+    parser.add_argument("b", metavar="B.npy", type=Path)
+    parser.add_argument("-o", "--output", metavar="C.npy", type=Path, required=True)
+    parser.add_argument(
+        "--dtype",
+        choices=["bfloat16", "float16"],
+        help="round float32 inputs to this type; bfloat16 also for uint16 inputs that hold bfloat16",
+    )
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Multiply, write and report; a file that cannot be read or written is a usage error, status 2."""
+    try:
+        a, b = _read(arguments.a), _read(arguments.b)
+    except (OSError, ValueError) as error:
+        return _unusable(error)
+    with warnings.catch_warnings():  # the report names the backend; `amx explain` says why
+        warnings.simplefilter("ignore", amx.EmulatedWarning)
+        backend = amx.get_backend().name.lower()
+    start = time.perf_counter()
+    c: NDArray[Any] = amx.matmul(a, b, dtype=arguments.dtype)
+    seconds = time.perf_counter() - start
+    try:
+        with arguments.output.open("wb") as file:
+            np.save(file, c)
+    except OSError as error:
+        return _unusable(f"cannot write {arguments.output}: {error.strerror}")
+    operations = 2 * c.size * a.shape[-1]
+    report = Report(
+        output=str(arguments.output),
+        shape=c.shape,
+        dtype=c.dtype.name,
+        backend=backend,
+        threads=amx.get_num_threads(),
+        seconds=seconds,
+        gops=operations / seconds / 1e9,
+    )
+    print(json.dumps(asdict(report)) if arguments.json else report)
+    return 0
+
+
+def _unusable(problem: object) -> int:
+    print(f"amx matmul: {problem}", file=sys.stderr)
+    return 2
+
+
+def _read(path: Path) -> NDArray[Any]:
+    try:
+        with path.open("rb") as file:
+            array: NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)
+    except OSError as error:
+        raise OSError(f"cannot read {path}: {error.strerror}") from error
+    except ValueError as error:
+        raise ValueError(f"{path} is not a readable .npy file: {error}") from error
+    # A .npy file cannot name bfloat16: NumPy writes it as two anonymous bytes.
+    return array.view(np.uint16) if array.dtype == np.dtype("V2") else array
