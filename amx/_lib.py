@@ -26,6 +26,9 @@ class FFI(Protocol):
     def from_buffer(self, ctype: str, buffer: object, require_writable: bool = ...) -> CData:
         """Pointer into a Python buffer, which it keeps alive."""
 
+    def gc(self, cdata: CData, destructor: object) -> CData:
+        """The same pointer, with a destructor for when it is collected."""
+
     def cast(self, ctype: str, value: object) -> CData:
         """Cast as in C."""
 
@@ -74,7 +77,34 @@ class Tile(Protocol):
     def amx_tile_owner(self, engine: int, owned: int, /) -> None: ...
 
 
-class Lib(Machine, Tile, Protocol):
+class Gemm(Protocol):
+    """csrc/gemm/."""
+
+    def amx_gemm(
+        self, engine: int, op: int, threads: int, m: int, n: int, k: int, batch: int,
+        a: CData, a_row: int, a_column: int, a_offset: CData,
+        b: CData, b_row: int, b_column: int, b_offset: CData,
+        c: CData, c_row: int, c_offset: CData, /,
+    ) -> int: ...  # fmt: skip
+    def amx_gemm_packed(
+        self, engine: int, op: int, threads: int, m: int, batch: int,
+        a: CData, a_row: int, a_column: int, a_offset: CData,
+        b: CData, b_item: CData,
+        c: CData, c_row: int, c_offset: CData, /,
+    ) -> int: ...  # fmt: skip
+    def amx_packed_new(self, element: int, count: int, k: int, n: int, /) -> CData: ...
+    def amx_packed_free(self, packed: CData, /) -> None: ...
+    def amx_packed_bytes(self, packed: CData, /) -> int: ...
+    def amx_packed_fill(
+        self, packed: CData, item: int, b: CData, row: int, column: int, /
+    ) -> int: ...
+    def amx_gemm_make_plan(
+        self, engine: int, op: int, threads: int, m: int, n: int, k: int, batch: int, plan: CData, /
+    ) -> int: ...
+    def amx_gemm_threads(self) -> int: ...
+
+
+class Lib(Machine, Tile, Gemm, Protocol):
     """The C surface, one protocol for each directory of csrc/."""
 
 

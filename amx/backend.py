@@ -1,0 +1,131 @@
+"""Which engine runs tiles: the CPU, or the software tile machine with the same results bit for bit.
+
+The start value comes from the environment variable `AMX_BACKEND` (`auto`, `native` or `emulated`; default `auto`).
+Nothing is decided, and no permission requested, before the first use.
+"""
+
+from __future__ import annotations
+
+import enum
+import os
+import threading
+import warnings
+
+from amx import errors
+
+__all__ = ["Backend", "Group", "engine_for", "get_backend", "set_backend"]
+
+
+class Backend(enum.Enum):
+    """An engine that runs tiles."""
+
+    NATIVE = "native"
+    EMULATED = "emulated"
+
+
+class Group(enum.Enum):
+    """Instructions that a CPU announces together."""
+
+    INT8 = "int8"
+    BF16 = "bf16"
+    FP16 = "fp16"
+
+
+_MODES = ("auto", "native", "emulated")
+_ENGINES = {Backend.NATIVE: 0, Backend.EMULATED: 1}  # AMX_NATIVE, AMX_EMULATED in csrc/amx.h
+
+_lock = threading.RLock()
+_mode: str | None = None  # None until first needed: then AMX_BACKEND's value
+_decided: dict[Group, Backend] = {}
+
+
+def set_backend(mode: str) -> None:
+    """Choose the engine for all later work of this process.
+
+    Parameters
+    ----------
+    mode: `"native"` (raise where AMX cannot be used), `"emulated"`, or `"auto"` (native where it can be used, else
+        emulated with one `EmulatedWarning`).
+
+    Raises
+    ------
+    BackendError: `mode` is none of the three.
+    """
+    global _mode
+    checked = _check(mode, "set_backend()")
+    with _lock:
+        _mode = checked
+        _decided.clear()
+
+
+def get_backend(group: Group | str = Group.INT8) -> Backend:
+    """The engine that runs a group of instructions (`"int8"`, `"bf16"` or `"fp16"`).
+
+    Deciding this for the first time requests permission from the kernel, as any first use does; `amx.available()`
+    asks without side effect.
+
+    Raises
+    ------
+    AmxUnavailableError: the mode is `"native"` and AMX cannot be used; the error is the diagnosis.
+    FeatureError: the mode is `"native"` and the CPU does not announce this group.
+    """
+    group = Group(group)
+    backend = _decided.get(group)
+    if backend is None:
+        with _lock:
+            backend = _decided.get(group) or _decide(group)
+            _decided[group] = backend
+    return backend
+
+
+def engine_for(group: Group) -> int:
+    """The number by which the C surface knows the engine of a group."""
+    return _ENGINES[_decided.get(group) or get_backend(group)]
+
+
+def _check(mode: str, source: str) -> str:
+    if mode not in _MODES:
+        raise errors.BackendError(
+            f"{source} says {mode!r}",
+            cause="there is no such backend",
+            remedy=f"use one of {', '.join(_MODES)}",
+        )
+    return mode
+
+
+def _decide(group: Group) -> Backend:
+    global _mode
+    if _mode is None:
+        _mode = _check(os.environ.get("AMX_BACKEND") or "auto", "the environment variable AMX_BACKEND")
+    if _mode == "emulated":
+        return Backend.EMULATED
+    try:
+        _make_native_usable(group)
+    except errors.AmxUnavailableError as reason:
+        if _mode == "native":
+            raise
+        warnings.warn(
+            f"{group.value} runs on the software tile machine, slowly: {reason} "
+            "Set AMX_BACKEND=emulated to say that this is wanted.",
+            errors.EmulatedWarning,
+            stacklevel=2,
+        )
+        return Backend.EMULATED
+    return Backend.NATIVE
+
+
+def _make_native_usable(group: Group) -> None:
+    from amx import cpu, diagnosis, permission
+
+    if not diagnosis.available():
+        raise diagnosis.explain().error()
+    permission.request()
+    feature = {Group.INT8: cpu.Feature.AMX_INT8, Group.BF16: cpu.Feature.AMX_BF16, Group.FP16: cpu.Feature.AMX_FP16}[
+        group
+    ]
+    if feature not in cpu.features():
+        raise errors.FeatureError(
+            f"the CPU does not announce {feature.value} ({feature.where})",
+            cause="it lacks the instructions, or a hypervisor hides them",
+            remedy="use the emulated backend for it, or expose the bit to this guest",
+        )

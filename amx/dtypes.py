@@ -1,0 +1,150 @@
+"""The element types AMX multiplies, and how NumPy arrays carry them.
+
+bfloat16 is ml_dtypes' `bfloat16`, or the same bits in `uint16` where the caller says `dtype="bfloat16"`. float32 operands
+are rounded to nearest even, where the caller names the type to round to.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from amx import errors
+from amx.backend import Group
+
+__all__ = ["Element", "accumulator", "as_elements", "bits", "element_of", "parse", "tdp"]
+
+Array = npt.NDArray[Any]
+
+
+class Element(enum.Enum):
+    """An element type of a first or second operand."""
+
+    INT8 = "int8"
+    UINT8 = "uint8"
+    BFLOAT16 = "bfloat16"
+    FLOAT16 = "float16"
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return 1 if self in (Element.INT8, Element.UINT8) else 2
+
+
+_CARRIERS = {
+    np.dtype(np.int8): Element.INT8,
+    np.dtype(np.uint8): Element.UINT8,
+    np.dtype(np.float16): Element.FLOAT16,
+}
+_INT32 = np.dtype(np.int32)
+_FLOAT32 = np.dtype(np.float32)
+_UINT16 = np.dtype(np.uint16)
+
+# The instruction for a first and a second operand: its number in csrc/amx.h (AMX_TDP*), and who must announce it.
+_TDP = {
+    (Element.INT8, Element.INT8): (0, Group.INT8),
+    (Element.INT8, Element.UINT8): (1, Group.INT8),
+    (Element.UINT8, Element.INT8): (2, Group.INT8),
+    (Element.UINT8, Element.UINT8): (3, Group.INT8),
+    (Element.BFLOAT16, Element.BFLOAT16): (4, Group.BF16),
+    (Element.FLOAT16, Element.FLOAT16): (5, Group.FP16),
+}
+
+
+def tdp(a: Element, b: Element) -> tuple[int, Group] | None:
+    """Number and group of the instruction that multiplies a by b, or None where there is none."""
+    return _TDP.get((a, b))
+
+
+def accumulator(element: Element) -> np.dtype[Any]:
+    """int32 for the 8-bit integers, float32 for the 16-bit floats."""
+    return _INT32 if element.size == 1 else _FLOAT32
+
+
+def parse(dtype: object) -> Element:
+    """The element type that a `dtype=` argument names: an `Element`, a string, or anything NumPy takes as a dtype.
+
+    Raises
+    ------
+    DtypeError: it is none of int8, uint8, bfloat16, float16.
+    """
+    if isinstance(dtype, Element):
+        return dtype
+    name = dtype if isinstance(dtype, str) else np.dtype(dtype).name  # type: ignore[call-overload]
+    try:
+        return Element(name)
+    except ValueError:
+        raise errors.DtypeError(
+            f"dtype={dtype!r}",
+            cause="AMX multiplies int8, uint8, bfloat16 and float16",
+            remedy="name one of these",
+        ) from None
+
+
+def element_of(dtype: np.dtype[Any]) -> Element | None:
+    """The element type an array of this dtype carries by itself, or None (uint16 and float32 need `dtype=`)."""
+    found = _CARRIERS.get(dtype)
+    if found is None and dtype.itemsize == 2 and dtype.name == "bfloat16":
+        return Element.BFLOAT16  # ml_dtypes registers it with NumPy; no need to import it here
+    return found
+
+
+def as_elements(array: Array, wanted: Element | None, name: str) -> tuple[Array, Element]:
+    """An operand as (array of int8, uint8, uint16 or float16 bits, element type); float32 is rounded, nothing else converted.
+
+    Raises
+    ------
+    DtypeError: the array's dtype is not what AMX multiplies, or not what `dtype=` says.
+    """
+    if not array.dtype.isnative:
+        array = array.astype(array.dtype.newbyteorder("="))
+    found = element_of(array.dtype)
+    if found is not None and wanted in (None, found):
+        return bits(array, found), found
+    if wanted is Element.BFLOAT16 and array.dtype == _UINT16:
+        return array, wanted
+    if wanted in (Element.BFLOAT16, Element.FLOAT16) and array.dtype == _FLOAT32:
+        return (_round_to_bfloat16(array) if wanted is Element.BFLOAT16 else _round_to_float16(array)), wanted
+    raise _unfit(array.dtype, wanted, name)
+
+
+def bits(array: Array, element: Element) -> Array:
+    """The array under a dtype whose buffer others can read: ml_dtypes' bfloat16 does not export one."""
+    return array.view(_UINT16) if element is Element.BFLOAT16 and array.dtype != _UINT16 else array
+
+
+def _round_to_float16(array: Array) -> Array:
+    with np.errstate(over="ignore", invalid="ignore", under="ignore"):  # to infinity and NaN as IEEE 754 rounds
+        return array.astype(np.float16)
+
+
+def _round_to_bfloat16(array: Array) -> Array:
+    """To nearest, ties to even; NaN keeps sign and upper payload and becomes quiet."""
+    word = np.ascontiguousarray(array).view(np.uint32)
+    upper = word >> 16
+    rounded = (word + (0x7FFF + (upper & 1))) >> 16
+    is_nan = (word & 0x7FFF_FFFF) > 0x7F80_0000
+    return np.where(is_nan, upper | 0x0040, rounded).astype(np.uint16).reshape(array.shape)
+
+
+def _unfit(dtype: np.dtype[Any], wanted: Element | None, name: str) -> errors.DtypeError:
+    if wanted is not None:
+        return errors.DtypeError(
+            f"operand {name} is {dtype.name} and dtype={wanted.value!r}",
+            cause=f"{dtype.name} is not taken for {wanted.value}: only float32 is rounded, to bfloat16 or float16, "
+            "and only uint16 is read as the bits of bfloat16",
+            remedy=f"convert it yourself, or leave dtype= out if {name} has the right type already",
+        )
+    remedy = {
+        "float32": 'pass dtype="bfloat16" or dtype="float16" to round it',
+        "float64": 'convert to float32 and pass dtype="bfloat16" or dtype="float16"',
+        "uint16": 'pass dtype="bfloat16" if these are the bits of bfloat16',
+    }.get(dtype.name, "convert it to one of these")
+    return errors.DtypeError(
+        f"operand {name} is {dtype.name}",
+        cause="AMX multiplies int8, uint8, bfloat16 and float16",
+        remedy=remedy,
+    )

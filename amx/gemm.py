@@ -1,0 +1,274 @@
+"""Matrix products on tiles, in the shape of `numpy.matmul`.
+
+Results are int32 modulo 2**32 for the integers, as the hardware computes them, and float32 for bfloat16 and float16 in one
+defined order of operations (docs/numerics.md): the same bits on every backend, packed or not, with any number of threads.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from amx import errors
+from amx._lib import CData, ffi, lib
+from amx.backend import engine_for
+from amx.dtypes import Array, Element, accumulator, as_elements, parse, tdp
+from amx.packing import PackedMatrix, address, pack
+
+__all__ = ["PackedMatrix", "get_num_threads", "matmul", "pack", "set_num_threads"]
+
+_EXDEV = 18  # the C side's word for an output that overlaps an operand
+_ENOMEM = 12
+
+_threads = 0  # our own limit; 0: none
+
+
+def set_num_threads(count: int | None) -> None:
+    """Use at most `count` threads for a product; None takes the limit away.
+
+    OpenMP's own limits (`OMP_NUM_THREADS`, threadpoolctl) hold beside it: the smaller number counts. Applies to all Python
+    threads. In a forked child products run on one thread whatever this says, since OpenMP's threads do not survive fork.
+
+    Raises
+    ------
+    ValueError: (as `ShapeError`) `count` is below 1.
+    """
+    global _threads
+    if count is not None and count < 1:
+        raise errors.ShapeError(
+            f"set_num_threads({count})", cause="a product needs a thread", remedy="give 1 or more, or None"
+        )
+    _threads = count or 0
+
+
+def get_num_threads() -> int:
+    """How many threads a large product would use now, from this Python thread."""
+    available = int(lib.amx_gemm_threads())
+    return min(_threads, available) if _threads else available
+
+
+def matmul(a: object, b: object, *, out: Array | None = None, dtype: object = None) -> Array:
+    """Matrix product of `a` and `b` with the shapes, batches and broadcasting of `numpy.matmul`.
+
+    Parameters
+    ----------
+    a: array (..., M, K) or (K,).
+    b: array (..., K, N) or (K,), or a `PackedMatrix`.
+        Element types: int8 and uint8 in all four combinations; bfloat16 (ml_dtypes); float16. Any strides.
+    out: array of the result's shape and dtype to write into and return. Any strides; it may overlap the operands.
+    dtype: `"bfloat16"` reads uint16 as bfloat16 bits and rounds float32 operands to it (to nearest, ties to even);
+        `"float16"` rounds float32 operands to it. Nothing else is converted.
+
+    Returns
+    -------
+    int32 (modulo 2**32) for 8-bit integers; float32 for bfloat16 and float16, in the order docs/numerics.md defines.
+
+    Raises
+    ------
+    DtypeError: types that AMX does not multiply, or `out` of another dtype than the result.
+    ShapeError: shapes that do not fit each other, or `out` of another shape than the result.
+    BufferReadOnlyError: `out` cannot be written.
+    AllocationError: no memory for the work space.
+    AmxUnavailableError: the backend is `"native"` and AMX cannot be used.
+    """
+    if type(b) is PackedMatrix and type(a) is np.ndarray and a.ndim == 2 and len(b.shape) == 2 and dtype is None:
+        found = b.instructions.get(a.dtype)
+        if found is not None and a.flags.c_contiguous:
+            return _packed_product(a, b, found, out)
+    return _product(a, b, out, dtype)
+
+
+def _packed_product(a: Array, b: PackedMatrix, instruction: tuple[int, Any], out: Array | None) -> Array:
+    """The short way for one plain matrix and one packed matrix."""
+    m, k = a.shape
+    if k != b.k:
+        raise _mismatch(a.shape, b.shape, k, b.k)
+    op, group = instruction
+    result_dtype = accumulator(b.element)
+    if out is None:
+        result = np.empty((m, b.n), result_dtype)
+    else:
+        _check_out(out, (m, b.n), result_dtype)
+        if not out.flags.c_contiguous:
+            return _product(a, b, out, None)
+        result = out
+    size = a.itemsize
+    error = lib.amx_gemm_packed(
+        engine_for(group), op, _threads, m, 1, ffi.from_buffer(a), k * size, size, ffi.NULL, b.handle, ffi.NULL,
+        ffi.from_buffer(result), b.n * 4, ffi.NULL,
+    )  # fmt: skip
+    if error == -_EXDEV:
+        return _product(a, b, out, None)
+    _raise_for(error)
+    return result
+
+
+def _product(a: object, b: object, out: Array | None, dtype: object) -> Array:
+    wanted = None if dtype is None else parse(dtype)
+    first, a_element = as_elements(np.asanyarray(a), wanted, "a")
+    if isinstance(b, PackedMatrix):
+        second, b_element = None, b.element
+        b_shape = b.shape
+    else:
+        second, b_element = as_elements(np.asanyarray(b), wanted, "b")
+        b_shape = second.shape
+    found = tdp(a_element, b_element)
+    if found is None:
+        raise errors.DtypeError(
+            f"{a_element.value} times {b_element.value}",
+            cause="no AMX instruction multiplies them with each other",
+            remedy="bring both operands to one type (int8 and uint8 may be mixed)",
+        )
+    op, group = found
+    shape, batch, m, n, k = _result_shape(first.shape, b_shape)
+    result_dtype = accumulator(a_element)
+    if out is not None:
+        _check_out(out, shape, result_dtype)
+    c = None if out is None else _as_matrices(out, first.ndim, len(b_shape))
+    if first.ndim == 1:
+        first = first[np.newaxis, :]
+    if second is not None and second.ndim == 1:
+        second = second[:, np.newaxis]
+
+    if c is not None and _can_store_into(c, first, second):
+        _call(engine_for(group), op, first, second, b, c, batch, (m, n, k))
+        return cast("Array", out)
+    result = np.empty((*batch, m, n), result_dtype)
+    _call(engine_for(group), op, first, second, b, result, batch, (m, n, k))
+    if out is None:
+        return result.reshape(shape)[()]
+    out[...] = result.reshape(shape)
+    return out
+
+
+def _as_matrices(out: Array, a_ndim: int, b_ndim: int) -> Array:
+    """A view of `out` with the dimensions M and N that vectors leave out."""
+    view: Array = out[..., np.newaxis] if b_ndim == 1 else out
+    return view[..., np.newaxis, :] if a_ndim == 1 else view
+
+
+def _call(
+    engine: int, op: int, a: Array, b: Array | None, packed: object, c: Array, batch: tuple[int, ...], sizes: tuple[int, int, int]
+) -> None:
+    m, n, k = sizes
+    b_ndim = cast("PackedMatrix", packed).ndim if b is None else b.ndim
+    if batch and b_ndim == 2 and a.shape[:-2] == batch and a.flags.c_contiguous and c.flags.c_contiguous:
+        # A batch of first operands against one second operand is one taller product.
+        m *= math.prod(batch)
+        a, c, batch = a.reshape(m, k), c.reshape(m, n), ()
+    count = math.prod(batch)
+    a_offset, c_offset = _offsets(a, batch), _offsets(c, batch)
+    first = (address(a), *a.strides[-2:], _pointer(a_offset))
+    third = (address(c), c.strides[-2], _pointer(c_offset))
+    if b is None:
+        matrix = cast("PackedMatrix", packed)
+        item = _items(matrix.shape[:-2], batch)
+        error = lib.amx_gemm_packed(engine, op, _threads, m, count, *first, matrix.handle, _pointer(item), *third)
+    else:
+        b_offset = _offsets(b, batch)
+        second = (address(b), *b.strides[-2:], _pointer(b_offset))
+        error = lib.amx_gemm(engine, op, _threads, m, n, k, count, *first, *second, *third)
+    _raise_for(error)
+
+
+def _offsets(array: Array, batch: tuple[int, ...]) -> npt.NDArray[np.int64] | None:
+    """Byte offset of each matrix of a batch, to which the array's leading dimensions are broadcast; None for one matrix."""
+    if not batch:
+        return None
+    matrices = np.broadcast_to(array, batch + array.shape[-2:])
+    offsets = np.zeros(batch, np.int64)
+    for axis, (count, stride) in enumerate(zip(batch, matrices.strides, strict=False)):
+        steps = np.arange(count, dtype=np.int64) * stride
+        offsets += steps.reshape((-1,) + (1,) * (len(batch) - axis - 1))
+    return np.ascontiguousarray(offsets)
+
+
+def _items(own: tuple[int, ...], batch: tuple[int, ...]) -> npt.NDArray[np.int64] | None:
+    """Which of a packed operand's matrices belongs to each item of the batch; None: the first to all."""
+    if not own:
+        return None
+    numbers = np.arange(int(np.prod(own, dtype=np.int64)), dtype=np.int64).reshape(own)
+    return np.ascontiguousarray(np.broadcast_to(numbers, batch))
+
+
+def _pointer(array: npt.NDArray[np.int64] | None) -> CData:
+    return ffi.NULL if array is None else ffi.from_buffer("int64_t[]", array)
+
+
+def _result_shape(
+    a: tuple[int, ...], b: tuple[int, ...]
+) -> tuple[tuple[int, ...], tuple[int, ...], int, int, int]:
+    """(shape of the result, batch, M, N, K) by numpy.matmul's rules."""
+    if len(a) == 0 or len(b) == 0:
+        raise errors.ShapeError(
+            f"matmul() of shapes {a} and {b}",
+            cause="a scalar is no matrix",
+            remedy="multiply by a scalar with * instead",
+        )
+    m, k = (1, a[0]) if len(a) == 1 else a[-2:]
+    k_of_b, n = (b[0], 1) if len(b) == 1 else b[-2:]
+    if k != k_of_b:
+        raise _mismatch(a, b, k, k_of_b)
+    try:
+        batch = np.broadcast_shapes(a[:-2], b[:-2])
+    except ValueError:
+        raise errors.ShapeError(
+            f"matmul() of shapes {a} and {b}",
+            cause=f"the leading dimensions {a[:-2]} and {b[:-2]} do not broadcast",
+            remedy="make them equal, or 1 where they differ",
+        ) from None
+    shape = batch + ((m,) if len(a) > 1 else ()) + ((n,) if len(b) > 1 else ())
+    return shape, batch, m, n, k
+
+
+def _mismatch(a: tuple[int, ...], b: tuple[int, ...], k: int, k_of_b: int) -> errors.ShapeError:
+    return errors.ShapeError(
+        f"matmul() of shapes {a} and {b}",
+        cause=f"a has K = {k} columns and b has {k_of_b} rows",
+        remedy="transpose or cut one of them so that they agree",
+    )
+
+
+def _check_out(out: object, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+    if not isinstance(out, np.ndarray):
+        raise errors.DtypeError(
+            f"out is a {type(out).__name__}", cause="it has to be a NumPy array", remedy="pass np.empty(...)"
+        )
+    if out.shape != shape:
+        raise errors.ShapeError(
+            f"out has shape {out.shape}", cause=f"the result has shape {shape}", remedy="make out of that shape"
+        )
+    if out.dtype != dtype:
+        raise errors.DtypeError(
+            f"out is {out.dtype}",
+            cause=f"the result is {dtype}",
+            remedy=f"make out of dtype {dtype}, and convert afterwards",
+        )
+    if not out.flags.writeable:
+        raise errors.BufferReadOnlyError(
+            "out is read-only", cause="its writeable flag is off", remedy="pass an array that may be written"
+        )
+
+
+def _can_store_into(c: Array, a: Array, b: Array | None) -> bool:
+    """Whether tiles can be stored into `c` itself: adjacent columns, no element twice, no memory of the operands."""
+    adjacent = c.strides[-1] == c.itemsize or c.shape[-1] == 1
+    distinct = all(stride != 0 or count == 1 for stride, count in zip(c.strides, c.shape, strict=True))
+    apart = not np.may_share_memory(c, a) and (b is None or not np.may_share_memory(c, b))
+    return adjacent and distinct and apart
+
+
+def _raise_for(error: int) -> None:
+    if error == 0:
+        return
+    if error == -_ENOMEM:
+        raise errors.AllocationError(
+            "no memory for the work space of a product",
+            cause="an allocation failed",
+            remedy="free memory or use fewer threads",
+            errno=_ENOMEM,
+        )
+    raise AssertionError(f"the driver returned {error}, which the checks above exclude")

@@ -1,0 +1,98 @@
+"""A second operand in the layout of the tiles, for many products with it.
+
+The layout is csrc/gemm/gemm.h's: panels of 32 columns, each a run of pairs of 1 KiB tiles, zero-padded. It is an
+implementation detail: pack again after an upgrade, do not store it.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from amx import errors
+from amx._lib import CData, ffi, lib
+from amx.dtypes import Array, Element, as_elements, parse, tdp
+
+__all__ = ["PackedMatrix", "address", "pack"]
+
+
+class PackedMatrix:
+    """The second operand of `amx.matmul`, packed by `amx.pack`. Immutable; may be shared by threads.
+
+    Attributes
+    ----------
+    shape: as the array that was packed, (..., K, N).
+    element: what its elements are.
+    """
+
+    __slots__ = ("element", "handle", "instructions", "k", "n", "shape")
+
+    def __init__(self, shape: tuple[int, ...], element: Element, handle: CData) -> None:
+        self.shape = shape
+        self.element = element
+        self.handle = handle
+        self.k, self.n = shape[-2:]
+        # By the dtype of a first operand that needs no conversion: what a packed product looks up on every call.
+        self.instructions = {
+            np.dtype(first.value): found
+            for first in Element
+            if first is not Element.BFLOAT16 and (found := tdp(first, element)) is not None
+        }
+
+    @property
+    def ndim(self) -> int:
+        """Number of dimensions."""
+        return len(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the packed form: K is padded to 64 bytes, N to 32 columns."""
+        return int(lib.amx_packed_bytes(self.handle))
+
+    def __repr__(self) -> str:
+        return f"PackedMatrix(shape={self.shape}, dtype={self.element.value}, nbytes={self.nbytes})"
+
+
+def pack(b: object, *, dtype: object = None) -> PackedMatrix:
+    """Pack a second operand once, to multiply with it many times.
+
+    Parameters
+    ----------
+    b: array (..., K, N) of int8, uint8, bfloat16, float16; or uint16 or float32 with `dtype`. Any strides. It is copied.
+    dtype: `"bfloat16"` reads uint16 as its bits and rounds float32 to it; `"float16"` rounds float32 to it.
+
+    Raises
+    ------
+    DtypeError: an element type that AMX does not multiply.
+    ShapeError: fewer than two dimensions.
+    AllocationError: no memory for the packed form.
+    """
+    array, element = as_elements(np.asanyarray(b), None if dtype is None else parse(dtype), "b")
+    if array.ndim < 2:
+        raise errors.ShapeError(
+            f"pack() was given an array of shape {array.shape}",
+            cause="a second operand has the two dimensions (K, N) and any number before them",
+            remedy="for a vector, pack b[:, np.newaxis]",
+        )
+    k, n = array.shape[-2:]
+    batch = array.shape[:-2]
+    handle = lib.amx_packed_new(element.size, math.prod(batch), k, n)
+    if handle == ffi.NULL:
+        raise errors.AllocationError(
+            f"no memory to pack an array of shape {array.shape}",
+            cause="the allocation failed",
+            remedy="free memory, or pack a part of it at a time",
+        )
+    handle = ffi.gc(handle, lib.amx_packed_free)
+    for item, index in enumerate(np.ndindex(batch)):
+        matrix = array[index]
+        lib.amx_packed_fill(handle, item, address(matrix), *matrix.strides)
+    return PackedMatrix(array.shape, element, handle)
+
+
+def address(array: Array) -> CData:
+    """Pointer to an array's first element; the caller keeps the array alive."""
+    return ffi.cast("void *", array.ctypes.data)
+
+

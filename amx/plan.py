@@ -1,0 +1,83 @@
+"""How a matrix product is cut into blocks and threads, as a value that can be printed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from amx import errors
+from amx._lib import ffi, lib
+from amx.backend import Backend, get_backend
+from amx.dtypes import Element, parse, tdp
+
+__all__ = ["Plan", "plan"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The blocks and threads of one product of (M, K) by (K, N), `batch` times.
+
+    Attributes
+    ----------
+    chunks: 64-byte chunks of K in all.
+    kc, mc, nc: a block: chunks of K, rows of A, columns of B.
+    threads: threads in all; `over_batch`: each takes whole items; else a grid of `row_parts` x `column_parts` shares each.
+    """
+
+    backend: Backend
+    m: int
+    n: int
+    k: int
+    batch: int
+    chunks: int
+    kc: int
+    mc: int
+    nc: int
+    threads: int
+    over_batch: bool
+    row_parts: int
+    column_parts: int
+
+    def __str__(self) -> str:
+        share = (
+            "whole items each"
+            if self.over_batch
+            else f"{self.row_parts} x {self.column_parts} parts of each item"
+        )
+        return (
+            f"{self.batch} x ({self.m} x {self.k}) ({self.k} x {self.n}) on {self.backend.value}: "
+            f"blocks of {self.mc} rows, {self.nc} columns, {self.kc} of {self.chunks} chunks of K; "
+            f"{self.threads} thread(s), {share}"
+        )
+
+
+def plan(
+    m: int, n: int, k: int, dtype: object = "int8", *, threads: int | None = None, batch: int = 1
+) -> Plan:
+    """The plan `amx.matmul` would follow now for operands of `dtype` and `threads` threads (None: as many as it may use).
+
+    Raises
+    ------
+    ShapeError: a negative dimension or number of threads.
+    DtypeError: a dtype that AMX does not multiply.
+    """
+    if min(m, n, k, batch, 1 if threads is None else threads) < 0:
+        raise errors.ShapeError(
+            f"m={m}, n={n}, k={k}, batch={batch}, threads={threads}",
+            cause="a dimension is negative",
+            remedy="give sizes of at least 0",
+        )
+    element: Element = parse(dtype)
+    found = tdp(element, element)
+    assert found is not None, "every element type is multiplied by itself"
+    op, group = found
+    backend = get_backend(group)
+    c = ffi.new("struct amx_gemm_plan *")
+    engine = lib.AMX_NATIVE if backend is Backend.NATIVE else lib.AMX_EMULATED
+    lib.amx_gemm_make_plan(engine, op, threads or 0, m, n, k, batch, c)
+    return Plan(
+        backend,
+        *(int(getattr(c, field)) for field in ("m", "n", "k", "batch", "chunks", "kc", "mc", "nc", "threads")),
+        over_batch=bool(c.over_batch),
+        row_parts=c.row_parts,
+        column_parts=c.column_parts,
+    )
