@@ -58,14 +58,15 @@ def set_backend(mode: str) -> None:
         _decided.clear()
 
 
-def get_backend(group: Group | str = Group.INT8) -> Backend:
+def get_backend(group: Group | str = Group.INT8, *, request: bool = True) -> Backend:
     """The engine that runs a group of instructions (`"int8"`, `"bf16"` or `"fp16"`).
 
-    Deciding this for the first time requests permission from the kernel, as any first use does; `amx.available()`
-    asks without side effect.
+    Deciding this for the first time requests permission from the kernel, as any first use does, unless `request` is
+    False; `amx.available()` asks without side effect.
 
     Raises
     ------
+    AmxPermissionError: `request` is False, and AMX could be used if permission were requested.
     AmxUnavailableError: the mode is `"native"` and AMX cannot be used; the error is the diagnosis.
     FeatureError: the mode is `"native"` and the CPU does not announce this group.
     """
@@ -73,7 +74,7 @@ def get_backend(group: Group | str = Group.INT8) -> Backend:
     backend = _decided.get(group)
     if backend is None:
         with _lock:
-            backend = _decided.get(group) or _decide(group)
+            backend = _decided.get(group) or _decide(group, request)
             _decided[group] = backend
     return backend
 
@@ -93,12 +94,21 @@ def _check(mode: str, source: str) -> str:
     return mode
 
 
-def _decide(group: Group) -> Backend:
+def _decide(group: Group, request: bool) -> Backend:
     global _mode
     if _mode is None:
         _mode = _check(os.environ.get("AMX_BACKEND") or "auto", "the environment variable AMX_BACKEND")
     if _mode == "emulated":
         return Backend.EMULATED
+    from amx import permission
+
+    if not request and _offered() and not permission.granted():
+        raise errors.AmxPermissionError(
+            "this process has no permission for tile data",
+            cause="nobody has requested it, and request=False forbids to do it here",
+            remedy="call amx.request() first",
+            operation="arch_prctl(ARCH_GET_XCOMP_PERM)",
+        )
     try:
         _make_native_usable(group)
     except errors.AmxUnavailableError as reason:
@@ -114,10 +124,16 @@ def _decide(group: Group) -> Backend:
     return Backend.NATIVE
 
 
+def _offered() -> bool:
+    from amx import diagnosis
+
+    return diagnosis.available()
+
+
 def _make_native_usable(group: Group) -> None:
     from amx import cpu, diagnosis, permission
 
-    if not diagnosis.available():
+    if not _offered():
         raise diagnosis.explain().error()
     permission.request()
     feature = {Group.INT8: cpu.Feature.AMX_INT8, Group.BF16: cpu.Feature.AMX_BF16, Group.FP16: cpu.Feature.AMX_FP16}[

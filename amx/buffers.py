@@ -1,0 +1,129 @@
+"""What one base address and one stride can express: the memory operand of a tile load or store."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from amx import errors
+from amx._lib import CData, ffi
+from amx.dtypes import Array, Element, parse
+
+if TYPE_CHECKING:
+    from amx.tiles import TileShape
+
+__all__ = ["Region", "region_of"]
+
+
+@dataclass(frozen=True)
+class Region:
+    """Rows in memory, checked against the shape of a tile.
+
+    Attributes
+    ----------
+    pointer: the first byte of row 0.
+    stride: bytes from a row to the next, of any sign.
+    dtype: name of what the bytes are, or None for anything.
+    owner: keeps the memory alive.
+    """
+
+    pointer: CData
+    stride: int
+    dtype: str | None
+    owner: object
+
+
+def region_of(
+    source: object, shape: TileShape, offset: int, stride: int | None, dtype: object, *, writable: bool = False
+) -> Region:
+    """The memory operand for a tile of this shape; `TileContext.load` documents the parameters.
+
+    Raises
+    ------
+    TileShapeError, TileDtypeError, BufferLayoutError, BufferTooShortError, BufferReadOnlyError, TypeError.
+    """
+    if hasattr(source, "__array_interface__") or hasattr(source, "__array__"):
+        array = np.asarray(source) if not isinstance(source, np.ndarray) else source
+        if writable and not array.flags.writeable:
+            raise _read_only(f"an array of shape {array.shape}")
+        if array.ndim >= 2:
+            return _array_region(array, shape, offset, stride, dtype)
+        return _flat_region(array, shape, offset, stride, _name(array.dtype, dtype), writable)
+    flat = memoryview(source)  # type: ignore[arg-type]  # a TypeError names the type
+    if writable and flat.readonly:
+        raise _read_only(f"a {type(source).__name__}")
+    return _flat_region(flat, shape, offset, stride, None if dtype is None else parse(dtype).value, writable)
+
+
+def _array_region(array: Array, shape: TileShape, offset: int, stride: int | None, dtype: object) -> Region:
+    if offset != 0 or stride is not None:
+        raise errors.BufferLayoutError(
+            f"offset={offset}, stride={stride} with an array of {array.ndim} dimensions",
+            cause="they describe flat buffers; an array has strides of its own",
+            remedy="slice the array instead",
+        )
+    colsb = math.prod(array.shape[1:]) * array.itemsize
+    if (array.shape[0], colsb) != (shape.rows, shape.colsb):
+        raise errors.TileShapeError(
+            f"an array of shape {array.shape} and {array.dtype} has {array.shape[0]} rows of {colsb} bytes",
+            cause=f"the tile has {shape}",
+            remedy="slice or pad the array, or configure the tile for it",
+        )
+    expected = array.itemsize
+    for count, step in zip(reversed(array.shape[1:]), reversed(array.strides[1:]), strict=True):
+        if count > 1 and step != expected:
+            raise errors.BufferLayoutError(
+                f"an array of shape {array.shape} with strides {array.strides}",
+                cause="the bytes of a row are not adjacent (Fortran order, or a step inside a row), "
+                "and a tile load has one stride, from row to row",
+                remedy="pass np.ascontiguousarray(...) of it",
+            )
+        expected *= count
+    pointer = ffi.cast("void *", array.ctypes.data)
+    return Region(pointer, array.strides[0], _name(array.dtype, dtype), array)
+
+
+def _flat_region(
+    source: Any, shape: TileShape, offset: int, stride: int | None, dtype: str | None, writable: bool
+) -> Region:
+    stride = shape.colsb if stride is None else stride
+    try:
+        base = ffi.from_buffer("char[]", source, require_writable=writable)
+    except (BufferError, ValueError, TypeError) as error:
+        raise errors.BufferLayoutError(
+            f"a flat {type(source).__name__} whose bytes are not adjacent",
+            cause=str(error),
+            remedy="pass np.ascontiguousarray(...) of it",
+        ) from error
+    size = memoryview(source).nbytes
+    last = offset + (shape.rows - 1) * stride
+    first_byte, end = min(offset, last), max(offset, last) + shape.colsb
+    if first_byte < 0 or end > size:
+        raise errors.BufferTooShortError(
+            f"offset={offset} and stride={stride} reach from byte {first_byte} to byte {end}",
+            cause=f"the buffer has {size} bytes, and the tile {shape}",
+            remedy="pass a longer buffer, or correct offset and stride",
+        )
+    return Region(base + offset, stride, dtype, source)
+
+
+def _name(carrier: np.dtype[Any], dtype: object) -> str:
+    """What the tile will hold: the array's own type, or bfloat16 in uint16 where the caller says so."""
+    if dtype is None or np.dtype(carrier).name == (wanted := parse(dtype)).value:
+        return carrier.name
+    if wanted is Element.BFLOAT16 and carrier == np.uint16:
+        return wanted.value
+    raise errors.TileDtypeError(
+        f"an array of {carrier.name} with dtype={dtype!r}",
+        cause="a tile load converts nothing; only uint16 may be called bfloat16",
+        remedy="convert the array, or leave dtype out",
+    )
+
+
+def _read_only(what: str) -> errors.BufferReadOnlyError:
+    return errors.BufferReadOnlyError(
+        f"{what} is read-only", cause="a tile store writes to it", remedy="pass memory that may be written"
+    )

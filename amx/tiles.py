@@ -1,0 +1,510 @@
+"""Tile registers from Python: what they look like (`TileConfig`), and a scope that owns them (`TileContext`)."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from amx import errors
+from amx._lib import ffi, lib
+from amx.backend import Backend, Group, get_backend
+from amx.buffers import Region, region_of
+from amx.dtypes import Element, accumulator, parse, tdp
+
+__all__ = ["TileConfig", "TileContext", "TileShape"]
+
+_ESTALE = 116  # the C side's word for a tile configuration that is not the expected one
+
+PALETTE = 1  # the one palette there is: 8 tiles of 16 rows of 64 bytes (CPUID leaf 0x1D)
+MAX_NAMES = 8
+MAX_ROWS = 16
+BYTES_PER_ROW = 64
+
+
+@dataclass(frozen=True)
+class TileShape:
+    """Rows, and bytes of each row, of one tile register."""
+
+    rows: int
+    colsb: int
+
+    def __str__(self) -> str:
+        return f"{self.rows} rows x {self.colsb} bytes"
+
+
+@dataclass(frozen=True)
+class TileConfig:
+    """The shapes of the tile registers: what LDTILECFG loads (SDM vol. 1, chapter 18).
+
+    Parameters
+    ----------
+    tiles: for each register from TMM0 on `(rows, colsb)` or a `TileShape`, or None for one that is not used.
+        At most 8; rows 1-16, colsb 1-64 bytes. Loads, stores and products want colsb to be a multiple of 4.
+    start_row: the row at which an interrupted load or store continues; 0 for everybody but a debugger.
+
+    Raises
+    ------
+    TileConfigError: what the palette does not allow; the message names the tile and the value.
+    """
+
+    tiles: tuple[TileShape | None, ...]
+    start_row: int = 0
+
+    def __init__(
+        self, tiles: Sequence[TileShape | tuple[int, int] | None], *, start_row: int = 0
+    ) -> None:
+        shapes = tuple(shape if shape is None or isinstance(shape, TileShape) else TileShape(*shape) for shape in tiles)
+        if len(shapes) > MAX_NAMES:
+            raise _bad_config(f"{len(shapes)} tiles", f"the palette has {MAX_NAMES}", "leave some out")
+        for number, shape in enumerate(shapes):
+            _check_shape(number, shape)
+        if not 0 <= start_row <= 255:
+            raise _bad_config(f"start_row={start_row}", "it is one byte", "use 0")
+        object.__setattr__(self, "tiles", shapes + (None,) * (MAX_NAMES - len(shapes)))
+        object.__setattr__(self, "start_row", start_row)
+
+    @classmethod
+    def for_product(cls, dtype: object, m: int = 16, n: int = 16, k: int | None = None) -> TileConfig:
+        """The configuration for one block of C (m x n) = A (m x k) B (k x n) of an element type.
+
+        Up to 16 x 16: TMM0 is C, TMM1 A, TMM2 B. Up to 32 x 32: TMM0-3 are C (2 * row tile + column tile), TMM4-5 A,
+        TMM6-7 B, as in the kernels of `amx.matmul`. B is loaded as rows of 4 bytes of K: `b[k/g][n][k%g]`, g = 4 / itemsize.
+
+        Parameters
+        ----------
+        dtype: int8, uint8, bfloat16 or float16.
+        m, n: 1-32.
+        k: elements of K in a tile, a multiple of g up to 64 bytes; None: 64 bytes.
+
+        Raises
+        ------
+        TileConfigError: a block that eight tiles cannot hold.
+        DtypeError: another dtype.
+        """
+        element = parse(dtype)
+        group = 4 // element.size
+        k = BYTES_PER_ROW // element.size if k is None else k
+        if not (1 <= m <= 2 * MAX_ROWS and 1 <= n <= 2 * MAX_ROWS):
+            raise _bad_config(f"a block of {m} x {n}", "eight tiles hold at most 32 x 32", "cut the product into blocks")
+        if not 1 <= k * element.size <= BYTES_PER_ROW or k % group:
+            raise _bad_config(
+                f"k={k} of {element.value}",
+                f"a tile row holds {BYTES_PER_ROW} bytes, in groups of {group} elements",
+                f"use a multiple of {group} up to {BYTES_PER_ROW // element.size}, and pad with zeros",
+            )
+        rows = [min(m, MAX_ROWS), m - MAX_ROWS]
+        columns = [min(n, MAX_ROWS), n - MAX_ROWS]
+        if m <= MAX_ROWS and n <= MAX_ROWS:
+            return cls([(m, 4 * n), (m, k * element.size), (k // group, 4 * n)])
+        c = [(r, 4 * width) if r > 0 and width > 0 else None for r in rows for width in columns]
+        a = [(r, k * element.size) if r > 0 else None for r in rows]
+        b = [(k // group, 4 * width) if width > 0 else None for width in columns]
+        return cls([*c, *a, *b])
+
+    @classmethod
+    def from_bytes(cls, image: bytes) -> TileConfig | None:
+        """What a 64-byte image of LDTILECFG or STTILECFG says; None for palette 0, the INIT state.
+
+        Raises
+        ------
+        TileConfigError: LDTILECFG would raise #GP for this image, or it is not 64 bytes long.
+        """
+        if len(image) != 64:
+            raise _bad_config(f"an image of {len(image)} bytes", "a tile configuration has 64", "pass all of it")
+        if image[0] == 0:
+            return None
+        if image[0] != PALETTE:
+            raise _bad_config(f"palette {image[0]}", f"only palette {PALETTE} is defined", f"set byte 0 to {PALETTE}")
+        for number in (*range(2, 16), *range(32, 48), *range(56, 64)):
+            if image[number]:
+                raise _bad_config(f"byte {number} is {image[number]}", "it is reserved", "set it to 0")
+        tiles = []
+        for number in range(MAX_NAMES):
+            rows, colsb = image[48 + number], int.from_bytes(image[16 + 2 * number : 18 + 2 * number], "little")
+            tiles.append(TileShape(rows, colsb) if rows or colsb else None)
+        return cls(tiles, start_row=image[1])
+
+    def to_bytes(self) -> bytes:
+        """The 64 bytes that LDTILECFG reads."""
+        image = bytearray(64)
+        image[0] = PALETTE
+        image[1] = self.start_row
+        for number, shape in enumerate(self.tiles):
+            if shape is not None:
+                image[16 + 2 * number : 18 + 2 * number] = shape.colsb.to_bytes(2, "little")
+                image[48 + number] = shape.rows
+        return bytes(image)
+
+    def __str__(self) -> str:
+        used = [f"TMM{number}: {shape}" for number, shape in enumerate(self.tiles) if shape is not None]
+        return ", ".join(used) or "no tiles"
+
+
+def _check_shape(number: int, shape: TileShape | None) -> None:
+    if shape is None:
+        return
+    if not 1 <= shape.rows <= MAX_ROWS:
+        raise _bad_config(f"TMM{number} has {shape.rows} rows", f"the palette allows 1-{MAX_ROWS}", "use None for no tile")
+    if not 1 <= shape.colsb <= BYTES_PER_ROW:
+        raise _bad_config(
+            f"TMM{number} has rows of {shape.colsb} bytes",
+            f"the palette allows 1-{BYTES_PER_ROW}",
+            "use None for no tile",
+        )
+
+
+def _bad_config(what: str, cause: str, remedy: str) -> errors.TileConfigError:
+    return errors.TileConfigError(what, cause=cause, remedy=remedy, operation="ldtilecfg")
+
+
+class _Thread(threading.local):
+    """What this thread has open."""
+
+    context: TileContext | None = None
+
+
+_thread = _Thread()
+_generation = 0  # counts forks, so that a context knows when it is in a child
+
+
+def _forget_after_fork() -> None:
+    global _generation
+    _generation += 1
+    _thread.context = None
+
+
+os.register_at_fork(after_in_child=_forget_after_fork)
+
+
+class TileContext:
+    """A scope that owns the tile registers of its thread.
+
+    Entering asks the kernel for permission if this process has none yet, and loads the configuration. Leaving restores the
+    configuration that was found (not its data: by the psABI tile registers belong to the caller only), or releases the tiles.
+    One context a thread can be open at a time. `amx.matmul` inside it leaves its tiles as they are; other libraries that use
+    AMX on this thread do not, and the next use then raises `ConfigurationChangedError` if the configuration differs. (A
+    library that loads the very same configuration goes unnoticed: nothing marks a tile as ours.)
+
+    Parameters
+    ----------
+    config: the shapes of the tiles; start_row 0.
+    request: False forbids to ask for permission: without it entering raises `AmxPermissionError`.
+
+    Raises
+    ------
+    ContextNestedError: this thread has a context open (when entered).
+    AmxUnavailableError: the backend is `"native"` and AMX cannot be used (when entered).
+
+    Examples
+    --------
+    >>> import numpy as np, amx
+    >>> a = np.arange(16 * 64, dtype=np.int8).reshape(16, 64)
+    >>> b = np.ones((64, 16), np.int8)
+    >>> with amx.TileContext(amx.TileConfig.for_product("int8")) as tiles:
+    ...     tiles.load(1, a)
+    ...     tiles.load(2, b.reshape(16, 4, 16).transpose(0, 2, 1).reshape(16, 64))
+    ...     tiles.zero(0)
+    ...     tiles.dpbssd(0, 1, 2)
+    ...     c = tiles.store(0)
+    >>> bool((c == a.astype(int) @ b.astype(int)).all())
+    True
+    """
+
+    def __init__(self, config: TileConfig, *, request: bool = True) -> None:
+        if config.start_row != 0:
+            raise _bad_config(
+                f"start_row={config.start_row}",
+                "the first load would skip rows",
+                "use start_row=0; amx.lowlevel takes any",
+            )
+        self.config = config
+        self._request = request
+        self._image = ffi.from_buffer("uint8_t[]", config.to_bytes())
+        self._found = ffi.new("uint8_t[64]")
+        self._held: list[str | None] = [None] * MAX_NAMES  # dtype in each tile; None: anything
+        self._open = False
+        self._backend = Backend.EMULATED
+        self._engine = lib.AMX_EMULATED
+        self._owner = 0
+        self._generation = 0
+
+    @property
+    def backend(self) -> Backend:
+        """The engine that runs these tiles, once the context is open."""
+        return self._backend
+
+    def __enter__(self) -> TileContext:
+        if _thread.context is not None:
+            raise errors.ContextNestedError(
+                "this thread has a TileContext open",
+                cause="a thread has one set of tile registers",
+                remedy="leave the other context first, or use one configuration for both",
+            )
+        self._backend = get_backend(request=self._request)
+        self._engine = lib.AMX_NATIVE if self._backend is Backend.NATIVE else lib.AMX_EMULATED
+        lib.amx_sttilecfg(self._engine, self._found)
+        lib.amx_ldtilecfg(self._engine, self._image)
+        lib.amx_tile_owner(self._engine, 1)
+        self._held = [None] * MAX_NAMES
+        self._owner = threading.get_ident()
+        self._generation = _generation
+        self._open = True
+        _thread.context = self
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if not self._open:
+            return
+        if self._owner != threading.get_ident():
+            raise _wrong_thread()
+        self._open = False
+        if self._generation == _generation:
+            _thread.context = None
+            lib.amx_tile_owner(self._engine, 0)
+        if self._found[0] != 0:
+            lib.amx_ldtilecfg(self._engine, self._found)
+        else:
+            lib.amx_tilerelease(self._engine)
+
+    # ---- moving data -------------------------------------------------------------------------------------------
+
+    def load(
+        self, tile: int, source: object, *, offset: int = 0, stride: int | None = None, dtype: object = None
+    ) -> None:
+        """TILELOADD: fill a tile from memory.
+
+        Parameters
+        ----------
+        tile: 0-7.
+        source: an array whose first dimension is the tile's rows and whose other dimensions are the tile's bytes of a row,
+            adjacent in memory; rows may lie anywhere (slices, negative or zero steps). Or a flat buffer (bytes, memoryview,
+            1-D array), read from byte `offset` on with rows `stride` bytes apart (default: the tile's colsb).
+        dtype: what the bytes of a flat buffer are, or `"bfloat16"` for uint16; None: as the array says, a flat buffer of
+            bytes is anything.
+
+        Raises
+        ------
+        TileIndexError, TileShapeError: a tile that is not configured, or of another shape than the source.
+        BufferLayoutError: bytes of a row that are not adjacent, such as an array in Fortran order.
+        BufferTooShortError: a flat buffer that ends before the tile does.
+        ContextError: see the subclasses.
+        """
+        self._load(lib.amx_tileloadd, "tileloadd", tile, region_of(source, self._shape(tile), offset, stride, dtype))
+
+    def loadt1(
+        self, tile: int, source: object, *, offset: int = 0, stride: int | None = None, dtype: object = None
+    ) -> None:
+        """TILELOADDT1: as `load`, with the hint that the data will not be used again soon."""
+        self._load(lib.amx_tileloaddt1, "tileloaddt1", tile, region_of(source, self._shape(tile), offset, stride, dtype))
+
+    def _load(self, insn: Any, name: str, tile: int, region: Region) -> None:
+        self._check_usable()
+        self._raise_for(insn(self._engine, self._image, tile, region.pointer, region.stride), name)
+        self._held[tile] = region.dtype
+
+    def store(
+        self, tile: int, out: object = None, *, offset: int = 0, stride: int | None = None
+    ) -> Any:
+        """TILESTORED: write a tile to memory.
+
+        Parameters
+        ----------
+        tile: 0-7.
+        out: where to, as `source` of `load`; writable. None: a new array (rows, colsb / itemsize) of what the tile holds:
+            int32 or float32 after a product, int32 after `zero`, else what was loaded (bfloat16 as uint16).
+
+        Returns
+        -------
+        `out`, or the new array.
+
+        Raises
+        ------
+        BufferReadOnlyError: `out` cannot be written.
+        TileDtypeError: `out` is of another dtype than the tile's contents.
+        Otherwise as `load`.
+        """
+        shape = self._shape(tile)
+        held = self._held[tile]
+        if out is None:
+            carrier = np.dtype({None: "int32", "bfloat16": "uint16"}.get(held, held))
+            out = np.empty((shape.rows, shape.colsb // carrier.itemsize), carrier)
+        region = region_of(out, shape, offset, stride, None, writable=True)
+        if held is not None and region.dtype is not None and _carrier(held) != _carrier(region.dtype):
+            raise errors.TileDtypeError(
+                f"out is {region.dtype}",
+                cause=f"TMM{tile} holds {held}",
+                remedy=f"pass an array of {_carrier(held)}",
+                operation="tilestored",
+            )
+        self._check_usable()
+        self._raise_for(
+            lib.amx_tilestored(self._engine, self._image, tile, region.pointer, region.stride), "tilestored"
+        )
+        return out
+
+    def zero(self, tile: int) -> None:
+        """TILEZERO: all bytes of a tile become 0; it may then accumulate any product."""
+        self._shape(tile)
+        self._check_usable()
+        self._raise_for(lib.amx_tilezero(self._engine, self._image, tile), "tilezero")
+        self._held[tile] = None
+
+    # ---- products ----------------------------------------------------------------------------------------------
+
+    def dpbssd(self, d: int, a: int, b: int) -> None:
+        """TDPBSSD: d += a * b; int8 by int8 into int32, modulo 2**32. d, a, b: three distinct tiles."""
+        self._product("tdpbssd", Element.INT8, Element.INT8, d, a, b)
+
+    def dpbsud(self, d: int, a: int, b: int) -> None:
+        """TDPBSUD: d += a * b; int8 by uint8 into int32, modulo 2**32."""
+        self._product("tdpbsud", Element.INT8, Element.UINT8, d, a, b)
+
+    def dpbusd(self, d: int, a: int, b: int) -> None:
+        """TDPBUSD: d += a * b; uint8 by int8 into int32, modulo 2**32."""
+        self._product("tdpbusd", Element.UINT8, Element.INT8, d, a, b)
+
+    def dpbuud(self, d: int, a: int, b: int) -> None:
+        """TDPBUUD: d += a * b; uint8 by uint8 into int32, modulo 2**32."""
+        self._product("tdpbuud", Element.UINT8, Element.UINT8, d, a, b)
+
+    def dpbf16ps(self, d: int, a: int, b: int) -> None:
+        """TDPBF16PS: d += a * b; bfloat16 pairs into float32, denormals as zero (docs/numerics.md)."""
+        self._product("tdpbf16ps", Element.BFLOAT16, Element.BFLOAT16, d, a, b)
+
+    def dpfp16ps(self, d: int, a: int, b: int) -> None:
+        """TDPFP16PS: d += a * b; float16 pairs into float32 (docs/numerics.md). `FeatureError` where the CPU lacks AMX-FP16."""
+        self._product("tdpfp16ps", Element.FLOAT16, Element.FLOAT16, d, a, b)
+
+    def _product(self, insn: str, a_element: Element, b_element: Element, d: int, a: int, b: int) -> None:
+        d_shape, a_shape, b_shape = self._shape(d), self._shape(a), self._shape(b)
+        if len({d, a, b}) < 3:
+            raise errors.TileOperandError(
+                f"{insn} of TMM{d}, TMM{a}, TMM{b}",
+                cause="the three tiles of a product must be distinct; the CPU raises #UD",
+                remedy="load the operand into another tile",
+                operation=insn,
+            )
+        _check_product_shapes(insn, (d, d_shape), (a, a_shape), (b, b_shape))
+        for tile, wanted in ((d, accumulator(a_element).name), (a, a_element.value), (b, b_element.value)):
+            held = self._held[tile]
+            if held not in (None, wanted):
+                raise errors.TileDtypeError(
+                    f"{insn} with {held} in TMM{tile}",
+                    cause=f"it reads {wanted} there",
+                    remedy=f"load {wanted}, or use the instruction for {held}",
+                    operation=insn,
+                )
+        found = tdp(a_element, b_element)
+        assert found is not None, "the callers name pairs that have an instruction"
+        op, group = found
+        self._check_usable()
+        if group is Group.FP16 and self._backend is Backend.NATIVE:
+            _refuse_without_fp16()
+        self._raise_for(lib.amx_tdp(self._engine, self._image, op, d, a, b), insn)
+        self._held[d] = accumulator(a_element).name
+
+    # ---- checks ------------------------------------------------------------------------------------------------
+
+    def _shape(self, tile: int) -> TileShape:
+        shape = self.config.tiles[tile] if type(tile) is int and 0 <= tile < MAX_NAMES else None
+        if shape is None:
+            known = [str(number) for number, each in enumerate(self.config.tiles) if each is not None]
+            raise errors.TileIndexError(
+                f"tile {tile!r}",
+                cause=f"this configuration has the tiles {', '.join(known)}"
+                if known
+                else "this configuration has no tiles",
+                remedy="name one of them, or configure it",
+            )
+        return shape
+
+    def _check_usable(self) -> None:
+        if not self._open:
+            raise errors.ContextClosedError(
+                "this TileContext is not open",
+                cause="it was left, or never entered",
+                remedy="use it inside its with statement",
+            )
+        if self._generation != _generation:
+            raise errors.ContextForkedError(
+                "this TileContext was opened before fork",
+                cause="a forked child has its parent's tile configuration and none of its tile data",
+                remedy="open a new context in the child, and load the tiles there",
+            )
+        if self._owner != threading.get_ident():
+            raise _wrong_thread()
+
+    def _raise_for(self, error: int, insn: str) -> None:
+        if error == 0:
+            return
+        if error == -_ESTALE:
+            current = ffi.new("uint8_t[64]")
+            lib.amx_sttilecfg(self._engine, current)
+            raise errors.ConfigurationChangedError(
+                f"{insn} was not executed: the tile configuration is not this context's any more",
+                cause="other code on this thread has used AMX; the tiles now are: " + _describe(bytes(current)),
+                remedy="call such code outside the context; the data that was in the tiles is lost",
+                operation=insn,
+            )
+        raise AssertionError(f"{insn} returned {error}, which the checks before it exclude")
+
+
+def _check_product_shapes(
+    insn: str, d: tuple[int, TileShape], a: tuple[int, TileShape], b: tuple[int, TileShape]
+) -> None:
+    def refuse(cause: str) -> errors.TileShapeError:
+        tiles = ", ".join(f"TMM{number} ({shape})" for number, shape in (d, a, b))
+        return errors.TileShapeError(
+            f"{insn} of {tiles}", cause=cause, remedy="use another configuration", operation=insn
+        )
+
+    for number, shape in (d, a, b):
+        if shape.colsb % 4:
+            raise refuse(f"rows of TMM{number} are no multiple of 4 bytes")
+    if d[1].rows != a[1].rows:
+        raise refuse("d and a have different numbers of rows (M)")
+    if d[1].colsb != b[1].colsb:
+        raise refuse("d and b have rows of different length (N)")
+    if a[1].colsb != 4 * b[1].rows:
+        raise refuse("a row of a is not 4 bytes for each row of b (K)")
+
+
+def _carrier(dtype: str) -> str:
+    return "uint16" if dtype == "bfloat16" else dtype
+
+
+def _describe(image: bytes) -> str:
+    try:
+        return str(TileConfig.from_bytes(image) or "released")
+    except errors.TileConfigError as error:  # a hypervisor or emulator at fault, but say what is there
+        return str(error)
+
+
+def _wrong_thread() -> errors.ContextThreadError:
+    return errors.ContextThreadError(
+        "this TileContext belongs to another thread",
+        cause="tile registers are a thread's own",
+        remedy="open a context in each thread",
+    )
+
+
+def _refuse_without_fp16() -> None:
+    """Raise `FeatureError` where dpfp16ps could only end in #UD: the tiles of this context are the CPU's."""
+    if get_backend(Group.FP16) is Backend.EMULATED:
+        raise errors.FeatureError(
+            "tdpfp16ps on tiles of the CPU",
+            cause="the CPU does not announce AMX-FP16 (CPUID leaf 7.1 EAX[21])",
+            remedy='call amx.set_backend("emulated") before the context is opened',
+            operation="tdpfp16ps",
+        )
