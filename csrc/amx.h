@@ -80,4 +80,29 @@ int amx_gemm_make_plan(int engine, int op, int threads, int64_t m, int64_t n, in
                        struct amx_gemm_plan *plan);
 int amx_gemm_threads(void); /* what 0 stands for, now and in this thread */
 
+/* ---- emulator: the software tile machine by itself -------------------------------------------------------- */
+
+#include "emulator/emulator.h" /* its types and single instructions */
+
+struct amxemu_state *amx_emu_new(void); /* in the INIT state; NULL without memory; freed by amx_emu_free */
+void amx_emu_free(struct amxemu_state *s);
+uint8_t *amx_emu_tile(struct amxemu_state *s, unsigned t); /* 16 rows of 64 bytes, of a tile below 8 */
+
+/* Memory with nothing accessible but `size` bytes from `address` up, which are those at `bytes`. */
+struct amx_emu_window {
+    uint64_t address;
+    uint64_t size;
+    uint8_t *bytes;
+    int writable;
+};
+/* An enum amxemu_outcome; *fault is written for AMXEMU_PF only. */
+int amx_emu_load(struct amxemu_state *s, unsigned t, uint64_t base, int64_t stride, struct amx_emu_window *window,
+                 uint64_t *fault);
+int amx_emu_store(struct amxemu_state *s, unsigned t, uint64_t base, int64_t stride, struct amx_emu_window *window,
+                  uint64_t *fault);
+int amx_emu_step(struct amxemu_state *s, struct amxemu_registers *r, const struct amxemu_insn *insn,
+                 struct amx_emu_window *window, uint64_t *fault);
+/* tile 0 += tile 1 * tile 2 with MXCSR set to `mxcsr`; what MXCSR is afterwards. */
+uint32_t amx_emu_mxcsr_around_tdp(struct amxemu_state *s, int op, uint32_t mxcsr);
+
 #endif

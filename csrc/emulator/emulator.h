@@ -68,8 +68,8 @@ enum amxemu_outcome amxemu_ldtilecfg(struct amxemu_state *s, const uint8_t image
 void amxemu_sttilecfg(const struct amxemu_state *s, uint8_t image[AMXEMU_CONFIG_BYTES]);
 void amxemu_tilerelease(struct amxemu_state *s);
 enum amxemu_outcome amxemu_tilezero(struct amxemu_state *s, unsigned t);
-/* Row r is at base + r * stride (both wrap modulo 2^64). `fault` may be NULL. Canonical checks are step()'s.
- */
+/* Row r is at base + r * stride (both wrap modulo 2^64). `fault` may be NULL. Canonical checks
+ * are step()'s. */
 enum amxemu_outcome amxemu_tileloadd(struct amxemu_state *s, unsigned t, uint64_t base, int64_t stride,
                                      const struct amxemu_memory *memory, struct amxemu_fault *fault);
 enum amxemu_outcome amxemu_tilestored(struct amxemu_state *s, unsigned t, uint64_t base, int64_t stride,
@@ -78,15 +78,16 @@ enum amxemu_outcome amxemu_tilestored(struct amxemu_state *s, unsigned t, uint64
 enum amxemu_outcome amxemu_tdp(struct amxemu_state *s, enum amxemu_op op, unsigned d, unsigned a, unsigned b);
 
 /* Decode and step over machine code. */
+enum { AMXEMU_RIP = 16 };
 struct amxemu_insn {
     enum amxemu_op op;
     uint8_t length;  /* bytes, prefixes included */
     uint8_t d, a, b; /* tiles: d is modrm.reg (also of loads, stores, zero), a is modrm.rm, b is vvvv */
     uint8_t has_memory;
-    int8_t base, index,
-        segment;       /* register numbers 0-15, -1 none, base 16 is RIP; segment 4 FS, 5 GS, -1 none */
-    uint8_t scale;     /* shift: 0-3 */
-    uint8_t address32; /* prefix 67 */
+    int8_t base, index; /* register numbers 0-15, -1 none, base AMXEMU_RIP: of the next instruction */
+    int8_t segment;     /* 4 FS, 5 GS, -1 none */
+    uint8_t scale;      /* shift: 0-3 */
+    uint8_t address32;  /* prefix 67 */
     int32_t displacement;
 };
 enum amxemu_verdict {
