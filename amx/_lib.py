@@ -40,7 +40,13 @@ class FFI(Protocol):
 
 
 class Machine(Protocol):
-    """csrc/machine/."""
+    """csrc/machine/ and csrc/tile/guard.c."""
+
+    AMX_GUARD_UD2: int
+    AMX_GUARD_INT3: int
+    AMX_GUARD_LOAD: int
+    AMX_GUARD_LOAD_OUTSIDE: int
+    AMX_GUARD_SLEEP: int
 
     def amx_is_stub(self) -> int: ...
     def amx_cpuid(self, leaf: int, subleaf: int, registers: CData, /) -> int: ...
@@ -50,6 +56,10 @@ class Machine(Protocol):
     def amx_getauxval(self, kind: int, /) -> int: ...
     def amx_sigaltstack(self, address: CData, size: CData, flags: CData, /) -> int: ...
     def amx_probe_tilezero(self, probe: CData, /) -> int: ...
+    def amx_probe_guarded(self, what: int, address: int, probe: CData, /) -> int: ...
+    def amx_probe_child(
+        self, action: int, op: int, component: int, timeout_ms: int, probe: CData, /
+    ) -> int: ...
 
 
 class Tile(Protocol):

@@ -20,13 +20,42 @@ uint64_t amx_getauxval(uint64_t type);                                 /* 0 when
 int amx_sigaltstack(uint64_t *address, uint64_t *size, int *flags);    /* (s) this thread's */
 
 /* How a guarded or forked probe ended. */
-struct amx_probe {
-    int signal;       /* 0 when the instruction completed; else the signal it raised */
-    int code;         /* si_code */
-    uint64_t address; /* si_addr */
-    int result;       /* a system call's result, or an exit status */
+enum {
+    AMX_STEP_PREPARE = 0, /* nothing was tried yet */
+    AMX_STEP_GET,         /* arch_prctl, a reading operation */
+    AMX_STEP_REQUEST,     /* arch_prctl, a requesting operation */
+    AMX_STEP_CONFIRM,     /* reading back what was requested */
+    AMX_STEP_STTILECFG,
+    AMX_STEP_LDTILECFG,
+    AMX_STEP_TILEZERO,
+    AMX_STEP_TDPFP16PS,
+    AMX_STEP_OTHER, /* what the tests put under the guard */
+    AMX_STEP_DONE,
 };
-int amx_probe_tilezero(struct amx_probe *probe); /* (s) LDTILECFG, TILEZERO, TILERELEASE under the fault guard */
+struct amx_probe {
+    int step;         /* AMX_STEP_*, where it ended */
+    int signal;       /* 0 when nothing was raised; else the signal */
+    int code;         /* si_code; 0 also when the signal killed a child unseen */
+    int result;       /* of the system call: 0 or -errno */
+    uint64_t address; /* si_addr */
+    uint64_t value;   /* what a reading operation wrote */
+};
+
+/* (s) LDTILECFG, TILEZERO, TILERELEASE under the fault guard: allocates this thread's tile state. A
+ * configuration that was loaded is loaded again, its tiles zero; live tile data is left alone, since it
+ * proves what is asked. */
+int amx_probe_tilezero(struct amx_probe *probe);
+
+/* (s) Other things under the same guard, for its tests. */
+enum { AMX_GUARD_UD2, AMX_GUARD_INT3, AMX_GUARD_LOAD, AMX_GUARD_LOAD_OUTSIDE, AMX_GUARD_SLEEP };
+int amx_probe_guarded(int what, uint64_t address,
+                      struct amx_probe *probe); /* SLEEP: address in milliseconds */
+
+/* (s) In a forked child, which a filter may kill without harm: GET reads op; REQUEST asks op for component
+ * and reads it back; TILEZERO and TDPFP16PS ask for tile data, whatever the answer, and execute. -ETIMEDOUT:
+ * the child hung and was killed. The child does not run atfork handlers nor raise SIGCHLD. */
+enum { AMX_CHILD_GET, AMX_CHILD_REQUEST, AMX_CHILD_TILEZERO, AMX_CHILD_TDPFP16PS };
+int amx_probe_child(int action, int op, uint64_t component, int timeout_ms, struct amx_probe *probe);
 
 /* ---- tile: the instructions, on the CPU or on the software tile machine ----------------------------------- */
 

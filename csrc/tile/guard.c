@@ -1,0 +1,235 @@
+/* The fault guard: runs one instruction that may fault and tells how, without the process noticing.
+ *
+ * For the time of the window the dispositions of SIGSEGV, SIGILL and SIGBUS are ours. The handler acts on
+ * nothing but a fault of the guarded instruction itself in the thread that armed the guard; everything else
+ * goes where it would have gone. One window is open at a time: it is microseconds long, and one owner makes
+ * it obvious that what is restored is what was found. fork waits for the window, so that no child inherits
+ * our handler.
+ */
+#define _GNU_SOURCE /* REG_RIP */
+#include "amx.h"
+
+#include <errno.h>
+
+#if AMX_STUBS
+
+int amx_probe_tilezero(struct amx_probe *probe) {
+    (void)probe;
+    return -ENOSYS;
+}
+
+int amx_probe_guarded(int what, uint64_t address, struct amx_probe *probe) {
+    (void)what, (void)address, (void)probe;
+    return -ENOSYS;
+}
+
+#else
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <ucontext.h>
+#include <unistd.h>
+
+enum { XFEATURE_XTILEDATA = 18 };
+
+static const int guarded_signals[] = {SIGSEGV, SIGILL, SIGBUS};
+enum { GUARDED_SIGNALS = sizeof guarded_signals / sizeof *guarded_signals };
+/* Blocking these is no protection from them: the kernel kills a thread whose own fault is blocked. */
+static const int synchronous_signals[] = {SIGSEGV, SIGILL, SIGBUS, SIGFPE, SIGTRAP, SIGSYS};
+enum { SYNCHRONOUS_SIGNALS = sizeof synchronous_signals / sizeof *synchronous_signals };
+
+static struct {
+    pthread_mutex_t window; /* held while the handlers are installed */
+    _Atomic pid_t thread;   /* the thread that armed the guard, 0 none. Not thread-local: the handler runs in
+                             * any thread, where a first access to dynamic TLS may allocate. */
+    volatile uintptr_t begin, end; /* of the guarded instruction; the thread resumes at end */
+    volatile struct amx_probe caught;
+    struct sigaction previous[GUARDED_SIGNALS];
+} guard = {.window = PTHREAD_MUTEX_INITIALIZER};
+
+static pid_t thread_id(void) {
+    return (pid_t)syscall(SYS_gettid);
+}
+
+static struct sigaction *previous_of(int number) {
+    for (int i = 0; i < GUARDED_SIGNALS; i++)
+        if (guarded_signals[i] == number)
+            return &guard.previous[i];
+    return NULL;
+}
+
+/* What the kernel would have done with the signal. Its mask, SA_ONSTACK and SA_NODEFER are in force already:
+ * the guard's own action is a copy of the previous one. */
+static void chain(int number, siginfo_t *info, void *context) {
+    struct sigaction *previous = previous_of(number);
+    const struct sigaction action = *previous;
+    const int is_fault = info->si_code > 0; /* else somebody sent it */
+    if (action.sa_flags & SA_RESETHAND) {
+        previous->sa_handler = SIG_DFL;
+        previous->sa_flags &= ~SA_SIGINFO;
+    }
+    if (!(action.sa_flags & SA_SIGINFO) && action.sa_handler == SIG_IGN && !is_fault)
+        return;
+    if (!(action.sa_flags & SA_SIGINFO) && (action.sa_handler == SIG_DFL || action.sa_handler == SIG_IGN)) {
+        /* A fault that is ignored kills as by default. The instruction faults again on return; what was sent
+         * is sent again, and arrives when this handler returns. */
+        const struct sigaction by_default = {.sa_handler = SIG_DFL};
+        sigaction(number, &by_default, NULL);
+        if (!is_fault)
+            syscall(SYS_tgkill, getpid(), thread_id(), number);
+        return;
+    }
+    if (action.sa_flags & SA_SIGINFO)
+        action.sa_sigaction(number, info, context);
+    else
+        action.sa_handler(number);
+}
+
+static void on_fault(int number, siginfo_t *info, void *context) {
+    greg_t *registers = ((ucontext_t *)context)->uc_mcontext.gregs;
+    const uintptr_t rip = (uintptr_t)registers[REG_RIP];
+    const int saved_errno = errno;
+    if (info->si_code > 0 && atomic_load(&guard.thread) == thread_id() && rip >= guard.begin &&
+        rip < guard.end) {
+        guard.caught.signal = number;
+        guard.caught.code = info->si_code;
+        guard.caught.address = (uint64_t)(uintptr_t)info->si_addr;
+        registers[REG_RIP] = (greg_t)guard.end;
+    } else {
+        chain(number, info, context);
+    }
+    errno = saved_errno;
+}
+
+static void lock_window(void) {
+    pthread_mutex_lock(&guard.window);
+}
+static void unlock_window(void) {
+    pthread_mutex_unlock(&guard.window);
+}
+static void register_fork(void) {
+    pthread_atfork(lock_window, unlock_window, unlock_window);
+}
+
+/* Opens the window in this thread. No handler of others runs in it meanwhile, which could fork and wait for
+ * itself. */
+static void enter(sigset_t *mask) {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, register_fork);
+    sigset_t asynchronous, guarded;
+    sigfillset(&asynchronous);
+    for (int i = 0; i < SYNCHRONOUS_SIGNALS; i++)
+        sigdelset(&asynchronous, synchronous_signals[i]);
+    pthread_sigmask(SIG_BLOCK, &asynchronous, mask);
+
+    lock_window();
+    guard.begin = guard.end = 0;
+    sigemptyset(&guarded);
+    for (int i = 0; i < GUARDED_SIGNALS; i++) {
+        sigaction(guarded_signals[i], NULL, &guard.previous[i]);
+        struct sigaction ours = guard.previous[i];
+        ours.sa_sigaction = on_fault;
+        ours.sa_flags = (ours.sa_flags | SA_SIGINFO) & ~(int)SA_RESETHAND;
+        sigaction(guarded_signals[i], &ours, NULL);
+        sigaddset(&guarded, guarded_signals[i]);
+    }
+    atomic_store(&guard.thread, thread_id());
+    pthread_sigmask(SIG_UNBLOCK, &guarded, NULL);
+}
+
+static void leave(const sigset_t *mask) {
+    atomic_store(&guard.thread, 0);
+    for (int i = 0; i < GUARDED_SIGNALS; i++) {
+        struct sigaction current;
+        sigaction(guarded_signals[i], NULL, &current);
+        /* Whoever installed another handler meanwhile keeps it. */
+        if ((current.sa_flags & SA_SIGINFO) && current.sa_sigaction == on_fault)
+            sigaction(guarded_signals[i], &guard.previous[i], NULL);
+    }
+    unlock_window();
+    pthread_sigmask(SIG_SETMASK, mask, NULL);
+}
+
+/* Executes one instruction inside the open window; true when it completed. */
+#define GUARDED(at_step, instruction, ...)                                                                   \
+    (guard.caught.step = (at_step), __extension__({                                                          \
+         __asm__ volatile("lea 1f(%%rip), %%rdx\n\tmov %%rdx, %[begin]\n\t"                                  \
+                          "lea 2f(%%rip), %%rdx\n\tmov %%rdx, %[end]\n"                                      \
+                          "1:\t" instruction "\n2:"                                                          \
+                          : [begin] "=m"(guard.begin), [end] "=m"(guard.end)                                 \
+                          : __VA_ARGS__                                                                      \
+                          : "rdx", "memory");                                                                \
+         guard.caught.signal == 0;                                                                           \
+     }))
+#define STTILECFG_RDI ".byte 0xc4, 0xe2, 0x79, 0x49, 0x07"
+#define LDTILECFG_RDI ".byte 0xc4, 0xe2, 0x78, 0x49, 0x07"
+#define TILEZERO_TMM0 ".byte 0xc4, 0xe2, 0x7b, 0x49, 0xc0"
+#define TILERELEASE   ".byte 0xc4, 0xe2, 0x78, 0x49, 0xc0"
+
+int amx_probe_tilezero(struct amx_probe *probe) {
+    static const uint8_t one_tile[64] = {
+        [0] = 1, [16] = 4, [48] = 1}; /* palette 1, tile 0 of 1 row of 4 bytes */
+    uint8_t found[64] = {0};
+    uint64_t xinuse;
+    sigset_t mask;
+    memset(probe, 0, sizeof *probe);
+    if (amx_xgetbv(1, &xinuse) == 0 && (xinuse >> XFEATURE_XTILEDATA) & 1) {
+        probe->step = AMX_STEP_DONE;
+        return 0;
+    }
+    enter(&mask);
+    guard.caught = (struct amx_probe){0};
+    if (GUARDED(AMX_STEP_STTILECFG, STTILECFG_RDI, "D"(found)) &&
+        GUARDED(AMX_STEP_LDTILECFG, LDTILECFG_RDI, "D"(one_tile))) {
+        if (GUARDED(AMX_STEP_TILEZERO, TILEZERO_TMM0, "D"(found)))
+            guard.caught.step = AMX_STEP_DONE;
+        /* Neither can fault after the two above; both work without permission. */
+        if (found[0] != 0)
+            __asm__ volatile(LDTILECFG_RDI : : "D"(found) : "memory");
+        else
+            __asm__ volatile(TILERELEASE);
+    }
+    *probe = guard.caught;
+    leave(&mask);
+    return 0;
+}
+
+int amx_probe_guarded(int what, uint64_t address, struct amx_probe *probe) {
+    const struct timespec pause = {.tv_sec = (time_t)(address / 1000),
+                                   .tv_nsec = (long)(address % 1000) * 1000000};
+    sigset_t mask;
+    if (what < AMX_GUARD_UD2 || what > AMX_GUARD_SLEEP)
+        return -EINVAL;
+    enter(&mask);
+    guard.caught = (struct amx_probe){0};
+    int completed = 1;
+    switch (what) {
+    case AMX_GUARD_UD2:
+        completed = GUARDED(AMX_STEP_OTHER, "ud2", "D"(address));
+        break;
+    case AMX_GUARD_INT3:
+        completed = GUARDED(AMX_STEP_OTHER, "int3", "D"(address));
+        break;
+    case AMX_GUARD_LOAD:
+        completed = GUARDED(AMX_STEP_OTHER, "movb (%%rdi), %%dl", "D"(address));
+        break;
+    case AMX_GUARD_LOAD_OUTSIDE:
+        completed = GUARDED(AMX_STEP_OTHER, "nop", "D"(address));
+        __asm__ volatile("movb (%%rdi), %%dl" : : "D"(address) : "rdx", "memory");
+        break;
+    case AMX_GUARD_SLEEP:
+        nanosleep(&pause, NULL);
+        break;
+    }
+    if (completed)
+        guard.caught.step = AMX_STEP_DONE;
+    *probe = guard.caught;
+    leave(&mask);
+    return 0;
+}
+
+#endif
