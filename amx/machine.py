@@ -1,7 +1,8 @@
+# ruff: noqa: D102 (the methods of Real are documented at Machine)
 """The few contacts with the world: CPUID, XGETBV, arch_prctl, the auxiliary vector, sysconf, /proc.
 
-Everything that judges a machine takes these facts from `current()` and from nowhere else, so that a recorded machine
-(`amx.recording`) replays in the place of the real one. Nothing here interprets.
+Everything that judges a machine takes these facts from `current()` and from nowhere else, so that a recorded
+machine (`amx.recording`) replays in the place of the real one. Nothing here interprets.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import enum
 import errno
+import functools
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -80,8 +82,9 @@ class Reply:
 class Probe:
     """How a guarded instruction or a forked child ended.
 
-    `step` is where; `signal`, `code` (si_code) and `address` (si_addr) are 0 where nothing was raised; `result` is the
-    system call's 0 or -errno; `value` is what a read wrote; `timed_out` says that the child hung and was killed.
+    `step` is where; `signal`, `code` (si_code) and `address` (si_addr) are 0 where nothing was raised;
+    `result` is the system call's 0 or -errno; `value` is what a read wrote; `timed_out` says that the child
+    hung and was killed.
     """
 
     step: Step
@@ -120,25 +123,25 @@ class Machine(Protocol):
         """Whether this build has no machine layer; then every method but those on text raises."""
 
     def cpuid(self, leaf: int, subleaf: int = 0) -> Registers:
-        """CPUID as the instruction returns it, unchecked against the highest leaf."""
+        """Registers as the CPUID instruction returns it, unchecked against the highest leaf."""
 
     def xgetbv(self, index: int) -> int | None:
         """XCR0 (index 0) or XINUSE of this thread (1); None where the instruction would fault."""
 
     def arch_prctl_get(self, op: int) -> Reply:
-        """arch_prctl with an operation that writes 64 bits."""
+        """Read 64 bits with arch_prctl."""
 
     def arch_prctl(self, op: int, argument: int) -> int:
-        """arch_prctl with an operation that takes a number: 0 or -errno."""
+        """Call arch_prctl with an operation that takes a number: 0 or -errno."""
 
     def getauxval(self, kind: int) -> int:
         """An entry of the auxiliary vector, 0 when absent."""
 
     def sysconf(self, name: int) -> int | None:
-        """sysconf(3) by number, None where libc does not know it."""
+        """Value of a system variable by its number, None where libc does not know it."""
 
     def altstack(self) -> AlternateStack:
-        """This thread's alternate signal stack."""
+        """Alternate signal stack of this thread."""
 
     def cpuinfo_flags(self) -> frozenset[str]:
         """The flags of the first processor in /proc/cpuinfo, empty when it cannot be read."""
@@ -161,9 +164,8 @@ class Real:
         return lib.amx_is_stub() == 1
 
     def cpuid(self, leaf: int, subleaf: int = 0) -> Registers:
-        registers = ffi.new("uint32_t[4]")
-        self._check(lib.amx_cpuid(leaf, subleaf, registers), "cpuid")
-        return Registers(*registers)
+        self._require_layer("cpuid")
+        return _cpuid(leaf, subleaf)
 
     def xgetbv(self, index: int) -> int | None:
         value = ffi.new("uint64_t *")
@@ -229,8 +231,8 @@ class Real:
         if self.stub:
             raise AmxUnavailableError(
                 f"{operation} is not available",
-                cause="this build has no machine layer: not x86-64 Linux, or built with AMX_FORCE_STUBS",
-                remedy="install the package on x86-64 Linux without AMX_FORCE_STUBS; products still run emulated",
+                cause="This build has no machine layer: not x86-64 Linux, or built with AMX_FORCE_STUBS",
+                remedy="Install the package on x86-64 Linux; products still run emulated",
                 operation=operation,
             )
 
@@ -240,10 +242,17 @@ class Real:
             raise AmxUnavailableError(
                 f"{operation} failed",
                 cause=os.strerror(-result),
-                remedy="if this process runs in a sandbox, look at what its filter forbids",
+                remedy="If this process runs in a sandbox, look at what its filter forbids",
                 operation=operation,
                 errno=-result,
             )
+
+
+@functools.cache  # it costs an exit to the hypervisor each time, and what is asked here does not change
+def _cpuid(leaf: int, subleaf: int) -> Registers:
+    registers = ffi.new("uint32_t[4]")
+    lib.amx_cpuid(leaf, subleaf, registers)
+    return Registers(*registers)
 
 
 def _probe(c: object, *, timed_out: bool = False) -> Probe:

@@ -17,6 +17,8 @@ int amx_probe_child(int action, int op, uint64_t component, int timeout_ms, stru
 
 #else
 
+#include "insn.h"
+
 #include <signal.h>
 #include <stddef.h>
 #include <sys/mman.h>
@@ -51,10 +53,10 @@ static void execute(int action) {
                      : "D"(config), "m"(config)); /* ldtilecfg (%rdi) */
     if (action == AMX_CHILD_TILEZERO) {
         report->step = AMX_STEP_TILEZERO;
-        __asm__ volatile(".byte 0xc4, 0xe2, 0x7b, 0x49, 0xc0"); /* tilezero %tmm0 */
+        AMX_TILEZERO(0);
     } else {
         report->step = AMX_STEP_TDPFP16PS;
-        __asm__ volatile(".byte 0xc4, 0xe2, 0x6b, 0x5c, 0xc1"); /* tdpfp16ps %tmm2, %tmm1, %tmm0 */
+        AMX_TDPFP16PS(0, 1, 2);
     }
 }
 

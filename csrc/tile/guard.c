@@ -25,6 +25,8 @@ int amx_probe_guarded(int what, uint64_t address, struct amx_probe *probe) {
 
 #else
 
+#include "insn.h"
+
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -165,10 +167,10 @@ static void leave(const sigset_t *mask) {
                           : "rdx", "memory");                                                                \
          guard.caught.signal == 0;                                                                           \
      }))
+/* insn.h has whole statements; inside the guard the bytes must stand between its labels. */
 #define STTILECFG_RDI ".byte 0xc4, 0xe2, 0x79, 0x49, 0x07"
 #define LDTILECFG_RDI ".byte 0xc4, 0xe2, 0x78, 0x49, 0x07"
 #define TILEZERO_TMM0 ".byte 0xc4, 0xe2, 0x7b, 0x49, 0xc0"
-#define TILERELEASE   ".byte 0xc4, 0xe2, 0x78, 0x49, 0xc0"
 
 int amx_probe_tilezero(struct amx_probe *probe) {
     static const uint8_t one_tile[64] = {
@@ -189,9 +191,9 @@ int amx_probe_tilezero(struct amx_probe *probe) {
             guard.caught.step = AMX_STEP_DONE;
         /* Neither can fault after the two above; both work without permission. */
         if (found[0] != 0)
-            __asm__ volatile(LDTILECFG_RDI : : "D"(found) : "memory");
+            AMX_LDTILECFG(found);
         else
-            __asm__ volatile(TILERELEASE);
+            AMX_TILERELEASE();
     }
     *probe = guard.caught;
     leave(&mask);
