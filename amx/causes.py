@@ -169,7 +169,7 @@ def of_request(result: int, *, guest: bool = False) -> Cause:
         case errno.EOPNOTSUPP:  # the kernel knows the operation and has no tile data to grant
             return (
                 Cause.KERNEL_DISAGREES
-                if cpu.Feature.TILE in cpu.announced()
+                if cpu.Feature.AMX_TILE in cpu.announced()
                 else of_missing_flags(cpu.processor())
             )
         case errno.EBUSY if guest:

@@ -49,38 +49,45 @@ class Status(enum.Enum):
 
 
 class Feature(enum.Enum):
-    """An AMX feature bit: its name, its place in leaf 7, its mirror in leaf 0x1E subleaf 1, its status.
+    """An AMX feature bit: its flag as Linux writes it, its place in leaf 7, its mirror, its status.
 
-    The place is (subleaf, register, bit) of leaf 7, None for features that only leaf 0x1E.1 EAX announces;
-    `mirror` is the bit there. TF32 and TRANSPOSE are named so that they can be recognised: Intel withdrew
+    `place` is (subleaf, register, bit) of leaf 7, None for features that only leaf 0x1E.1 EAX announces;
+    `mirror` is the bit in leaf 0x1E.1. TF32 and TRANSPOSE are named so that they can be recognised: Intel withdrew
     both.
     """
 
-    TILE = ("amx_tile", (0, "edx", 24), None)
-    INT8 = ("amx_int8", (0, "edx", 25), 0)
-    BF16 = ("amx_bf16", (0, "edx", 22), 1)
-    COMPLEX = ("amx_complex", (1, "edx", 8), 2)
-    FP16 = ("amx_fp16", (1, "eax", 21), 3)
-    FP8 = ("amx_fp8", None, 4)
-    TRANSPOSE = ("amx_transpose", None, 5, Status.WITHDRAWN)
-    TF32 = ("amx_tf32", None, 6, Status.WITHDRAWN)
-    AVX512 = ("amx_avx512", None, 7)
-    MOVRS = ("amx_movrs", None, 8)
+    AMX_TILE = ("amx_tile", (0, "edx", 24), None)
+    AMX_INT8 = ("amx_int8", (0, "edx", 25), 0)
+    AMX_BF16 = ("amx_bf16", (0, "edx", 22), 1)
+    AMX_COMPLEX = ("amx_complex", (1, "edx", 8), 2)
+    AMX_FP16 = ("amx_fp16", (1, "eax", 21), 3)
+    AMX_FP8 = ("amx_fp8", None, 4)
+    AMX_TRANSPOSE = ("amx_transpose", None, 5, Status.WITHDRAWN)
+    AMX_TF32 = ("amx_tf32", None, 6, Status.WITHDRAWN)
+    AMX_AVX512 = ("amx_avx512", None, 7)
+    AMX_MOVRS = ("amx_movrs", None, 8)
 
-    def __init__(
-        self,
+    place: tuple[int, str, int] | None
+    mirror: int | None
+    status: Status
+
+    def __new__(
+        cls,
         flag: str,
         place: tuple[int, str, int] | None,
         mirror: int | None,
         status: Status = Status.CURRENT,
-    ) -> None:
-        self.flag = flag
-        self.place = place
-        self.mirror = mirror
-        self.status = status
+    ) -> Feature:
+        """Keep the facts as attributes, and the flag as the value."""
+        feature = object.__new__(cls)
+        feature._value_ = flag
+        feature.place = place
+        feature.mirror = mirror
+        feature.status = status
+        return feature
 
     @property
-    def bit(self) -> str:
+    def where(self) -> str:
         """Where it is announced, as manuals write it, for example `CPUID.7.1:EAX[21]`."""
         if self.place is None:
             return f"CPUID.1E.1:EAX[{self.mirror}]"
@@ -88,7 +95,7 @@ class Feature(enum.Enum):
         return f"CPUID.7.{subleaf}:{register.upper()}[{bit}]"
 
     def __str__(self) -> str:
-        return self.flag
+        return str(self.value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,11 +165,11 @@ def features() -> frozenset[Feature]:
     """
     found = announced()
     if (
-        Feature.FP16 not in found
+        Feature.AMX_FP16 not in found
         and "fp16" in os.environ.get("AMX_ASSUME", "").split(",")
         and _fp16_executes()
     ):
-        return found | {Feature.FP16}
+        return found | {Feature.AMX_FP16}
     return found
 
 
@@ -227,15 +234,19 @@ def disagreements() -> tuple[Disagreement, ...]:
             if mirror != says:
                 found.append(_disagreement(feature, says, f"CPUID.1E.1:EAX[{feature.mirror}]"))
         if flags and (
-            (feature.flag in flags and not says)
-            or (says and feature.flag not in flags and feature in (Feature.TILE, Feature.INT8, Feature.BF16))
+            (feature.value in flags and not says)
+            or (
+                says
+                and feature.value not in flags
+                and feature in (Feature.AMX_TILE, Feature.AMX_INT8, Feature.AMX_BF16)
+            )
         ):
             found.append(_disagreement(feature, says, "/proc/cpuinfo"))
     return tuple(found)
 
 
 def _disagreement(feature: Feature, cpuid_says: bool, other: str) -> Disagreement:
-    return Disagreement(feature, *((feature.bit, other) if cpuid_says else (other, feature.bit)))
+    return Disagreement(feature, *((feature.where, other) if cpuid_says else (other, feature.where)))
 
 
 def _bit(machine: Machine, feature: Feature) -> bool:

@@ -130,7 +130,7 @@ class Diagnosis:
 
 
 def available(feature: Feature | str | None = None) -> bool:
-    """Whether AMX is usable here, and with `feature` (`Feature.BF16`, "bf16" or "amx_bf16") that part of it.
+    """Whether AMX is usable here, and with `feature` (`Feature.AMX_BF16`, "amx_bf16", "bf16") that part of it.
 
     True means that permission is granted, or that nothing stands against a request for it as far as can be
     seen without asking. No side effect. The kernel is not called unless CPUID and XCR0 show AMX; where they
@@ -171,11 +171,11 @@ def _stub_diagnosis() -> Diagnosis:
 def _feature(feature: Feature | str) -> Feature:
     if isinstance(feature, Feature):
         return feature
-    name = feature.lower().removeprefix("amx_")
+    flag = f"amx_{feature.lower().removeprefix('amx_')}"
     try:
-        return next(known for known in Feature if known.flag.removeprefix("amx_") == name)
-    except StopIteration:
-        known = ", ".join(each.flag for each in Feature)
+        return Feature(flag)
+    except ValueError:
+        known = ", ".join(each.value for each in Feature)
         raise ValueError(f"unknown AMX feature {feature!r}. Known are {known}.") from None
 
 
@@ -226,9 +226,9 @@ def _not_reached(name: RungName) -> Rung:
 def _cpuid() -> Rung:
     processor = cpu.processor()
     found = cpu.announced()
-    names = " ".join(feature.flag for feature in Feature if feature in found) or "no AMX flag"
+    names = " ".join(feature.value for feature in Feature if feature in found) or "no AMX flag"
     evidence = (str(processor), names)
-    if Feature.TILE in found:
+    if Feature.AMX_TILE in found:
         return Rung(RungName.CPUID, Outcome.OK, evidence)
     return Rung(RungName.CPUID, Outcome.FAILED, evidence, causes.of_missing_flags(processor))
 
@@ -240,7 +240,7 @@ def _xcr0(machine: Machine) -> Rung:
     evidence = (f"XCR0 {layout.xcr0:#x}", f"CPUID.D.0 offers {layout.supported:#x}")
     if layout.enabled:
         return Rung(RungName.XCR0, Outcome.OK, evidence)
-    if Feature.TILE not in cpu.announced():
+    if Feature.AMX_TILE not in cpu.announced():
         return Rung(RungName.XCR0, Outcome.FAILED, evidence, causes.of_missing_flags(cpu.processor()))
     if layout.supported & XFEATURE_MASK_XTILE != XFEATURE_MASK_XTILE:
         return Rung(RungName.XCR0, Outcome.FAILED, evidence, Cause.XCR0_NOT_OFFERED)
@@ -256,7 +256,9 @@ def _palette() -> Rung:
     if palettes and all((p.max_names, p.max_rows, p.bytes_per_row) > (0, 0, 0) for p in palettes):
         return Rung(RungName.PALETTE, Outcome.OK, evidence)
     cause = (
-        Cause.PALETTE_MISSING if Feature.TILE in cpu.announced() else causes.of_missing_flags(cpu.processor())
+        Cause.PALETTE_MISSING
+        if Feature.AMX_TILE in cpu.announced()
+        else causes.of_missing_flags(cpu.processor())
     )
     return Rung(RungName.PALETTE, Outcome.FAILED, evidence, cause)
 
@@ -282,7 +284,7 @@ def _kernel(machine: Machine, *, probe: bool) -> Rung:
         return Rung(RungName.KERNEL, Outcome.FAILED, tuple(evidence), causes.of_read(reply.result))
     if reply.value & XFEATURE_MASK_XTILE == XFEATURE_MASK_XTILE:
         return Rung(RungName.KERNEL, Outcome.OK, tuple(evidence))
-    announced = Feature.TILE in cpu.announced() and xstate.layout().enabled
+    announced = Feature.AMX_TILE in cpu.announced() and xstate.layout().enabled
     cause = Cause.KERNEL_DISAGREES if announced else causes.of_missing_flags(cpu.processor())
     return Rung(RungName.KERNEL, Outcome.FAILED, tuple(evidence), cause)
 
