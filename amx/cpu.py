@@ -52,8 +52,8 @@ class Feature(enum.Enum):
     """An AMX feature bit: its flag as Linux writes it, its place in leaf 7, its mirror, its status.
 
     `place` is (subleaf, register, bit) of leaf 7, None for features that only leaf 0x1E.1 EAX announces;
-    `mirror` is the bit in leaf 0x1E.1. TF32 and TRANSPOSE are named so that they can be recognised: Intel withdrew
-    both.
+    `mirror` is the bit in the latter. TF32 and TRANSPOSE are named so that they can be recognised: Intel
+    withdrew both.
     """
 
     AMX_TILE = ("amx_tile", (0, "edx", 24), None)

@@ -105,10 +105,10 @@ class Diagnosis:
         """The rung of that name."""
         return next(rung for rung in self.rungs if rung.name is name)
 
-    def error(self) -> AmxError | None:
-        """The failure as an error to raise, None when AMX is usable."""
+    def error(self) -> AmxError:
+        """The failure as an error to raise; a ValueError when there is none."""
         if self.failure is None or self.cause is None:
-            return None
+            raise ValueError("error() of a diagnosis without failure")
         refused = self.failure.name in (RungName.PERMISSION, RungName.REQUEST, RungName.CONFIRMED)
         return (AmxPermissionError if refused else AmxUnavailableError)(
             f"AMX is not usable: the {self.failure.name.value} rung failed",
@@ -130,7 +130,7 @@ class Diagnosis:
 
 
 def available(feature: Feature | str | None = None) -> bool:
-    """Whether AMX is usable here, and with `feature` (`Feature.AMX_BF16`, "amx_bf16", "bf16") that part of it.
+    """Whether AMX is usable here, and with `feature` (a `Feature`, "amx_bf16", "bf16") that part of it.
 
     True means that permission is granted, or that nothing stands against a request for it as far as can be
     seen without asking. No side effect. The kernel is not called unless CPUID and XCR0 show AMX; where they
@@ -172,11 +172,10 @@ def _feature(feature: Feature | str) -> Feature:
     if isinstance(feature, Feature):
         return feature
     flag = f"amx_{feature.lower().removeprefix('amx_')}"
-    try:
-        return Feature(flag)
-    except ValueError:
-        known = ", ".join(each.value for each in Feature)
-        raise ValueError(f"unknown AMX feature {feature!r}. Known are {known}.") from None
+    for known in Feature:
+        if known.value == flag:
+            return known
+    raise ValueError(f"unknown AMX feature {feature!r}. Known are {', '.join(map(str, Feature))}.")
 
 
 def _climb(machine: Machine, *, probe: bool = False, request: bool = False) -> Iterator[Rung]:
