@@ -1,0 +1,295 @@
+"""Matrix products: shapes, types, layouts, batches, out=, and what is refused."""
+
+import ml_dtypes
+import numpy as np
+import operands
+import product_model
+import pytest
+
+import amx
+
+SIZES = [0, 1, 2, 15, 16, 17, 31, 32, 33, 63, 64, 65, 97]
+
+
+def ones(shape, dtype=np.int8):
+    return np.ones(shape, dtype)
+
+
+@pytest.mark.parametrize("pair", operands.PAIRS, ids="-".join)
+def test_every_remainder_of_every_dimension(backend, pair):
+    """All tails of M, N and K against the tile sizes give the exact result, K = 0 included."""
+    rng = np.random.default_rng(11)
+    for m, n in [(1, 1), (16, 16), (17, 33), (33, 15), (64, 31)]:
+        for k in SIZES:
+            a = operands.random_array(rng, (m, k), pair[0], special=0.05)
+            b = operands.random_array(rng, (k, n), pair[1], special=0.05)
+            result = operands.as_bits(amx.matmul(a, b))
+            np.testing.assert_array_equal(result, operands.expected(a, b, pair[0]), err_msg=f"{m} {n} {k}")
+
+
+@pytest.mark.parametrize("pair", operands.PAIRS, ids="-".join)
+def test_extreme_values(backend, pair):
+    """The largest magnitudes, where saturating arithmetic or a lost sign would show."""
+    if pair[0] in ("int8", "uint8"):
+        values_a = np.array([np.iinfo(pair[0]).min, np.iinfo(pair[0]).max, 1], pair[0])
+        values_b = np.array([np.iinfo(pair[1]).max, np.iinfo(pair[1]).min, 255 if pair[1] == "uint8" else -1], pair[1])
+    else:
+        dtype = ml_dtypes.bfloat16 if pair[0] == "bfloat16" else np.float16
+        values_a = values_b = np.array([np.inf, -np.inf, np.nan, 3e4, -3e4, 1e-7, 0.0, -0.0]).astype(dtype)
+    rng = np.random.default_rng(12)
+    a, b = rng.choice(values_a, (40, 200)), rng.choice(values_b, (200, 40))
+    np.testing.assert_array_equal(operands.as_bits(amx.matmul(a, b)), operands.expected(a, b, pair[0]))
+
+
+def test_integer_sums_wrap_modulo_2_to_32(backend):
+    """A sum beyond int32 wraps, as the hardware's does: 255 * 255 * 40,000 is 2**31 and more."""
+    a = np.full((1, 40_000), 255, np.uint8)
+    assert amx.matmul(a, a.T)[0, 0] == (255 * 255 * 40_000) - 2**32
+
+
+def test_float_chains_that_end_in_minus_zero_keep_it(backend):
+    """Pairs that do not exist beyond an odd or short K leave a chain's -0 as it is."""
+    tiny = np.full((1, 33), 2.0**-100, ml_dtypes.bfloat16)
+    for k in (1, 2, 3, 31, 33):
+        a, b = -tiny[:, :k], tiny[:, :k].T
+        result = operands.as_bits(amx.matmul(a, b))
+        np.testing.assert_array_equal(result, operands.expected(a, b, "bfloat16"), err_msg=str(k))
+
+
+@pytest.mark.parametrize("element", ["bfloat16", "float16"])
+def test_floats_are_close_to_float64(backend, element):
+    """Against float64 the error stays below the bound for K float32 roundings (Higham, gamma_K)."""
+    rng = np.random.default_rng(13)
+    a, b = (operands.random_array(rng, shape, element) for shape in [(50, 300), (300, 70)])
+    exact = a.astype(np.float64) @ b.astype(np.float64)
+    magnitude = np.abs(a.astype(np.float64)) @ np.abs(b.astype(np.float64))
+    unit = 300 * 2.0**-24
+    assert (np.abs(amx.matmul(a, b) - exact) <= unit / (1 - unit) * magnitude).all()
+
+
+@pytest.mark.parametrize("pair", operands.PAIRS, ids="-".join)
+def test_bits_do_not_depend_on_packing_threads_or_layout(backend, pair):
+    """Packed or not, on one thread or two, in any memory layout, in a batch or alone: the same bits."""
+    rng = np.random.default_rng(14)
+    a = operands.random_array(rng, (130, 1100), pair[0], special=0.01)
+    b = operands.random_array(rng, (1100, 150), pair[1], special=0.01)
+    reference = operands.as_bits(amx.matmul(a, b))
+    packed = amx.pack(b)
+    others = []
+    for threads in (1, 2):
+        amx.set_num_threads(threads)
+        others += [amx.matmul(a, b), amx.matmul(a, packed), amx.matmul(np.asfortranarray(a), np.asfortranarray(b))]
+        others += [amx.matmul(np.stack([a, a, a]), np.stack([b, b, b]))[1], amx.matmul(a[None], b[None])[0]]
+        others += [np.vstack([amx.matmul(a[:70], packed), amx.matmul(a[70:], b)])]
+    amx.set_num_threads(None)
+    for other in others:
+        np.testing.assert_array_equal(operands.as_bits(other), reference)
+
+
+SHAPES = [
+    ((5,), (5,)),
+    ((5,), (5, 3)),
+    ((4, 5), (5,)),
+    ((0, 5), (5, 3)),
+    ((4, 0), (0, 3)),
+    ((4, 5), (5, 0)),
+    ((2, 4, 5), (5, 3)),
+    ((4, 5), (2, 5, 3)),
+    ((2, 4, 5), (2, 5, 3)),
+    ((2, 1, 4, 5), (3, 5, 3)),
+    ((2, 3, 4, 5), (5,)),
+    ((5,), (2, 3, 5, 4)),
+    ((1, 1, 1), (7, 1, 1)),
+    ((0, 4, 5), (5, 3)),
+    ((0, 4, 5), (1, 5, 3)),
+    ((3, 4, 0), (0, 2)),
+]
+
+
+@pytest.mark.parametrize(("a_shape", "b_shape"), SHAPES)
+def test_shapes_follow_numpy(backend, a_shape, b_shape):
+    """Vectors, batches, broadcasting and empty dimensions give the shape and values of numpy.matmul."""
+    rng = np.random.default_rng(15)
+    a, b = operands.random_array(rng, a_shape, "int8"), operands.random_array(rng, b_shape, "uint8")
+    want = np.matmul(a.astype(np.int64), b.astype(np.int64))
+    result = amx.matmul(a, b)
+    assert np.shape(result) == np.shape(want)
+    assert result.dtype == np.int32
+    np.testing.assert_array_equal(result, want)
+    if b.ndim >= 2:
+        np.testing.assert_array_equal(amx.matmul(a, amx.pack(b)), want)
+
+
+def test_broadcast_views_without_memory_of_their_own(backend):
+    """Operands with zero strides, in rows, columns and batches."""
+    rng = np.random.default_rng(16)
+    a = np.broadcast_to(operands.random_array(rng, (1, 70), "int8"), (3, 20, 70))
+    b = np.broadcast_to(operands.random_array(rng, (70, 1), "int8"), (70, 40))
+    np.testing.assert_array_equal(amx.matmul(a, b), a.astype(np.int64) @ b.astype(np.int64))
+
+
+OUTS = {
+    "plain": lambda: np.empty((40, 50), np.int32),
+    "rows apart": lambda: np.empty((40, 90), np.int32)[:, 20:70],
+    "rows reversed": lambda: np.empty((40, 50), np.int32)[::-1],
+    "Fortran": lambda: np.empty((40, 50), np.int32, order="F"),
+    "columns apart": lambda: np.empty((40, 100), np.int32)[:, ::2],
+    "unaligned": lambda: np.empty(40 * 50 * 4 + 1, np.uint8)[1:].view(np.int32).reshape(40, 50),
+}
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("layout", OUTS)
+def test_out_of_any_layout_is_filled_and_returned(backend, layout, packed):
+    """out= takes any strides and comes back as the same object."""
+    rng = np.random.default_rng(17)
+    a, b = operands.random_array(rng, (40, 33), "int8"), operands.random_array(rng, (33, 50), "int8")
+    out = OUTS[layout]()
+    assert amx.matmul(a, amx.pack(b) if packed else b, out=out) is out
+    np.testing.assert_array_equal(out, a.astype(np.int64) @ b.astype(np.int64))
+
+
+def test_out_leaves_its_surroundings_alone(backend):
+    """Nothing beside the output's own elements is written, at every tail."""
+    for m, n in [(1, 1), (17, 5), (33, 47)]:
+        frame = np.full((m + 2, n + 2), -7, np.int32)
+        amx.matmul(ones((m, 9)), ones((9, n)), out=frame[1:-1, 1:-1])
+        assert (frame[1:-1, 1:-1] == 9).all()
+        frame[1:-1, 1:-1] = -7
+        assert (frame == -7).all()
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_out_may_overlap_an_operand(backend, packed):
+    """An output in the operand's own memory is the product of the operand as it was."""
+    memory = np.arange(64 * 64 * 4, dtype=np.uint8)
+    a = memory.view(np.int8)[: 64 * 64].reshape(64, 64)
+    want = a.astype(np.int64) @ a.astype(np.int64)
+    out = memory.view(np.int32).reshape(64, 64)
+    amx.matmul(a, amx.pack(a) if packed else a, out=out)
+    np.testing.assert_array_equal(out, want)
+
+
+def test_batched_out_with_vectors(backend):
+    """out= of a product with a vector has the vector's dimension left out."""
+    a, b = ones((3, 4, 5)), ones(5)
+    out = np.empty((4, 6), np.int32)[:3, 1:5]
+    assert amx.matmul(a, b, out=out) is out
+    assert (out == 5).all()
+
+
+def test_uint16_is_bfloat16_where_the_caller_says_so(backend):
+    """uint16 with dtype="bfloat16" gives the bits of ml_dtypes' bfloat16."""
+    rng = np.random.default_rng(18)
+    a, b = (operands.random_array(rng, (30, 30), "bfloat16") for _ in range(2))
+    by_bits = amx.matmul(a.view(np.uint16), b.view(np.uint16), dtype="bfloat16")
+    np.testing.assert_array_equal(by_bits, amx.matmul(a, b))
+    np.testing.assert_array_equal(amx.matmul(a.view(np.uint16), amx.pack(b), dtype="bfloat16"), amx.matmul(a, b))
+
+
+@pytest.mark.parametrize(("name", "carrier"), [("bfloat16", ml_dtypes.bfloat16), ("float16", np.float16)])
+def test_float32_is_rounded_to_nearest_even(backend, name, carrier):
+    """float32 operands with dtype= give what rounding them first gives; ml_dtypes and NumPy are the oracle."""
+    rng = np.random.default_rng(19)
+    word = rng.integers(0, 2**32, (64, 64), dtype=np.uint32)
+    word[::3] &= 0xFFFF8000  # ties
+    word[1::3] = word[1::3] & 0x807FFFFF | 0x3F800000
+    a = word.view(np.float32)
+    a[np.isnan(a)] = 1.5  # a NaN's payload is a convention of its own, tested below
+    with np.errstate(over="ignore"):
+        rounded = a.astype(carrier)
+    np.testing.assert_array_equal(
+        operands.as_bits(amx.matmul(a, a, dtype=name)), operands.as_bits(amx.matmul(rounded, rounded))
+    )
+
+
+def test_float32_nan_stays_nan_with_its_sign_and_payload(backend):
+    """Rounding a NaN to bfloat16 keeps the upper payload, so the product keeps it too."""
+    a = np.array([[0xFFA51234]], np.uint32).view(np.float32)
+    b = np.ones((1, 1), np.float32)
+    assert amx.matmul(a, b, dtype="bfloat16").view(np.uint32)[0, 0] == 0xFFE50000
+
+
+def test_other_byte_orders_are_read(backend):
+    """A big-endian float16 array multiplies by its values."""
+    a = np.arange(12, dtype=np.float16).reshape(3, 4)
+    np.testing.assert_array_equal(amx.matmul(a.astype(">f2"), a.T), amx.matmul(a, a.T))
+
+
+def test_lists_of_numbers_need_a_type(backend):
+    """A list becomes int64, which AMX does not multiply: the error says what it does."""
+    with pytest.raises(amx.errors.DtypeError, match="int64.*AMX multiplies int8"):
+        amx.matmul([[1]], [[2]])
+
+
+REFUSED = [
+    (ones((2, 3)), ones((4, 2)), {}, amx.errors.ShapeError, "K = 3 columns and b has 4 rows"),
+    (ones((2, 3)), np.int8(1), {}, amx.errors.ShapeError, "scalar"),
+    (ones((2, 2, 3)), ones((3, 3, 2)), {}, amx.errors.ShapeError, "do not broadcast"),
+    (ones((2, 3), np.float32), ones((3, 2), np.float32), {}, amx.errors.DtypeError, "float32.*to round it"),
+    (ones((2, 3), np.float64), ones((3, 2), np.float64), {}, amx.errors.DtypeError, "float64"),
+    (ones((2, 3), np.uint16), ones((3, 2), np.uint16), {}, amx.errors.DtypeError, "bits of bfloat16"),
+    (ones((2, 3)), ones((3, 2), np.float16), {}, amx.errors.DtypeError, "int8 times float16"),
+    (ones((2, 3)), ones((3, 2)), {"dtype": "float16"}, amx.errors.DtypeError, "int8 and dtype='float16'"),
+    (ones((2, 3)), ones((3, 2)), {"dtype": "float32"}, amx.errors.DtypeError, "dtype='float32'"),
+    (ones((2, 3)), ones((3, 2)), {"out": np.empty((3, 2), np.int32)}, amx.errors.ShapeError, r"shape \(3, 2\)"),
+    (ones((2, 3)), ones((3, 2)), {"out": np.empty((2, 2), np.int64)}, amx.errors.DtypeError, "out is int64"),
+    (ones((2, 3)), ones((3, 2)), {"out": [[0, 0], [0, 0]]}, amx.errors.DtypeError, "out is a list"),
+]
+
+
+@pytest.mark.parametrize(("a", "b", "options", "error", "message"), REFUSED)
+def test_bad_input_gets_its_named_error(a, b, options, error, message):
+    """Each refusal names the value and is also a ValueError or TypeError; nothing has been written."""
+    amx.set_backend("emulated")
+    with pytest.raises(error, match=message) as caught:
+        amx.matmul(a, b, **options)
+    assert isinstance(caught.value, ValueError | TypeError)
+    assert caught.value.remedy
+
+
+def test_read_only_out_is_refused():
+    """An output that may not be written is named before anything is computed."""
+    out = np.zeros((2, 2), np.int32)
+    out.flags.writeable = False
+    for b in (ones((3, 2)), amx.pack(ones((3, 2)))):
+        with pytest.raises(amx.errors.BufferReadOnlyError):
+            amx.matmul(ones((2, 3)), b, out=out)
+
+
+def test_packed_operands_are_checked_too():
+    """K and types of a packed operand are refused as those of an array, on the short way and the long one."""
+    packed = amx.pack(ones((4, 2)))
+    with pytest.raises(amx.errors.ShapeError, match="K = 3"):
+        amx.matmul(ones((2, 3)), packed)
+    with pytest.raises(amx.errors.DtypeError, match="float16 times int8"):
+        amx.matmul(ones((2, 4), np.float16), packed)
+    with pytest.raises(amx.errors.ShapeError, match="out has shape"):
+        amx.matmul(ones((2, 4)), packed, out=np.empty((2, 3), np.int32))
+
+
+def test_pack_refuses_vectors_and_other_types():
+    """pack() wants at least a matrix, of a type that AMX multiplies."""
+    with pytest.raises(amx.errors.ShapeError, match=r"\(5,\)"):
+        amx.pack(ones(5))
+    with pytest.raises(amx.errors.DtypeError, match="complex128"):
+        amx.pack(ones((2, 2), np.complex128))
+
+
+def test_packed_matrix_describes_itself():
+    """Shape, type and size are there to see; the padded size is at least the data's."""
+    packed = amx.pack(ones((2, 100, 33), np.uint8))
+    assert packed.shape == (2, 100, 33)
+    assert packed.ndim == 3
+    assert packed.nbytes == 2 * 2 * 2 * 2048  # 2 items, 2 panels of 32 columns, 2 chunks of 64, two tiles each
+    assert "uint8" in repr(packed)
+
+
+def test_oracle_of_floats_by_hand():
+    """The model itself on a case small enough to do by hand: 1*2 + 3*4 in two chains, and an invalid product's NaN."""
+    one, inf, zero = 0x3F80, 0x7F80, 0x0000
+    a = np.array([[one, 0x4040], [inf, one]], np.uint16)
+    b = np.array([[0x4000], [0x4080]], np.uint16)
+    assert product_model.float_product(a, b, "bfloat16").view(np.float32).ravel().tolist() == [14.0, np.inf]
+    nan = product_model.float_product(np.array([[inf]], np.uint16), np.array([[zero]], np.uint16), "bfloat16")
+    assert nan[0, 0] == 0xFFC00000
