@@ -8,6 +8,7 @@ import json
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 import amx
 from amx.cli import _network
 from amx.data import digits
+from amx.dtypes import Element, as_elements
 
 __all__ = ["add_parser", "run"]
 
@@ -106,7 +108,7 @@ def run(arguments: argparse.Namespace) -> int:
     add("machine", machine)
     tiles = _tiles()
     add("tiles", tiles)
-    add("classifier", _classifier(machine.backend))
+    add("classifier", _classifier())
     if arguments.json:
         print(json.dumps({name: dataclasses.asdict(facts) for name, facts in report.items()}, indent=2))
     return 0 if tiles.dpbusd and tiles.dpbf16ps else 1
@@ -118,10 +120,13 @@ def _machine() -> Machine:
         permission = "granted"
     except amx.errors.AmxUnavailableError as error:
         permission = f"not granted: {error}".rstrip(".")
+    return Machine(str(amx.explain()), permission, _backend("int8"))
+
+
+def _backend(group: str) -> str:
     with warnings.catch_warnings():  # the permission line says why it is the software tile machine
         warnings.simplefilter("ignore", amx.EmulatedWarning)
-        backend = amx.get_backend().name.lower()
-    return Machine(str(amx.explain()), permission, backend)
+        return amx.get_backend(group).value
 
 
 def _tiles() -> Tiles:
@@ -139,8 +144,8 @@ def _tiles() -> Tiles:
     x, y = random.integers(-64, 65, (16, 32)), random.integers(-64, 65, (32, 16))
     with amx.TileContext(amx.TileConfig.for_product("bfloat16", m=16, n=16, k=32)) as tiles:
         tiles.zero(0)
-        tiles.load(1, _bfloat16(x))
-        tiles.load(2, _vnni(_bfloat16(y), 2))
+        tiles.load(1, _bfloat16(x), dtype="bfloat16")
+        tiles.load(2, _vnni(_bfloat16(y), 2), dtype="bfloat16")
         tiles.dpbf16ps(0, 1, 2)
         floats = tiles.store(0)
     return Tiles(
@@ -155,11 +160,12 @@ def _vnni(b: NDArray[np.generic], group: int) -> NDArray[np.generic]:
     return b.reshape(k // group, group, n).transpose(0, 2, 1).reshape(k // group, n * group)
 
 
-def _bfloat16(exact: NDArray[np.int64]) -> NDArray[np.uint16]:
-    return (exact.astype(np.float32).view(np.uint32) >> 16).astype(np.uint16)
+def _bfloat16(values: NDArray[Any]) -> NDArray[np.uint16]:
+    """Rounded to bfloat16, as its bits."""
+    return as_elements(values.astype(np.float32), Element.BFLOAT16, "values")[0]
 
 
-def _classifier(backend: str) -> Classifier:
+def _classifier() -> Classifier:
     data = digits()
     images, labels = data.images[TRAINING:], data.labels[TRAINING:]
     start = time.perf_counter()
@@ -170,7 +176,7 @@ def _classifier(backend: str) -> Classifier:
 
     inputs = _network.activations(float32, images)[1]
     m, (k, n) = len(inputs), float32[1].weights.shape
-    stored = int8[1].inputs.store(inputs)
+    rounded, stored = _bfloat16(inputs), int8[1].inputs.store(inputs)
     floats, sums = np.empty((m, n), np.float32), np.empty((m, n), np.int32)
 
     def model(
@@ -188,11 +194,11 @@ def _classifier(backend: str) -> Classifier:
             model("float32", "NumPy", float32, lambda: np.matmul(inputs, float32[1].weights, out=floats)),
             model(
                 "bfloat16",
-                f"amx, {backend}",
+                _backend("bf16"),
                 bfloat16,
-                lambda: amx.matmul(inputs, bfloat16[1].packed, out=floats, dtype="bfloat16"),
+                lambda: amx.matmul(rounded, bfloat16[1].packed, out=floats, dtype="bfloat16"),
             ),
-            model("int8", f"amx, {backend}", int8, lambda: amx.matmul(stored, int8[1].packed, out=sums)),
+            model("int8", _backend("int8"), int8, lambda: amx.matmul(stored, int8[1].packed, out=sums)),
         ),
     )
 

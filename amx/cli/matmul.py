@@ -65,10 +65,10 @@ def run(arguments: argparse.Namespace) -> int:
         return _unusable(error)
     with warnings.catch_warnings():  # the report names the backend; `amx explain` says why
         warnings.simplefilter("ignore", amx.EmulatedWarning)
-        backend = amx.get_backend().name.lower()
-    start = time.perf_counter()
-    c: NDArray[Any] = amx.matmul(a, b, dtype=arguments.dtype)
-    seconds = time.perf_counter() - start
+        start = time.perf_counter()
+        c: NDArray[Any] = amx.matmul(a, b, dtype=arguments.dtype)
+        seconds = time.perf_counter() - start
+        backend = amx.get_backend(_group(a, c, arguments.dtype)).value
     try:
         with arguments.output.open("wb") as file:
             np.save(file, c)
@@ -86,6 +86,12 @@ def run(arguments: argparse.Namespace) -> int:
     )
     print(json.dumps(asdict(report)) if arguments.json else report)
     return 0
+
+
+def _group(a: NDArray[Any], c: NDArray[Any], dtype: str | None) -> str:
+    if c.dtype == np.int32:
+        return "int8"
+    return "fp16" if "float16" in (dtype, a.dtype.name) else "bf16"
 
 
 def _unusable(problem: object) -> int:
