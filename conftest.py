@@ -9,7 +9,7 @@ import amx
 
 def pytest_runtest_setup(item):
     if item.get_closest_marker("native") and not amx.available():
-        pytest.skip(f"AMX cannot be used: {amx.explain()}")
+        pytest.skip(f"AMX cannot be used here: {amx.explain().cause}")
 
 
 @pytest.fixture(params=["emulated", pytest.param("native", marks=pytest.mark.native)])

@@ -25,14 +25,17 @@ TRAINING = 1200  # images; the others are for the test
 
 @dataclasses.dataclass(frozen=True)
 class Machine:
-    """What the machine offers and what will run."""
+    """What the machine offers, what the kernel answered, and what will run."""
 
-    diagnosis: str
+    processor: str
+    offers: str
     permission: str
     backend: str
 
     def __str__(self) -> str:
-        return f"{self.diagnosis}\nPermission: {self.permission}.\nBackend: {self.backend}."
+        return "\n".join(
+            f"{name.capitalize() + ':':12}{text}" for name, text in dataclasses.asdict(self).items()
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,12 +118,19 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _machine() -> Machine:
+    diagnosis = amx.explain()
+    features = ", ".join(sorted(map(str, amx.cpu.features())))
     try:
         amx.request()
         permission = "granted"
     except amx.errors.AmxUnavailableError as error:
-        permission = f"not granted: {error}".rstrip(".")
-    return Machine(str(amx.explain()), permission, _backend("int8"))
+        permission = f"not granted. {error.cause}"
+    return Machine(
+        processor=str(amx.cpu.processor()),
+        offers=f"no usable AMX. {diagnosis.cause}. {diagnosis.remedy}" if diagnosis.cause else features,
+        permission=permission,
+        backend=_backend("int8"),
+    )
 
 
 def _backend(group: str) -> str:
