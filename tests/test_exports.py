@@ -1,0 +1,40 @@
+"""The public names of the package, and how lightly it loads."""
+
+import inspect
+import subprocess
+import sys
+
+import pytest
+
+import amx
+
+LIGHT = """
+import sys, time
+start = time.perf_counter()
+import amx
+seconds = time.perf_counter() - start
+heavy = {"numpy", "amx._native", "rich", "cpuinfo"} & set(sys.modules)
+assert not heavy, heavy
+print(f"{seconds * 1e3:.1f} ms")
+"""
+
+
+def test_dir_lists_exactly_the_public_names():
+    assert dir(amx) == sorted(amx.__all__)
+
+
+@pytest.mark.parametrize("name", amx.__all__)
+def test_every_public_name_exists_and_is_documented(name):
+    value = getattr(amx, name)
+    assert name == "__version__" or inspect.getdoc(value)
+
+
+def test_an_unknown_name_is_an_attribute_error_that_names_it():
+    with pytest.raises(AttributeError, match="no attribute 'tiles_of_gold'"):
+        amx.tiles_of_gold  # noqa: B018
+
+
+def test_import_loads_neither_numpy_nor_the_compiled_module():
+    child = subprocess.run([sys.executable, "-c", LIGHT], capture_output=True, text=True, check=False)
+    print("import amx:", child.stdout.strip())
+    assert child.returncode == 0, child.stderr

@@ -1,0 +1,26 @@
+"""README.md: its Python runs, and its table holds every cause that the package can name."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from amx.causes import Cause
+
+README = (Path(__file__).parent.parent / "README.md").read_text()
+
+
+@pytest.mark.parametrize("example", re.findall(r"```python\n(.*?)```", README, re.DOTALL))
+def test_the_example_runs(example, tmp_path):
+    child = subprocess.run(
+        [sys.executable, "-c", example], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    print(child.stdout)
+    assert child.returncode == 0, child.stderr
+
+
+def test_the_table_of_causes_is_the_packages():
+    rows = re.findall(r"^\| (.*) \| (.*) \|$", README, re.MULTILINE)
+    assert rows[1:] == [(cause.words, cause.remedy) for cause in Cause]

@@ -1,0 +1,51 @@
+"""What platforms other than x86-64 Linux get: it imports, says why there is no AMX, and multiplies emulated."""
+
+import numpy as np
+import pytest
+
+import amx
+from amx._lib import lib
+from amx.causes import Cause
+
+pytestmark = pytest.mark.skipif(not lib.amx_is_stub(), reason="this build has the machine layer")
+
+
+@pytest.fixture
+def native():
+    amx.set_backend("native")
+    yield
+    amx.set_backend("auto")
+
+
+def test_nothing_is_available():
+    assert amx.available() is False
+
+
+@pytest.mark.parametrize("probe", [False, True])
+def test_the_diagnosis_names_the_build(probe):
+    assert amx.explain(probe=probe).cause is Cause.NO_MACHINE_LAYER
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        amx.request,
+        amx.prefault,
+        amx.get_backend,
+        lambda: amx.matmul(np.ones((2, 2), np.int8), np.ones((2, 2), np.int8)),
+        lambda: amx.TileContext(amx.TileConfig.for_product("int8")).__enter__(),
+    ],
+)
+def test_what_needs_the_machine_raises_the_explained_error(native, call):
+    with pytest.raises(amx.errors.AmxUnavailableError) as raised:
+        call()
+    assert raised.value.cause.startswith("This build has no machine layer")
+    assert raised.value.remedy
+
+
+def test_products_run_emulated():
+    a, b = np.full((3, 70), 2, np.uint8), np.full((70, 5), -3, np.int8)
+    amx.set_backend("auto")
+    with pytest.warns(amx.EmulatedWarning, match="no machine layer"):
+        c = amx.matmul(a, b)
+    assert (c == -420).all()
