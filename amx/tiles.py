@@ -14,7 +14,7 @@ import numpy as np
 from amx import errors
 from amx._lib import ffi, lib
 from amx.backend import Backend, Group, get_backend
-from amx.buffers import Region, region_of
+from amx.buffers import region_of
 from amx.dtypes import Element, accumulator, parse, tdp
 
 __all__ = ["TileConfig", "TileContext", "TileShape"]
@@ -300,15 +300,18 @@ class TileContext:
         BufferTooShortError: a flat buffer that ends before the tile does.
         ContextError: see the subclasses.
         """
-        self._load(lib.amx_tileloadd, "tileloadd", tile, region_of(source, self._shape(tile), offset, stride, dtype))
+        self._load(lib.amx_tileloadd, "tileloadd", tile, source, offset, stride, dtype)
 
     def loadt1(
         self, tile: int, source: object, *, offset: int = 0, stride: int | None = None, dtype: object = None
     ) -> None:
         """TILELOADDT1: as `load`, with the hint that the data will not be used again soon."""
-        self._load(lib.amx_tileloaddt1, "tileloaddt1", tile, region_of(source, self._shape(tile), offset, stride, dtype))
+        self._load(lib.amx_tileloaddt1, "tileloaddt1", tile, source, offset, stride, dtype)
 
-    def _load(self, insn: Any, name: str, tile: int, region: Region) -> None:
+    def _load(
+        self, insn: Any, name: str, tile: int, source: object, offset: int, stride: int | None, dtype: object
+    ) -> None:
+        region = region_of(source, self._movable_shape(tile, name), offset, stride, dtype)
         self._check_usable()
         self._raise_for(insn(self._engine, self._image, tile, region.pointer, region.stride), name)
         self._held[tile] = region.dtype
@@ -334,7 +337,7 @@ class TileContext:
         TileDtypeError: `out` is of another dtype than the tile's contents.
         Otherwise as `load`.
         """
-        shape = self._shape(tile)
+        shape = self._movable_shape(tile, "tilestored")
         held = self._held[tile]
         if out is None:
             carrier = np.dtype({None: "int32", "bfloat16": "uint16"}.get(held, held))
@@ -426,6 +429,17 @@ class TileContext:
                 if known
                 else "this configuration has no tiles",
                 remedy="name one of them, or configure it",
+            )
+        return shape
+
+    def _movable_shape(self, tile: int, insn: str) -> TileShape:
+        shape = self._shape(tile)
+        if shape.colsb % 4:
+            raise errors.TileShapeError(
+                f"{insn} of TMM{tile} with {shape}",
+                cause="rows that are no multiple of 4 bytes can be configured and not moved; the CPU raises #UD",
+                remedy="configure a multiple of 4",
+                operation=insn,
             )
         return shape
 
