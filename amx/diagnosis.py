@@ -11,7 +11,7 @@ import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from amx import causes, cpu, permission, xstate
+from amx import causes, cpu, errors, permission, xstate
 from amx import machine as _machine
 from amx.causes import Cause
 from amx.cpu import Feature
@@ -410,5 +410,5 @@ def _signal(probe: Probe) -> str:
 def _text(op: int, result: int, value: int | None = None) -> str:
     name = OPERATION_NAMES[op]
     if result != 0:
-        return f"{name}: {errno.errorcode.get(-result, str(-result))}"
+        return f"{name}: {errors.errno_name(-result)}"
     return f"{name}: {value:#x}" if value is not None else f"{name}: 0"

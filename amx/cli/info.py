@@ -1,0 +1,237 @@
+"""`amx info`: what the processor announces, what the kernel enabled, what this process may do."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+from pathlib import Path
+
+import amx
+from amx import cpu, machine, permission, xstate
+from amx.diagnosis import Outcome, RungName, explain
+
+__all__ = ["Info", "Permission", "add_parser", "gather", "run"]
+
+SCHEMA = 1
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Permission:
+    """What arch_prctl says: component masks, of what is supported, permitted, and permitted to guests."""
+
+    supported: bool
+    granted: bool
+    permitted: int
+    guest_granted: bool
+    guest_permitted: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Info:
+    """Everything the command prints. `permission` is None where there is no AMX to ask the kernel for."""
+
+    brand: str
+    processor: cpu.Processor
+    announced: frozenset[cpu.Feature]
+    palettes: tuple[cpu.Palette, ...]
+    tile_multiplier: cpu.TileMultiplier | None
+    layout: xstate.Layout
+    xinuse: int | None
+    altstack_need: xstate.AltstackNeed
+    altstack: permission.Altstack
+    permission: Permission | None
+    disagreements: tuple[cpu.Disagreement, ...]
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Register the subcommand."""
+    parser = subparsers.add_parser(
+        "info",
+        help="what the processor, the kernel and this process's permission offer",
+        description="Print what CPUID, XCR0 and the kernel say about AMX, without judging it.",
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object (see docs/json.md)")
+    parser.add_argument(
+        "--record",
+        metavar="FILE",
+        type=Path,
+        help="write this machine's facts to FILE, for a report or a test; no host name is in it",
+    )
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print or record; 0 when it could be read."""
+    if arguments.record:
+        return _record(arguments.record)
+    info = gather()
+    if arguments.json:
+        print(json.dumps(as_json(info), indent=2))
+    else:
+        _show(info)
+    return 0
+
+
+def gather() -> Info:
+    """Read all of it. The brand string takes about a second."""
+    return Info(
+        brand=_brand(),
+        processor=cpu.processor(),
+        announced=cpu.announced(),
+        palettes=cpu.palettes(),
+        tile_multiplier=cpu.tile_multiplier(),
+        layout=xstate.layout(),
+        xinuse=xstate.xinuse(),
+        altstack_need=xstate.altstack_need(),
+        altstack=permission.altstack(),
+        permission=_permission(),
+        disagreements=cpu.disagreements(),
+    )
+
+
+def as_json(info: Info) -> dict[str, object]:
+    """The facts as docs/json.md describes them."""
+    layout, held = info.layout, info.permission
+    return {
+        "schema": SCHEMA,
+        "version": amx.__version__,
+        "processor": {"brand": info.brand, **dataclasses.asdict(info.processor)},
+        "features": [
+            {
+                "flag": feature.value,
+                "where": feature.where,
+                "announced": feature in info.announced,
+                "status": feature.status.value,
+            }
+            for feature in cpu.Feature
+        ],
+        "palettes": [dataclasses.asdict(palette) for palette in info.palettes],
+        "tile_multiplier": dataclasses.asdict(info.tile_multiplier) if info.tile_multiplier else None,
+        "xstate": {
+            "xcr0": _hexadecimal(layout.xcr0),
+            "xinuse": _hexadecimal(info.xinuse),
+            "supported": _hexadecimal(layout.supported),
+            "components": [dataclasses.asdict(component) for component in layout.components],
+            "standard_size": layout.standard_size,
+            "standard_limit": layout.standard_limit,
+            "compacted_size": layout.compacted_size,
+        },
+        "altstack": {
+            "size": info.altstack.size,
+            "needed": info.altstack.needed,
+            "sufficient": info.altstack.sufficient,
+            "sc_minsigstksz": info.altstack_need.sc_minsigstksz,
+            "sc_sigstksz": info.altstack_need.sc_sigstksz,
+        },
+        "permission": held
+        and {
+            "supported": held.supported,
+            "granted": held.granted,
+            "permitted": _hexadecimal(held.permitted),
+            "guest_granted": held.guest_granted,
+            "guest_permitted": _hexadecimal(held.guest_permitted),
+        },
+        "disagreements": [str(disagreement) for disagreement in info.disagreements],
+    }
+
+
+def _brand() -> str:
+    import cpuinfo
+
+    return str(cpuinfo.get_cpu_info().get("brand_raw", ""))
+
+
+def _permission() -> Permission | None:
+    if explain().rung(RungName.KERNEL).outcome is Outcome.NOT_REACHED:
+        return None
+    return Permission(
+        supported=permission.supported(),
+        granted=permission.granted(),
+        permitted=permission.permitted(),
+        guest_granted=permission.granted(guest=True),
+        guest_permitted=permission.permitted(guest=True),
+    )
+
+
+def _record(path: Path) -> int:
+    from amx.recording import record
+
+    facts = machine.current()
+    processor, kernel = cpu.processor(), facts.kernel()
+    title = f"{processor}, {kernel.sysname} {kernel.release}"
+    path.write_text(record(facts, title=title, source="amx info --record"), encoding="utf-8")
+    return 0
+
+
+def _hexadecimal(value: int | None) -> str | None:
+    return None if value is None else hex(value)
+
+
+def _show(info: Info) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(highlight=False)
+
+    def show(*rows: tuple[str, str]) -> None:
+        table = Table(box=None, show_header=False, pad_edge=False)
+        table.add_column(min_width=13)
+        table.add_column()
+        for row in rows:
+            table.add_row(*row)
+        console.print(table)
+
+    layout, need, held = info.layout, info.altstack_need, info.permission
+    show(("processor", info.brand), ("", str(info.processor)))
+    features = Table(box=None, pad_edge=False)
+    features.add_column("feature", min_width=13)
+    for heading in ("announced", "bit", ""):
+        features.add_column(heading)
+    for feature in cpu.Feature:
+        withdrawn = "withdrawn" if feature.status is cpu.Status.WITHDRAWN else ""
+        announced = "yes" if feature in info.announced else "no"
+        # A bare [21] would be markup.
+        features.add_row(feature.value, announced, feature.where.replace("[", r"\["), withdrawn)
+    console.print(features)
+    show(
+        *((f"palette {palette.number}", str(palette).partition(": ")[2]) for palette in info.palettes),
+        ("TMUL", f"K up to {info.tile_multiplier.max_k} rows, N up to {info.tile_multiplier.max_n} bytes")
+        if info.tile_multiplier
+        else ("TMUL", "none"),
+        ("XCR0", f"{_hexadecimal(layout.xcr0)}, offered {layout.supported:#x}"),
+        ("XINUSE", str(_hexadecimal(info.xinuse))),
+        *(
+            (
+                f"component {component.number}",
+                f"{component.size} bytes at {component.offset}, {'XFD' if component.xfd else 'no XFD'}",
+            )
+            for component in layout.components
+        ),
+        (
+            "XSAVE area",
+            f"standard {layout.standard_size} of at most {layout.standard_limit} bytes, "
+            f"compacted {layout.compacted_size}",
+        ),
+        (
+            "signal stack",
+            f"AT_MINSIGSTKSZ {need.before}, _SC_MINSIGSTKSZ {need.sc_minsigstksz}, "
+            f"_SC_SIGSTKSZ {need.sc_sigstksz}; this thread's alternate stack: {info.altstack}",
+        ),
+    )
+    if held:
+        show(
+            (
+                "permission",
+                f"{'granted' if held.granted else 'not granted'} ({held.permitted:#x}), "
+                f"{'supported' if held.supported else 'not supported'} by the kernel",
+            ),
+            (
+                "guests",
+                f"{'granted' if held.guest_granted else 'not granted'} ({held.guest_permitted:#x})",
+            ),
+        )
+    else:
+        show(("permission", "not asked: the processor or XCR0 shows no AMX"))
+    for disagreement in info.disagreements:
+        console.print(f"Note: {disagreement}", markup=False)
