@@ -70,15 +70,27 @@ class AmxError(Exception):
     def __str__(self) -> str:
         head = self.what
         if self.errno is not None:
-            head += f" ({_errno.errorcode.get(self.errno, self.errno)})"
-        sentences = [text.rstrip(".") for text in (head, self.cause, self.remedy) if text]
-        return ". ".join(sentences) + "."
+            head += f" ({errno_name(self.errno)})"
+        sentences = [head, *map(_capitalised, (self.cause, self.remedy))]
+        return ". ".join(text.rstrip(".") for text in sentences if text) + "."
 
     def __reduce__(self) -> tuple[Any, ...]:
         fields = {
             name: getattr(self, name) for name in ("cause", "remedy", "operation", "errno", "evidence")
         }
         return _rebuild, (type(self), self.what, fields)
+
+
+def errno_name(number: int) -> str:
+    """Name of an error number as kernel sources write it; Python prefers POSIX's ENOTSUP for EOPNOTSUPP."""
+    if number == _errno.EOPNOTSUPP:
+        return "EOPNOTSUPP"
+    return _errno.errorcode.get(number, str(number))
+
+
+def _capitalised(sentence: str) -> str:
+    word = sentence.partition(" ")[0]
+    return sentence[:1].upper() + sentence[1:] if word.isalpha() else sentence
 
 
 def _rebuild(kind: type[AmxError], what: str, fields: dict[str, Any]) -> AmxError:
