@@ -1,4 +1,4 @@
-"""What platforms other than x86-64 Linux get: it imports, says why there is no AMX, and multiplies emulated."""
+"""What platforms other than x86-64 Linux get: an import, the reason for no AMX, and emulated products."""
 
 import numpy as np
 import pytest
