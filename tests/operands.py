@@ -4,7 +4,14 @@ import ml_dtypes
 import numpy as np
 import product_model
 
-PAIRS = [("int8", "int8"), ("int8", "uint8"), ("uint8", "int8"), ("uint8", "uint8"), ("bfloat16",) * 2, ("float16",) * 2]
+PAIRS = [
+    ("int8", "int8"),
+    ("int8", "uint8"),
+    ("uint8", "int8"),
+    ("uint8", "uint8"),
+    ("bfloat16",) * 2,
+    ("float16",) * 2,
+]
 SPECIAL = {
     "bfloat16": [0x0000, 0x8000, 0x0001, 0x807F, 0x7F80, 0xFF80, 0x7FC1, 0xFFA5, 0x7F7F, 0x0080, 0x3F80],
     "float16": [0x0000, 0x8000, 0x0001, 0x83FF, 0x7C00, 0xFC00, 0x7E01, 0xFD55, 0x7BFF, 0x0400, 0x3C00],

@@ -80,7 +80,9 @@ def _widen(pattern, element):
         return np.where(denormal, word & 0x80000000, word).astype(np.uint32).view(np.float32)
     sign = (pattern.astype(np.uint32) & 0x8000) << 16
     exponent, mantissa = (pattern >> 10) & 31, (pattern & 0x3FF).astype(np.uint32)
-    number = np.ldexp(1.0 * np.where(exponent == 0, mantissa, mantissa | 0x400), np.maximum(exponent, 1).astype(int) - 25)
+    number = np.ldexp(
+        1.0 * np.where(exponent == 0, mantissa, mantissa | 0x400), np.maximum(exponent, 1).astype(int) - 25
+    )
     word = number.astype(np.float32).view(np.uint32)
     special = 0x7F800000 | (mantissa << 13) | np.where(mantissa != 0, 0x00400000, 0).astype(np.uint32)
     return (np.where(exponent == 31, special, word) | sign).astype(np.uint32).view(np.float32)

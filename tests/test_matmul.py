@@ -32,7 +32,9 @@ def test_extreme_values(backend, pair):
     """The largest magnitudes, where saturating arithmetic or a lost sign would show."""
     if pair[0] in ("int8", "uint8"):
         values_a = np.array([np.iinfo(pair[0]).min, np.iinfo(pair[0]).max, 1], pair[0])
-        values_b = np.array([np.iinfo(pair[1]).max, np.iinfo(pair[1]).min, 255 if pair[1] == "uint8" else -1], pair[1])
+        values_b = np.array(
+            [np.iinfo(pair[1]).max, np.iinfo(pair[1]).min, 255 if pair[1] == "uint8" else -1], pair[1]
+        )
     else:
         dtype = ml_dtypes.bfloat16 if pair[0] == "bfloat16" else np.float16
         values_a = values_b = np.array([np.inf, -np.inf, np.nan, 3e4, -3e4, 1e-7, 0.0, -0.0]).astype(dtype)
@@ -78,7 +80,11 @@ def test_bits_do_not_depend_on_packing_threads_or_layout(backend, pair):
     others = []
     for threads in (1, 2):
         amx.set_num_threads(threads)
-        others += [amx.matmul(a, b), amx.matmul(a, packed), amx.matmul(np.asfortranarray(a), np.asfortranarray(b))]
+        others += [
+            amx.matmul(a, b),
+            amx.matmul(a, packed),
+            amx.matmul(np.asfortranarray(a), np.asfortranarray(b)),
+        ]
         others += [amx.matmul(np.stack([a, a, a]), np.stack([b, b, b]))[1], amx.matmul(a[None], b[None])[0]]
         others += [np.vstack([amx.matmul(a[:70], packed), amx.matmul(a[70:], b)])]
     amx.set_num_threads(None)
@@ -184,7 +190,9 @@ def test_uint16_is_bfloat16_where_the_caller_says_so(backend):
     a, b = (operands.random_array(rng, (30, 30), "bfloat16") for _ in range(2))
     by_bits = amx.matmul(a.view(np.uint16), b.view(np.uint16), dtype="bfloat16")
     np.testing.assert_array_equal(by_bits, amx.matmul(a, b))
-    np.testing.assert_array_equal(amx.matmul(a.view(np.uint16), amx.pack(b), dtype="bfloat16"), amx.matmul(a, b))
+    np.testing.assert_array_equal(
+        amx.matmul(a.view(np.uint16), amx.pack(b), dtype="bfloat16"), amx.matmul(a, b)
+    )
 
 
 @pytest.mark.parametrize(("name", "carrier"), [("bfloat16", ml_dtypes.bfloat16), ("float16", np.float16)])
@@ -232,7 +240,13 @@ REFUSED = [
     (ones((2, 3)), ones((3, 2), np.float16), {}, amx.errors.DtypeError, "int8 times float16"),
     (ones((2, 3)), ones((3, 2)), {"dtype": "float16"}, amx.errors.DtypeError, "int8 and dtype='float16'"),
     (ones((2, 3)), ones((3, 2)), {"dtype": "float32"}, amx.errors.DtypeError, "dtype='float32'"),
-    (ones((2, 3)), ones((3, 2)), {"out": np.empty((3, 2), np.int32)}, amx.errors.ShapeError, r"shape \(3, 2\)"),
+    (
+        ones((2, 3)),
+        ones((3, 2)),
+        {"out": np.empty((3, 2), np.int32)},
+        amx.errors.ShapeError,
+        r"shape \(3, 2\)",
+    ),
     (ones((2, 3)), ones((3, 2)), {"out": np.empty((2, 2), np.int64)}, amx.errors.DtypeError, "out is int64"),
     (ones((2, 3)), ones((3, 2)), {"out": [[0, 0], [0, 0]]}, amx.errors.DtypeError, "out is a list"),
 ]
@@ -281,7 +295,9 @@ def test_packed_matrix_describes_itself():
     packed = amx.pack(ones((2, 100, 33), np.uint8))
     assert packed.shape == (2, 100, 33)
     assert packed.ndim == 3
-    assert packed.nbytes == 2 * 2 * 2 * 2048  # 2 items, 2 panels of 32 columns, 2 chunks of 64, two tiles each
+    assert (
+        packed.nbytes == 2 * 2 * 2 * 2048
+    )  # 2 items, 2 panels of 32 columns, 2 chunks of 64, two tiles each
     assert "uint8" in repr(packed)
 
 

@@ -16,7 +16,9 @@ def run(count, seed, largest):
     for number in range(count):
         pair = operands.PAIRS[rng.integers(len(operands.PAIRS))]
         m, n, k = (int(x) for x in rng.integers(0, largest + 1, 3))
-        batch_a, batch_b = [((), ()), ((), ()), ((2,), ()), ((), (3,)), ((3,), (3,)), ((2, 1), (3,))][rng.integers(6)]
+        batch_a, batch_b = [((), ()), ((), ()), ((2,), ()), ((), (3,)), ((3,), (3,)), ((2, 1), (3,))][
+            rng.integers(6)
+        ]
         special = [0.0, 0.0, 0.02, 0.3][rng.integers(4)]
         a = operands.random_array(rng, (*batch_a, m, k), pair[0], special)
         b = operands.random_array(rng, (*batch_b, k, n), pair[1], special)
@@ -24,7 +26,11 @@ def run(count, seed, largest):
         first, second = operands.random_strides(rng, a), operands.random_strides(rng, b)
         amx.set_num_threads(int(rng.integers(1, 3)))
         operand = amx.pack(second) if rng.random() < 0.4 else second
-        out = np.empty(want.shape, np.int32 if want.dtype == np.int32 else np.float32) if rng.random() < 0.4 else None
+        out = (
+            np.empty(want.shape, np.int32 if want.dtype == np.int32 else np.float32)
+            if rng.random() < 0.4
+            else None
+        )
         result = operands.as_bits(amx.matmul(first, operand, out=out))
         assert np.array_equal(result, want), (
             f"seed {seed}, product {number}: {pair}, a {a.shape} {first.strides}, b {b.shape} {second.strides}"

@@ -10,7 +10,14 @@ def test_image_has_the_fields_where_the_manual_puts_them():
     """Palette in byte 0, start_row in 1, colsb from 16 in 2 bytes each, rows from 48 (SDM vol. 1, table 18-1)."""
     image = TileConfig([(16, 64), None, (3, 12)], start_row=2).to_bytes()
     assert len(image) == 64
-    assert {offset: value for offset, value in enumerate(image) if value} == {0: 1, 1: 2, 16: 64, 20: 12, 48: 16, 50: 3}
+    assert {offset: value for offset, value in enumerate(image) if value} == {
+        0: 1,
+        1: 2,
+        16: 64,
+        20: 12,
+        48: 16,
+        50: 3,
+    }
 
 
 def test_bytes_and_back():
@@ -24,9 +31,15 @@ def test_bytes_and_back():
 def test_presets_fit_the_instruction():
     """Each preset has d.rows = a.rows, d.colsb = b.colsb and a.colsb = 4 b.rows, for all its tiles."""
     assert TileConfig.for_product("int8").tiles[:3] == (TileShape(16, 64),) * 3
-    assert TileConfig.for_product("bfloat16", 5, 3, 10).tiles[:3] == (TileShape(5, 12), TileShape(5, 20), TileShape(5, 12))
+    assert TileConfig.for_product("bfloat16", 5, 3, 10).tiles[:3] == (
+        TileShape(5, 12),
+        TileShape(5, 20),
+        TileShape(5, 12),
+    )
     big = TileConfig.for_product("uint8", 20, 32, 12).tiles
-    assert big == tuple(TileShape(*s) for s in [(16, 64), (16, 64), (4, 64), (4, 64), (16, 12), (4, 12), (3, 64), (3, 64)])
+    assert big == tuple(
+        TileShape(*s) for s in [(16, 64), (16, 64), (4, 64), (4, 64), (16, 12), (4, 12), (3, 64), (3, 64)]
+    )
     narrow = TileConfig.for_product("float16", 32, 8).tiles
     assert narrow[1] is None
     assert narrow[7] is None

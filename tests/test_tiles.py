@@ -148,7 +148,12 @@ def test_a_wrong_tile_number_is_named(tile):
     """Numbers outside 0-7, tiles that are not configured, and what is no number."""
     amx.set_backend("emulated")
     with TileContext(INT8) as tiles:
-        for use in (tiles.zero, tiles.store, lambda t: tiles.load(t, bytes_of()), lambda t: tiles.dpbssd(0, t, 2)):
+        for use in (
+            tiles.zero,
+            tiles.store,
+            lambda t: tiles.load(t, bytes_of()),
+            lambda t: tiles.dpbssd(0, t, 2),
+        ):
             with pytest.raises(errors.TileIndexError, match="0, 1, 2"):
                 use(tile)
 
@@ -161,12 +166,16 @@ def refused(error, message, use, config=INT8):
         assert isinstance(caught.value, ValueError | TypeError)
         assert caught.value.remedy
         for tile, shape in enumerate(config.tiles):
-            assert shape is None or shape.colsb % 4 or not np.frombuffer(tiles.store(tile), np.uint8).any(), "something was touched"
+            assert shape is None or shape.colsb % 4 or not np.frombuffer(tiles.store(tile), np.uint8).any(), (
+                "something was touched"
+            )
 
 
 def test_shapes_must_fit_the_configuration():
     """An array of other rows or bytes than the tile's is refused with both shapes."""
-    refused(errors.TileShapeError, "15 rows of 64 bytes.*16 rows x 64 bytes", lambda t: t.load(1, bytes_of(15)))
+    refused(
+        errors.TileShapeError, "15 rows of 64 bytes.*16 rows x 64 bytes", lambda t: t.load(1, bytes_of(15))
+    )
     refused(errors.TileShapeError, "rows of 60 bytes", lambda t: t.load(1, bytes_of(16, 60)))
     refused(errors.TileShapeError, "rows of 128 bytes", lambda t: t.store(1, np.zeros((16, 32), np.int32)))
 
@@ -178,7 +187,10 @@ def test_products_must_fit_the_configuration():
     refused(errors.TileShapeError, r"length \(N\)", lambda t: t.dpbssd(0, 2, 3), config)
     refused(errors.TileShapeError, r"\(K\)", lambda t: t.dpbssd(0, 2, 4), config)
     amx.set_backend("emulated")
-    with TileContext(config) as tiles, pytest.raises(errors.TileShapeError, match="TMM5 are no multiple of 4"):
+    with (
+        TileContext(config) as tiles,
+        pytest.raises(errors.TileShapeError, match="TMM5 are no multiple of 4"),
+    ):
         tiles.dpbssd(5, 0, 2)
 
 
@@ -209,8 +221,12 @@ def test_types_must_fit_the_instruction():
 
     signed, unsigned = bytes_of(), bytes_of().view(np.uint8)
     half = np.zeros((16, 32), np.float16)
-    refused(errors.TileDtypeError, "uint8 in TMM1.*int8", load_then(lambda t: t.dpbssd(0, 1, 2), unsigned, signed))
-    refused(errors.TileDtypeError, "int8 in TMM2.*uint8", load_then(lambda t: t.dpbuud(0, 1, 2), unsigned, signed))
+    refused(
+        errors.TileDtypeError, "uint8 in TMM1.*int8", load_then(lambda t: t.dpbssd(0, 1, 2), unsigned, signed)
+    )
+    refused(
+        errors.TileDtypeError, "int8 in TMM2.*uint8", load_then(lambda t: t.dpbuud(0, 1, 2), unsigned, signed)
+    )
     refused(errors.TileDtypeError, "float16 in TMM1", load_then(lambda t: t.dpbf16ps(0, 1, 2), half, half))
     refused(errors.TileDtypeError, "int8 in TMM1", load_then(lambda t: t.dpfp16ps(0, 1, 2), signed, half))
 

@@ -1,0 +1,30 @@
+"""`amx demo`, from end to end on the backend of the lane."""
+
+import json
+
+import pytest
+
+from amx import cli
+
+
+@pytest.fixture
+def report(capsys):
+    assert cli.main(["demo", "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_the_report_is_true(report):
+    assert report["tiles"] == {"dpbusd": True, "dpbf16ps": True}
+    assert report["machine"]["backend"] in ("native", "emulated")
+    accuracy = {model["format"]: model["accuracy"] for model in report["classifier"]["models"]}
+    # 0.9 and 0.01: what training gives is about 0.94, and a wrong zero point or scale costs far more than 0.01.
+    assert accuracy["float32"] > 0.9
+    assert abs(accuracy["bfloat16"] - accuracy["float32"]) < 0.01
+    assert abs(accuracy["int8"] - accuracy["float32"]) < 0.01
+
+
+def test_the_text_names_the_backend_and_the_speeds(capsys):
+    assert cli.main(["demo"]) == 0
+    text = capsys.readouterr().out
+    assert "Backend: " in text
+    assert text.count("GOP/s") == 3

@@ -1,0 +1,84 @@
+"""`amx matmul`: files in, a file and a report out."""
+
+import json
+
+import numpy as np
+import pytest
+
+from amx import cli
+
+
+@pytest.fixture
+def files(tmp_path):
+    """Write arrays as .npy files; gives the paths of these and of the output as arguments."""
+
+    def write(*arrays):
+        paths = [tmp_path / f"{name}.npy" for name in "ab"]
+        for path, array in zip(paths, arrays, strict=True):
+            np.save(path, array)
+        return [*map(str, paths), "-o", str(tmp_path / "c.npy")]
+
+    return write
+
+
+def test_the_output_file_holds_the_product(files, backend):
+    random = np.random.default_rng(2)
+    a = random.integers(0, 256, (33, 70), dtype=np.uint8)
+    b = random.integers(-128, 128, (70, 5), dtype=np.int8)
+    call = files(a, b)
+    assert cli.main(["matmul", *call]) == 0
+    c = np.load(call[-1])
+    assert c.dtype == np.int32
+    assert (c == a.astype(np.int64) @ b).all()
+
+
+def test_the_json_report_names_shape_backend_and_speed(files, backend, capsys):
+    call = files(np.ones((2, 3), np.int8), np.ones((3, 4), np.int8))
+    assert cli.main(["matmul", *call, "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["shape"] == [2, 4]
+    assert report["dtype"] == "int32"
+    assert report["backend"] == backend
+    assert report["gops"] == pytest.approx(48e-9 / report["seconds"])
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.uint16, "V2"])
+def test_bfloat16_is_read_from_float32_uint16_and_from_what_ml_dtypes_saves(files, backend, kind):
+    ones = np.array([[1, 2]], np.float32)
+    stored = ones if kind is np.float32 else (ones.view(np.uint32) >> 16).astype(np.uint16).view(kind)
+    call = files(stored, stored.T.copy())
+    assert cli.main(["matmul", *call, "--dtype", "bfloat16"]) == 0
+    assert np.load(call[-1]).tolist() == [[5.0]]
+
+
+def test_shapes_that_do_not_fit_fail_and_are_named(files, capsys):
+    assert cli.main(["matmul", *files(np.ones((2, 3), np.int8), np.ones((4, 4), np.int8))]) == 1
+    error = capsys.readouterr().err
+    assert "(2, 3)" in error
+    assert "(4, 4)" in error
+
+
+def test_a_missing_file_is_a_usage_error_that_names_it(tmp_path, capsys):
+    assert cli.main(["matmul", str(tmp_path / "none.npy"), "b.npy", "-o", "c.npy"]) == 2
+    assert f"cannot read {tmp_path / 'none.npy'}: No such file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("content", [b"", b"1,2,3\n", b"\x93NUMPY\x01\x00"])
+def test_a_file_that_is_no_npy_file_is_a_usage_error(tmp_path, capsys, content):
+    bad = tmp_path / "bad.npy"
+    bad.write_bytes(content)
+    assert cli.main(["matmul", str(bad), str(bad), "-o", str(tmp_path / "c.npy")]) == 2
+    assert f"{bad} is not a readable .npy file" in capsys.readouterr().err
+
+
+def test_pickled_objects_are_refused(files, capsys):
+    objects = np.array([[{}]], dtype=object)
+    assert cli.main(["matmul", *files(objects, objects)]) == 2
+    assert "not a readable .npy file" in capsys.readouterr().err
+
+
+def test_an_output_that_cannot_be_written_is_a_usage_error(files, tmp_path, capsys):
+    ones = np.ones((1, 1), np.int8)
+    call = [*files(ones, ones)[:2], "-o", str(tmp_path / "no" / "c.npy")]
+    assert cli.main(["matmul", *call]) == 2
+    assert "cannot write" in capsys.readouterr().err
