@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from amx.errors import AmxError, EmulatedWarning
     from amx.gemm import PackedMatrix, get_num_threads, matmul, pack, set_num_threads
     from amx.permission import prefault, request
+    from amx.planning import Plan, plan
     from amx.tiles import TileConfig, TileContext
 
 __version__ = "0.1.0"
@@ -26,6 +27,7 @@ _HOMES = {
     "Diagnosis": "diagnosis",
     "EmulatedWarning": "errors",
     "PackedMatrix": "gemm",
+    "Plan": "planning",
     "TileConfig": "tiles",
     "TileContext": "tiles",
     "available": "diagnosis",
@@ -34,6 +36,7 @@ _HOMES = {
     "get_num_threads": "gemm",
     "matmul": "gemm",
     "pack": "gemm",
+    "plan": "planning",
     "prefault": "permission",
     "request": "permission",
     "set_backend": "backend",
@@ -46,6 +49,7 @@ __all__ = [
     "Diagnosis",
     "EmulatedWarning",
     "PackedMatrix",
+    "Plan",
     "TileConfig",
     "TileContext",
     "__version__",
@@ -59,6 +63,7 @@ __all__ = [
     "matmul",
     "pack",
     "permission",
+    "plan",
     "prefault",
     "request",
     "set_backend",

@@ -1,0 +1,28 @@
+"""Python in a child process, for tests that fork, kill, or change signal dispositions."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+TESTS = Path(__file__).parent
+
+
+def run_python(*arguments, timeout=120, **environment):
+    """Run `python ARGUMENTS` with the modules of tests/ importable; in the trapped lane the child traps too."""
+    trapped = os.environ.get("AMX_TEST_TRAP")
+    prefix = ["-m", "trapped_lane"] if trapped else []
+    return subprocess.run(
+        [sys.executable, *prefix, *map(str, arguments)],
+        env={**os.environ, "PYTHONPATH": str(TESTS), **environment},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+    )
+
+
+def how_it_ended(result):
+    """The name of the signal, or the exit status."""
+    return signal.Signals(-result.returncode).name if result.returncode < 0 else result.returncode

@@ -1,0 +1,31 @@
+"""Test-only C, compiled on the fly with $CC or cc against the sources in csrc/."""
+
+import os
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+EMULATOR = sorted(ROOT.glob("csrc/emulator/*.c"))
+TRAP = [ROOT / "tests/c/trap.c", *(source for source in EMULATOR if source.name != "binding.c")]
+
+
+def compiler():
+    """The C compiler as a list of words; skips the test where there is none."""
+    words = shlex.split(os.environ.get("CC", "cc"))
+    if not words or shutil.which(words[0]) is None:
+        pytest.skip(f"no C compiler at CC={shlex.join(words)}")
+    return words
+
+
+def compile_c(output, sources, *flags):
+    """Compile and link; a warning is an error."""
+    command = [
+        *compiler(), "-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-ffp-contract=off",
+        f"-I{ROOT}/csrc", f"-I{ROOT}/tests/c", *flags, *map(str, sources), "-o", str(output), "-lpthread",
+    ]  # fmt: skip
+    subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
+    return output

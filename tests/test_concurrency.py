@@ -1,0 +1,169 @@
+"""Products with threads, forks and signals around them."""
+
+import signal
+import threading
+
+import children
+import numpy as np
+import operands
+import pytest
+
+import amx
+
+
+@pytest.fixture
+def operand():
+    """A product big enough for two threads, and its exact result."""
+    rng = np.random.default_rng(21)
+    a = operands.random_array(rng, (200, 300), "int8")
+    b = operands.random_array(rng, (300, 170), "uint8")
+    return a, b, operands.expected(a, b, "int8")
+
+
+def test_two_python_threads_at_once(backend, operand):
+    """Products of two threads at the same time, plain and packed, are both right."""
+    a, b, want = operand
+    packed = amx.pack(b)
+    wrong = []
+
+    def multiply(second):
+        for _ in range(20):
+            if not np.array_equal(amx.matmul(a, second), want):
+                wrong.append(second)
+
+    threads = [threading.Thread(target=multiply, args=(second,)) for second in (b, packed, packed)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
+def test_the_gil_is_released(backend):
+    """Another Python thread makes progress while a product runs: it counts during a single call."""
+    a = np.ones((700, 700), np.int8)
+    amx.set_num_threads(1)
+    counted, stop = [0], threading.Event()
+
+    def count():
+        while not stop.is_set():
+            counted[0] += 1
+
+    thread = threading.Thread(target=count)
+    thread.start()
+    try:
+        while counted[0] == 0:
+            pass
+        progress = 0
+        for _ in range(50):  # a switch may be forced just before or after the call, so look for a call with much progress
+            before = counted[0]
+            amx.matmul(a, a)
+            progress = max(progress, counted[0] - before)
+    finally:
+        stop.set()
+        thread.join()
+        amx.set_num_threads(None)
+    assert progress > 100
+
+
+FORK = """
+import os, sys
+import numpy as np
+import operands, amx
+amx.set_backend(sys.argv[1])
+rng = np.random.default_rng(22)
+a = operands.random_array(rng, (300, 300), "int8")
+want = operands.expected(a, a, "int8")
+assert np.array_equal(amx.matmul(a, a), want)  # starts OpenMP's pool
+child = os.fork()
+if child == 0:
+    right = all(np.array_equal(amx.matmul(a, a), want) for _ in range(3)) and amx.get_num_threads() == 1
+    grandchild = os.fork()
+    if grandchild == 0:
+        os._exit(0 if np.array_equal(amx.matmul(a, amx.pack(a)), want) else 3)
+    code = os.waitstatus_to_exitcode(os.waitpid(grandchild, 0)[1])
+    os._exit(code if right else 2)
+code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+assert np.array_equal(amx.matmul(a, a), want)
+sys.exit(code)
+"""
+
+
+def test_a_forked_child_multiplies(backend):
+    """After products on two threads a child, and its child, multiply on one, without hanging; the parent goes on."""
+    result = children.run_python("-c", FORK, backend, OMP_NUM_THREADS="2")
+    assert children.how_it_ended(result) == 0, result.stderr
+
+
+SIGNALS = """
+import signal, sys, time
+import numpy as np
+import operands, amx
+amx.set_backend(sys.argv[1])
+rng = np.random.default_rng(23)
+a = operands.random_array(rng, (150, 400), "bfloat16", special=0.01)
+b = operands.random_array(rng, (400, 90), "bfloat16", special=0.01)
+want = operands.expected(a, b, "bfloat16")
+seen = 0
+def handler(number, frame):
+    global seen
+    seen += 1
+    if seen % 5 == 0:
+        amx.matmul(a[:20, :20], b[:20, :20])
+signal.signal(signal.SIGALRM, handler)
+signal.setitimer(signal.ITIMER_REAL, 0.0002, 0.0002)
+packed = amx.pack(b)
+rounds = 0
+end = time.monotonic() + 2
+while time.monotonic() < end:
+    assert np.array_equal(operands.as_bits(amx.matmul(a, b)), want)
+    assert np.array_equal(operands.as_bits(amx.matmul(a, packed)), want)
+    rounds += 1
+signal.setitimer(signal.ITIMER_REAL, 0)
+assert seen > 10
+print(rounds, "rounds interrupted every 200 us;", seen, "runs of Python's handler, which waits for a call to end")
+"""
+
+
+def test_signals_every_200_microseconds(backend):
+    """SIGALRM all the while, with products in its handler, does not disturb results."""
+    result = children.run_python("-c", SIGNALS, backend)
+    assert children.how_it_ended(result) == 0, result.stderr
+    print(result.stdout)
+
+
+THREADS = """
+import sys, amx
+amx.set_backend("emulated")
+from threadpoolctl import threadpool_limits
+seen = [amx.get_num_threads(), amx.plan(2000, 2000, 2000, threads=9).threads]
+with threadpool_limits(1):
+    seen.append(amx.get_num_threads())
+amx.set_num_threads(1)
+seen.append(amx.get_num_threads())
+amx.set_num_threads(None)
+seen.append(amx.get_num_threads())
+print(seen)
+"""
+
+
+def test_thread_limits():
+    """OMP_NUM_THREADS, threadpoolctl and set_num_threads each limit a product; the smallest counts."""
+    pytest.importorskip("threadpoolctl")
+    result = children.run_python("-c", THREADS, OMP_NUM_THREADS="3")
+    if "[1, 1, 1, 1, 1]" in result.stdout:
+        pytest.skip("built without OpenMP: one thread always")
+    assert result.stdout.strip() == "[3, 3, 1, 1, 3]", result.stderr
+
+
+def test_no_threads_are_refused():
+    """set_num_threads(0) is a ValueError that names the value."""
+    with pytest.raises(ValueError, match=r"set_num_threads\(0\)"):
+        amx.set_num_threads(0)
+
+
+def test_signal_dispositions_stay(backend, operand):
+    """A product leaves all signal handlers as they were."""
+    before = [signal.getsignal(number) for number in (signal.SIGILL, signal.SIGSEGV, signal.SIGBUS)]
+    amx.matmul(*operand[:2])
+    assert [signal.getsignal(number) for number in (signal.SIGILL, signal.SIGSEGV, signal.SIGBUS)] == before
