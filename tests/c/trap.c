@@ -156,7 +156,7 @@ static void forget_data(void) {
         memset(tiles->tile, 0, sizeof tiles->tile);
 }
 
-static int os_has_enabled_tiles(void) {
+EXPORT int trap_os_has_tiles(void) {
     enum { OSXSAVE = 1 << 27, TILECFG_TILEDATA = 3 << 17 };
     uint32_t eax, ebx, ecx, edx;
     if (!__get_cpuid(1, &eax, &ebx, &ecx, &edx) || !(ecx & OSXSAVE))
@@ -167,7 +167,7 @@ static int os_has_enabled_tiles(void) {
 
 EXPORT int trap_install(void) {
     struct sigaction action = {.sa_sigaction = on_sigill, .sa_flags = SA_SIGINFO | SA_ONSTACK};
-    if (os_has_enabled_tiles())
+    if (trap_os_has_tiles())
         return -EEXIST;
     sigemptyset(&action.sa_mask);
     sigaddset(&action.sa_mask, SIGSEGV);

@@ -15,5 +15,6 @@
 int trap_install(void);
 struct amxemu_state *trap_state(void); /* this thread's tile registers; NULL without memory */
 unsigned long trap_count(void);        /* instructions executed so far, all threads */
+int trap_os_has_tiles(void);           /* 1 where XCR0 has them: AMX instructions do not trap there */
 
 #endif

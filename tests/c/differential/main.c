@@ -1,0 +1,244 @@
+/* Compares AMX instructions on this CPU with the software tile machine, byte for byte.
+ *
+ * A case is a random tile state, memory, and up to eight instructions. After each, the outcome (also faults
+ * and their addresses), the tiles beyond their shapes too, the configuration, MXCSR and all memory must be
+ * equal for the CPU, the direct functions and the decoder. Lane `trapped` is for CPUs without AMX: there "the
+ * CPU" is the #UD that the same instruction bytes raise and the tile machine behind it, which proves
+ * encodings, operands, decode and step, and nothing about silicon.
+ */
+#include "generate.h"
+#include "report.h"
+#include "run.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MAX_SEQUENCE = 8 };
+static const char *const lane_names[] = {"native", "trapped", "emulated"};
+
+struct options {
+    enum lane lane;
+    uint64_t count, seed;
+    enum family family; /* FAMILIES: each case another one */
+    int stream;         /* results to stdout, for a digest */
+};
+
+/* What is true before an instruction. */
+struct before {
+    struct amxemu_state state;
+    struct shadow memory;
+};
+
+struct results {
+    struct result cpu, direct, decoded;
+    struct shadow direct_memory, decoded_memory;
+};
+
+static uint64_t fs_base;
+
+static void run(enum lane lane, const struct before *before, const struct insn *insn, struct results *r) {
+    if (lane != LANE_EMULATED) {
+        arena_set(&before->memory);
+        cpu_set(&before->state);
+        r->cpu.outcome = cpu_run(insn, &r->cpu.mxcsr);
+        cpu_get(&r->cpu.state);
+    }
+    r->direct.state = r->decoded.state = before->state;
+    r->direct_memory = r->decoded_memory = before->memory;
+    r->direct.memory = &r->direct_memory;
+    r->decoded.memory = &r->decoded_memory;
+    r->direct.mxcsr = r->decoded.mxcsr = insn->mxcsr;
+    r->direct.outcome = direct_run(&r->direct.state, &r->direct_memory, insn);
+    r->decoded.outcome = decoded_run(&r->decoded.state, &r->decoded_memory, insn, fs_base);
+}
+
+static int states_equal(const struct amxemu_state *a, const struct amxemu_state *b) {
+    uint8_t image_a[AMXEMU_CONFIG_BYTES], image_b[AMXEMU_CONFIG_BYTES];
+    amxemu_sttilecfg(a, image_a);
+    amxemu_sttilecfg(b, image_b);
+    return memcmp(image_a, image_b, sizeof image_a) == 0 && memcmp(a->tile, b->tile, sizeof a->tile) == 0;
+}
+
+static int outcomes_equal(struct outcome a, struct outcome b) {
+    return a.kind == b.kind && a.fault == b.fault;
+}
+
+static int cpu_differs(const struct results *r) {
+    return !outcomes_equal(r->cpu.outcome, r->direct.outcome) || r->cpu.mxcsr != r->direct.mxcsr ||
+           !states_equal(&r->cpu.state, &r->direct.state) || !arena_equals(&r->direct_memory);
+}
+
+static int decoded_differs(const struct results *r) {
+    return !outcomes_equal(r->decoded.outcome, r->direct.outcome) ||
+           !states_equal(&r->decoded.state, &r->direct.state) ||
+           memcmp(&r->decoded_memory, &r->direct_memory, sizeof r->direct_memory) != 0;
+}
+
+static int differs(enum lane lane, const struct results *r) {
+    return decoded_differs(r) || (lane != LANE_EMULATED && cpu_differs(r));
+}
+
+/* Zeroes whatever data the difference does not need: first rows, then words. */
+static void shrink(enum lane lane, struct before *before, struct insn *insn, struct results *r) {
+    for (size_t size = AMXEMU_COLSB; size >= 4; size = size == 4 ? 0 : 4)
+        for (uint8_t *at = before->state.tile[0][0]; at < before->state.tile[AMXEMU_TILES - 1][0] + 1024;
+             at += size) {
+            static const uint8_t zero[AMXEMU_COLSB];
+            uint8_t kept[AMXEMU_COLSB];
+            memcpy(kept, at, size);
+            if (memcmp(kept, zero, size) == 0)
+                continue;
+            memset(at, 0, size);
+            run(lane, before, insn, r);
+            if (!differs(lane, r))
+                memcpy(at, kept, size);
+        }
+    run(lane, before, insn, r);
+}
+
+static void tell(enum lane lane, struct before *before, struct insn *insn, struct results *r) {
+    shrink(lane, before, insn, r);
+    if (lane != LANE_EMULATED && cpu_differs(r))
+        report(insn, &before->state, lane_names[lane], &r->cpu, "tile machine", &r->direct);
+    else
+        report(insn, &before->state, "decoded", &r->decoded, "tile machine", &r->direct);
+}
+
+static void stream(const void *bytes, size_t size) {
+    if (fwrite(bytes, 1, size, stdout) != size) {
+        perror("differential");
+        exit(2);
+    }
+}
+
+static void stream_instruction(const struct insn *insn, const struct result *result) {
+    uint8_t image[AMXEMU_CONFIG_BYTES];
+    const uint64_t outcome[2] = {result->outcome.kind, result->outcome.fault};
+    amxemu_sttilecfg(&result->state, image);
+    stream(outcome, sizeof outcome);
+    stream(image, sizeof image);
+    stream(result->state.tile[insn->d], sizeof result->state.tile[0]);
+}
+
+struct tally {
+    uint64_t instructions, differences, by_kind[AMXEMU_PF + 1];
+};
+
+/* The state goes on from the tile machine's, so that one difference is not reported again and again. */
+static void run_case(const struct options *options, uint64_t number, struct tally *tally) {
+    struct random r = {options->seed * UINT64_C(0xD1B54A32D192ED03) + number};
+    const enum family family =
+        options->family < FAMILIES ? options->family : (enum family)(number % FAMILIES);
+    static struct before before;
+    static struct results results;
+    const struct result *recorded = options->lane == LANE_EMULATED ? &results.direct : &results.cpu;
+
+    random64(&r);
+    generate_start(&r, family, &before.state, &before.memory);
+    for (unsigned left = 1 + below(&r, MAX_SEQUENCE); left > 0 && tally->instructions < options->count;
+         left--) {
+        struct insn insn;
+        generate_insn(&r, family, &before.state, &before.memory, fs_base, &insn);
+        run(options->lane, &before, &insn, &results);
+        tally->instructions++;
+        tally->by_kind[results.direct.outcome.kind]++;
+        if (options->stream)
+            stream_instruction(&insn, recorded);
+        const struct amxemu_state after = results.direct.state;
+        const struct shadow memory = results.direct_memory;
+        if (differs(options->lane, &results) && tally->differences++ == 0 && !options->stream) {
+            printf("difference: seed %" PRIu64 ", case %" PRIu64 ", family %s\n", options->seed, number,
+                   family_names[family]);
+            tell(options->lane, &before, &insn, &results);
+        }
+        before.state = after;
+        before.memory = memory;
+    }
+    if (options->stream) {
+        stream(results.direct.state.tile, sizeof results.direct.state.tile);
+        stream(before.memory.bytes, sizeof before.memory.bytes);
+    }
+}
+
+static int usage(void) {
+    fprintf(stderr, "usage: differential [--lane auto|native|trapped|emulated] [--count N] [--seed S]\n"
+                    "                    [--family config|memory|int8|bf16|fp16|encoding] [--stream]\n");
+    return 2;
+}
+
+static int index_of(const char *name, const char *const *names, int count) {
+    for (int i = 0; i < count; i++)
+        if (strcmp(name, names[i]) == 0)
+            return i;
+    return -1;
+}
+
+/* 0, or 2 for a usage error. */
+static int parse(int argc, char **argv, struct options *options) {
+    int automatic = 1;
+    *options = (struct options){.count = 200000, .seed = 1, .family = FAMILIES};
+    for (int i = 1; i < argc; i++) {
+        const char *value = i + 1 < argc ? argv[i + 1] : "";
+        if (strcmp(argv[i], "--stream") == 0) {
+            options->stream = 1;
+            continue;
+        }
+        if (strcmp(argv[i], "--count") == 0) {
+            options->count = strtoull(value, NULL, 0);
+        } else if (strcmp(argv[i], "--seed") == 0) {
+            options->seed = strtoull(value, NULL, 0);
+        } else if (strcmp(argv[i], "--family") == 0) {
+            const int family = index_of(value, family_names, FAMILIES);
+            if (family < 0)
+                return usage();
+            options->family = (enum family)family;
+        } else if (strcmp(argv[i], "--lane") == 0) {
+            const int lane = index_of(value, lane_names, 3);
+            automatic = strcmp(value, "auto") == 0;
+            if (lane < 0 && !automatic)
+                return usage();
+            if (lane >= 0)
+                options->lane = (enum lane)lane;
+        } else {
+            return usage();
+        }
+        i++;
+    }
+    if (automatic)
+        options->lane = cpu_has_usable_tiles() ? LANE_NATIVE : LANE_TRAPPED;
+    return 0;
+}
+
+int main(int argc, char **argv) {
+    struct options options;
+    struct tally tally = {0};
+    int error = parse(argc, argv, &options);
+
+    if (error)
+        return error;
+    error = arena_map();
+    if (error == 0)
+        error = cpu_prepare(options.lane);
+    if (error) {
+        fprintf(stderr, "differential: lane %s cannot run: %s\n", lane_names[options.lane], strerror(-error));
+        return 77;
+    }
+    fs_base = cpu_fs_base();
+    for (uint64_t number = 0; tally.instructions < options.count; number++)
+        run_case(&options, number, &tally);
+    if (options.stream)
+        return fflush(stdout) == 0 ? 0 : 2;
+    printf("lane %s, seed %" PRIu64 ": %" PRIu64 " instructions (%" PRIu64 " complete, %" PRIu64
+           " #UD, %" PRIu64 " #GP, %" PRIu64 " #SS, %" PRIu64 " #PF), %" PRIu64 " differences\n",
+           lane_names[options.lane], options.seed, tally.instructions, tally.by_kind[AMXEMU_OK],
+           tally.by_kind[AMXEMU_UD], tally.by_kind[AMXEMU_GP], tally.by_kind[AMXEMU_SS],
+           tally.by_kind[AMXEMU_PF], tally.differences);
+    if (options.lane == LANE_TRAPPED)
+        printf("This CPU has no AMX: encodings, operands, decode and step are compared, and the AVX2 path "
+               "with the "
+               "scalar one. About silicon's numerics it says nothing.\n");
+    return tally.differences != 0;
+}

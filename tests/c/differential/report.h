@@ -1,0 +1,18 @@
+/* How a difference is told. */
+#ifndef DIFFERENTIAL_REPORT_H
+#define DIFFERENTIAL_REPORT_H
+
+#include "run.h"
+
+/* Everything an instruction leaves behind. */
+struct result {
+    struct outcome outcome;
+    struct amxemu_state state;
+    const struct shadow *memory; /* NULL: the arena itself */
+    uint32_t mxcsr;
+};
+
+void report(const struct insn *insn, const struct amxemu_state *before, const char *name_a,
+            const struct result *a, const char *name_b, const struct result *b);
+
+#endif

@@ -1,0 +1,39 @@
+/* The three ways an instruction is run: by the CPU, by the functions of the tile machine, and by its decoder.
+ */
+#ifndef DIFFERENTIAL_RUN_H
+#define DIFFERENTIAL_RUN_H
+
+#include "arena.h"
+#include "instruction.h"
+
+enum lane {
+    LANE_NATIVE,   /* the CPU executes AMX */
+    LANE_TRAPPED,  /* the CPU raises #UD, trap.c executes */
+    LANE_EMULATED, /* no CPU: what a recording is compared with */
+};
+
+#define CODE_INSN                                                                                            \
+    (ARENA_CODE + 256) /* where the instruction lies; what is around it loads and saves registers */
+
+struct outcome {
+    enum amxemu_outcome kind;
+    uint64_t fault; /* for AMXEMU_PF */
+};
+
+/* ---- cpu.c ---- */
+int cpu_prepare(enum lane lane); /* 0 or -errno; signal handlers, permission; afterwards nothing undoes it */
+int cpu_has_usable_tiles(void);
+uint64_t cpu_fs_base(void);
+void cpu_set(const struct amxemu_state *state);
+void cpu_get(struct amxemu_state *state);
+/* The arena is the memory. *mxcsr: insn->mxcsr again, unless the instruction changed it. */
+struct outcome cpu_run(const struct insn *insn, uint32_t *mxcsr);
+
+/* ---- models.c ---- */
+/* By the operands as the generator means them, on the scalar path. */
+struct outcome direct_run(struct amxemu_state *state, struct shadow *memory, const struct insn *insn);
+/* By the bytes and the registers, on the best path. */
+struct outcome decoded_run(struct amxemu_state *state, struct shadow *memory, const struct insn *insn,
+                           uint64_t fs_base);
+
+#endif
