@@ -229,8 +229,11 @@ int main(int argc, char **argv) {
     fs_base = cpu_fs_base();
     for (uint64_t number = 0; tally.instructions < options.count; number++)
         run_case(&options, number, &tally);
-    if (options.stream)
-        return fflush(stdout) == 0 ? 0 : 2;
+    if (options.stream) {
+        if (tally.differences)
+            fprintf(stderr, "differential: %" PRIu64 " differences\n", tally.differences);
+        return fflush(stdout) != 0 ? 2 : tally.differences != 0;
+    }
     printf("lane %s, seed %" PRIu64 ": %" PRIu64 " instructions (%" PRIu64 " complete, %" PRIu64
            " #UD, %" PRIu64 " #GP, %" PRIu64 " #SS, %" PRIu64 " #PF), %" PRIu64 " differences\n",
            lane_names[options.lane], options.seed, tally.instructions, tally.by_kind[AMXEMU_OK],

@@ -1,0 +1,130 @@
+"""Compare AMX instructions on this CPU with the software tile machine, byte for byte.
+
+    python tests/differential.py --count N --seed S
+
+Compiles tests/c/differential/ and csrc/emulator/ and runs random instructions, right and wrong ones, through
+both. Exit status 0: all equal; 1: a difference, and the first case with its data shrunk to what it needs is
+printed; 77: could not run.
+
+--lane native     needs a CPU with AMX and the kernel's permission
+--lane trapped    for CPUs without AMX: the same bytes raise #UD, and the tile machine executes them behind
+                  SIGILL; proves encodings, operands, decode and step, not silicon's numerics
+--record FILE     on a CPU with AMX: write SHA-256 digests of its results, for test_differential.py to replay
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import platform
+import random
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+DIGESTS = ROOT / "tests/data/silicon-digests.json"
+FAMILIES = ("config", "memory", "int8", "bf16", "fp16", "encoding")
+RECORDED_SEEDS = range(1, 6)
+RECORDED_COUNT = 4000  # instructions for each family and seed
+CANNOT_RUN = 77
+
+
+def compiler() -> list[str] | None:
+    """$CC or cc as a list of words; None where there is none."""
+    words = shlex.split(os.environ.get("CC", "cc"))
+    return words if words and shutil.which(words[0]) else None
+
+
+def build(directory: Path, emulator: Path = ROOT / "csrc/emulator") -> Path:
+    """Compile the program into `directory`, with the tile machine whose sources are in `emulator`."""
+    words = compiler()
+    if words is None:
+        raise FileNotFoundError(f"no C compiler at CC={os.environ.get('CC', 'cc')}")
+    sources = [
+        *sorted(ROOT.glob("tests/c/differential/*.c")),
+        ROOT / "tests/c/trap.c",
+        *(source for source in sorted(emulator.glob("*.c")) if source.name != "binding.c"),
+    ]
+    program = directory / "differential"
+    includes = (emulator.parent, ROOT / "csrc", ROOT / "tests/c", ROOT / "tests/c/differential")
+    subprocess.run(
+        [*words, "-std=gnu11", "-O2", "-g", "-Wall", "-Wextra", "-Wshadow", "-ffp-contract=off"]
+        + [f"-I{include}" for include in includes]
+        + [*map(str, sources), "-o", str(program), "-pthread"],
+        check=True,
+        stdin=subprocess.DEVNULL,
+    )
+    return program
+
+
+def digest(program: Path, lane: str, family: str, seed: int, count: int) -> str:
+    """SHA-256 of all results of a run: outcomes, faults, tiles, configuration, memory."""
+    arguments = ["--stream", "--lane", lane, "--family", family, "--seed", str(seed), "--count", str(count)]
+    total = hashlib.sha256()
+    with subprocess.Popen([program, *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        while block := process.stdout.read(1 << 20):
+            total.update(block)
+    if process.returncode != 0:
+        raise subprocess.CalledProcessError(process.returncode, shlex.join([str(program), *arguments]))
+    return total.hexdigest()
+
+
+def record(program: Path, file: Path) -> None:
+    """Write the digests of this CPU's results."""
+    entries = [
+        {"family": family, "seed": seed, "sha256": digest(program, "native", family, seed, RECORDED_COUNT)}
+        for family in FAMILIES
+        for seed in RECORDED_SEEDS
+    ]
+    names = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+    machine = {
+        "cpu": names[0].partition(":")[2].strip() if names else "unknown",
+        "kernel": platform.release(),
+        "date": time.strftime("%Y-%m-%d", time.gmtime()),
+    }
+    content = {"machine": machine, "count": RECORDED_COUNT, "digests": entries}
+    file.write_text(json.dumps(content, indent=1) + "\n")
+    print(f"{len(entries)} digests of {RECORDED_COUNT} instructions each in {file}")
+
+
+def main() -> int:
+    """Run as a script."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--count", type=int, default=200_000, help="instructions (default: %(default)s)")
+    parser.add_argument("--seed", type=int, help="default: a random one, which is printed")
+    parser.add_argument("--lane", choices=("auto", "native", "trapped", "emulated"), default="auto")
+    parser.add_argument("--family", choices=FAMILIES, help="default: all in turn")
+    parser.add_argument("--record", type=Path, metavar="FILE")
+    options = parser.parse_args()
+    if options.count < 1:
+        parser.error("--count must be at least 1")
+    if compiler() is None:
+        print(f"cannot run: no C compiler at CC={os.environ.get('CC', 'cc')}", file=sys.stderr)
+        return CANNOT_RUN
+    with tempfile.TemporaryDirectory() as directory:
+        program = build(Path(directory))
+        if options.record:
+            try:
+                record(program, options.record)
+            except subprocess.CalledProcessError as error:
+                print(f"nothing recorded: {error}", file=sys.stderr)
+                return error.returncode
+            return 0
+        seed = random.getrandbits(32) if options.seed is None else options.seed
+        arguments = ["--lane", options.lane, "--count", str(options.count), "--seed", str(seed)]
+        arguments += ["--family", options.family] if options.family else []
+        return subprocess.run([program, *arguments], stdin=subprocess.DEVNULL).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())

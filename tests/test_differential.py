@@ -1,0 +1,98 @@
+"""AMX instructions on the CPU, or trapped where it has none, equal the tile machine byte for byte."""
+
+import json
+import random
+import re
+import shutil
+import subprocess
+import sys
+
+import differential
+import pytest
+
+INSTRUCTIONS = 200_000
+
+# One wrong line each, and what the run must then notice.
+DEFECTS = {
+    "REX before a legacy prefix counts": (
+        "decode.c",
+        "rex = (byte & 0xF0) == 0x40;",
+        "rex |= (byte & 0xF0) == 0x40;",
+    ),
+    "67 truncates nothing": ("step.c", "insn->address32 ? UINT32_MAX", "insn->address32 ? UINT64_MAX"),
+    "no #SS": ("step.c", "stack ? AMXEMU_SS", "stack ? AMXEMU_GP"),
+    "no NaN row is redone": ("tdp_avx2.c", "if (nan & columns)", "if (nan & columns & 0)"),
+    "AVX2 keeps the caller's MXCSR": ("tdp_avx2.c", "write_mxcsr(TILE_UNIT_MXCSR);", ""),
+}
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory):
+    if differential.compiler() is None:
+        pytest.skip("no C compiler")
+    return differential.build(tmp_path_factory.mktemp("differential"))
+
+
+def run(program, *arguments):
+    return subprocess.run(
+        [program, *map(str, arguments)], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=250
+    )
+
+
+def test_cpu_and_tile_machine_agree():
+    """200,000 random instructions, 0 differences: on AMX where it may be used, else on the #UD trap."""
+    if differential.compiler() is None:
+        pytest.skip("no C compiler")
+    seed = random.getrandbits(32)
+    print(f"seed {seed}")
+    result = run(sys.executable, differential.__file__, "--count", INSTRUCTIONS, "--seed", seed)
+    print(result.stdout, result.stderr)
+    assert result.returncode == 0
+    assert re.search(rf"seed {seed}: {INSTRUCTIONS} instructions .*, 0 differences", result.stdout)
+
+
+@pytest.mark.parametrize("defect", DEFECTS)
+def test_a_defect_is_noticed(defect, tmp_path):
+    """A tile machine with one wrong line differs, and the case is printed."""
+    if differential.compiler() is None:
+        pytest.skip("no C compiler")
+    file, right, wrong = DEFECTS[defect]
+    emulator = tmp_path / "csrc/emulator"
+    shutil.copytree(differential.ROOT / "csrc/emulator", emulator)
+    source = (emulator / file).read_text()
+    assert source.count(right) == 1
+    (emulator / file).write_text(source.replace(right, wrong))
+    result = run(differential.build(tmp_path, emulator), "--seed", 1, "--count", 40_000)
+    assert result.returncode == 1
+    assert "difference: seed 1" in result.stdout
+    assert "instruction: " in result.stdout
+
+
+@pytest.mark.parametrize("family", differential.FAMILIES)
+def test_digests_do_not_depend_on_the_lane(program, family):
+    """What a recording hashes is what the tile machine produces by itself."""
+    here = run(program, "--count", 1).stdout.split()[1].rstrip(",")
+    assert here in ("native", "trapped")
+    expected = differential.digest(program, "emulated", family, 9, 300)
+    assert differential.digest(program, here, family, 9, 300) == expected
+    assert differential.digest(program, "emulated", family, 10, 300) != expected
+
+
+def test_recorded_silicon_is_reproduced(program):
+    """The tile machine gives the digests that a CPU with AMX has recorded."""
+    if not differential.DIGESTS.exists():
+        pytest.skip("no CPU with AMX has recorded digests yet (tests/differential.py --record)")
+    recorded = json.loads(differential.DIGESTS.read_text())
+    for entry in recorded["digests"]:
+        found = differential.digest(program, "emulated", entry["family"], entry["seed"], recorded["count"])
+        assert found == entry["sha256"], entry
+
+
+def test_recording_needs_amx(tmp_path):
+    """Where there is no AMX nothing is written, and the status says that it could not run."""
+    if differential.compiler() is None:
+        pytest.skip("no C compiler")
+    file = tmp_path / "digests.json"
+    result = run(sys.executable, differential.__file__, "--record", file)
+    assert (result.returncode == 0) == file.exists()
+    assert result.returncode in (0, differential.CANNOT_RUN)
