@@ -31,12 +31,15 @@ class Group(enum.Enum):
     FP16 = "fp16"
 
 
+# The group of each instruction, by its number in csrc/amx.h: AMX_TDPBSSD, BSUD, BUSD, BUUD, BF16PS, FP16PS.
+_GROUPS = (Group.INT8, Group.INT8, Group.INT8, Group.INT8, Group.BF16, Group.FP16)
 _MODES = ("auto", "native", "emulated")
-_ENGINES = {Backend.NATIVE: 0, Backend.EMULATED: 1}  # AMX_NATIVE, AMX_EMULATED in csrc/amx.h
+_BACKENDS = (Backend.NATIVE, Backend.EMULATED)  # by AMX_NATIVE and AMX_EMULATED in csrc/amx.h
 
 _lock = threading.RLock()
 _mode: str | None = None  # None until first needed: then AMX_BACKEND's value
-_decided: dict[Group, Backend] = {}
+# The engine of each instruction, None while it is not decided: what a product looks up on every call.
+_engines: list[int | None] = [None] * len(_GROUPS)
 
 
 def set_backend(mode: str) -> None:
@@ -55,7 +58,7 @@ def set_backend(mode: str) -> None:
     checked = _check(mode, "set_backend()")
     with _lock:
         _mode = checked
-        _decided.clear()
+        _engines[:] = [None] * len(_GROUPS)
 
 
 def get_backend(group: Group | str = Group.INT8, *, request: bool = True) -> Backend:
@@ -70,18 +73,20 @@ def get_backend(group: Group | str = Group.INT8, *, request: bool = True) -> Bac
     AmxUnavailableError: the mode is `"native"` and AMX cannot be used; the error is the diagnosis.
     FeatureError: the mode is `"native"` and the CPU does not announce this group.
     """
-    group = Group(group)
-    backend = _decided.get(group)
-    if backend is None:
+    return _BACKENDS[engine_for(_GROUPS.index(Group(group)), request=request)]
+
+
+def engine_for(op: int, *, request: bool = True) -> int:
+    """The engine, by its number in csrc/amx.h, for an instruction by its number; raises as `get_backend`."""
+    engine = _engines[op]
+    if engine is None:
         with _lock:
-            backend = _decided.get(group) or _decide(group, request)
-            _decided[group] = backend
-    return backend
-
-
-def engine_for(group: Group) -> int:
-    """The number by which the C surface knows the engine of a group."""
-    return _ENGINES[_decided.get(group) or get_backend(group)]
+            group = _GROUPS[op]
+            engine = _BACKENDS.index(_decide(group, request))
+            for each, its_group in enumerate(_GROUPS):
+                if its_group is group:
+                    _engines[each] = engine
+    return engine
 
 
 def _check(mode: str, source: str) -> str:

@@ -13,7 +13,6 @@ import numpy as np
 import numpy.typing as npt
 
 from amx import errors
-from amx.backend import Group
 
 __all__ = ["Element", "accumulator", "as_elements", "bits", "element_of", "parse", "tdp"]
 
@@ -43,19 +42,19 @@ _INT32 = np.dtype(np.int32)
 _FLOAT32 = np.dtype(np.float32)
 _UINT16 = np.dtype(np.uint16)
 
-# The instruction for a first and a second operand: its number in csrc/amx.h (AMX_TDP*), and who must announce it.
+# The instruction for a first and a second operand, by its number in csrc/amx.h (AMX_TDP*).
 _TDP = {
-    (Element.INT8, Element.INT8): (0, Group.INT8),
-    (Element.INT8, Element.UINT8): (1, Group.INT8),
-    (Element.UINT8, Element.INT8): (2, Group.INT8),
-    (Element.UINT8, Element.UINT8): (3, Group.INT8),
-    (Element.BFLOAT16, Element.BFLOAT16): (4, Group.BF16),
-    (Element.FLOAT16, Element.FLOAT16): (5, Group.FP16),
+    (Element.INT8, Element.INT8): 0,
+    (Element.INT8, Element.UINT8): 1,
+    (Element.UINT8, Element.INT8): 2,
+    (Element.UINT8, Element.UINT8): 3,
+    (Element.BFLOAT16, Element.BFLOAT16): 4,
+    (Element.FLOAT16, Element.FLOAT16): 5,
 }
 
 
-def tdp(a: Element, b: Element) -> tuple[int, Group] | None:
-    """Number and group of the instruction that multiplies a by b, or None where there is none."""
+def tdp(a: Element, b: Element) -> int | None:
+    """Number of the instruction that multiplies a by b, or None where there is none."""
     return _TDP.get((a, b))
 
 

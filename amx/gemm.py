@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from amx import errors
 from amx._lib import CData, ffi, lib
-from amx.backend import engine_for
+from amx.backend import _engines, engine_for
 from amx.dtypes import Array, Element, accumulator, as_elements, parse, tdp
 from amx.packing import PackedMatrix, address, pack
 
@@ -74,34 +74,38 @@ def matmul(a: object, b: object, *, out: Array | None = None, dtype: object = No
     AllocationError: no memory for the work space.
     AmxUnavailableError: the backend is `"native"` and AMX cannot be used.
     """
-    if type(b) is PackedMatrix and type(a) is np.ndarray and a.ndim == 2 and len(b.shape) == 2 and dtype is None:
-        found = b.instructions.get(a.dtype)
-        if found is not None and a.flags.c_contiguous:
-            return _packed_product(a, b, found, out)
+    if type(b) is PackedMatrix and type(a) is np.ndarray and dtype is None:
+        op = b.instructions.get(a.dtype)
+        if op is not None:
+            result = _short_way(a, b, op, out)
+            if result is not None:
+                return result
     return _product(a, b, out, dtype)
 
 
-def _packed_product(a: Array, b: PackedMatrix, instruction: tuple[int, Any], out: Array | None) -> Array:
-    """The short way for one plain matrix and one packed matrix."""
-    m, k = a.shape
-    if k != b.k:
-        raise _mismatch(a.shape, b.shape, k, b.k)
-    op, group = instruction
-    result_dtype = accumulator(b.element)
+def _short_way(a: Array, b: PackedMatrix, op: int, out: Array | None) -> Array | None:
+    """One contiguous matrix times one packed matrix with the least work; None: not that, or not right, for `_product` to say."""
+    if a.ndim != 2 or a.shape[1] != b.k or len(b.shape) != 2:
+        return None
+    shape = a.shape[0], b.n
     if out is None:
-        result = np.empty((m, b.n), result_dtype)
-    else:
-        _check_out(out, (m, b.n), result_dtype)
-        if not out.flags.c_contiguous:
-            return _product(a, b, out, None)
+        result = np.empty(shape, b.result_dtype)
+    elif (
+        type(out) is np.ndarray and out.shape == shape and out.dtype is b.result_dtype and out.flags.writeable
+    ):
         result = out
-    size = a.itemsize
-    error = lib.amx_gemm_packed(
-        engine_for(group), op, _threads, m, 1, ffi.from_buffer(a), k * size, size, ffi.NULL, b.handle, ffi.NULL,
-        ffi.from_buffer(result), b.n * 4, ffi.NULL,
-    )  # fmt: skip
+    else:
+        return None
+    try:
+        first, third = ffi.from_buffer(a), ffi.from_buffer(result)
+    except ValueError:  # not C-contiguous
+        return None
+    engine = _engines[op]
+    if engine is None:
+        engine = engine_for(op)
+    error = lib.amx_gemm_plain(engine, op, _threads, shape[0], first, b.handle, third)
     if error == -_EXDEV:
-        return _product(a, b, out, None)
+        return None
     _raise_for(error)
     return result
 
@@ -115,14 +119,13 @@ def _product(a: object, b: object, out: Array | None, dtype: object) -> Array:
     else:
         second, b_element = as_elements(np.asanyarray(b), wanted, "b")
         b_shape = second.shape
-    found = tdp(a_element, b_element)
-    if found is None:
+    op = tdp(a_element, b_element)
+    if op is None:
         raise errors.DtypeError(
             f"{a_element.value} times {b_element.value}",
             cause="no AMX instruction multiplies them with each other",
             remedy="bring both operands to one type (int8 and uint8 may be mixed)",
         )
-    op, group = found
     shape, batch, m, n, k = _result_shape(first.shape, b_shape)
     result_dtype = accumulator(a_element)
     if out is not None:
@@ -134,10 +137,10 @@ def _product(a: object, b: object, out: Array | None, dtype: object) -> Array:
         second = second[:, np.newaxis]
 
     if c is not None and _can_store_into(c, first, second):
-        _call(engine_for(group), op, first, second, b, c, batch, (m, n, k))
+        _call(engine_for(op), op, first, second, b, c, batch, (m, n, k))
         return cast("Array", out)
     result = np.empty((*batch, m, n), result_dtype)
-    _call(engine_for(group), op, first, second, b, result, batch, (m, n, k))
+    _call(engine_for(op), op, first, second, b, result, batch, (m, n, k))
     if out is None:
         return result.reshape(shape)[()]
     out[...] = result.reshape(shape)

@@ -12,7 +12,7 @@ import numpy as np
 
 from amx import errors
 from amx._lib import CData, ffi, lib
-from amx.dtypes import Array, Element, as_elements, parse, tdp
+from amx.dtypes import Array, Element, accumulator, as_elements, parse, tdp
 
 __all__ = ["PackedMatrix", "address", "pack"]
 
@@ -26,18 +26,19 @@ class PackedMatrix:
     element: what its elements are.
     """
 
-    __slots__ = ("element", "handle", "instructions", "k", "n", "shape")
+    __slots__ = ("element", "handle", "instructions", "k", "n", "result_dtype", "shape")
 
     def __init__(self, shape: tuple[int, ...], element: Element, handle: CData) -> None:
         self.shape = shape
         self.element = element
         self.handle = handle
         self.k, self.n = shape[-2:]
-        # By the dtype of a first operand that needs no conversion: what a packed product looks up on every call.
+        self.result_dtype = accumulator(element)
+        # By the dtype of a first operand whose buffer can be read as it is: what a packed product looks up on every call.
         self.instructions = {
-            np.dtype(first.value): found
+            np.dtype(first.value): op
             for first in Element
-            if first is not Element.BFLOAT16 and (found := tdp(first, element)) is not None
+            if first is not Element.BFLOAT16 and (op := tdp(first, element)) is not None
         }
 
     @property

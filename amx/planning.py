@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from amx import errors
 from amx._lib import ffi, lib
-from amx.backend import Backend, get_backend
-from amx.dtypes import Element, parse, tdp
+from amx.backend import Backend, engine_for
+from amx.dtypes import parse, tdp
 
 __all__ = ["Plan", "plan"]
 
@@ -66,16 +66,14 @@ def plan(
             cause="a dimension is negative",
             remedy="give sizes of at least 0",
         )
-    element: Element = parse(dtype)
-    found = tdp(element, element)
-    assert found is not None, "every element type is multiplied by itself"
-    op, group = found
-    backend = get_backend(group)
+    element = parse(dtype)
+    op = tdp(element, element)
+    assert op is not None, "every element type is multiplied by itself"
+    engine = engine_for(op)
     c = ffi.new("struct amx_gemm_plan *")
-    engine = lib.AMX_NATIVE if backend is Backend.NATIVE else lib.AMX_EMULATED
     lib.amx_gemm_make_plan(engine, op, threads or 0, m, n, k, batch, c)
     return Plan(
-        backend,
+        Backend.NATIVE if engine == lib.AMX_NATIVE else Backend.EMULATED,
         *(int(getattr(c, field)) for field in ("m", "n", "k", "batch", "chunks", "kc", "mc", "nc", "threads")),
         over_batch=bool(c.over_batch),
         row_parts=c.row_parts,

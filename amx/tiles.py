@@ -408,11 +408,10 @@ class TileContext:
                     remedy=f"load {wanted}, or use the instruction for {held}",
                     operation=insn,
                 )
-        found = tdp(a_element, b_element)
-        assert found is not None, "the callers name pairs that have an instruction"
-        op, group = found
+        op = tdp(a_element, b_element)
+        assert op is not None, "the callers name pairs that have an instruction"
         self._check_usable()
-        if group is Group.FP16 and self._backend is Backend.NATIVE:
+        if a_element is Element.FLOAT16 and self._backend is Backend.NATIVE:
             _refuse_without_fp16()
         self._raise_for(lib.amx_tdp(self._engine, self._image, op, d, a, b), insn)
         self._held[d] = accumulator(a_element).name

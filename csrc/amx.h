@@ -96,6 +96,9 @@ int amx_gemm_packed(int engine, int op, int threads, int64_t m, int64_t batch,  
                     const struct amx_packed *b, const int64_t *b_item,                       /**/
                     void *c, int64_t c_row, const int64_t *c_offset);
 
+/* The same for one matrix pair, with rows of a and c adjacent: the least a call can cost. */
+int amx_gemm_plain(int engine, int op, int threads, int64_t m, const void *a, const struct amx_packed *b, void *c);
+
 /* How a product is cut. Threads: at most `threads`, 0 for what OpenMP would use. */
 struct amx_gemm_plan {
     int64_t m, n, k, batch;

@@ -302,3 +302,8 @@ int amx_gemm_packed(int engine, int op, int threads, int64_t m, int64_t batch,  
     }
     return run(&call, op);
 }
+
+int amx_gemm_plain(int engine, int op, int threads, int64_t m, const void *a, const struct amx_packed *b, void *c) {
+    return amx_gemm_packed(engine, op, threads, m, 1, a, b->k * b->element, b->element, NULL, b, NULL, c, b->n * 4,
+                           NULL);
+}
