@@ -96,11 +96,11 @@ class Cause(enum.Enum):
         "Allow arch_prctl in the sandbox's profile (Docker's default profile does)",
     )
     SECCOMP_SIGSYS = (
-        "A seccomp filter ends the process with SIGSYS for the system call",
+        "A seccomp filter answers the system call with SIGSYS, which ends a process that does not expect it",
         "Allow arch_prctl in the sandbox's filter, or request permission before the filter is installed",
     )
     SECCOMP_KILLS = (
-        "The process that tries the system call is killed, as a seccomp filter may do",
+        "The process that makes the system call is killed, by a seccomp filter in all likelihood",
         "Allow arch_prctl in the sandbox's filter, or request permission before the filter is installed",
     )
     SECCOMP_LIES = (

@@ -263,7 +263,12 @@ def _bit(machine: Machine, feature: Feature) -> bool:
 
 
 def _has_mirror(machine: Machine) -> bool:
-    return _highest_leaf(machine) >= LEAF_TMUL and machine.cpuid(LEAF_TMUL, 0).eax >= 1
+    """Whether leaf 0x1E.1 says anything: hypervisors that do not know it leave it all zero."""
+    return (
+        _highest_leaf(machine) >= LEAF_TMUL
+        and machine.cpuid(LEAF_TMUL, 0).eax >= 1
+        and machine.cpuid(LEAF_TMUL, 1).eax != 0
+    )
 
 
 def _highest_leaf(machine: Machine) -> int:

@@ -31,7 +31,9 @@ from amx.xstate import XFEATURE_MASK_XTILE, XFEATURE_MASK_XTILEDATA
 
 __all__ = ["Diagnosis", "Outcome", "Rung", "RungName", "available", "explain"]
 
-ILL_ILLOPC = 1  # uapi/asm-generic/siginfo.h; the kernel's code for tile data without permission
+# uapi/asm-generic/siginfo.h. SYS_SECCOMP reaches a handler; a filter that kills gives no chance to see it.
+ILL_ILLOPC = 1  # the kernel's code for tile data without permission
+SYS_SECCOMP = 1
 
 
 class RungName(enum.Enum):
@@ -375,8 +377,9 @@ def _executes(machine: Machine, *, announced: bool, refused: bool, probe: bool, 
     else:
         return Rung(name, Outcome.SKIPPED, ("not tried; amx.explain(probe=True) does",))
     if result.step is Step.DONE:
+        emulated = announced and refused and not result.value & XFEATURE_MASK_XTILEDATA
         evidence = (f"{where}tilezero completed",)
-        return Rung(name, Outcome.OK, evidence, Cause.EMULATOR if announced and refused else None)
+        return Rung(name, Outcome.OK, evidence, Cause.EMULATOR if emulated else None)
     if result.step < Step.STTILECFG:
         return Rung(name, Outcome.NOT_REACHED, (f"{where}ended before the tile",))
     evidence = (f"{where}{result.step.name.lower()} raised {_signal(result)}",)
@@ -395,7 +398,8 @@ def _killed(child: Probe, name: RungName) -> Rung | None:
     if child.signal == 0:
         return None
     evidence = (f"a child that tried it ended with {_signal(child)}",)
-    cause = Cause.SECCOMP_SIGSYS if child.signal == signal.SIGSYS else Cause.SECCOMP_KILLS
+    trapped = child.signal == signal.SIGSYS and child.code == SYS_SECCOMP
+    cause = Cause.SECCOMP_SIGSYS if trapped else Cause.SECCOMP_KILLS
     return Rung(name, Outcome.FAILED, evidence, cause)
 
 

@@ -6,9 +6,13 @@ and `source` what it is and where its numbers come from. The facts:
 cpuid: "eax ebx ecx edx" for each "leaf.subleaf", all in hexadecimal; a leaf that is left out is zero.
 xcr0, xinuse: hexadecimal, null where XGETBV would fault.
 arch_prctl: for each operation `result` (0 or -errno) and `value`, or for requests (of component 18) `then`,
-    what the reading operation returns afterwards; `signal` instead, where the call ends the process.
+    what the reading operation returns afterwards; where the call ends the process, `signal` and `code`
+    instead, and `timed_out` where it does not return.
 child: how a forked child ended that asked for permission and executed `tilezero` or `tdpfp16ps`: `step`,
-`signal`, `code`. auxv, sysconf: by number. altstack: `size` and `flags`. cpuinfo_flags: the flags line.
+    `signal`, `code`; and operations that end otherwise in a child than in a process with other threads.
+auxv, sysconf: by number.
+altstack: `size` and `flags`.
+cpuinfo_flags: the flags line.
 kernel: of uname, without a host name.
 """
 
@@ -49,7 +53,11 @@ APIC_ID = 0xFF00_0000  # CPUID.1:EBX, which names the processor that was asked
 
 
 class ProcessEndedError(Exception):
-    """The call would have ended the process on the machine that is being replayed."""
+    """The call would have ended the process on the machine that is being replayed; `probe` says how."""
+
+    def __init__(self, probe: Probe) -> None:
+        super().__init__(str(probe))
+        self.probe = probe
 
 
 class Recorded:
@@ -126,7 +134,7 @@ class Recorded:
     def probe_tilezero(self) -> Probe:
         """As the child's, if permission is granted or nobody asks for it; else what the kernel raises."""
         child = self.probe_child(ChildAction.TILEZERO)
-        granted = self._after.get(READS[1], 0) >> XFEATURE_XTILEDATA & 1
+        granted = self.arch_prctl_get(READS[1]).value >> XFEATURE_XTILEDATA & 1
         if child.step < Step.TILEZERO or granted or child.result != 0:
             return child
         return Probe(Step.TILEZERO, signal=signal.SIGILL, code=ILL_ILLOPC)
@@ -135,34 +143,36 @@ class Recorded:
         """As `Machine.probe_child`."""
         if action in (ChildAction.TILEZERO, ChildAction.TDPFP16PS):
             op, component = REQUESTS[0], XFEATURE_XTILEDATA
-        end = self._facts["arch_prctl"][f"{op:#x}"]
-        if "signal" in end:
-            step = Step.GET if action is ChildAction.GET else Step.REQUEST
-            return Probe(step, signal=end["signal"], code=end.get("code", 0))
-        child = Recorded(self._facts)
+        ends = self._facts["child"]
+        child = Recorded({**self._facts, "arch_prctl": {**self._facts["arch_prctl"], **ends}})
         child._after = dict(self._after)
-        if action is ChildAction.GET:
-            reply = child.arch_prctl_get(op)
-            return Probe(Step.DONE, result=reply.result, value=reply.value)
-        result = child.arch_prctl(op, component)
-        value = child.arch_prctl_get(op - 1).value
+        try:
+            if action is ChildAction.GET:
+                reply = child.arch_prctl_get(op)
+                return Probe(Step.DONE, result=reply.result, value=reply.value)
+            result, value = child.arch_prctl(op, component), child.arch_prctl_get(op - 1).value
+        except ProcessEndedError as ended:
+            return ended.probe
         if action is ChildAction.REQUEST:
             return Probe(Step.DONE, result=result, value=value)
-        end = self._facts["child"][action.name.lower()]
-        return Probe(
-            Step[end["step"]],
-            signal=end.get("signal", 0),
-            code=end.get("code", 0),
-            result=result,
-            value=value,
-            timed_out=end.get("timed_out", False),
-        )
+        return _probe(ends[action.name.lower()], Step.DONE, result=result, value=value)
 
     def _answer(self, op: int) -> Mapping[str, Any]:
         answer: Mapping[str, Any] = self._facts["arch_prctl"][f"{op:#x}"]
-        if "signal" in answer:
-            raise ProcessEndedError(f"arch_prctl({op:#x}) ended the process: signal {answer['signal']}")
+        if "result" not in answer:
+            raise ProcessEndedError(_probe(answer, Step.GET if op in READS else Step.REQUEST))
         return answer
+
+
+def _probe(end: Mapping[str, Any], step: Step, *, result: int = 0, value: int = 0) -> Probe:
+    return Probe(
+        Step[end["step"]] if "step" in end else step,
+        signal=end.get("signal", 0),
+        code=end.get("code", 0),
+        result=result,
+        value=value,
+        timed_out=end.get("timed_out", False),
+    )
 
 
 def record(machine: Machine, *, title: str, source: str) -> str:
@@ -214,23 +224,20 @@ def _hexadecimal(value: int | None) -> str | None:
 
 def _read(machine: Machine, op: int) -> dict[str, Any]:
     child = machine.probe_child(ChildAction.GET, op)
-    if child.signal:
-        return {"signal": child.signal, "code": child.code}
-    return {"result": child.result, "value": hex(child.value)}
+    return _end(child) or {"result": child.result, "value": hex(child.value)}
 
 
 def _request(machine: Machine, op: int) -> dict[str, Any]:
     child = machine.probe_child(ChildAction.REQUEST, op, XFEATURE_XTILEDATA)
-    if child.signal:
-        return {"signal": child.signal, "code": child.code}
-    return {"result": child.result, "then": hex(child.value)}
+    return _end(child) or {"result": child.result, "then": hex(child.value)}
 
 
 def _execute(machine: Machine, action: ChildAction) -> dict[str, Any]:
     child = machine.probe_child(action)
-    return {
-        "step": child.step.name,
-        "signal": child.signal,
-        "code": child.code,
-        "timed_out": child.timed_out,
-    }
+    return {"step": child.step.name, **_end(child)}
+
+
+def _end(child: Probe) -> dict[str, Any]:
+    if child.timed_out:
+        return {"timed_out": True}
+    return {"signal": child.signal, "code": child.code} if child.signal else {}
