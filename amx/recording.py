@@ -36,7 +36,7 @@ from amx.machine import (
     Step,
 )
 
-__all__ = ["ProcessEndedError", "Recorded", "record"]
+__all__ = ["ProcessEndedError", "Recorded", "load", "record"]
 
 SCHEMA = 1
 XFEATURE_XTILEDATA = 18
@@ -66,16 +66,6 @@ class Recorded:
     def __init__(self, facts: Mapping[str, Any]) -> None:
         self._facts = facts
         self._after: dict[int, int] = {}
-
-    @classmethod
-    def load(cls, path: Path) -> Recorded:
-        """Read a machine from a JSON file."""
-        return cls(json.loads(path.read_text(encoding="utf-8")))
-
-    @property
-    def title(self) -> str:
-        """What machine it is."""
-        return str(self._facts["title"])
 
     @property
     def stub(self) -> bool:
@@ -173,6 +163,11 @@ def _probe(end: Mapping[str, Any], step: Step, *, result: int = 0, value: int = 
         value=value,
         timed_out=end.get("timed_out", False),
     )
+
+
+def load(path: Path) -> Recorded:
+    """Read a machine from a file."""
+    return Recorded(json.loads(path.read_text(encoding="utf-8")))
 
 
 def record(machine: Machine, *, title: str, source: str) -> str:
