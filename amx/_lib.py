@@ -1,14 +1,15 @@
 """The only importer of the compiled module.
 
-`lib` and `ffi` stand here behind typed protocols, so that the rest of the package is checked against the C surface
-as `amx/_native.cdef.txt` declares it.
+`lib` and `ffi` stand here behind typed protocols, so that the rest of the package is checked against the C
+surface as `amx/_native.cdef.txt` declares it.
 """
 
 from __future__ import annotations
 
-from typing import Any, Protocol, cast
+import importlib
+from typing import Any, Protocol, cast, overload
 
-from amx import _native
+_native: Any = importlib.import_module("amx._native")  # compiled, so untyped
 
 __all__ = ["CData", "ffi", "lib"]
 
@@ -23,8 +24,11 @@ class FFI(Protocol):
     def new(self, ctype: str, init: object = ...) -> CData:
         """Allocate C memory that lives as long as the returned object."""
 
-    def from_buffer(self, ctype: str, buffer: object, require_writable: bool = ...) -> CData:
-        """Pointer into a Python buffer, which it keeps alive."""
+    # Pointer into a Python buffer, which it keeps alive; char[] where no ctype is named.
+    @overload
+    def from_buffer(self, buffer: object, /) -> CData: ...
+    @overload
+    def from_buffer(self, ctype: str, buffer: object, require_writable: bool = ...) -> CData: ...
 
     def gc(self, cdata: CData, destructor: object) -> CData:
         """The same pointer, with a destructor for when it is collected."""
@@ -72,18 +76,12 @@ class Tile(Protocol):
     def amx_sttilecfg(self, engine: int, config: CData, /) -> int: ...
     def amx_tilerelease(self, engine: int, /) -> int: ...
     def amx_tilezero(self, engine: int, expected: CData, tile: int, /) -> int: ...
-    def amx_tileloadd(
-        self, engine: int, expected: CData, tile: int, base: CData, stride: int, /
-    ) -> int: ...
+    def amx_tileloadd(self, engine: int, expected: CData, tile: int, base: CData, stride: int, /) -> int: ...
     def amx_tileloaddt1(
         self, engine: int, expected: CData, tile: int, base: CData, stride: int, /
     ) -> int: ...
-    def amx_tilestored(
-        self, engine: int, expected: CData, tile: int, base: CData, stride: int, /
-    ) -> int: ...
-    def amx_tdp(
-        self, engine: int, expected: CData, op: int, d: int, a: int, b: int, /
-    ) -> int: ...
+    def amx_tilestored(self, engine: int, expected: CData, tile: int, base: CData, stride: int, /) -> int: ...
+    def amx_tdp(self, engine: int, expected: CData, op: int, d: int, a: int, b: int, /) -> int: ...
     def amx_tile_owner(self, engine: int, owned: int, /) -> None: ...
 
 
@@ -108,9 +106,7 @@ class Gemm(Protocol):
     def amx_packed_new(self, element: int, count: int, k: int, n: int, /) -> CData: ...
     def amx_packed_free(self, packed: CData, /) -> None: ...
     def amx_packed_bytes(self, packed: CData, /) -> int: ...
-    def amx_packed_fill(
-        self, packed: CData, item: int, b: CData, row: int, column: int, /
-    ) -> int: ...
+    def amx_packed_fill(self, packed: CData, item: int, b: CData, row: int, column: int, /) -> int: ...
     def amx_gemm_make_plan(
         self, engine: int, op: int, threads: int, m: int, n: int, k: int, batch: int, plan: CData, /
     ) -> int: ...

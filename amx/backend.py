@@ -1,7 +1,7 @@
 """Which engine runs tiles: the CPU, or the software tile machine with the same results bit for bit.
 
-The start value comes from the environment variable `AMX_BACKEND` (`auto`, `native` or `emulated`; default `auto`).
-Nothing is decided, and no permission requested, before the first use.
+The start value comes from the environment variable `AMX_BACKEND` (`auto`, `native` or `emulated`; default
+`auto`). Nothing is decided, and no permission requested, before the first use.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ def set_backend(mode: str) -> None:
 
     Parameters
     ----------
-    mode: `"native"` (raise where AMX cannot be used), `"emulated"`, or `"auto"` (native where it can be used, else
-        emulated with one `EmulatedWarning`).
+    mode: `"native"` (raise where AMX cannot be used), `"emulated"`, or `"auto"` (native where it can be
+        used, else emulated with one `EmulatedWarning`).
 
     Raises
     ------
@@ -64,8 +64,8 @@ def set_backend(mode: str) -> None:
 def get_backend(group: Group | str = Group.INT8, *, request: bool = True) -> Backend:
     """The engine that runs a group of instructions (`"int8"`, `"bf16"` or `"fp16"`).
 
-    Deciding this for the first time requests permission from the kernel, as any first use does, unless `request` is
-    False; `amx.available()` asks without side effect.
+    Deciding this for the first time requests permission from the kernel, as any first use does, unless
+    `request` is False; `amx.available()` asks without side effect.
 
     Raises
     ------
@@ -141,9 +141,11 @@ def _make_native_usable(group: Group) -> None:
     if not _offered():
         raise diagnosis.explain().error()
     permission.request()
-    feature = {Group.INT8: cpu.Feature.AMX_INT8, Group.BF16: cpu.Feature.AMX_BF16, Group.FP16: cpu.Feature.AMX_FP16}[
-        group
-    ]
+    feature = {
+        Group.INT8: cpu.Feature.AMX_INT8,
+        Group.BF16: cpu.Feature.AMX_BF16,
+        Group.FP16: cpu.Feature.AMX_FP16,
+    }[group]
     if feature not in cpu.features():
         raise errors.FeatureError(
             f"the CPU does not announce {feature.value} ({feature.where})",

@@ -37,7 +37,13 @@ class Region:
 
 
 def region_of(
-    source: object, shape: TileShape, offset: int, stride: int | None, dtype: object, *, writable: bool = False
+    source: object,
+    shape: TileShape,
+    offset: int,
+    stride: int | None,
+    dtype: object,
+    *,
+    writable: bool = False,
 ) -> Region:
     """The memory operand for a tile of this shape; `TileContext.load` documents the parameters.
 
@@ -112,10 +118,10 @@ def _flat_region(
 
 def _name(carrier: np.dtype[Any], dtype: object) -> str:
     """What the tile will hold: the array's own type, or bfloat16 in uint16 where the caller says so."""
-    if dtype is None or np.dtype(carrier).name == (wanted := parse(dtype)).value:
-        return carrier.name
+    if dtype is None or carrier.name == (wanted := parse(dtype)).value:
+        return str(carrier.name)
     if wanted is Element.BFLOAT16 and carrier == np.uint16:
-        return wanted.value
+        return str(wanted.value)
     raise errors.TileDtypeError(
         f"an array of {carrier.name} with dtype={dtype!r}",
         cause="a tile load converts nothing; only uint16 may be called bfloat16",

@@ -1,7 +1,7 @@
 """The element types AMX multiplies, and how NumPy arrays carry them.
 
-bfloat16 is ml_dtypes' `bfloat16`, or the same bits in `uint16` where the caller says `dtype="bfloat16"`. float32 operands
-are rounded to nearest even, where the caller names the type to round to.
+bfloat16 is ml_dtypes' `bfloat16`, or the same bits in `uint16` where the caller says `dtype="bfloat16"`.
+float32 operands are rounded to nearest even, where the caller names the type to round to.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def accumulator(element: Element) -> np.dtype[Any]:
 
 
 def parse(dtype: object) -> Element:
-    """The element type that a `dtype=` argument names: an `Element`, a string, or anything NumPy takes as a dtype.
+    """The element type that a `dtype=` argument names: an `Element`, a string, or a NumPy dtype.
 
     Raises
     ------
@@ -84,7 +84,7 @@ def parse(dtype: object) -> Element:
 
 
 def element_of(dtype: np.dtype[Any]) -> Element | None:
-    """The element type an array of this dtype carries by itself, or None (uint16 and float32 need `dtype=`)."""
+    """The element type an array carries by itself, or None (uint16 and float32 need `dtype=`)."""
     found = _CARRIERS.get(dtype)
     if found is None and dtype.itemsize == 2 and dtype.name == "bfloat16":
         return Element.BFLOAT16  # ml_dtypes registers it with NumPy; no need to import it here
@@ -92,7 +92,9 @@ def element_of(dtype: np.dtype[Any]) -> Element | None:
 
 
 def as_elements(array: Array, wanted: Element | None, name: str) -> tuple[Array, Element]:
-    """An operand as (array of int8, uint8, uint16 or float16 bits, element type); float32 is rounded, nothing else converted.
+    """An operand as (array of int8, uint8, uint16 or float16, element type).
+
+    uint16 holds the bits of bfloat16. float32 is rounded, nothing else converted.
 
     Raises
     ------
@@ -116,7 +118,9 @@ def bits(array: Array, element: Element) -> Array:
 
 
 def _round_to_float16(array: Array) -> Array:
-    with np.errstate(over="ignore", invalid="ignore", under="ignore"):  # to infinity and NaN as IEEE 754 rounds
+    with np.errstate(
+        over="ignore", invalid="ignore", under="ignore"
+    ):  # to infinity and NaN as IEEE 754 rounds
         return array.astype(np.float16)
 
 
@@ -133,8 +137,8 @@ def _unfit(dtype: np.dtype[Any], wanted: Element | None, name: str) -> errors.Dt
     if wanted is not None:
         return errors.DtypeError(
             f"operand {name} is {dtype.name} and dtype={wanted.value!r}",
-            cause=f"{dtype.name} is not taken for {wanted.value}: only float32 is rounded, to bfloat16 or float16, "
-            "and only uint16 is read as the bits of bfloat16",
+            cause=f"{dtype.name} is not taken for {wanted.value}: only float32 is rounded, to bfloat16 or "
+            "float16, and only uint16 is read as the bits of bfloat16",
             remedy=f"convert it yourself, or leave dtype= out if {name} has the right type already",
         )
     remedy = {

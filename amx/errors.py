@@ -1,7 +1,7 @@
 """One class for each meaning an error of this package can have.
 
-Every error says what happened, why, and what to do, and carries the same as fields. `AmxError` is the root and is
-never raised itself; mistakes of the caller are also `ValueError` or `TypeError`.
+Every error says what happened, why, and what to do, and carries the same as fields. `AmxError` is the root
+and is never raised itself; mistakes of the caller are also `ValueError` or `TypeError`.
 """
 
 from __future__ import annotations
@@ -75,9 +75,7 @@ class AmxError(Exception):
         return ". ".join(text.rstrip(".") for text in sentences if text) + "."
 
     def __reduce__(self) -> tuple[Any, ...]:
-        fields = {
-            name: getattr(self, name) for name in ("cause", "remedy", "operation", "errno", "evidence")
-        }
+        fields = {name: getattr(self, name) for name in ("cause", "remedy", "operation", "errno", "evidence")}
         return _rebuild, (type(self), self.what, fields)
 
 
@@ -98,7 +96,7 @@ def _rebuild(kind: type[AmxError], what: str, fields: dict[str, Any]) -> AmxErro
 
 
 class AmxUnavailableError(AmxError, RuntimeError):
-    """This machine, kernel or sandbox does not offer AMX to this process."""
+    """Machine, kernel or sandbox do not offer AMX to this process."""
 
 
 class AmxPermissionError(AmxUnavailableError):

@@ -1,7 +1,8 @@
 """Matrix products on tiles, in the shape of `numpy.matmul`.
 
-Results are int32 modulo 2**32 for the integers, as the hardware computes them, and float32 for bfloat16 and float16 in one
-defined order of operations (docs/numerics.md): the same bits on every backend, packed or not, with any number of threads.
+Results are int32 modulo 2**32 for the integers, as the hardware computes them, and float32 for bfloat16 and
+float16 in one defined order of operations (docs/numerics.md): the same bits on every backend, packed or
+not, with any number of threads.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import numpy.typing as npt
 from amx import errors
 from amx._lib import CData, ffi, lib
 from amx.backend import _engines, engine_for
-from amx.dtypes import Array, Element, accumulator, as_elements, parse, tdp
+from amx.dtypes import Array, accumulator, as_elements, parse, tdp
 from amx.packing import PackedMatrix, address, pack
 
 __all__ = ["PackedMatrix", "get_num_threads", "matmul", "pack", "set_num_threads"]
@@ -29,8 +30,9 @@ _threads = 0  # our own limit; 0: none
 def set_num_threads(count: int | None) -> None:
     """Use at most `count` threads for a product; None takes the limit away.
 
-    OpenMP's own limits (`OMP_NUM_THREADS`, threadpoolctl) hold beside it: the smaller number counts. Applies to all Python
-    threads. In a forked child products run on one thread whatever this says, since OpenMP's threads do not survive fork.
+    OpenMP's own limits (`OMP_NUM_THREADS`, threadpoolctl) hold beside it: the smaller number counts.
+    Applies to all Python threads. In a forked child products run on one thread whatever this says, since
+    OpenMP's threads do not survive fork.
 
     Raises
     ------
@@ -58,13 +60,15 @@ def matmul(a: object, b: object, *, out: Array | None = None, dtype: object = No
     a: array (..., M, K) or (K,).
     b: array (..., K, N) or (K,), or a `PackedMatrix`.
         Element types: int8 and uint8 in all four combinations; bfloat16 (ml_dtypes); float16. Any strides.
-    out: array of the result's shape and dtype to write into and return. Any strides; it may overlap the operands.
-    dtype: `"bfloat16"` reads uint16 as bfloat16 bits and rounds float32 operands to it (to nearest, ties to even);
-        `"float16"` rounds float32 operands to it. Nothing else is converted.
+    out: array of the result's shape and dtype to write into and return. Any strides; it may overlap the
+        operands.
+    dtype: `"bfloat16"` reads uint16 as bfloat16 bits and rounds float32 operands to it (to nearest, ties to
+        even); `"float16"` rounds float32 operands to it. Nothing else is converted.
 
     Returns
     -------
-    int32 (modulo 2**32) for 8-bit integers; float32 for bfloat16 and float16, in the order docs/numerics.md defines.
+    int32 (modulo 2**32) for 8-bit integers; float32 for bfloat16 and float16, in the order docs/numerics.md
+    defines.
 
     Raises
     ------
@@ -84,7 +88,10 @@ def matmul(a: object, b: object, *, out: Array | None = None, dtype: object = No
 
 
 def _short_way(a: Array, b: PackedMatrix, op: int, out: Array | None) -> Array | None:
-    """One contiguous matrix times one packed matrix with the least work; None: not that, or not right, for `_product` to say."""
+    """One contiguous matrix times one packed matrix, with the least work.
+
+    None: it is not that, or not right, which `_product` will say.
+    """
     if a.ndim != 2 or a.shape[1] != b.k or len(b.shape) != 2:
         return None
     shape = a.shape[0], b.n
@@ -154,7 +161,14 @@ def _as_matrices(out: Array, a_ndim: int, b_ndim: int) -> Array:
 
 
 def _call(
-    engine: int, op: int, a: Array, b: Array | None, packed: object, c: Array, batch: tuple[int, ...], sizes: tuple[int, int, int]
+    engine: int,
+    op: int,
+    a: Array,
+    b: Array | None,
+    packed: object,
+    c: Array,
+    batch: tuple[int, ...],
+    sizes: tuple[int, int, int],
 ) -> None:
     m, n, k = sizes
     b_ndim = cast("PackedMatrix", packed).ndim if b is None else b.ndim
@@ -164,21 +178,25 @@ def _call(
         a, c, batch = a.reshape(m, k), c.reshape(m, n), ()
     count = math.prod(batch)
     a_offset, c_offset = _offsets(a, batch), _offsets(c, batch)
-    first = (address(a), *a.strides[-2:], _pointer(a_offset))
-    third = (address(c), c.strides[-2], _pointer(c_offset))
+    a_row, a_column = a.strides[-2:]
+    first = address(a), a_row, a_column, _pointer(a_offset)
+    third = address(c), c.strides[-2], _pointer(c_offset)
     if b is None:
         matrix = cast("PackedMatrix", packed)
         item = _items(matrix.shape[:-2], batch)
-        error = lib.amx_gemm_packed(engine, op, _threads, m, count, *first, matrix.handle, _pointer(item), *third)
+        error = lib.amx_gemm_packed(
+            engine, op, _threads, m, count, *first, matrix.handle, _pointer(item), *third
+        )
     else:
         b_offset = _offsets(b, batch)
-        second = (address(b), *b.strides[-2:], _pointer(b_offset))
+        b_row, b_column = b.strides[-2:]
+        second = address(b), b_row, b_column, _pointer(b_offset)
         error = lib.amx_gemm(engine, op, _threads, m, n, k, count, *first, *second, *third)
     _raise_for(error)
 
 
 def _offsets(array: Array, batch: tuple[int, ...]) -> npt.NDArray[np.int64] | None:
-    """Byte offset of each matrix of a batch, to which the array's leading dimensions are broadcast; None for one matrix."""
+    """Byte offset of each matrix of a batch the array is broadcast to; None for one matrix."""
     if not batch:
         return None
     matrices = np.broadcast_to(array, batch + array.shape[-2:])
@@ -242,7 +260,9 @@ def _check_out(out: object, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Non
         )
     if out.shape != shape:
         raise errors.ShapeError(
-            f"out has shape {out.shape}", cause=f"the result has shape {shape}", remedy="make out of that shape"
+            f"out has shape {out.shape}",
+            cause=f"the result has shape {shape}",
+            remedy="make out of that shape",
         )
     if out.dtype != dtype:
         raise errors.DtypeError(
@@ -257,7 +277,7 @@ def _check_out(out: object, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Non
 
 
 def _can_store_into(c: Array, a: Array, b: Array | None) -> bool:
-    """Whether tiles can be stored into `c` itself: adjacent columns, no element twice, no memory of the operands."""
+    """Whether tiles can be stored into `c`: adjacent columns, no element twice, no memory of an operand."""
     adjacent = c.strides[-1] == c.itemsize or c.shape[-1] == 1
     distinct = all(stride != 0 or count == 1 for stride, count in zip(c.strides, c.shape, strict=True))
     apart = not np.may_share_memory(c, a) and (b is None or not np.may_share_memory(c, b))

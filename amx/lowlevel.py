@@ -1,8 +1,9 @@
-"""The C surface one to one. Hazardous: nothing is checked, and a wrong call ends the process or corrupts memory.
+"""The C surface one to one. Hazardous: a wrong call ends the process or corrupts memory.
 
-`lib` and `ffi` are cffi's; what `lib` holds is documented in `amx/_native.cdef.txt`. With engine `lib.AMX_NATIVE` a tile
-function executes the instruction on the CPU, and SIGILL or SIGSEGV is its error; with `lib.AMX_EMULATED` it acts on the
-software tile registers of the calling thread and returns -errno. The rest of the package is the safe way.
+Nothing is checked. `lib` and `ffi` are cffi's; what `lib` holds is documented in `amx/_native.cdef.txt`. With
+engine `lib.AMX_NATIVE` a tile function acts on the CPU, and SIGILL or SIGSEGV is its error;
+with `lib.AMX_EMULATED` it acts on the software tile registers of the calling thread and returns -errno. The
+rest of the package is the safe way.
 """
 
 from __future__ import annotations

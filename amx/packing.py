@@ -1,6 +1,7 @@
 """A second operand in the layout of the tiles, for many products with it.
 
-The layout is csrc/gemm/gemm.h's: panels of 32 columns, each a run of pairs of 1 KiB tiles, zero-padded. It is an
+The layout is csrc/gemm/gemm.h's: panels of 32 columns, each a run of pairs of 1 KiB tiles, zero-padded. It
+is an
 implementation detail: pack again after an upgrade, do not store it.
 """
 
@@ -34,7 +35,8 @@ class PackedMatrix:
         self.handle = handle
         self.k, self.n = shape[-2:]
         self.result_dtype = accumulator(element)
-        # By the dtype of a first operand whose buffer can be read as it is: what a packed product looks up on every call.
+        # By the dtype of a first operand whose buffer can be read as it is: what a packed product looks up
+        # on every call.
         self.instructions = {
             np.dtype(first.value): op
             for first in Element
@@ -60,7 +62,8 @@ def pack(b: object, *, dtype: object = None) -> PackedMatrix:
 
     Parameters
     ----------
-    b: array (..., K, N) of int8, uint8, bfloat16, float16; or uint16 or float32 with `dtype`. Any strides. It is copied.
+    b: array (..., K, N) of int8, uint8, bfloat16, float16; or uint16 or float32 with `dtype`. Any strides.
+        It is copied.
     dtype: `"bfloat16"` reads uint16 as its bits and rounds float32 to it; `"float16"` rounds float32 to it.
 
     Raises
@@ -95,5 +98,3 @@ def pack(b: object, *, dtype: object = None) -> PackedMatrix:
 def address(array: Array) -> CData:
     """Pointer to an array's first element; the caller keeps the array alive."""
     return ffi.cast("void *", array.ctypes.data)
-
-

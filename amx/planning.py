@@ -20,7 +20,8 @@ class Plan:
     ----------
     chunks: 64-byte chunks of K in all.
     kc, mc, nc: a block: chunks of K, rows of A, columns of B.
-    threads: threads in all; `over_batch`: each takes whole items; else a grid of `row_parts` x `column_parts` shares each.
+    threads: threads in all; `over_batch`: each takes whole items; else a grid of `row_parts` x
+        `column_parts` shares each.
     """
 
     backend: Backend
@@ -53,7 +54,9 @@ class Plan:
 def plan(
     m: int, n: int, k: int, dtype: object = "int8", *, threads: int | None = None, batch: int = 1
 ) -> Plan:
-    """The plan `amx.matmul` would follow now for operands of `dtype` and `threads` threads (None: as many as it may use).
+    """The plan `amx.matmul` would follow now for operands of `dtype`.
+
+    `threads` is the most it may use; None: what `get_num_threads` says.
 
     Raises
     ------
@@ -73,8 +76,16 @@ def plan(
     c = ffi.new("struct amx_gemm_plan *")
     lib.amx_gemm_make_plan(engine, op, threads or 0, m, n, k, batch, c)
     return Plan(
-        Backend.NATIVE if engine == lib.AMX_NATIVE else Backend.EMULATED,
-        *(int(getattr(c, field)) for field in ("m", "n", "k", "batch", "chunks", "kc", "mc", "nc", "threads")),
+        backend=Backend.NATIVE if engine == lib.AMX_NATIVE else Backend.EMULATED,
+        m=c.m,
+        n=c.n,
+        k=c.k,
+        batch=c.batch,
+        chunks=c.chunks,
+        kc=c.kc,
+        mc=c.mc,
+        nc=c.nc,
+        threads=c.threads,
         over_batch=bool(c.over_batch),
         row_parts=c.row_parts,
         column_parts=c.column_parts,

@@ -1,4 +1,4 @@
-"""Tile registers from Python: what they look like (`TileConfig`), and a scope that owns them (`TileContext`)."""
+"""Tile registers from Python: their shapes (`TileConfig`), and a scope that owns them (`TileContext`)."""
 
 from __future__ import annotations
 
@@ -56,10 +56,10 @@ class TileConfig:
     tiles: tuple[TileShape | None, ...]
     start_row: int = 0
 
-    def __init__(
-        self, tiles: Sequence[TileShape | tuple[int, int] | None], *, start_row: int = 0
-    ) -> None:
-        shapes = tuple(shape if shape is None or isinstance(shape, TileShape) else TileShape(*shape) for shape in tiles)
+    def __init__(self, tiles: Sequence[TileShape | tuple[int, int] | None], *, start_row: int = 0) -> None:
+        shapes = tuple(
+            shape if shape is None or isinstance(shape, TileShape) else TileShape(*shape) for shape in tiles
+        )
         if len(shapes) > MAX_NAMES:
             raise _bad_config(f"{len(shapes)} tiles", f"the palette has {MAX_NAMES}", "leave some out")
         for number, shape in enumerate(shapes):
@@ -73,8 +73,9 @@ class TileConfig:
     def for_product(cls, dtype: object, m: int = 16, n: int = 16, k: int | None = None) -> TileConfig:
         """The configuration for one block of C (m x n) = A (m x k) B (k x n) of an element type.
 
-        Up to 16 x 16: TMM0 is C, TMM1 A, TMM2 B. Up to 32 x 32: TMM0-3 are C (2 * row tile + column tile), TMM4-5 A,
-        TMM6-7 B, as in the kernels of `amx.matmul`. B is loaded as rows of 4 bytes of K: `b[k/g][n][k%g]`, g = 4 / itemsize.
+        Up to 16 x 16: TMM0 is C, TMM1 A, TMM2 B. Up to 32 x 32: TMM0-3 are C (2 * row tile + column tile),
+            TMM4-5 A, TMM6-7 B, as in the kernels of `amx.matmul`. B is loaded as rows of 4 bytes of K:
+            `b[k/g][n][k%g]`, g = 4 / itemsize.
 
         Parameters
         ----------
@@ -91,7 +92,9 @@ class TileConfig:
         group = 4 // element.size
         k = BYTES_PER_ROW // element.size if k is None else k
         if not (1 <= m <= 2 * MAX_ROWS and 1 <= n <= 2 * MAX_ROWS):
-            raise _bad_config(f"a block of {m} x {n}", "eight tiles hold at most 32 x 32", "cut the product into blocks")
+            raise _bad_config(
+                f"a block of {m} x {n}", "eight tiles hold at most 32 x 32", "cut the product into blocks"
+            )
         if not 1 <= k * element.size <= BYTES_PER_ROW or k % group:
             raise _bad_config(
                 f"k={k} of {element.value}",
@@ -116,17 +119,24 @@ class TileConfig:
         TileConfigError: LDTILECFG would raise #GP for this image, or it is not 64 bytes long.
         """
         if len(image) != 64:
-            raise _bad_config(f"an image of {len(image)} bytes", "a tile configuration has 64", "pass all of it")
+            raise _bad_config(
+                f"an image of {len(image)} bytes", "a tile configuration has 64", "pass all of it"
+            )
         if image[0] == 0:
             return None
         if image[0] != PALETTE:
-            raise _bad_config(f"palette {image[0]}", f"only palette {PALETTE} is defined", f"set byte 0 to {PALETTE}")
+            raise _bad_config(
+                f"palette {image[0]}", f"only palette {PALETTE} is defined", f"set byte 0 to {PALETTE}"
+            )
         for number in (*range(2, 16), *range(32, 48), *range(56, 64)):
             if image[number]:
                 raise _bad_config(f"byte {number} is {image[number]}", "it is reserved", "set it to 0")
         tiles = []
         for number in range(MAX_NAMES):
-            rows, colsb = image[48 + number], int.from_bytes(image[16 + 2 * number : 18 + 2 * number], "little")
+            rows, colsb = (
+                image[48 + number],
+                int.from_bytes(image[16 + 2 * number : 18 + 2 * number], "little"),
+            )
             tiles.append(TileShape(rows, colsb) if rows or colsb else None)
         return cls(tiles, start_row=image[1])
 
@@ -150,7 +160,9 @@ def _check_shape(number: int, shape: TileShape | None) -> None:
     if shape is None:
         return
     if not 1 <= shape.rows <= MAX_ROWS:
-        raise _bad_config(f"TMM{number} has {shape.rows} rows", f"the palette allows 1-{MAX_ROWS}", "use None for no tile")
+        raise _bad_config(
+            f"TMM{number} has {shape.rows} rows", f"the palette allows 1-{MAX_ROWS}", "use None for no tile"
+        )
     if not 1 <= shape.colsb <= BYTES_PER_ROW:
         raise _bad_config(
             f"TMM{number} has rows of {shape.colsb} bytes",
@@ -185,10 +197,11 @@ os.register_at_fork(after_in_child=_forget_after_fork)
 class TileContext:
     """A scope that owns the tile registers of its thread.
 
-    Entering asks the kernel for permission if this process has none yet, and loads the configuration. Leaving restores the
-    configuration that was found (not its data: by the psABI tile registers belong to the caller only), or releases the tiles.
-    One context a thread can be open at a time. `amx.matmul` inside it leaves its tiles as they are; other libraries that use
-    AMX on this thread do not, and the next use then raises `ConfigurationChangedError` if the configuration differs. (A
+    Entering asks the kernel for permission if this process has none yet, and loads the configuration.
+    Leaving restores the configuration that was found (not its data: by the psABI tile registers belong to
+    the caller only), or releases the tiles. One context a thread can be open at a time. `amx.matmul` inside
+    it leaves its tiles as they are; other libraries that use AMX on this thread do not, and the next use
+    then raises `ConfigurationChangedError` if the configuration differs. (A
     library that loads the very same configuration goes unnoticed: nothing marks a tile as ours.)
 
     Parameters
@@ -277,7 +290,8 @@ class TileContext:
         else:
             lib.amx_tilerelease(self._engine)
 
-    # ---- moving data -------------------------------------------------------------------------------------------
+    # ---- moving data
+    # -------------------------------------------------------------------------------------------
 
     def load(
         self, tile: int, source: object, *, offset: int = 0, stride: int | None = None, dtype: object = None
@@ -287,11 +301,12 @@ class TileContext:
         Parameters
         ----------
         tile: 0-7.
-        source: an array whose first dimension is the tile's rows and whose other dimensions are the tile's bytes of a row,
-            adjacent in memory; rows may lie anywhere (slices, negative or zero steps). Or a flat buffer (bytes, memoryview,
-            1-D array), read from byte `offset` on with rows `stride` bytes apart (default: the tile's colsb).
-        dtype: what the bytes of a flat buffer are, or `"bfloat16"` for uint16; None: as the array says, a flat buffer of
-            bytes is anything.
+        source: an array whose first dimension is the tile's rows and whose other dimensions are the tile's
+            bytes of a row, adjacent in memory; rows may lie anywhere (slices, negative or zero steps). Or a
+            flat buffer (bytes, memoryview, 1-D array), read from byte `offset` on with rows `stride` bytes
+            apart (default: the tile's colsb).
+        dtype: what the bytes of a flat buffer are, or `"bfloat16"` for uint16; None: as the array says, a
+            flat buffer of bytes is anything.
 
         Raises
         ------
@@ -316,16 +331,15 @@ class TileContext:
         self._raise_for(insn(self._engine, self._image, tile, region.pointer, region.stride), name)
         self._held[tile] = region.dtype
 
-    def store(
-        self, tile: int, out: object = None, *, offset: int = 0, stride: int | None = None
-    ) -> Any:
+    def store(self, tile: int, out: object = None, *, offset: int = 0, stride: int | None = None) -> Any:
         """TILESTORED: write a tile to memory.
 
         Parameters
         ----------
         tile: 0-7.
-        out: where to, as `source` of `load`; writable. None: a new array (rows, colsb / itemsize) of what the tile holds:
-            int32 or float32 after a product, int32 after `zero`, else what was loaded (bfloat16 as uint16).
+        out: where to, as `source` of `load`; writable. None: a new array (rows, colsb / itemsize) of what
+            the tile holds: int32 or float32 after a product, int32 after `zero`, else what was loaded
+            (bfloat16 as uint16).
 
         Returns
         -------
@@ -363,7 +377,8 @@ class TileContext:
         self._raise_for(lib.amx_tilezero(self._engine, self._image, tile), "tilezero")
         self._held[tile] = None
 
-    # ---- products ----------------------------------------------------------------------------------------------
+    # ---- products
+    # ----------------------------------------------------------------------------------------------
 
     def dpbssd(self, d: int, a: int, b: int) -> None:
         """TDPBSSD: d += a * b; int8 by int8 into int32, modulo 2**32. d, a, b: three distinct tiles."""
@@ -386,7 +401,10 @@ class TileContext:
         self._product("tdpbf16ps", Element.BFLOAT16, Element.BFLOAT16, d, a, b)
 
     def dpfp16ps(self, d: int, a: int, b: int) -> None:
-        """TDPFP16PS: d += a * b; float16 pairs into float32 (docs/numerics.md). `FeatureError` where the CPU lacks AMX-FP16."""
+        """TDPFP16PS: d += a * b; float16 pairs into float32 (docs/numerics.md).
+
+        `FeatureError` on tiles of a CPU that does not announce AMX-FP16.
+        """
         self._product("tdpfp16ps", Element.FLOAT16, Element.FLOAT16, d, a, b)
 
     def _product(self, insn: str, a_element: Element, b_element: Element, d: int, a: int, b: int) -> None:
@@ -416,7 +434,8 @@ class TileContext:
         self._raise_for(lib.amx_tdp(self._engine, self._image, op, d, a, b), insn)
         self._held[d] = accumulator(a_element).name
 
-    # ---- checks ------------------------------------------------------------------------------------------------
+    # ---- checks
+    # ------------------------------------------------------------------------------------------------
 
     def _shape(self, tile: int) -> TileShape:
         shape = self.config.tiles[tile] if type(tile) is int and 0 <= tile < MAX_NAMES else None
@@ -436,7 +455,7 @@ class TileContext:
         if shape.colsb % 4:
             raise errors.TileShapeError(
                 f"{insn} of TMM{tile} with {shape}",
-                cause="rows that are no multiple of 4 bytes can be configured and not moved; the CPU raises #UD",
+                cause="rows that are no multiple of 4 bytes cannot be moved; the CPU raises #UD",
                 remedy="configure a multiple of 4",
                 operation=insn,
             )
@@ -466,7 +485,8 @@ class TileContext:
             lib.amx_sttilecfg(self._engine, current)
             raise errors.ConfigurationChangedError(
                 f"{insn} was not executed: the tile configuration is not this context's any more",
-                cause="other code on this thread has used AMX; the tiles now are: " + _describe(bytes(current)),
+                cause="other code on this thread has used AMX; the tiles now are: "
+                + _describe(bytes(current)),
                 remedy="call such code outside the context; the data that was in the tiles is lost",
                 operation=insn,
             )

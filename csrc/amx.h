@@ -8,9 +8,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* ---- machine: the few contacts with CPU and kernel ------------------------------------------------------- */
+/* ---- machine: the few contacts with CPU and kernel -------------------------------------------------------
+ */
 
-int amx_is_stub(void); /* 1 in a build without the machine layer; then everything marked (s) returns -ENOSYS */
+int amx_is_stub(
+    void); /* 1 in a build without the machine layer; then everything marked (s) returns -ENOSYS */
 
 int amx_cpuid(uint32_t leaf, uint32_t subleaf, uint32_t registers[4]); /* (s) eax, ebx, ecx, edx */
 int amx_xgetbv(uint32_t index, uint64_t *value);                       /* (s) -ENODEV without OSXSAVE */
@@ -57,13 +59,15 @@ int amx_probe_guarded(int what, uint64_t address,
 enum { AMX_CHILD_GET, AMX_CHILD_REQUEST, AMX_CHILD_TILEZERO, AMX_CHILD_TDPFP16PS };
 int amx_probe_child(int action, int op, uint64_t component, int timeout_ms, struct amx_probe *probe);
 
-/* ---- tile: the instructions, on the CPU or on the software tile machine ----------------------------------- */
+/* ---- tile: the instructions, on the CPU or on the software tile machine -----------------------------------
+ */
 
 enum { AMX_NATIVE = 0, AMX_EMULATED = 1 };
 enum { AMX_TDPBSSD = 0, AMX_TDPBSUD, AMX_TDPBUSD, AMX_TDPBUUD, AMX_TDPBF16PS, AMX_TDPFP16PS };
 
-/* Where `expected` is given, the operation runs only while the tile configuration equals it, start_row included,
- * else -ESTALE. NULL: no check. An emulated #UD is -EILSEQ, #GP -EINVAL; natively both are signals. */
+/* Where `expected` is given, the operation runs only while the tile configuration equals it, start_row
+ * included, else -ESTALE. NULL: no check. An emulated #UD is -EILSEQ, #GP -EINVAL; natively both are signals.
+ */
 int amx_ldtilecfg(int engine, const uint8_t config[64]);
 int amx_sttilecfg(int engine, uint8_t config[64]);
 int amx_tilerelease(int engine);
@@ -72,13 +76,16 @@ int amx_tileloadd(int engine, const uint8_t *expected, int tile, const void *bas
 int amx_tileloaddt1(int engine, const uint8_t *expected, int tile, const void *base, int64_t stride);
 int amx_tilestored(int engine, const uint8_t *expected, int tile, void *base, int64_t stride);
 int amx_tdp(int engine, const uint8_t *expected, int op, int d, int a, int b);
-void amx_tile_owner(int engine, int owned); /* an open TileContext on this thread: products then keep its data */
+void amx_tile_owner(int engine,
+                    int owned); /* an open TileContext on this thread: products then keep its data */
 
-/* ---- gemm: matrix products (csrc/gemm/) ------------------------------------------------------------------- */
+/* ---- gemm: matrix products (csrc/gemm/) -------------------------------------------------------------------
+ */
 
-/* C = A B for `batch` pairs of matrices. All strides and offsets in bytes, of any sign; the arrays of offsets have one entry
- * an item, NULL stands for zeros. Elements: 1 byte for the 8-bit instructions, 2 for the 16-bit ones; c is int32 or float32
- * with adjacent columns. Errors: -EINVAL, -ENOMEM (c undefined then), -ENOSYS, -EXDEV where one c could overlap an operand. */
+/* C = A B for `batch` pairs of matrices. All strides and offsets in bytes, of any sign; the arrays of offsets
+ * have one entry an item, NULL stands for zeros. Elements: 1 byte for the 8-bit instructions, 2 for the
+ * 16-bit ones; c is int32 or float32 with adjacent columns. Errors: -EINVAL, -ENOMEM (c undefined then),
+ * -ENOSYS, -EXDEV where one c could overlap an operand. */
 int amx_gemm(int engine, int op, int threads, int64_t m, int64_t n, int64_t k, int64_t batch, /**/
              const void *a, int64_t a_row, int64_t a_column, const int64_t *a_offset,         /**/
              const void *b, int64_t b_row, int64_t b_column, const int64_t *b_offset,         /**/
@@ -90,29 +97,32 @@ struct amx_packed *amx_packed_new(int element, int64_t count, int64_t k, int64_t
 void amx_packed_free(struct amx_packed *packed);
 int64_t amx_packed_bytes(const struct amx_packed *packed);
 int amx_packed_fill(struct amx_packed *packed, int64_t item, const void *b, int64_t row, int64_t column);
-/* As amx_gemm with a packed second operand; b_item: which of its matrices belongs to each pair, NULL for the first. */
+/* As amx_gemm with a packed second operand; b_item: which of its matrices belongs to each pair, NULL for the
+ * first. */
 int amx_gemm_packed(int engine, int op, int threads, int64_t m, int64_t batch,               /**/
                     const void *a, int64_t a_row, int64_t a_column, const int64_t *a_offset, /**/
                     const struct amx_packed *b, const int64_t *b_item,                       /**/
                     void *c, int64_t c_row, const int64_t *c_offset);
 
 /* The same for one matrix pair, with rows of a and c adjacent: the least a call can cost. */
-int amx_gemm_plain(int engine, int op, int threads, int64_t m, const void *a, const struct amx_packed *b, void *c);
+int amx_gemm_plain(int engine, int op, int threads, int64_t m, const void *a, const struct amx_packed *b,
+                   void *c);
 
 /* How a product is cut. Threads: at most `threads`, 0 for what OpenMP would use. */
 struct amx_gemm_plan {
     int64_t m, n, k, batch;
-    int64_t chunks;     /* of 64 bytes of K */
-    int64_t kc, mc, nc; /* a block: chunks of K, rows of A, columns of B */
-    int threads;        /* in all */
-    int over_batch;     /* threads take whole items of the batch; else they share each item */
+    int64_t chunks;              /* of 64 bytes of K */
+    int64_t kc, mc, nc;          /* a block: chunks of K, rows of A, columns of B */
+    int threads;                 /* in all */
+    int over_batch;              /* threads take whole items of the batch; else they share each item */
     int row_parts, column_parts; /* of one item; their product is the team that shares it */
 };
 int amx_gemm_make_plan(int engine, int op, int threads, int64_t m, int64_t n, int64_t k, int64_t batch,
                        struct amx_gemm_plan *plan);
 int amx_gemm_threads(void); /* what 0 stands for, now and in this thread */
 
-/* ---- emulator: the software tile machine by itself -------------------------------------------------------- */
+/* ---- emulator: the software tile machine by itself --------------------------------------------------------
+ */
 
 #include "emulator/emulator.h" /* its types and single instructions */
 
@@ -128,10 +138,10 @@ struct amx_emu_window {
     int writable;
 };
 /* An enum amxemu_outcome; *fault is written for AMXEMU_PF only. */
-int amx_emu_load(struct amxemu_state *s, unsigned t, uint64_t base, int64_t stride, struct amx_emu_window *window,
-                 uint64_t *fault);
-int amx_emu_store(struct amxemu_state *s, unsigned t, uint64_t base, int64_t stride, struct amx_emu_window *window,
-                  uint64_t *fault);
+int amx_emu_load(struct amxemu_state *s, unsigned t, uint64_t base, int64_t stride,
+                 struct amx_emu_window *window, uint64_t *fault);
+int amx_emu_store(struct amxemu_state *s, unsigned t, uint64_t base, int64_t stride,
+                  struct amx_emu_window *window, uint64_t *fault);
 int amx_emu_step(struct amxemu_state *s, struct amxemu_registers *r, const struct amxemu_insn *insn,
                  struct amx_emu_window *window, uint64_t *fault);
 /* tile 0 += tile 1 * tile 2 with MXCSR set to `mxcsr`; what MXCSR is afterwards. */

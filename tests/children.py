@@ -10,7 +10,7 @@ TESTS = Path(__file__).parent
 
 
 def run_python(*arguments, timeout=120, **environment):
-    """Run `python ARGUMENTS` with the modules of tests/ importable; in the trapped lane the child traps too."""
+    """Run Python with the modules of tests/ importable; in the trapped lane the child traps too."""
     trapped = os.environ.get("AMX_TEST_TRAP")
     prefix = ["-m", "trapped_lane"] if trapped else []
     return subprocess.run(

@@ -1,6 +1,7 @@
 """Child process: products and tiles on operands that end, or begin, at a page nobody may touch.
 
-Sanitizers do not see inside asm, so this proves the bounds of every access: a byte too far ends the process with SIGSEGV.
+Sanitizers do not see inside asm, so this proves the bounds of every access: a byte too far ends the process
+    with SIGSEGV.
 Usage: guard_pages.py BACKEND SEED [COUNT]
 """
 
@@ -8,7 +9,6 @@ import ctypes
 import mmap
 import sys
 
-import ml_dtypes
 import numpy as np
 import operands
 
@@ -17,14 +17,21 @@ import amx
 PAGE = mmap.PAGESIZE
 libc = ctypes.CDLL(None, use_errno=True)
 libc.mmap.restype = ctypes.c_void_p
-libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
+libc.mmap.argtypes = [
+    ctypes.c_void_p,
+    ctypes.c_size_t,
+    ctypes.c_int,
+    ctypes.c_int,
+    ctypes.c_int,
+    ctypes.c_long,
+]
 libc.mprotect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
 libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
 PROT_NONE, PROT_RW = 0, 3
 
 
 class Guarded:
-    """`size` bytes flush against a forbidden page after them (or before them), with another at the other end."""
+    """`size` bytes flush against a forbidden page after or before them, with another at the other end."""
 
     def __init__(self, size, at_end):
         pages = max(1, -(-size // PAGE))
@@ -35,6 +42,7 @@ class Guarded:
         self.memory = np.frombuffer((ctypes.c_uint8 * size).from_address(start), np.uint8)
 
     def release(self):
+        """Unmap; the memory must not be used any more."""
         libc.munmap(self.base, self.length)
 
 
@@ -49,11 +57,15 @@ def place(rng, array, keep):
     if layout == 0:  # rows apart: the gap after the last row does not exist
         row_bytes = columns * dtype.itemsize + int(rng.integers(0, 100)) * dtype.itemsize
         guarded = Guarded((rows - 1) * row_bytes + columns * dtype.itemsize, at_end)
-        view = np.lib.stride_tricks.as_strided(guarded.memory[: dtype.itemsize].view(dtype), array.shape, (row_bytes, dtype.itemsize))
+        view = np.lib.stride_tricks.as_strided(
+            guarded.memory[: dtype.itemsize].view(dtype), array.shape, (row_bytes, dtype.itemsize)
+        )
     elif layout == 1:  # columns apart
         step = int(rng.integers(2, 5)) * dtype.itemsize
         guarded = Guarded(rows * columns * step - step + dtype.itemsize, at_end)
-        view = np.lib.stride_tricks.as_strided(guarded.memory[: dtype.itemsize].view(dtype), array.shape, (columns * step, step))
+        view = np.lib.stride_tricks.as_strided(
+            guarded.memory[: dtype.itemsize].view(dtype), array.shape, (columns * step, step)
+        )
     else:
         guarded = Guarded(array.nbytes, at_end)
         view = guarded.memory.view(dtype)
@@ -107,7 +119,7 @@ def main():
     if len(sys.argv) > 4:  # the guard itself: one byte too far must end this process
         guarded = Guarded(100, at_end=True)
         ctypes.string_at(guarded.memory.ctypes.data, 101)
-    print(f"{count} products and {2 * count} tiles on {amx.get_backend().value}, bfloat16 from ml_dtypes {ml_dtypes.__version__}")
+    print(f"{count} products and {2 * count} tiles on {amx.get_backend().value}")
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ SPECIAL = {
 
 
 def random_array(rng, shape, element, special=0.0):
-    """An array of an element type; `special` is the share of NaN, infinities, denormals and zeros among floats."""
+    """An array of an element type; `special`: the share of NaN, infinities, denormals and zeros in floats."""
     if element in ("int8", "uint8"):
         limits = np.iinfo(element)
         return rng.integers(limits.min, limits.max + 1, shape, dtype=element)

@@ -1,8 +1,8 @@
 """What a matrix product must be, written from docs/numerics.md in NumPy and independent of the C code.
 
-Integers: NumPy's int64 product, modulo 2**32. Floats: the defined order, one fused multiply-add at a time over whole
-matrices. A product of two bfloat16 or float16 values has at most 22 significant bits, so product plus float32 addend in
-float64 followed by one rounding to float32 is the fused result.
+Integers: NumPy's int64 product, modulo 2**32. Floats: the defined order, one fused multiply-add at a time
+    over whole matrices. A product of two bfloat16 or float16 values has at most 22 significant bits, so
+    product plus float32 addend in float64 followed by one rounding to float32 is the fused result.
 """
 
 import numpy as np
@@ -19,7 +19,7 @@ def integer_product(a, b):
 
 
 def float_product(a, b, element):
-    """float32 bits of (M, K) times (K, N); a and b are the 16-bit patterns (uint16) of bfloat16 or float16."""
+    """float32 bits of (M, K) times (K, N); a, b: the bit patterns (uint16) of bfloat16 or float16."""
     a, b = _widen(a, element), _widen(b, element)
     m, k = a.shape
     n = b.shape[1]
@@ -53,7 +53,8 @@ def add(x, y):
 def _finish(exact, *operands):
     with np.errstate(all="ignore"):
         rounded = exact.astype(np.float32)
-        # Tininess is detected after rounding as if the exponent had no bound: round a copy scaled far from the bottom.
+        # Tininess is detected after rounding as if the exponent had no bound: round a copy scaled far from
+        # the bottom.
         unbounded = (exact * 2.0**100).astype(np.float32).astype(np.float64) * 2.0**-100
         tiny = np.abs(unbounded) < TINY
     bits = rounded.view(np.uint32).copy()

@@ -24,7 +24,7 @@ def build(tmp_path, *flags):
 
 @pytest.mark.parametrize("level", ["-O0", "-O1", "-O2", "-O3"])
 def test_the_compiler_keeps_what_the_instructions_depend_on(tmp_path, level):
-    """Stores before a load of tiles or configuration, and loads after a store of them, survive every optimisation level."""
+    """Plain stores before a load of tiles, and loads after a store of them, survive optimisation."""
     result = run(build(tmp_path, level))
     assert (result.returncode, result.stdout) == (0, "")
 
@@ -40,7 +40,7 @@ def test_the_defect_of_old_compilers_would_be_noticed(tmp_path):
 
 
 def test_bytes_are_what_the_disassembler_calls_them(tmp_path):
-    """binutils reads every macro's bytes as the instruction and the tiles it is named for."""
+    """Binutils reads every macro's bytes as the instruction and the tiles it is named for."""
     if shutil.which("objdump") is None:
         pytest.skip("no objdump")
     source = tmp_path / "all.c"
@@ -56,10 +56,16 @@ def test_bytes_are_what_the_disassembler_calls_them(tmp_path):
             want.append(f"{insn} %tmm{b},%tmm{a},%tmm{d}")
     lines += ["AMX_LDTILECFG(p);", "AMX_STTILECFG(p);", "AMX_TILERELEASE();"]
     want += ["ldtilecfg (%rax)", "sttilecfg (%rax)", "tilerelease"]
-    source.write_text('#include "insn.h"\nvoid all(void *p, long s);\nvoid all(void *p, long s) {' + "\n".join(lines) + "}")
+    source.write_text(
+        '#include "insn.h"\nvoid all(void *p, long s);\nvoid all(void *p, long s) {' + "\n".join(lines) + "}"
+    )
     binary = compiling.compile_c(tmp_path / "all.so", [source], "-shared", "-fPIC")
-    listing = subprocess.run(["objdump", "-d", "--no-show-raw-insn", binary], capture_output=True, text=True).stdout
-    found = [" ".join(words) for words in re.findall(r"\t((?:tile|tdp|ldtile|sttile)\S*)(?: +(\S+))?", listing)]
+    listing = subprocess.run(
+        ["objdump", "-d", "--no-show-raw-insn", binary], capture_output=True, text=True
+    ).stdout
+    found = [
+        " ".join(words) for words in re.findall(r"\t((?:tile|tdp|ldtile|sttile)\S*)(?: +(\S+))?", listing)
+    ]
     found = [text.strip() for text in found]
     if "tdpfp16ps" not in listing:
         pytest.skip("this objdump does not know AMX-FP16")

@@ -197,7 +197,7 @@ def test_uint16_is_bfloat16_where_the_caller_says_so(backend):
 
 @pytest.mark.parametrize(("name", "carrier"), [("bfloat16", ml_dtypes.bfloat16), ("float16", np.float16)])
 def test_float32_is_rounded_to_nearest_even(backend, name, carrier):
-    """float32 operands with dtype= give what rounding them first gives; ml_dtypes and NumPy are the oracle."""
+    """float32 operands with dtype= give what rounding them first gives, by ml_dtypes and NumPy."""
     rng = np.random.default_rng(19)
     word = rng.integers(0, 2**32, (64, 64), dtype=np.uint32)
     word[::3] &= 0xFFFF8000  # ties
@@ -226,7 +226,7 @@ def test_other_byte_orders_are_read(backend):
 
 def test_lists_of_numbers_need_a_type(backend):
     """A list becomes int64, which AMX does not multiply: the error says what it does."""
-    with pytest.raises(amx.errors.DtypeError, match="int64.*AMX multiplies int8"):
+    with pytest.raises(amx.errors.DtypeError, match=r"int64.*AMX multiplies int8"):
         amx.matmul([[1]], [[2]])
 
 
@@ -302,7 +302,7 @@ def test_packed_matrix_describes_itself():
 
 
 def test_oracle_of_floats_by_hand():
-    """The model itself on a case small enough to do by hand: 1*2 + 3*4 in two chains, and an invalid product's NaN."""
+    """The model itself on cases done by hand: 1*2 + 3*4 in two chains, and an invalid product's NaN."""
     one, inf, zero = 0x3F80, 0x7F80, 0x0000
     a = np.array([[one, 0x4040], [inf, one]], np.uint16)
     b = np.array([[0x4000], [0x4080]], np.uint16)

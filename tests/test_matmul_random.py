@@ -33,7 +33,7 @@ def run(count, seed, largest):
         )
         result = operands.as_bits(amx.matmul(first, operand, out=out))
         assert np.array_equal(result, want), (
-            f"seed {seed}, product {number}: {pair}, a {a.shape} {first.strides}, b {b.shape} {second.strides}"
+            f"seed {seed}, product {number}: {pair}, {a.shape} {first.strides}, {b.shape} {second.strides}"
         )
     amx.set_num_threads(None)
 

@@ -7,7 +7,7 @@ from amx.tiles import TileConfig, TileShape
 
 
 def test_image_has_the_fields_where_the_manual_puts_them():
-    """Palette in byte 0, start_row in 1, colsb from 16 in 2 bytes each, rows from 48 (SDM vol. 1, table 18-1)."""
+    """Palette in byte 0, start_row in 1, colsb from 16 in 2 bytes each, rows from 48 (SDM vol. 1, 18.1)."""
     image = TileConfig([(16, 64), None, (3, 12)], start_row=2).to_bytes()
     assert len(image) == 64
     assert {offset: value for offset, value in enumerate(image) if value} == {
@@ -70,7 +70,7 @@ BAD = [
 
 @pytest.mark.parametrize(("make", "message"), BAD)
 def test_what_the_palette_does_not_allow_is_named(make, message):
-    """Every image that LDTILECFG would answer with #GP is refused before, as a ValueError that names the value."""
+    """Every image that LDTILECFG would answer with #GP is refused before, naming the value."""
     with pytest.raises(amx.errors.TileConfigError, match=message) as caught:
         make()
     assert isinstance(caught.value, ValueError)

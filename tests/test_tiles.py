@@ -18,7 +18,7 @@ INT8 = TileConfig.for_product("int8")
 
 
 def vnni(b):
-    """b (K, N) as rows of 4 bytes of K: b[k/g][n][k%g]."""
+    """B (K, N) as rows of 4 bytes of K: b[k/g][n][k%g]."""
     g = 4 // b.itemsize
     k, n = b.shape
     return np.ascontiguousarray(b.reshape(k // g, g, n).transpose(0, 2, 1))
@@ -357,7 +357,7 @@ def test_a_foreign_configuration_is_noticed(backend):
             disturb(engine_of(tiles))
             out = np.full((16, 16), 5, np.int32)
             for use in (
-                lambda t: t.store(0, out),
+                lambda t, out=out: t.store(0, out),
                 lambda t: t.zero(0),
                 lambda t: t.load(1, bytes_of()),
                 lambda t: t.dpbssd(0, 1, 2),

@@ -1,7 +1,8 @@
 /* The loops over blocks, on a team of threads.
  *
- * Threads never split K, so every element of C has one accumulator whose K ascends: the bits of the result do not depend on
- * the plan. Between blocks of K the partial sums rest in C itself, as float32 or int32, exactly as they were.
+ * Threads never split K, so every element of C has one accumulator whose K ascends: the bits of the result do
+ * not depend on the plan. Between blocks of K the partial sums rest in C itself, as float32 or int32, exactly
+ * as they were.
  */
 #include <errno.h>
 #include <string.h>
@@ -38,9 +39,15 @@ struct job {
     struct gemm_session *session;
 };
 
-static int64_t min64(int64_t x, int64_t y) { return x < y ? x : y; }
-static int64_t panels_of(int64_t count) { return (count + GEMM_PANEL - 1) / GEMM_PANEL; }
-static int64_t offset_of(const int64_t *offsets, int64_t item) { return offsets == NULL ? 0 : offsets[item]; }
+static int64_t min64(int64_t x, int64_t y) {
+    return x < y ? x : y;
+}
+static int64_t panels_of(int64_t count) {
+    return (count + GEMM_PANEL - 1) / GEMM_PANEL;
+}
+static int64_t offset_of(const int64_t *offsets, int64_t item) {
+    return offsets == NULL ? 0 : offsets[item];
+}
 
 static void barrier(struct gemm_team team) {
     if (team.size > 1) {
@@ -57,7 +64,8 @@ struct stripe {
     int64_t first_panel, panels;
 };
 
-static struct stripe get_stripe(const struct job *job, int64_t first_panel, int64_t panels, int64_t pc, int64_t depth) {
+static struct stripe get_stripe(const struct job *job, int64_t first_panel, int64_t panels, int64_t pc,
+                                int64_t depth) {
     const int64_t chunks = job->call->plan.chunks;
     if (job->packed != NULL) {
         return (struct stripe){job->packed + (first_panel * chunks + pc) * GEMM_B_STEP, chunks * GEMM_B_STEP,
@@ -72,8 +80,8 @@ static struct stripe get_stripe(const struct job *job, int64_t first_panel, int6
 }
 
 /* Rows [row, row + rows) of C against this thread's panels of the stripe. */
-static void multiply_rows(const struct job *job, const struct stripe *stripe, struct gemm_range panels, int64_t row,
-                          int64_t rows, int64_t pc, int64_t depth) {
+static void multiply_rows(const struct job *job, const struct stripe *stripe, struct gemm_range panels,
+                          int64_t row, int64_t rows, int64_t pc, int64_t depth) {
     const struct call *call = job->call;
     const int64_t a_panel_bytes = depth * 2 * GEMM_TILE;
     for (int64_t p = 0; p < panels_of(rows); p++) {
@@ -87,8 +95,8 @@ static void multiply_rows(const struct job *job, const struct stripe *stripe, st
             uint8_t *c = job->c + (row + p * GEMM_PANEL) * call->c_row + column * 4;
             gemm_session_shape(job->session, height, width);
             call->micro[height > GEMM_ROWS][width > GEMM_ROWS](
-                &job->session->tiles, job->a_block + p * a_panel_bytes, stripe->data + q * stripe->panel_bytes, depth,
-                c, call->c_row, pc > 0);
+                &job->session->tiles, job->a_block + p * a_panel_bytes,
+                stripe->data + q * stripe->panel_bytes, depth, c, call->c_row, pc > 0);
         }
     }
 }
@@ -106,7 +114,8 @@ static void multiply(const struct job *job) {
         for (int64_t pc = 0; pc < plan->chunks; pc += plan->kc) {
             const int64_t depth = min64(plan->kc, plan->chunks - pc);
             const struct stripe stripe = get_stripe(job, first, panels, pc, depth);
-            for (int64_t row = my_rows.begin * GEMM_PANEL; mine.begin < mine.end && row < end; row += plan->mc) {
+            for (int64_t row = my_rows.begin * GEMM_PANEL; mine.begin < mine.end && row < end;
+                 row += plan->mc) {
                 multiply_rows(job, &stripe, mine, row, min64(plan->mc, end - row), pc, depth);
             }
             if (job->packed == NULL) {
@@ -206,7 +215,9 @@ static int run_team(struct call *call) {
     return error;
 }
 #else
-static int run_team(struct call *call) { return run_alone(call); }
+static int run_team(struct call *call) {
+    return run_alone(call);
+}
 #endif
 
 /* K = 0: a sum of nothing. */
@@ -246,7 +257,9 @@ static struct extent extent_of(const void *data, int64_t rows, int64_t columns, 
     const int64_t low = (r < 0 ? r : 0) + (c < 0 ? c : 0), high = (r > 0 ? r : 0) + (c > 0 ? c : 0);
     return (struct extent){(uintptr_t)data + (uintptr_t)low, (uintptr_t)data + (uintptr_t)(high + element)};
 }
-static int overlap(struct extent x, struct extent y) { return x.begin < y.end && y.begin < x.end; }
+static int overlap(struct extent x, struct extent y) {
+    return x.begin < y.end && y.begin < x.end;
+}
 
 int amx_gemm(int engine, int op, int threads, int64_t m, int64_t n, int64_t k, int64_t batch, /**/
              const void *a, int64_t a_row, int64_t a_column, const int64_t *a_offset,         /**/
@@ -303,7 +316,8 @@ int amx_gemm_packed(int engine, int op, int threads, int64_t m, int64_t batch,  
     return run(&call, op);
 }
 
-int amx_gemm_plain(int engine, int op, int threads, int64_t m, const void *a, const struct amx_packed *b, void *c) {
-    return amx_gemm_packed(engine, op, threads, m, 1, a, b->k * b->element, b->element, NULL, b, NULL, c, b->n * 4,
-                           NULL);
+int amx_gemm_plain(int engine, int op, int threads, int64_t m, const void *a, const struct amx_packed *b,
+                   void *c) {
+    return amx_gemm_packed(engine, op, threads, m, 1, a, b->k * b->element, b->element, NULL, b, NULL, c,
+                           b->n * 4, NULL);
 }

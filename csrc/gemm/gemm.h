@@ -3,15 +3,16 @@
  *   pack.c     operands into panels of tiles           plan.c    how a product is cut into blocks and threads
  *   micro*.c   one block of C from two panels          driver.c  the loops over blocks, on a team of threads
  *
- * A tile of A or B is 1 KiB of 16 rows of 64 bytes. A "chunk" is the 64 bytes of K that one tile holds: 64 elements of 8
- * bits or 32 of 16 bits. A "panel" is the part of an operand that belongs to 32 rows of A or 32 columns of B:
+ * A tile of A or B is 1 KiB of 16 rows of 64 bytes. A "chunk" is the 64 bytes of K that one tile holds: 64
+ * elements of 8 bits or 32 of 16 bits. A "panel" is the part of an operand that belongs to 32 rows of A or 32
+ * columns of B:
  *
  *   A panel: [chunk][row tile 0-1][row 0-15][k % chunk]              rows of A, as TDP's operand a
  *   B panel: [chunk][column tile 0-1][k/g][column 0-15][k % g]       g = 4 bytes of K, as TDP's operand b
  *
- * A panel of A with at most 16 rows has one tile in a chunk; a panel of B always has two, so that its address is plain
- * arithmetic. What lies beyond K in the last chunk is padding that leaves every result as it is (pack.c says why); rows and
- * columns beyond M and N are outside the tile configuration and never read.
+ * A panel of A with at most 16 rows has one tile in a chunk; a panel of B always has two, so that its address
+ * is plain arithmetic. What lies beyond K in the last chunk is padding that leaves every result as it is
+ * (pack.c says why); rows and columns beyond M and N are outside the tile configuration and never read.
  */
 #ifndef AMX_GEMM_H
 #define AMX_GEMM_H
@@ -23,10 +24,10 @@
 #include "emulator/emulator.h"
 
 enum {
-    GEMM_TILE = 1024,         /* bytes */
-    GEMM_CHUNK = 64,          /* bytes of K in a tile row */
-    GEMM_ROWS = 16,           /* rows of an A tile, columns of a B tile */
-    GEMM_PANEL = 32,          /* rows or columns of a panel */
+    GEMM_TILE = 1024, /* bytes */
+    GEMM_CHUNK = 64,  /* bytes of K in a tile row */
+    GEMM_ROWS = 16,   /* rows of an A tile, columns of a B tile */
+    GEMM_PANEL = 32,  /* rows or columns of a panel */
     GEMM_B_STEP = 2 * GEMM_TILE,
 };
 
@@ -38,39 +39,46 @@ struct gemm_matrix {
     int element; /* bytes: 1 or 2 */
 };
 
-/* ---- pack.c ---------------------------------------------------------------------------------------------- */
+/* ---- pack.c ----------------------------------------------------------------------------------------------
+ */
 
 /* Rows first_row ... of A (at most 32), chunks first_chunk ..., into an A panel of 1 or 2 tiles a chunk. */
-void gemm_pack_a(uint8_t *panel, const struct gemm_matrix *a, int64_t first_row, int64_t first_chunk, int64_t chunks);
+void gemm_pack_a(uint8_t *panel, const struct gemm_matrix *a, int64_t first_row, int64_t first_chunk,
+                 int64_t chunks);
 /* The same of B: columns first_column ... (at most 32). */
 void gemm_pack_b(uint8_t *panel, const struct gemm_matrix *b, int64_t first_column, int64_t first_chunk,
                  int64_t chunks);
 
-/* ---- micro_*.c ------------------------------------------------------------------------------------------- */
+/* ---- micro_*.c -------------------------------------------------------------------------------------------
+ */
 
 /* One block of C, (16 or 32) x (16 or 32), from `chunks` chunks of an A and a B panel.
  * c: int32 or float32, rows ldc bytes apart; accumulate: C is loaded first, else it starts from +0.
  * The tile configuration is gemm_configure()'s. tiles is the emulated state, or NULL natively. */
-typedef void gemm_micro(struct amxemu_state *tiles, const uint8_t *a, const uint8_t *b, int64_t chunks, uint8_t *c,
-                        int64_t ldc, int accumulate);
+typedef void gemm_micro(struct amxemu_state *tiles, const uint8_t *a, const uint8_t *b, int64_t chunks,
+                        uint8_t *c, int64_t ldc, int accumulate);
 struct gemm_micro_set {
-    gemm_micro *native[2][2], *emulated[2][2]; /* [row tiles - 1][column tiles - 1]; native NULL in a stub build */
+    gemm_micro *native[2][2],
+        *emulated[2][2]; /* [row tiles - 1][column tiles - 1]; native NULL in a stub build */
 };
-extern const struct gemm_micro_set gemm_micro_TDPBSSD, gemm_micro_TDPBSUD, gemm_micro_TDPBUSD, gemm_micro_TDPBUUD,
-    gemm_micro_TDPBF16PS, gemm_micro_TDPFP16PS;
+extern const struct gemm_micro_set gemm_micro_TDPBSSD, gemm_micro_TDPBSUD, gemm_micro_TDPBUSD,
+    gemm_micro_TDPBUUD, gemm_micro_TDPBF16PS, gemm_micro_TDPFP16PS;
 const struct gemm_micro_set *gemm_micro_for(int op); /* AMX_TDP* */
 
 /* The configuration under which a block of rows x columns (1-32 each) is multiplied.
  * TMM0-3 hold C (2 * row tile + column tile), TMM4-5 A, TMM6-7 B. */
 void gemm_configure(uint8_t config[64], int64_t rows, int64_t columns);
 
-/* ---- workspace.c ----------------------------------------------------------------------------------------- */
+/* ---- workspace.c -----------------------------------------------------------------------------------------
+ */
 
-/* A buffer of this thread, 64-byte aligned, kept for the next call; NULL without memory. Freed when the thread ends. */
+/* A buffer of this thread, 64-byte aligned, kept for the next call; NULL without memory. Freed when the
+ * thread ends. */
 enum gemm_buffer { GEMM_BUFFER_A, GEMM_BUFFER_B, GEMM_BUFFERS };
 uint8_t *gemm_workspace(enum gemm_buffer which, size_t size);
 
-/* ---- threads.c ------------------------------------------------------------------------------------------- */
+/* ---- threads.c -------------------------------------------------------------------------------------------
+ */
 
 /* One member of the team that computes a product. */
 struct gemm_team {
@@ -78,7 +86,8 @@ struct gemm_team {
 };
 int gemm_threads_available(void); /* what OpenMP would use now; 1 without OpenMP and in a forked child */
 
-/* ---- plan.c ---------------------------------------------------------------------------------------------- */
+/* ---- plan.c ----------------------------------------------------------------------------------------------
+ */
 
 /* The part of `count` units that belongs to `rank` of `size`, balanced to within one unit. */
 struct gemm_range {

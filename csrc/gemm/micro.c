@@ -23,7 +23,8 @@ const struct gemm_micro_set *gemm_micro_for(int op) {
 }
 
 static void set_tile(uint8_t config[64], int tile, int64_t rows, int64_t colsb) {
-    if (rows > 0 && colsb > 0) { /* else the tile is left out: rows and colsb are zero together or not at all */
+    if (rows > 0 &&
+        colsb > 0) { /* else the tile is left out: rows and colsb are zero together or not at all */
         config[16 + 2 * tile] = (uint8_t)colsb;
         config[48 + tile] = (uint8_t)rows;
     }

@@ -1,8 +1,9 @@
 /* Operands into panels of tiles (layout: gemm.h).
  *
- * Padding beyond K. Integers: zeros. Floats: a product is defined over ceil(K/2) pairs of which only an odd last element is
- * padded with +0, while the tiles here always hold 16 pairs in a chunk. The pairs that do not exist are -0 in A and +0 in B:
- * their product is -0, and e + (-0) = e for every e that a chain can hold, -0 and NaN included, so they change nothing.
+ * Padding beyond K. Integers: zeros. Floats: a product is defined over ceil(K/2) pairs of which only an odd
+ * last element is padded with +0, while the tiles here always hold 16 pairs in a chunk. The pairs that do not
+ * exist are -0 in A and +0 in B: their product is -0, and e + (-0) = e for every e that a chain can hold, -0
+ * and NaN included, so they change nothing.
  */
 #include <string.h>
 
@@ -12,7 +13,9 @@
 #include <emmintrin.h>
 #endif
 
-static inline int64_t min64(int64_t x, int64_t y) { return x < y ? x : y; }
+static inline int64_t min64(int64_t x, int64_t y) {
+    return x < y ? x : y;
+}
 
 /* rows x columns elements from anywhere to rows of `to_stride` bytes, elements adjacent. */
 static void gather(uint8_t *to, int64_t to_stride, const uint8_t *from, int64_t rows, int64_t columns,
@@ -54,8 +57,8 @@ void gemm_pack_a(uint8_t *panel, const struct gemm_matrix *a, int64_t first_row,
         const int64_t valid = min64(chunk_elements, a->columns - k);
         for (int64_t r = 0; r < rows; r += GEMM_ROWS, panel += GEMM_TILE) {
             const int64_t tile_rows = min64(GEMM_ROWS, rows - r);
-            gather(panel, GEMM_CHUNK, a->data + (first_row + r) * a->row_stride + k * a->column_stride, tile_rows, valid,
-                   a->row_stride, a->column_stride, a->element);
+            gather(panel, GEMM_CHUNK, a->data + (first_row + r) * a->row_stride + k * a->column_stride,
+                   tile_rows, valid, a->row_stride, a->column_stride, a->element);
             if (valid < chunk_elements) {
                 for (int64_t row = 0; row < tile_rows; row++) {
                     pad_a_row(panel + row * GEMM_CHUNK, valid, a->element);
@@ -65,7 +68,8 @@ void gemm_pack_a(uint8_t *panel, const struct gemm_matrix *a, int64_t first_row,
     }
 }
 
-/* 16 columns of g rows of K, elements adjacent in each row, into one 64-byte row of a B tile: [column][k % g]. */
+/* 16 columns of g rows of K, elements adjacent in each row, into one 64-byte row of a B tile: [column][k %
+ * g]. */
 static inline void interleave(uint8_t *to, const uint8_t *from, int64_t row_stride, int element) {
 #if defined(__SSE2__)
     __m128i out[4];
@@ -145,13 +149,15 @@ static void pack_b_tile(uint8_t *tile, const struct gemm_matrix *b, const uint8_
             return;
         }
         if (b->column_stride != b->element) {
-            gather(strip, GEMM_ROWS * b->element, from, valid, columns, b->row_stride, b->column_stride, b->element);
+            gather(strip, GEMM_ROWS * b->element, from, valid, columns, b->row_stride, b->column_stride,
+                   b->element);
             from = strip;
             row_stride = GEMM_ROWS * b->element;
         }
     } else {
         memset(strip, 0, sizeof strip);
-        gather(strip, GEMM_ROWS * b->element, from, valid, columns, b->row_stride, b->column_stride, b->element);
+        gather(strip, GEMM_ROWS * b->element, from, valid, columns, b->row_stride, b->column_stride,
+               b->element);
         from = strip;
         row_stride = GEMM_ROWS * b->element;
     }

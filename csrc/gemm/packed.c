@@ -43,7 +43,9 @@ void amx_packed_free(struct amx_packed *packed) {
     }
 }
 
-int64_t amx_packed_bytes(const struct amx_packed *packed) { return packed->item_bytes * packed->count; }
+int64_t amx_packed_bytes(const struct amx_packed *packed) {
+    return packed->item_bytes * packed->count;
+}
 
 int amx_packed_fill(struct amx_packed *packed, int64_t item, const void *b, int64_t row, int64_t column) {
     if (item < 0 || item >= packed->count) {

@@ -1,8 +1,10 @@
-/* How a product is cut into blocks and threads: from its shape and this core's caches, never from the CPU's model.
+/* How a product is cut into blocks and threads: from its shape and this core's caches, never from the CPU's
+ * model.
  *
- * kc  a B panel of 32 columns x kc chunks stays in half of L1 while the A block streams past it
+ * kc  a B panel of 32 columns x kc chunks stays in two thirds of L1 while the A block streams past it
  * mc  the A block of mc rows x kc chunks takes at most half of L2
- * nc  the B stripe that a call packs for all its threads is bounded in memory; a prepacked B has no such limit
+ * nc  the B stripe that a call packs for all its threads is bounded in memory; a prepacked B has no such
+ * limit
  */
 #include <errno.h>
 
@@ -17,7 +19,8 @@ struct caches {
     int64_t l1, l2;
 };
 
-/* Leaf 4 (Intel) and leaf 0x8000001D (AMD) have the same layout: type, level, ways, partitions, line, sets. */
+/* Leaf 4 (Intel) and leaf 0x8000001D (AMD) have the same layout: type, level, ways, partitions, line, sets.
+ */
 static void read_cache_leaf(uint32_t leaf, struct caches *caches) {
     for (uint32_t index = 0; index < 8; index++) {
         uint32_t r[4];
@@ -62,9 +65,15 @@ static struct caches core_caches(void) {
     return known;
 }
 
-static int64_t ceil_div(int64_t x, int64_t y) { return (x + y - 1) / y; }
-static int64_t min64(int64_t x, int64_t y) { return x < y ? x : y; }
-static int64_t max64(int64_t x, int64_t y) { return x > y ? x : y; }
+static int64_t ceil_div(int64_t x, int64_t y) {
+    return (x + y - 1) / y;
+}
+static int64_t min64(int64_t x, int64_t y) {
+    return x < y ? x : y;
+}
+static int64_t max64(int64_t x, int64_t y) {
+    return x > y ? x : y;
+}
 
 struct gemm_range gemm_share(int64_t count, int rank, int size) {
     const int64_t each = count / size, more = count % size;
@@ -72,7 +81,8 @@ struct gemm_range gemm_share(int64_t count, int rank, int size) {
     return (struct gemm_range){begin, begin + each + (rank < more)};
 }
 
-/* The grid of threads with the smallest largest part; among equals, the squarest part (least operand traffic). */
+/* The grid of threads with the smallest largest part; among equals, the squarest part (least operand
+ * traffic). */
 static void split(int64_t row_panels, int64_t column_panels, int threads, struct amx_gemm_plan *plan) {
     int64_t best_area = INT64_MAX, best_edges = INT64_MAX;
     for (int rows = 1; rows <= threads; rows++) {
@@ -90,7 +100,9 @@ static void split(int64_t row_panels, int64_t column_panels, int threads, struct
     }
 }
 
-int amx_gemm_threads(void) { return gemm_threads_available(); }
+int amx_gemm_threads(void) {
+    return gemm_threads_available();
+}
 
 int amx_gemm_make_plan(int engine, int op, int threads, int64_t m, int64_t n, int64_t k, int64_t batch,
                        struct amx_gemm_plan *plan) {
@@ -102,8 +114,9 @@ int amx_gemm_make_plan(int engine, int op, int threads, int64_t m, int64_t n, in
     const int64_t chunks = ceil_div(k * element, GEMM_CHUNK);
     *plan = (struct amx_gemm_plan){.m = m, .n = n, .k = k, .batch = batch, .chunks = chunks};
 
-    const int64_t deepest = max64(1, caches.l1 / 2 / GEMM_B_STEP);
-    plan->kc = max64(1, ceil_div(chunks, max64(1, ceil_div(chunks, deepest)))); /* equal blocks, none deeper */
+    const int64_t deepest = max64(1, caches.l1 * 2 / 3 / GEMM_B_STEP);
+    plan->kc =
+        max64(1, ceil_div(chunks, max64(1, ceil_div(chunks, deepest)))); /* equal blocks, none deeper */
     const int64_t tallest = max64(1, caches.l2 / 2 / (plan->kc * 2 * GEMM_TILE));
     const int64_t row_panels = ceil_div(m, GEMM_PANEL), column_panels = ceil_div(n, GEMM_PANEL);
     const int64_t widest = max64(1, STRIPE_BYTES / (plan->kc * GEMM_B_STEP));

@@ -7,14 +7,14 @@
 
 struct gemm_session {
     int engine;
-    int keep_data;               /* a TileContext of this thread is open */
-    int64_t rows, columns;       /* of the block that is configured */
+    int keep_data;         /* a TileContext of this thread is open */
+    int64_t rows, columns; /* of the block that is configured */
     struct amx_native_saved found;
-    struct amxemu_state tiles;   /* the emulated registers */
+    struct amxemu_state tiles; /* the emulated registers */
 };
 
-/* Borrow the registers: what another owner has configured comes back with gemm_session_end(), and an open TileContext's
- * data too. (Tile data of foreign code need not: the psABI makes tiles caller-saved.) */
+/* Borrow the registers: what another owner has configured comes back with gemm_session_end(), and an open
+ * TileContext's data too. (Tile data of foreign code need not: the psABI makes tiles caller-saved.) */
 void gemm_session_begin(struct gemm_session *s, int engine);
 void gemm_session_end(struct gemm_session *s);
 /* Make blocks of this shape multipliable; loads the configuration only when it changes. */

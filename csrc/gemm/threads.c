@@ -9,9 +9,14 @@
 
 static int forked;
 
-/* libgomp's pool does not survive fork: a parallel region in the child waits for threads that are not there. */
-static void mark_child(void) { forked = 1; }
-__attribute__((constructor)) static void watch_fork(void) { pthread_atfork(NULL, NULL, mark_child); }
+/* libgomp's pool does not survive fork: a parallel region in the child waits for threads that are not there.
+ */
+static void mark_child(void) {
+    forked = 1;
+}
+__attribute__((constructor)) static void watch_fork(void) {
+    pthread_atfork(NULL, NULL, mark_child);
+}
 
 int gemm_threads_available(void) {
 #if defined(_OPENMP)

@@ -1,4 +1,5 @@
-/* Buffers that stay with a thread from call to call, so that a product in the steady state allocates nothing. */
+/* Buffers that stay with a thread from call to call, so that a product in the steady state allocates nothing.
+ */
 #include <pthread.h>
 #include <stdlib.h>
 
@@ -20,7 +21,9 @@ static void release(void *workspace) {
         w->size[i] = 0;
     }
 }
-static void make_key(void) { pthread_key_create(&at_thread_end, release); }
+static void make_key(void) {
+    pthread_key_create(&at_thread_end, release);
+}
 
 uint8_t *gemm_workspace(enum gemm_buffer which, size_t size) {
     if (mine.size[which] < size) {

@@ -1,5 +1,6 @@
-/* Single tile instructions on the CPU, by tile number. Callers have checked that the CPU has AMX, that this process has
- * permission, that numbers are below 8 and that the configuration fits: anything else ends in a signal. */
+/* Single tile instructions on the CPU, by tile number. Callers have checked that the CPU has AMX, that this
+ * process has permission, that numbers are below 8 and that the configuration fits: anything else ends in a
+ * signal. */
 #ifndef AMX_TILE_NATIVE_H
 #define AMX_TILE_NATIVE_H
 

@@ -11,7 +11,9 @@
 static _Thread_local struct amxemu_state emulated;
 static _Thread_local int native_owned;
 
-int amx_tile_native_is_owned(void) { return native_owned; }
+int amx_tile_native_is_owned(void) {
+    return native_owned;
+}
 
 void amx_tile_owner(int engine, int owned) {
     if (engine == AMX_NATIVE) {
@@ -19,12 +21,15 @@ void amx_tile_owner(int engine, int owned) {
     }
 }
 
-/* As the kernel does for the CPU's tiles: fork copies the configuration and leaves the data behind (fpu_clone). */
+/* As the kernel does for the CPU's tiles: fork copies the configuration and leaves the data behind
+ * (fpu_clone). */
 static void forget_tile_data(void) {
     memset(emulated.tile, 0, sizeof emulated.tile);
     native_owned = 0;
 }
-__attribute__((constructor)) static void watch_fork(void) { pthread_atfork(NULL, NULL, forget_tile_data); }
+__attribute__((constructor)) static void watch_fork(void) {
+    pthread_atfork(NULL, NULL, forget_tile_data);
+}
 
 static int result_of(enum amxemu_outcome outcome) {
     switch (outcome) {
@@ -37,7 +42,9 @@ static int result_of(enum amxemu_outcome outcome) {
     }
 }
 
-static int is_tile(int tile) { return tile >= 0 && tile < AMXEMU_TILES; }
+static int is_tile(int tile) {
+    return tile >= 0 && tile < AMXEMU_TILES;
+}
 
 /* 0, or why an operation may not run: another engine, or a configuration other than the expected one. */
 static int refuse(int engine, const uint8_t *expected) {
@@ -148,8 +155,8 @@ int amx_tdp(int engine, const uint8_t *expected, int op, int d, int a, int b) {
         return error;
     }
     if (engine == AMX_EMULATED) {
-        return result_of(amxemu_tdp(&emulated, (enum amxemu_op)(AMXEMU_TDPBSSD + op), (unsigned)d, (unsigned)a,
-                                    (unsigned)b));
+        return result_of(amxemu_tdp(&emulated, (enum amxemu_op)(AMXEMU_TDPBSSD + op), (unsigned)d,
+                                    (unsigned)a, (unsigned)b));
     }
     amx_native_tdp(op, d, a, b);
     return 0;
