@@ -18,14 +18,19 @@ SHAPE = (3, 5, 4)  # rows, words of a row, words of K
 TAGS = {"scalar": SCALAR, "avx2": AVX2}
 
 
-@pytest.fixture(params=TAGS)
-def path(request):
-    """Each arithmetic path; afterwards the one that was selected."""
+@pytest.fixture
+def path_afterwards():
+    """Selects again what was selected before."""
     before = lib.amxemu_selected_path()
+    yield
+    assert lib.amxemu_select_path(before) == 0
+
+
+@pytest.fixture(params=TAGS)
+def path(request, path_afterwards):
+    """Each arithmetic path."""
     if lib.amxemu_select_path(TAGS[request.param]) != 0:
         pytest.skip("this CPU has no AVX2, FMA and F16C")
-    yield request.param
-    assert lib.amxemu_select_path(before) == 0
 
 
 # ---- state ----
@@ -347,6 +352,7 @@ def bits(rng, name, kind, size):
     return ((halves & mask) | exponents << np.uint16(fraction_bits)).view(np.uint32)
 
 
+@pytest.mark.usefixtures("path_afterwards")
 @pytest.mark.parametrize("name", PRODUCTS)
 def test_avx2_equals_scalar(name):
     """Full and partial tiles, 10,000 products."""
@@ -354,8 +360,7 @@ def test_avx2_equals_scalar(name):
         pytest.skip("this CPU has no AVX2, FMA and F16C")
     rng = np.random.default_rng(seed := random.getrandbits(32))
     print(f"seed {seed}")
-    before = lib.amxemu_selected_path()
-    machines = {}
+    results = {}
     for case in range(10_000):
         kind = ("tame", "underflow", "overflow", "denormal", "anything")[case % 5]
         m, n, k = (int(x) for x in rng.integers(1, 17, 3)) if case % 2 else (16, 16, 16)
@@ -367,9 +372,8 @@ def test_avx2_equals_scalar(name):
         a, b = (bits(rng, name, kind, size) for size in ((m, k), (k, n)))
         for tag, path in TAGS.items():
             assert lib.amxemu_select_path(path) == 0
-            machines[tag] = Machine().product(name, d, a, b)
-        assert (machines["scalar"] == machines["avx2"]).all()
-    assert lib.amxemu_select_path(before) == 0
+            results[tag] = Machine().product(name, d, a, b)
+        assert (results["scalar"] == results["avx2"]).all()
 
 
 DEFAULT_MXCSR = 0x1F80
