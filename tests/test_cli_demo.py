@@ -17,7 +17,7 @@ def test_the_report_is_true(report):
     assert report["tiles"] == {"dpbusd": True, "dpbf16ps": True}
     assert report["machine"]["backend"] in ("native", "emulated")
     accuracy = {model["format"]: model["accuracy"] for model in report["classifier"]["models"]}
-    # 0.9 and 0.01: what training gives is about 0.94, and a wrong zero point or scale costs far more than 0.01.
+    # Training gives about 0.94; a wrong zero point or scale costs far more than 0.01.
     assert accuracy["float32"] > 0.9
     assert abs(accuracy["bfloat16"] - accuracy["float32"]) < 0.01
     assert abs(accuracy["int8"] - accuracy["float32"]) < 0.01
