@@ -112,6 +112,7 @@ def handler(number, frame):
     seen += 1
     if seen % 5 == 0:
         amx.matmul(a[:20, :20], b[:20, :20])
+packed = amx.pack(b)  # first, since a handler must not meet amx.gemm half imported
 signal.signal(signal.SIGALRM, handler)
 signal.setitimer(signal.ITIMER_REAL, 0.0002, 0.0002)
 rounds = 0
