@@ -50,7 +50,7 @@ class Machine(Protocol):
     AMX_GUARD_INT3: int
     AMX_GUARD_LOAD: int
     AMX_GUARD_LOAD_OUTSIDE: int
-    AMX_GUARD_SLEEP: int
+    AMX_GUARD_SPIN: int
 
     def amx_is_stub(self) -> int: ...
     def amx_cpuid(self, leaf: int, subleaf: int, registers: CData, /) -> int: ...

@@ -49,9 +49,9 @@ struct amx_probe {
 int amx_probe_tilezero(struct amx_probe *probe);
 
 /* (s) Other things under the same guard, for its tests. */
-enum { AMX_GUARD_UD2, AMX_GUARD_INT3, AMX_GUARD_LOAD, AMX_GUARD_LOAD_OUTSIDE, AMX_GUARD_SLEEP };
+enum { AMX_GUARD_UD2, AMX_GUARD_INT3, AMX_GUARD_LOAD, AMX_GUARD_LOAD_OUTSIDE, AMX_GUARD_SPIN };
 int amx_probe_guarded(int what, uint64_t address,
-                      struct amx_probe *probe); /* SLEEP: address in milliseconds */
+                      struct amx_probe *probe); /* SPIN: address times */
 
 /* (s) In a forked child, which a filter may kill without harm: GET reads op; REQUEST asks op for component
  * and reads it back; TILEZERO and TDPFP16PS ask for tile data, whatever the answer, and execute. -ETIMEDOUT:

@@ -32,7 +32,6 @@ int amx_probe_guarded(int what, uint64_t address, struct amx_probe *probe) {
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <ucontext.h>
 #include <unistd.h>
 
@@ -44,20 +43,35 @@ enum { GUARDED_SIGNALS = sizeof guarded_signals / sizeof *guarded_signals };
 static const int synchronous_signals[] = {SIGSEGV, SIGILL, SIGBUS, SIGFPE, SIGTRAP, SIGSYS};
 enum { SYNCHRONOUS_SIGNALS = sizeof synchronous_signals / sizeof *synchronous_signals };
 
+/* A disposition as the kernel has it. libc's sigaction adds its restorer when it writes one back. */
+struct kernel_action {
+    union {
+        void (*handler)(int);
+        void (*with_info)(int, siginfo_t *, void *);
+    };
+    unsigned long flags;
+    void (*restorer)(void);
+    uint64_t mask;
+};
+
 static struct {
     pthread_mutex_t window; /* held while the handlers are installed */
     _Atomic pid_t thread;   /* the thread that armed the guard, 0 none. Not thread-local: the handler runs in
                              * any thread, where a first access to dynamic TLS may allocate. */
     volatile uintptr_t begin, end; /* of the guarded instruction; the thread resumes at end */
     volatile struct amx_probe caught;
-    struct sigaction previous[GUARDED_SIGNALS];
+    struct kernel_action previous[GUARDED_SIGNALS];
 } guard = {.window = PTHREAD_MUTEX_INITIALIZER};
 
 static pid_t thread_id(void) {
     return (pid_t)syscall(SYS_gettid);
 }
 
-static struct sigaction *previous_of(int number) {
+static void rt_sigaction(int number, const struct kernel_action *new, struct kernel_action *old) {
+    syscall(SYS_rt_sigaction, number, new, old, sizeof old->mask);
+}
+
+static struct kernel_action *previous_of(int number) {
     for (int i = 0; i < GUARDED_SIGNALS; i++)
         if (guarded_signals[i] == number)
             return &guard.previous[i];
@@ -67,28 +81,25 @@ static struct sigaction *previous_of(int number) {
 /* What the kernel would have done with the signal. Its mask, SA_ONSTACK and SA_NODEFER are in force already:
  * the guard's own action is a copy of the previous one. */
 static void chain(int number, siginfo_t *info, void *context) {
-    struct sigaction *previous = previous_of(number);
-    const struct sigaction action = *previous;
+    struct kernel_action *previous = previous_of(number);
+    const struct kernel_action action = *previous;
     const int is_fault = info->si_code > 0; /* else somebody sent it */
-    if (action.sa_flags & SA_RESETHAND) {
-        previous->sa_handler = SIG_DFL;
-        previous->sa_flags &= ~SA_SIGINFO;
-    }
-    if (!(action.sa_flags & SA_SIGINFO) && action.sa_handler == SIG_IGN && !is_fault)
+    if (action.flags & SA_RESETHAND)
+        previous->handler = SIG_DFL;
+    if (action.handler == SIG_IGN && !is_fault)
         return;
-    if (!(action.sa_flags & SA_SIGINFO) && (action.sa_handler == SIG_DFL || action.sa_handler == SIG_IGN)) {
+    if (action.handler == SIG_DFL || action.handler == SIG_IGN) {
         /* A fault that is ignored kills as by default. The instruction faults again on return; what was sent
          * is sent again, and arrives when this handler returns. */
         const struct sigaction by_default = {.sa_handler = SIG_DFL};
         sigaction(number, &by_default, NULL);
         if (!is_fault)
             syscall(SYS_tgkill, getpid(), thread_id(), number);
-        return;
+    } else if (action.flags & SA_SIGINFO) {
+        action.with_info(number, info, context);
+    } else {
+        action.handler(number);
     }
-    if (action.sa_flags & SA_SIGINFO)
-        action.sa_sigaction(number, info, context);
-    else
-        action.sa_handler(number);
 }
 
 static void on_fault(int number, siginfo_t *info, void *context) {
@@ -132,10 +143,15 @@ static void enter(sigset_t *mask) {
     guard.begin = guard.end = 0;
     sigemptyset(&guarded);
     for (int i = 0; i < GUARDED_SIGNALS; i++) {
-        sigaction(guarded_signals[i], NULL, &guard.previous[i]);
-        struct sigaction ours = guard.previous[i];
-        ours.sa_sigaction = on_fault;
-        ours.sa_flags = (ours.sa_flags | SA_SIGINFO) & ~(int)SA_RESETHAND;
+        const struct kernel_action *previous = &guard.previous[i];
+        rt_sigaction(guarded_signals[i], NULL, &guard.previous[i]);
+        struct sigaction ours = {
+            .sa_sigaction = on_fault,
+            .sa_flags = SA_SIGINFO | (int)(previous->flags & (SA_ONSTACK | SA_NODEFER | SA_RESTART)),
+        };
+        for (int number = 1; number <= 64; number++)
+            if ((previous->mask >> (number - 1)) & 1)
+                sigaddset(&ours.sa_mask, number);
         sigaction(guarded_signals[i], &ours, NULL);
         sigaddset(&guarded, guarded_signals[i]);
     }
@@ -146,11 +162,11 @@ static void enter(sigset_t *mask) {
 static void leave(const sigset_t *mask) {
     atomic_store(&guard.thread, 0);
     for (int i = 0; i < GUARDED_SIGNALS; i++) {
-        struct sigaction current;
-        sigaction(guarded_signals[i], NULL, &current);
+        struct kernel_action current;
+        rt_sigaction(guarded_signals[i], NULL, &current);
         /* Whoever installed another handler meanwhile keeps it. */
-        if ((current.sa_flags & SA_SIGINFO) && current.sa_sigaction == on_fault)
-            sigaction(guarded_signals[i], &guard.previous[i], NULL);
+        if (current.with_info == on_fault)
+            rt_sigaction(guarded_signals[i], &guard.previous[i], NULL);
     }
     unlock_window();
     pthread_sigmask(SIG_SETMASK, mask, NULL);
@@ -201,10 +217,8 @@ int amx_probe_tilezero(struct amx_probe *probe) {
 }
 
 int amx_probe_guarded(int what, uint64_t address, struct amx_probe *probe) {
-    const struct timespec pause = {.tv_sec = (time_t)(address / 1000),
-                                   .tv_nsec = (long)(address % 1000) * 1000000};
     sigset_t mask;
-    if (what < AMX_GUARD_UD2 || what > AMX_GUARD_SLEEP)
+    if (what < AMX_GUARD_UD2 || what > AMX_GUARD_SPIN)
         return -EINVAL;
     enter(&mask);
     guard.caught = (struct amx_probe){0};
@@ -223,8 +237,8 @@ int amx_probe_guarded(int what, uint64_t address, struct amx_probe *probe) {
         completed = GUARDED(AMX_STEP_OTHER, "nop", "D"(address));
         __asm__ volatile("movb (%%rdi), %%dl" : : "D"(address) : "rdx", "memory");
         break;
-    case AMX_GUARD_SLEEP:
-        nanosleep(&pause, NULL);
+    case AMX_GUARD_SPIN:
+        completed = GUARDED(AMX_STEP_OTHER, "mov %%rdi, %%rdx\n3:\tdec %%rdx\n\tjnz 3b", "D"(address));
         break;
     }
     if (completed)
