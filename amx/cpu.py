@@ -36,9 +36,9 @@ LEAF_TMUL = 0x1E
 LEAF_HYPERVISOR = 0x4000_0000
 HYPERVISOR_PRESENT = 1 << 31  # CPUID.1:ECX, reserved for hypervisors to set
 
-# Family 6 models that have AMX, from Intel's tables of DisplayFamily_DisplayModel (SDM vol. 4, table 2-1):
-# Sapphire Rapids, Emerald Rapids, Granite Rapids, Granite Rapids D.
-AMX_MODELS = frozenset({0x8F, 0xCF, 0xAD, 0xAE})
+# Families and models that have AMX (arch/x86/include/asm/intel-family.h): Sapphire, Emerald and Granite
+# Rapids, Granite Rapids D, Diamond Rapids.
+AMX_MODELS = frozenset({(6, 0x8F), (6, 0xCF), (6, 0xAD), (6, 0xAE), (19, 0x01)})
 
 
 class Status(enum.Enum):
@@ -138,7 +138,7 @@ class Processor:
     @property
     def model_has_amx(self) -> bool:
         """Whether Intel ships this model with AMX, whatever CPUID says here."""
-        return self.vendor == "GenuineIntel" and self.family == 6 and self.model in AMX_MODELS
+        return self.vendor == "GenuineIntel" and (self.family, self.model) in AMX_MODELS
 
     def __str__(self) -> str:
         text = f"{self.vendor} family {self.family} model {self.model:#04x} stepping {self.stepping}"

@@ -397,7 +397,7 @@ def _killed(child: Probe, name: RungName) -> Rung | None:
         return Rung(name, Outcome.FAILED, evidence, Cause.PROBE_HUNG)
     if child.signal == 0:
         return None
-    evidence = (f"a child that tried it ended with {_signal(child)}",)
+    evidence = (f"a child ended with {_signal(child)} at step {child.step.name}",)
     trapped = child.signal == signal.SIGSYS and child.code == SYS_SECCOMP
     cause = Cause.SECCOMP_SIGSYS if trapped else Cause.SECCOMP_KILLS
     return Rung(name, Outcome.FAILED, evidence, cause)

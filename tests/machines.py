@@ -14,10 +14,10 @@ def load(name):
 
 
 class RealKernel(machine.Real):
-    """A processor with AMX, out of a file, on the real kernel: shows what the real kernel and filters answer.
+    """A processor with AMX, out of a file, on the real kernel: shows what kernel and filters answer.
 
-    That the kernel supports AMX (ARCH_GET_XCOMP_SUPP) also comes from the file where the kernel answers at all, since
-    without that nothing is requested.
+    That the kernel supports AMX (ARCH_GET_XCOMP_SUPP) also comes from the file where the kernel answers at
+    all, since without that nothing is requested.
     """
 
     def __init__(self):

@@ -34,8 +34,8 @@ def disposition(number):
 SI_KERNEL = 128
 
 
-def run(code, **environment):
-    return children.run_python("-c", PREPARE + code, AMX_TEST_TRAP="", **environment)
+def run(code):
+    return children.run_python("-c", PREPARE + code)
 
 
 def answer(code):
@@ -236,9 +236,7 @@ def test_tilezero_completes_or_faults_but_never_ends_the_process():
         assert probe.step in (Step.STTILECFG, Step.LDTILECFG, Step.TILEZERO)
 
 
-@pytest.mark.skipif(
-    lib.amx_is_stub() == 1 or not xstate.layout().enabled, reason="needs AMX enabled in XCR0"
-)
+@pytest.mark.skipif(lib.amx_is_stub() == 1 or not xstate.layout().enabled, reason="needs AMX enabled in XCR0")
 def test_a_configuration_that_was_loaded_is_loaded_again():
     config = bytes([1] + [0] * 15 + [64, 0] + [0] * 30 + [16] + [0] * 15)
     found = ffi.new("uint8_t[64]")

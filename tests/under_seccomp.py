@@ -1,6 +1,7 @@
 """Run Python code under a real seccomp filter on arch_prctl: `under_seccomp.py ACTION OPERATIONS CODE`.
 
-ACTION: errno=N, trap, kill, or listen (a supervisor that never answers). OPERATIONS: comma-separated arch_prctl operations.
+ACTION: errno=N, trap, kill, or listen (a supervisor that never answers).
+OPERATIONS: numbers of arch_prctl operations, separated by commas.
 """
 
 import ctypes

@@ -1,0 +1,155 @@
+"""`amx info`, `amx explain`, and the exit status of the command line."""
+
+import json
+
+import children
+import machines
+import pytest
+
+import amx
+from amx import cli, machine
+from amx._lib import lib
+from amx.cpu import Feature
+
+needs_layer = pytest.mark.skipif(lib.amx_is_stub() == 1, reason="this build has no machine layer")
+
+
+@pytest.fixture
+def brand(monkeypatch):
+    """Spare the second that the brand string takes."""
+    import cpuinfo
+
+    monkeypatch.setattr(cpuinfo, "get_cpu_info", lambda: {"brand_raw": "a brand"})
+
+
+def answer(capsys, name, *words):
+    with machine.use(machines.load(name)):
+        status = cli.main(words)
+    return status, capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "name", ["sapphire-rapids", "diamond-rapids", "zen5-kvm", "noxsave", "leaves-disagree"]
+)
+def test_info_prints_every_feature_and_the_brand(brand, capsys, name):
+    status, text = answer(capsys, name, "info")
+    assert status == 0
+    assert "a brand" in text
+    assert all(feature.value in text and feature.where in text for feature in Feature)
+
+
+def test_info_as_json(brand, capsys):
+    status, text = answer(capsys, "granite-rapids-firecracker-hides-fp16", "info", "--json")
+    found = json.loads(text)
+    assert status == 0
+    assert list(found) == [
+        "schema",
+        "version",
+        "processor",
+        "features",
+        "palettes",
+        "tile_multiplier",
+        "xstate",
+        "altstack",
+        "permission",
+        "disagreements",
+    ]
+    assert found["processor"]["brand"] == "a brand"
+    assert found["features"][1] == {
+        "flag": "amx_int8",
+        "where": "CPUID.7.0:EDX[25]",
+        "announced": True,
+        "status": "current",
+    }
+    assert found["xstate"]["xcr0"] == "0x600e7"
+    assert found["altstack"] == {
+        "size": 0,
+        "needed": 11952,
+        "sufficient": True,
+        "sc_minsigstksz": 11952,
+        "sc_sigstksz": 47808,
+    }
+    assert found["permission"]["permitted"] == "0x200e7"
+
+
+def test_info_does_not_ask_the_kernel_where_there_is_no_amx(brand, capsys):
+    assert json.loads(answer(capsys, "zen5-kvm", "info", "--json")[1])["permission"] is None
+
+
+def test_info_records_a_machine(tmp_path, capsys):
+    with machine.use(machines.load("gvisor")):
+        assert cli.main(["info", "--record", str(tmp_path / "m.json")]) == 0
+    found = json.loads((tmp_path / "m.json").read_text())
+    assert (found["kind"], found["kernel"]["release"]) == ("recorded", "4.4.0")
+
+
+@pytest.mark.parametrize(
+    ("name", "status"),
+    [("sapphire-rapids", 0), ("emulator", 1), ("seccomp-kill", 1), ("altstack-too-small", 1)],
+)
+def test_explain_says_yes_or_no(capsys, name, status):
+    found, text = answer(capsys, name, "explain")
+    assert found == status
+    assert ("AMX is usable" in text) == (status == 0)
+
+
+@pytest.mark.parametrize("name", ["gvisor", "emulator", "seccomp-lies"])
+def test_explain_prints_cause_and_remedy(capsys, name):
+    with machine.use(machines.load(name)):
+        cause = amx.explain(probe=True).cause
+    text = " ".join(answer(capsys, name, "explain")[1].split())
+    assert cause.words in text
+    assert cause.remedy in text
+
+
+def test_explain_as_json(capsys):
+    found = json.loads(answer(capsys, "seccomp-eperm", "explain", "--json")[1])
+    assert list(found) == ["schema", "usable", "failure", "cause", "rungs", "disagreements"]
+    assert (found["usable"], found["failure"], found["cause"]["name"]) == (False, "kernel", "SECCOMP_EPERM")
+    assert found["rungs"][0]["name"] == "cpuid"
+    assert found["rungs"][3] == {
+        "name": "kernel",
+        "outcome": "failed",
+        "evidence": ["ARCH_GET_XCOMP_SUPP: EPERM"],
+        "cause": "SECCOMP_EPERM",
+    }
+
+
+def test_explain_without_probing_does_not_see_the_lie(capsys):
+    assert answer(capsys, "seccomp-lies", "explain", "--no-probe")[0] == 0
+
+
+@pytest.mark.parametrize("words", [[], ["frobnicate"], ["info", "--frobnicate"]])
+def test_wrong_usage_is_2(words, capsys):
+    with pytest.raises(SystemExit) as ended:
+        cli.main(words)
+    assert ended.value.code == 2
+
+
+def test_an_error_of_ours_is_1_and_explains_itself(capsys, monkeypatch):
+    def fail(**asked):
+        raise amx.errors.AmxUnavailableError("it failed", cause="no luck", remedy="try again")
+
+    monkeypatch.setattr("amx.cli.explain.explain", fail)
+    assert cli.main(["explain"]) == 1
+    assert capsys.readouterr().err == "amx: it failed. No luck. Try again.\n"
+
+
+def test_the_help_names_every_command(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["--help"])
+    text = capsys.readouterr().out
+    assert all(command in text for command in cli.COMMANDS)
+
+
+@needs_layer
+def test_the_brand_string_is_of_this_machine():
+    result = children.run_python("-c", "from amx.cli import main; main(['info', '--json'])")
+    brand = json.loads(result.stdout)["processor"]["brand"]
+    with open("/proc/cpuinfo") as lines:
+        assert brand == next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
+
+
+def test_the_package_does_not_load_the_brand_string_reader():
+    code = "import sys, amx; amx.available(); print('cpuinfo' in sys.modules)"
+    assert children.run_python("-c", code).stdout == "False\n"
