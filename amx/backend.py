@@ -71,9 +71,10 @@ def get_backend(group: Group | str = Group.INT8, *, request: bool = True) -> Bac
     ------
     AmxPermissionError: `request` is False, and AMX could be used if permission were requested.
     AmxUnavailableError: the mode is `"native"` and AMX cannot be used; the error is the diagnosis.
+    BackendError: there is no such group, or AMX_BACKEND names no mode.
     FeatureError: the mode is `"native"` and the CPU does not announce this group.
     """
-    return _BACKENDS[engine_for(_GROUPS.index(Group(group)), request=request)]
+    return _BACKENDS[engine_for(_GROUPS.index(_parse(group)), request=request)]
 
 
 def engine_for(op: int, *, request: bool = True) -> int:
@@ -87,6 +88,17 @@ def engine_for(op: int, *, request: bool = True) -> int:
                 if its_group is group:
                     _engines[each] = engine
     return engine
+
+
+def _parse(group: Group | str) -> Group:
+    try:
+        return Group(group)
+    except ValueError:
+        raise errors.BackendError(
+            f"instruction group {group!r}",
+            cause="there is no such group",
+            remedy=f"use one of {', '.join(each.value for each in Group)}",
+        ) from None
 
 
 def _check(mode: str, source: str) -> str:

@@ -1,5 +1,7 @@
 """Matrix products: shapes, types, layouts, batches, out=, and what is refused."""
 
+import ctypes
+
 import ml_dtypes
 import numpy as np
 import operands
@@ -309,3 +311,32 @@ def test_oracle_of_floats_by_hand():
     assert product_model.float_product(a, b, "bfloat16").view(np.float32).ravel().tolist() == [14.0, np.inf]
     nan = product_model.float_product(np.array([[inf]], np.uint16), np.array([[zero]], np.uint16), "bfloat16")
     assert nan[0, 0] == 0xFFC00000
+
+
+def test_the_steady_state_allocates_nothing_in_c(backend):
+    """After the first call the C heap neither grows nor shrinks over 200 products, on one thread and two."""
+    libc = ctypes.CDLL(None)
+    if not hasattr(libc, "mallinfo2"):
+        pytest.skip("mallinfo2 needs glibc 2.33")
+
+    class Mallinfo2(ctypes.Structure):
+        names = "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost"
+        _fields_ = [(name, ctypes.c_size_t) for name in names.split()]
+
+    libc.mallinfo2.restype = Mallinfo2
+    a, out = ones((70, 200)), np.empty((70, 90), np.int32)
+    b, packed = ones((200, 90)), amx.pack(ones((200, 90)))
+
+    def in_use():
+        info = libc.mallinfo2()
+        return info.uordblks + info.hblkhd
+
+    for threads in (1, 2):
+        amx.set_num_threads(threads)
+        for second in (b, packed):
+            amx.matmul(a, second, out=out)
+            before = in_use()
+            for _ in range(200):
+                amx.matmul(a, second, out=out)
+            assert abs(in_use() - before) < 1000  # bytes; Python's own objects come and go
+    amx.set_num_threads(None)

@@ -1,4 +1,4 @@
-"""The native lane on machines without AMX: the tests of tiles and products, with every instruction trapped."""
+"""The native lane on machines without AMX: the tests of tiles and products, each instruction trapped."""
 
 import os
 import re
@@ -31,7 +31,7 @@ def trap(tmp_path_factory):
 
 @pytest.mark.parametrize("module", MODULES)
 def test_native_lane_of(trap, module):
-    """Every test of the module that takes a backend passes on the native code, and tile instructions trapped."""
+    """Every test of the module that takes a backend passes on the native code, and instructions trapped."""
     result = subprocess.run(
         [
             sys.executable, "-m", "pytest", "-p", "trapped_lane", "-q", "-k", "native", "-m", "not long",
