@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from amx.gemm import PackedMatrix, get_num_threads, matmul, pack, set_num_threads
     from amx.permission import prefault, request
     from amx.planning import Plan, plan
-    from amx.tiles import TileConfig, TileContext
+    from amx.tile_config import TileConfig
+    from amx.tiles import TileContext
 
 __version__ = "0.1.0"
 
@@ -28,7 +29,7 @@ _HOMES = {
     "EmulatedWarning": "errors",
     "PackedMatrix": "gemm",
     "Plan": "planning",
-    "TileConfig": "tiles",
+    "TileConfig": "tile_config",
     "TileContext": "tiles",
     "available": "diagnosis",
     "explain": "diagnosis",

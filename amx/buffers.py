@@ -13,7 +13,7 @@ from amx._lib import CData, ffi
 from amx.dtypes import Array, Element, parse
 
 if TYPE_CHECKING:
-    from amx.tiles import TileShape
+    from amx.tile_config import TileShape
 
 __all__ = ["Region", "region_of"]
 

@@ -1,178 +1,24 @@
-"""Tile registers from Python: their shapes (`TileConfig`), and a scope that owns them (`TileContext`)."""
+"""Tile registers from Python: a scope that owns them, loads, multiplies and stores."""
 
 from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Sequence
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
 import numpy as np
 
-from amx import errors
+from amx import cpu, errors
 from amx._lib import ffi, lib
 from amx.backend import Backend, Group, get_backend
 from amx.buffers import region_of
-from amx.dtypes import Element, accumulator, parse, tdp
+from amx.dtypes import Element, accumulator, tdp
+from amx.tile_config import MAX_NAMES, TileConfig, TileShape, bad_config
 
-__all__ = ["TileConfig", "TileContext", "TileShape"]
+__all__ = ["TileContext"]
 
 _ESTALE = 116  # the C side's word for a tile configuration that is not the expected one
-
-PALETTE = 1  # the one palette there is: 8 tiles of 16 rows of 64 bytes (CPUID leaf 0x1D)
-MAX_NAMES = 8
-MAX_ROWS = 16
-BYTES_PER_ROW = 64
-
-
-@dataclass(frozen=True)
-class TileShape:
-    """Rows, and bytes of each row, of one tile register."""
-
-    rows: int
-    colsb: int
-
-    def __str__(self) -> str:
-        return f"{self.rows} rows x {self.colsb} bytes"
-
-
-@dataclass(frozen=True)
-class TileConfig:
-    """The shapes of the tile registers: what LDTILECFG loads (SDM vol. 1, chapter 18).
-
-    Parameters
-    ----------
-    tiles: for each register from TMM0 on `(rows, colsb)` or a `TileShape`, or None for one that is not used.
-        At most 8; rows 1-16, colsb 1-64 bytes. Loads, stores and products want colsb to be a multiple of 4.
-    start_row: the row at which an interrupted load or store continues; 0 for everybody but a debugger.
-
-    Raises
-    ------
-    TileConfigError: what the palette does not allow; the message names the tile and the value.
-    """
-
-    tiles: tuple[TileShape | None, ...]
-    start_row: int = 0
-
-    def __init__(self, tiles: Sequence[TileShape | tuple[int, int] | None], *, start_row: int = 0) -> None:
-        shapes = tuple(
-            shape if shape is None or isinstance(shape, TileShape) else TileShape(*shape) for shape in tiles
-        )
-        if len(shapes) > MAX_NAMES:
-            raise _bad_config(f"{len(shapes)} tiles", f"the palette has {MAX_NAMES}", "leave some out")
-        for number, shape in enumerate(shapes):
-            _check_shape(number, shape)
-        if not 0 <= start_row <= 255:
-            raise _bad_config(f"start_row={start_row}", "it is one byte", "use 0")
-        object.__setattr__(self, "tiles", shapes + (None,) * (MAX_NAMES - len(shapes)))
-        object.__setattr__(self, "start_row", start_row)
-
-    @classmethod
-    def for_product(cls, dtype: object, m: int = 16, n: int = 16, k: int | None = None) -> TileConfig:
-        """The configuration for one block of C (m x n) = A (m x k) B (k x n) of an element type.
-
-        Up to 16 x 16: TMM0 is C, TMM1 A, TMM2 B. Up to 32 x 32: TMM0-3 are C (2 * row tile + column tile),
-            TMM4-5 A, TMM6-7 B, as in the kernels of `amx.matmul`. B is loaded as rows of 4 bytes of K:
-            `b[k/g][n][k%g]`, g = 4 / itemsize.
-
-        Parameters
-        ----------
-        dtype: int8, uint8, bfloat16 or float16.
-        m, n: 1-32.
-        k: elements of K in a tile, a multiple of g up to 64 bytes; None: 64 bytes.
-
-        Raises
-        ------
-        TileConfigError: a block that eight tiles cannot hold.
-        DtypeError: another dtype.
-        """
-        element = parse(dtype)
-        group = 4 // element.size
-        k = BYTES_PER_ROW // element.size if k is None else k
-        if not (1 <= m <= 2 * MAX_ROWS and 1 <= n <= 2 * MAX_ROWS):
-            raise _bad_config(
-                f"a block of {m} x {n}", "eight tiles hold at most 32 x 32", "cut the product into blocks"
-            )
-        if not 1 <= k * element.size <= BYTES_PER_ROW or k % group:
-            raise _bad_config(
-                f"k={k} of {element.value}",
-                f"a tile row holds {BYTES_PER_ROW} bytes, in groups of {group} elements",
-                f"use a multiple of {group} up to {BYTES_PER_ROW // element.size}, and pad with zeros",
-            )
-        rows = [min(m, MAX_ROWS), m - MAX_ROWS]
-        columns = [min(n, MAX_ROWS), n - MAX_ROWS]
-        if m <= MAX_ROWS and n <= MAX_ROWS:
-            return cls([(m, 4 * n), (m, k * element.size), (k // group, 4 * n)])
-        c = [(r, 4 * width) if r > 0 and width > 0 else None for r in rows for width in columns]
-        a = [(r, k * element.size) if r > 0 else None for r in rows]
-        b = [(k // group, 4 * width) if width > 0 else None for width in columns]
-        return cls([*c, *a, *b])
-
-    @classmethod
-    def from_bytes(cls, image: bytes) -> TileConfig | None:
-        """What a 64-byte image of LDTILECFG or STTILECFG says; None for palette 0, the INIT state.
-
-        Raises
-        ------
-        TileConfigError: LDTILECFG would raise #GP for this image, or it is not 64 bytes long.
-        """
-        if len(image) != 64:
-            raise _bad_config(
-                f"an image of {len(image)} bytes", "a tile configuration has 64", "pass all of it"
-            )
-        if image[0] == 0:
-            return None
-        if image[0] != PALETTE:
-            raise _bad_config(
-                f"palette {image[0]}", f"only palette {PALETTE} is defined", f"set byte 0 to {PALETTE}"
-            )
-        for number in (*range(2, 16), *range(32, 48), *range(56, 64)):
-            if image[number]:
-                raise _bad_config(f"byte {number} is {image[number]}", "it is reserved", "set it to 0")
-        tiles = []
-        for number in range(MAX_NAMES):
-            rows, colsb = (
-                image[48 + number],
-                int.from_bytes(image[16 + 2 * number : 18 + 2 * number], "little"),
-            )
-            tiles.append(TileShape(rows, colsb) if rows or colsb else None)
-        return cls(tiles, start_row=image[1])
-
-    def to_bytes(self) -> bytes:
-        """The 64 bytes that LDTILECFG reads."""
-        image = bytearray(64)
-        image[0] = PALETTE
-        image[1] = self.start_row
-        for number, shape in enumerate(self.tiles):
-            if shape is not None:
-                image[16 + 2 * number : 18 + 2 * number] = shape.colsb.to_bytes(2, "little")
-                image[48 + number] = shape.rows
-        return bytes(image)
-
-    def __str__(self) -> str:
-        used = [f"TMM{number}: {shape}" for number, shape in enumerate(self.tiles) if shape is not None]
-        return ", ".join(used) or "no tiles"
-
-
-def _check_shape(number: int, shape: TileShape | None) -> None:
-    if shape is None:
-        return
-    if not 1 <= shape.rows <= MAX_ROWS:
-        raise _bad_config(
-            f"TMM{number} has {shape.rows} rows", f"the palette allows 1-{MAX_ROWS}", "use None for no tile"
-        )
-    if not 1 <= shape.colsb <= BYTES_PER_ROW:
-        raise _bad_config(
-            f"TMM{number} has rows of {shape.colsb} bytes",
-            f"the palette allows 1-{BYTES_PER_ROW}",
-            "use None for no tile",
-        )
-
-
-def _bad_config(what: str, cause: str, remedy: str) -> errors.TileConfigError:
-    return errors.TileConfigError(what, cause=cause, remedy=remedy, operation="ldtilecfg")
 
 
 class _Thread(threading.local):
@@ -231,7 +77,7 @@ class TileContext:
 
     def __init__(self, config: TileConfig, *, request: bool = True) -> None:
         if config.start_row != 0:
-            raise _bad_config(
+            raise bad_config(
                 f"start_row={config.start_row}",
                 "the first load would skip rows",
                 "use start_row=0; amx.lowlevel takes any",
@@ -260,6 +106,9 @@ class TileContext:
                 remedy="leave the other context first, or use one configuration for both",
             )
         self._backend = get_backend(request=self._request)
+        if self._backend is Backend.NATIVE:
+            for palette in cpu.palettes()[:1]:
+                self.config.validate(palette)
         self._engine = lib.AMX_NATIVE if self._backend is Backend.NATIVE else lib.AMX_EMULATED
         lib.amx_sttilecfg(self._engine, self._found)
         lib.amx_ldtilecfg(self._engine, self._image)

@@ -3,7 +3,8 @@
 import pytest
 
 import amx
-from amx.tiles import TileConfig, TileShape
+from amx.cpu import Palette
+from amx.tile_config import TileConfig, TileShape
 
 
 def test_image_has_the_fields_where_the_manual_puts_them():
@@ -80,3 +81,15 @@ def test_an_unknown_dtype_has_no_preset():
     """A preset for float64 is a DtypeError."""
     with pytest.raises(amx.errors.DtypeError, match="float64"):
         TileConfig.for_product("float64")
+
+
+def test_a_smaller_palette_is_respected():
+    """What one CPU's palette allows is refused on another's that is smaller."""
+    config = TileConfig([(16, 64)])
+    config.validate(Palette(1, 8192, 1024, 64, 8, 16))
+    with pytest.raises(amx.errors.TileConfigError, match=r"TMM0 has 16 rows.*allows 1-8"):
+        config.validate(Palette(1, 4096, 512, 64, 8, 8))
+    with pytest.raises(amx.errors.TileConfigError, match="allows 1-32"):
+        config.validate(Palette(1, 4096, 512, 32, 8, 16))
+    with pytest.raises(amx.errors.TileConfigError, match="8 tiles"):
+        TileConfig([(1, 4)] * 8).validate(Palette(1, 4096, 1024, 64, 4, 16))

@@ -12,7 +12,8 @@ import pytest
 
 import amx
 from amx import errors, lowlevel
-from amx.tiles import TileConfig, TileContext
+from amx.tile_config import TileConfig
+from amx.tiles import TileContext
 
 INT8 = TileConfig.for_product("int8")
 
