@@ -47,6 +47,8 @@ def test_cpu_and_tile_machine_agree():
     print(f"seed {seed}")
     result = run(sys.executable, differential.__file__, "--count", INSTRUCTIONS, "--seed", seed)
     print(result.stdout, result.stderr)
+    if result.returncode == differential.CANNOT_RUN:
+        pytest.skip(result.stderr)
     assert result.returncode == 0
     assert re.search(rf"seed {seed}: {INSTRUCTIONS} instructions .*, 0 differences", result.stdout)
 
@@ -63,6 +65,8 @@ def test_a_defect_is_noticed(defect, tmp_path):
     assert source.count(right) == 1
     (emulator / file).write_text(source.replace(right, wrong))
     result = run(differential.build(tmp_path, emulator), "--seed", 1, "--count", 40_000)
+    if result.returncode == differential.CANNOT_RUN:
+        pytest.skip(result.stderr)
     assert result.returncode == 1
     assert "difference: seed 1" in result.stdout
     assert "instruction: " in result.stdout
@@ -71,11 +75,19 @@ def test_a_defect_is_noticed(defect, tmp_path):
 @pytest.mark.parametrize("family", differential.FAMILIES)
 def test_digests_do_not_depend_on_the_lane(program, family):
     """What a recording hashes is what the tile machine produces by itself."""
-    here = run(program, "--count", 1).stdout.split()[1].rstrip(",")
+    first = run(program, "--count", 1)
+    if first.returncode == differential.CANNOT_RUN:
+        pytest.skip(first.stderr)
+    here = first.stdout.split()[1].rstrip(",")
     assert here in ("native", "trapped")
     expected = differential.digest(program, "emulated", family, 9, 300)
-    assert differential.digest(program, here, family, 9, 300) == expected
     assert differential.digest(program, "emulated", family, 10, 300) != expected
+    try:
+        assert differential.digest(program, here, family, 9, 300) == expected
+    except subprocess.CalledProcessError as error:
+        if here == "trapped" or error.returncode != differential.CANNOT_RUN:
+            raise
+        pytest.skip(f"this CPU lacks instructions of {family}")
 
 
 def test_recorded_silicon_is_reproduced(program):

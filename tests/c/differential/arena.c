@@ -27,13 +27,6 @@ int arena_map(void) {
     return 0;
 }
 
-void arena_fill(struct random *r, struct shadow *contents) {
-    for (size_t i = 0; i < ARENA_SIZE; i += 8) {
-        const uint64_t word = random64(r);
-        memcpy(contents->bytes + i, &word, sizeof word);
-    }
-}
-
 void arena_set(const struct shadow *contents) {
     const size_t begin = (size_t)ARENA_READ_ONLY_PAGE * PAGE, end = begin + PAGE;
     uint8_t *bytes = at(ARENA);

@@ -7,7 +7,6 @@
 #define DIFFERENTIAL_ARENA_H
 
 #include "emulator/emulator.h"
-#include "random.h"
 
 #define ARENA_RESERVED      UINT64_C(0x10000000) /* inaccessible but for what follows */
 #define ARENA_RESERVED_SIZE UINT64_C(0x02000000)
@@ -20,8 +19,7 @@ struct shadow {
     uint8_t bytes[ARENA_SIZE];
 };
 
-int arena_map(void); /* 0 or -errno */
-void arena_fill(struct random *r, struct shadow *contents);
+int arena_map(void);                           /* 0 or -errno */
 void arena_set(const struct shadow *contents); /* the memory itself, read-only page included */
 int arena_equals(const struct shadow *contents);
 

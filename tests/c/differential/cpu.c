@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include "run.h"
 
+#include "encode.h"
 #include "native.h"
 #include "trap.h"
 
@@ -149,4 +150,24 @@ struct outcome cpu_run(const struct insn *insn, uint32_t *mxcsr) {
     if (insn->gs_base)
         syscall(SYS_arch_prctl, ARCH_SET_GS, 0UL);
     return (struct outcome){seen.kind, seen.fault};
+}
+
+uint32_t cpu_missing_products(void) {
+    const struct address none = {.base = NO_REGISTER, .index = NO_REGISTER};
+    struct amxemu_state state = {.palette = 1};
+    uint32_t missing = 0, mxcsr;
+
+    for (unsigned t = 0; t < 3; t++) {
+        state.rows[t] = 1;
+        state.colsb[t] = 4;
+    }
+    for (enum amxemu_op op = AMXEMU_TDPBSSD; op < AMXEMU_OPS; op++) {
+        struct insn insn = {.valid = 1, .op = op, .d = 0, .a = 1, .b = 2, .mxcsr = MXCSR_DEFAULT};
+        struct random r = {0};
+        encode(&r, &insn, &none, 0);
+        cpu_set(&state);
+        if (cpu_run(&insn, &mxcsr).kind == AMXEMU_UD)
+            missing |= UINT32_C(1) << op;
+    }
+    return missing;
 }

@@ -86,10 +86,12 @@ void fill_data(struct random *r, enum family family, uint8_t *bytes, size_t size
 
     for (size_t i = 0; i < size; i += 4) {
         uint32_t word = (uint32_t)random64(r);
-        if (is_float && as_sum)
+        if (is_float && as_sum) {
             word = element(r, FP32, kind);
-        else if (is_float)
-            word = (element(r, half, kind) & 0xFFFF) | element(r, half, kind) << 16;
+        } else if (is_float) {
+            const uint32_t even = element(r, half, kind), odd = element(r, half, kind);
+            word = (even & 0xFFFF) | odd << 16;
+        }
         memcpy(bytes + i, &word, sizeof word);
     }
 }

@@ -36,27 +36,28 @@ static void valid_image(struct random *r, uint8_t image[64]) {
 
 static void spoil_image(struct random *r, uint8_t image[64]) {
     const unsigned t = below(r, AMXEMU_TILES);
+    const uint8_t any = (uint8_t)below(r, 256), nonzero = (uint8_t)(1 + below(r, 255));
     switch (below(r, 8)) {
     case 0:
-        image[0] = (uint8_t)below(r, 256); /* an unknown palette, or INIT with everything else ignored */
+        image[0] = any; /* an unknown palette, or INIT with everything else ignored */
         break;
     case 1:
         image[0] = 0;
         break;
     case 2:
-        image[2 + below(r, 14)] = (uint8_t)(1 + below(r, 255));
+        image[2 + below(r, 14)] = nonzero;
         break;
     case 3: /* tiles 8-15 */
-        image[(one_in(r, 2) ? 32 + below(r, 16) : 56 + below(r, 8))] = (uint8_t)(1 + below(r, 255));
+        image[(one_in(r, 2) ? 32 + below(r, 16) : 56 + below(r, 8))] = nonzero;
         break;
     case 4:
-        image[CONFIG_ROWS + t] = (uint8_t)below(r, 256);
+        image[CONFIG_ROWS + t] = any;
         break;
     case 5:
-        image[CONFIG_COLSB + 2 * t] = (uint8_t)below(r, 256);
+        image[CONFIG_COLSB + 2 * t] = any;
         break;
     case 6:
-        image[CONFIG_COLSB + 2 * t + 1] = (uint8_t)(1 + below(r, 255));
+        image[CONFIG_COLSB + 2 * t + 1] = nonzero;
         break;
     default:
         image[(one_in(r, 2) ? CONFIG_COLSB + 2 * t : CONFIG_ROWS + t)] = 0;
@@ -205,8 +206,10 @@ static void make_operand(struct random *r, struct insn *insn, struct address *fo
     }
     if (single ? one_in(r, 3) : !one_in(r, 12)) {
         form->index = some_register(r, 4);
-        if (single)
-            stride = random64(r) >> below(r, 64);
+        if (single) {
+            const unsigned shift = below(r, 64);
+            stride = random64(r) >> shift;
+        }
         do
             form->scale = below(r, 4);
         while (!single && stride & ((1u << form->scale) - 1));

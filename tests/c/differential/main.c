@@ -16,7 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_SEQUENCE = 8 };
+enum { MAX_SEQUENCE = 8, CANNOT_RUN = 77 };
 static const char *const lane_names[] = {"native", "trapped", "emulated"};
 
 struct options {
@@ -38,6 +38,7 @@ struct results {
 };
 
 static uint64_t fs_base;
+static uint32_t missing_products;
 
 static void run(enum lane lane, const struct before *before, const struct insn *insn, struct results *r) {
     if (lane != LANE_EMULATED) {
@@ -124,7 +125,7 @@ static void stream_instruction(const struct insn *insn, const struct result *res
 }
 
 struct tally {
-    uint64_t instructions, differences, by_kind[AMXEMU_PF + 1];
+    uint64_t instructions, differences, left_out, by_kind[AMXEMU_PF + 1];
 };
 
 /* The state goes on from the tile machine's, so that one difference is not reported again and again. */
@@ -142,6 +143,10 @@ static void run_case(const struct options *options, uint64_t number, struct tall
          left--) {
         struct insn insn;
         generate_insn(&r, family, &before.state, &before.memory, fs_base, &insn);
+        if (missing_products >> insn.op & 1) {
+            tally->left_out++;
+            continue;
+        }
         run(options->lane, &before, &insn, &results);
         tally->instructions++;
         tally->by_kind[results.direct.outcome.kind]++;
@@ -158,8 +163,27 @@ static void run_case(const struct options *options, uint64_t number, struct tall
         before.memory = memory;
     }
     if (options->stream) {
-        stream(results.direct.state.tile, sizeof results.direct.state.tile);
-        stream(before.memory.bytes, sizeof before.memory.bytes);
+        stream(recorded->state.tile, sizeof recorded->state.tile);
+        stream(options->lane == LANE_EMULATED ? before.memory.bytes : (const uint8_t *)(uintptr_t)ARENA,
+               ARENA_SIZE);
+    }
+}
+
+/* Whether the results of a family depend on products that this CPU does not have. */
+static int depends_on_missing(enum family family) {
+    const uint32_t int8 = 15u << AMXEMU_TDPBSSD, bf16 = 1u << AMXEMU_TDPBF16PS, fp16 = 1u << AMXEMU_TDPFP16PS;
+    switch (family) {
+    case FAMILY_CONFIG:
+    case FAMILY_MEMORY:
+        return 0;
+    case FAMILY_INT8:
+        return (missing_products & int8) != 0;
+    case FAMILY_BF16:
+        return (missing_products & bf16) != 0;
+    case FAMILY_FP16:
+        return (missing_products & fp16) != 0;
+    default:
+        return missing_products != 0;
     }
 }
 
@@ -223,10 +247,18 @@ int main(int argc, char **argv) {
     if (error == 0)
         error = cpu_prepare(options.lane);
     if (error) {
-        fprintf(stderr, "differential: lane %s cannot run: %s\n", lane_names[options.lane], strerror(-error));
-        return 77;
+        fprintf(stderr, "differential: lane %s cannot run: %s\n", lane_names[options.lane],
+                error == -EEXIST ? "the OS has enabled tiles, and this process may not use them"
+                                 : strerror(-error));
+        return CANNOT_RUN;
     }
     fs_base = cpu_fs_base();
+    if (options.lane == LANE_NATIVE)
+        missing_products = cpu_missing_products();
+    if (options.stream && depends_on_missing(options.family)) {
+        fprintf(stderr, "differential: this CPU lacks some of the instructions of the results\n");
+        return CANNOT_RUN;
+    }
     for (uint64_t number = 0; tally.instructions < options.count; number++)
         run_case(&options, number, &tally);
     if (options.stream) {
@@ -239,6 +271,8 @@ int main(int argc, char **argv) {
            lane_names[options.lane], options.seed, tally.instructions, tally.by_kind[AMXEMU_OK],
            tally.by_kind[AMXEMU_UD], tally.by_kind[AMXEMU_GP], tally.by_kind[AMXEMU_SS],
            tally.by_kind[AMXEMU_PF], tally.differences);
+    if (tally.left_out)
+        printf("Left out, since this CPU does not have them: %" PRIu64 " products.\n", tally.left_out);
     if (options.lane == LANE_TRAPPED)
         printf("This CPU has no AMX: encodings, operands, decode and step are compared, and the AVX2 path "
                "with the "

@@ -1,4 +1,7 @@
-/* Reproducible random numbers (splitmix64): the same sequence for a seed on every machine. */
+/* Reproducible random numbers (splitmix64): the same sequence for a seed on every machine.
+ *
+ * One call an expression: the compiler chooses in which order operands are evaluated, and recorded digests
+ * must not depend on it. */
 #ifndef DIFFERENTIAL_RANDOM_H
 #define DIFFERENTIAL_RANDOM_H
 

@@ -28,6 +28,9 @@ void cpu_set(const struct amxemu_state *state);
 void cpu_get(struct amxemu_state *state);
 /* The arena is the memory. *mxcsr: insn->mxcsr again, unless the instruction changed it. */
 struct outcome cpu_run(const struct insn *insn, uint32_t *mxcsr);
+/* A bit for each TDP* that is #UD here, by trying: not every CPU has TDPFP16PS, and CPUID may hide what
+ * works. */
+uint32_t cpu_missing_products(void);
 
 /* ---- models.c ---- */
 /* By the operands as the generator means them, on the scalar path. */
