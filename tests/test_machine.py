@@ -75,17 +75,29 @@ def test_sysconf_is_none_for_what_libc_does_not_know():
 
 
 @needs_layer
-def test_the_alternate_stack_is_the_one_faulthandler_makes():
+def test_the_alternate_stack_is_the_threads_own():
     code = """
-import faulthandler
+import ctypes, threading
 from amx.machine import Real
-faulthandler.disable()
-print(Real().altstack().size)
-faulthandler.enable()
-print(Real().altstack().size > 2048)
+
+class Stack(ctypes.Structure):
+    _fields_ = [("sp", ctypes.c_void_p), ("flags", ctypes.c_int), ("size", ctypes.c_size_t)]
+
+memory = ctypes.create_string_buffer(61_000)
+def install():
+    stack = Stack(ctypes.addressof(memory), 0, 61_000)
+    assert ctypes.CDLL(None).sigaltstack(ctypes.byref(stack), None) == 0
+    found = Real().altstack()
+    print(found.size, found.address == ctypes.addressof(memory), found.flags)
+
+before = Real().altstack()
+thread = threading.Thread(target=install)
+thread.start()
+thread.join()
+print(Real().altstack() == before)
 """
-    result = children.run_python("-c", code, PYTHONFAULTHANDLER="")
-    assert result.stdout.split() == ["0", "True"], result.stderr
+    result = children.run_python("-c", code)
+    assert result.stdout.splitlines() == ["61000 True 0", "True"], result.stderr
 
 
 @needs_layer
