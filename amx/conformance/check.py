@@ -1,0 +1,139 @@
+"""What a check is: a claim about the kernel, its authority, and a judgement of what a provocation saw."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+__all__ = ["Check", "Expectation", "Judge", "KnownBug", "Need", "Verdict", "check", "checks"]
+
+
+class Verdict(enum.Enum):
+    """What came of a check."""
+
+    PASS = "PASS"  # every expectation holds
+    FAIL = "FAIL"  # one does not, or the provocation hung or died where it should not
+    SKIP = "SKIP"  # a stated precondition lacks
+    INFO = "INFO"  # observed; no claim is made
+    ERROR = "ERROR"  # the harness itself failed: no statement about the kernel
+
+
+class Need(enum.Enum):
+    """A precondition of a check, beyond an x86-64 Linux."""
+
+    AMX = "AMX that this process may use"
+    TILES = "tile instructions that execute, permission aside"
+    REAL_FRAMES = "tile data of the CPU in signal frames, ptrace or cores"
+    PTRACE = "ptrace of its own children"
+    ROOT = "root"
+    KVM = "/dev/kvm"
+    CORE_FILE = "a core pattern that is a file"
+    OPT_IN = "to be asked for by name or --optional"
+    ALONE = "no other check at the same time"  # reads system-wide state or loads all CPUs
+
+
+@dataclass(frozen=True, slots=True)
+class KnownBug:
+    """A kernel bug that this check can show: what, and where it is fixed."""
+
+    what: str
+    fixed: str
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """One thing a judge looked at: what it is, what was expected, what was observed."""
+
+    what: str
+    expected: str
+    observed: str
+    holds: bool
+
+
+@dataclass
+class Judge:
+    """What a provocation saw, and the expectations a check holds against it.
+
+    `seen[key]` is the one observation of that key; a missing or repeated key is a KeyError, which the runner
+    reports as FAIL when the provocation died before it and as ERROR otherwise. `seen.all(key)` gives all of them.
+    """
+
+    observations: tuple[tuple[str, Any], ...]
+    ending: str  # "exit 0", "SIGILL", "hung"
+    expectations: list[Expectation] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)  # information beside the verdict
+
+    def __getitem__(self, key: str) -> Any:
+        (value,) = self.all(key) or [None]
+        if value is None:
+            raise KeyError(key)
+        return value
+
+    def __contains__(self, key: str) -> bool:
+        return any(name == key for name, _ in self.observations)
+
+    def all(self, key: str) -> list[Any]:
+        """Every observation of a key, in order."""
+        return [value for name, value in self.observations if name == key]
+
+    def equal(self, what: str, observed: Any, expected: Any, show: Callable[[Any], str] = str) -> None:
+        """Expect equality; `show` writes both sides (`hex` for masks)."""
+        self.expectations.append(Expectation(what, show(expected), show(observed), observed == expected))
+
+    def true(self, what: str, condition: bool, observed: object, expected: object) -> None:
+        """Expect a condition, described by what was expected and observed."""
+        self.expectations.append(Expectation(what, str(expected), str(observed), bool(condition)))
+
+    def note(self, text: str) -> None:
+        """Information for the report that is no claim."""
+        self.notes.append(text)
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One row of the catalogue."""
+
+    id: str
+    claim: str
+    authority: str  # kernel file and function, document, or mailing-list decision
+    since: str  # kernel release from which the claim holds
+    judge: Callable[[Judge], None]
+    needs: frozenset[Need] = frozenset()
+    depends: tuple[str, ...] = ()  # ids without which this one says nothing
+    covers: tuple[str, ...] = ()  # assertions of the kernel's selftest (K01-K23)
+    bugs: tuple[KnownBug, ...] = ()
+    documented: str = ""  # what the kernel's documentation says where it differs from the claim
+    information: bool = False  # INFO instead of PASS: no claim is made
+    timeout: float = 5.0  # seconds
+
+    @property
+    def group(self) -> str:
+        """The part of the id before the dash."""
+        return self.id.partition("-")[0]
+
+
+_checks: dict[str, Check] = {}
+
+
+def check(
+    id: str, claim: str, *, authority: str, since: str, **more: Any
+) -> Callable[[Callable[[Judge], None]], Callable[[Judge], None]]:
+    """Declare the decorated function the judge of a check."""
+
+    def declare(judge: Callable[[Judge], None]) -> Callable[[Judge], None]:
+        assert id not in _checks, f"{id} is declared twice"
+        needs = frozenset(more.pop("needs", ()))
+        _checks[id] = Check(id, claim, authority, since, judge, needs=needs, **more)
+        return judge
+
+    return declare
+
+
+def checks() -> Iterator[Check]:
+    """Every check, in the catalogue's order."""
+    from amx.conformance import groups
+
+    groups.load()
+    return iter(_checks.values())

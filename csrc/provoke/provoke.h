@@ -1,0 +1,138 @@
+/* amx-provoke: one provocation of the kernel a process, and what was seen as JSON lines on standard output.
+ *
+ * A provocation never judges. It reaches the kernel's AMX interface and the tile instructions through `struct
+ * kernel` alone, so that a model of the kernel, or one with a deliberate fault, can be put in the kernel's
+ * place. Everything here is libc and system calls: the program runs statically linked in an initramfs.
+ */
+#ifndef AMX_PROVOKE_H
+#define AMX_PROVOKE_H
+
+#include <signal.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* uapi/asm/prctl.h and asm/fpu/types.h; written out because headers before 5.16 lack them. */
+enum {
+    ARCH_GET_XCOMP_SUPP = 0x1021,
+    ARCH_GET_XCOMP_PERM = 0x1022,
+    ARCH_REQ_XCOMP_PERM = 0x1023,
+    ARCH_GET_XCOMP_GUEST_PERM = 0x1024,
+    ARCH_REQ_XCOMP_GUEST_PERM = 0x1025,
+    XFEATURE_XTILECFG = 17,
+    XFEATURE_XTILEDATA = 18,
+};
+#define XFEATURE_MASK_XTILECFG  (UINT64_C(1) << XFEATURE_XTILECFG)
+#define XFEATURE_MASK_XTILEDATA (UINT64_C(1) << XFEATURE_XTILEDATA)
+
+/* ---- the kernel and the tile unit, as a provocation reaches them ------------------------------------------
+ */
+
+/* What a signal handler finds in its frame (A9 of the ABI: magic, sizes, feature masks, the saved state). */
+struct frame {
+    uint8_t *xstate; /* the FXSAVE image and what follows it, in the frame itself; NULL: the frame has none */
+    uint32_t magic1, extended_size, xstate_size;
+    uint64_t xfeatures; /* of the software-reserved bytes */
+    uint64_t xstate_bv, xcomp_bv;
+    uint32_t magic2;      /* read behind xstate_size; 0 where magic1 says that there is none */
+    int has_uc_fp_xstate; /* uc_flags has UC_FP_XSTATE */
+};
+
+struct kernel {
+    /* All system calls: 0 or more, or -errno. */
+    long (*arch_prctl)(int op, uint64_t argument);
+    long (*sigaltstack)(const stack_t *set, stack_t *old);
+    pid_t (*fork)(void);
+    pid_t (*vfork_run)(int (*child)(void *),
+                       void *argument); /* CLONE_VM | CLONE_VFORK, returns the child's pid */
+    pid_t (*clone_run)(uint64_t flags, int (*child)(void *),
+                       void *argument); /* other flags, stack provided */
+    int (*thread_start)(uint64_t *thread, void *(*run)(void *), void *argument); /* pthread_create's errno */
+    int (*thread_join)(uint64_t thread);
+    long (*execve)(const char *path, char *const argv[], char *const envp[]);
+    /* Tile instructions on this thread. Rows of tile memory are 64 bytes apart. A fault is a signal, as on
+     * hardware. */
+    void (*ldtilecfg)(const uint8_t config[64]);
+    void (*sttilecfg)(uint8_t config[64]);
+    void (*tilerelease)(void);
+    void (*tilezero)(void);              /* TMM0 */
+    void (*tileloadd)(const void *rows); /* TMM0 */
+    void (*tilestored)(void *rows);      /* TMM0 */
+    void (*tdpbssd)(void);               /* TMM0 += TMM1 * TMM2 */
+    uint64_t (*xinuse)(void);            /* XGETBV(1) */
+    void (*read_frame)(const void *ucontext, struct frame *frame);
+    /* Where each tile instruction lies, for comparison with si_addr: AMX_INSN_*. */
+    uintptr_t (*address_of)(int insn);
+};
+enum {
+    INSN_LDTILECFG,
+    INSN_STTILECFG,
+    INSN_TILERELEASE,
+    INSN_TILEZERO,
+    INSN_TILELOADD,
+    INSN_TILESTORED,
+    INSN_TDPBSSD
+};
+
+extern const struct kernel provoke_real_kernel;
+/* The model of the kernel's permission machine, and any kernel with a fault of that name over it; NULL:
+ * unknown name. */
+const struct kernel *provoke_model_kernel(void);
+const struct kernel *provoke_faulty_kernel(const struct kernel *base, const char *fault);
+void provoke_list_faults(void); /* one JSON line each: {"fault": name, "what": ...} */
+
+/* ---- a provocation ----------------------------------------------------------------------------------------
+ */
+
+struct provocation {
+    const char *id;   /* the check's, e.g. "PERM-02" */
+    const char *what; /* one line */
+    void (*run)(const struct kernel *k);
+    int needs_real_frames; /* reads or edits real signal frames, ptrace or cores of tile data: no model can
+                              stand in */
+};
+/* One array a group, ended by {0}; main.c lists them. */
+extern const struct provocation provoke_disc[], provoke_perm[], provoke_inh[], provoke_fault[], provoke_alt[],
+    provoke_sig[], provoke_sret[], provoke_ptr[], provoke_core[], provoke_ctx[], provoke_life[],
+    provoke_kvm[], provoke_sbx[], provoke_xs[], provoke_isa[];
+
+/* ---- what was seen: one JSON line each, by a single write(2), safe in signal handlers and threads
+ * ---------- */
+
+void see_int(const char *key, int64_t value);
+void see_bits(const char *key, uint64_t value); /* a mask, address or register */
+void see_text(const char *key, const char *value);
+void see_ints(const char *key, const int64_t *values, size_t count);
+/* How a child ended, from waitpid: {"exit": n} or {"signal": n, "core": bool}. */
+void see_ending(const char *key, int wait_status);
+/* A caught signal: {"signal": n, "code": si_code, "address": si_addr, "ip": RIP, "trapno": n}. */
+void see_signal(const char *key, const siginfo_t *info, const void *ucontext);
+void see_frame(const char *key, const struct frame *frame);
+
+/* This check cannot be made here, because a stated precondition lacks: ends the process (77), the check is a
+ * SKIP. */
+_Noreturn void provoke_cannot(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* The harness itself failed, e.g. mmap: ends the process (70), the check is an ERROR. */
+_Noreturn void provoke_broken(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* ---- tools that several groups use (tools.c)
+ * --------------------------------------------------------------- */
+
+void tool_config(uint8_t config[64], int rows, int colsb); /* all eight tiles alike */
+void tool_pattern(uint8_t rows[1024], unsigned seed);      /* never zero */
+int tool_wait(pid_t child);                                /* wait status */
+/* Install a SA_SIGINFO handler; on_altstack: SA_ONSTACK. */
+void tool_handle(int signo, void (*handler)(int, siginfo_t *, void *), int on_altstack);
+/* Run `action` and say how it ended: 0, or the signal it raised, with *info. Catches SIGILL, SIGSEGV, SIGBUS,
+ * SIGTRAP on this thread by siglongjmp (so tile configuration and data are gone after a signal). */
+int tool_catch(void (*action)(const struct kernel *), const struct kernel *k, siginfo_t *info);
+void tool_request(const struct kernel *k); /* permission, else provoke_cannot() with the errno */
+uint64_t tool_minsigstksz(void);           /* AT_MINSIGSTKSZ, 0 when absent */
+struct xcomponent {
+    uint32_t size, offset, flags; /* CPUID.D.n: EAX, EBX, ECX */
+};
+struct xcomponent tool_component(int number);
+uint64_t tool_xcr0(void);
+int tool_has_amx(void); /* CPUID and XCR0: tile instructions exist */
+
+#endif
