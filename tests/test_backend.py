@@ -30,7 +30,7 @@ def on():
 
 
 def test_native_where_everything_is_there(on):
-    """On a Granite Rapids machine all three groups run natively, and the first use has requested permission."""
+    """On a Granite Rapids machine all groups run natively, and the first use has requested permission."""
     on("granite-rapids-bare-metal", "auto")
     assert not amx.permission.granted()
     assert [amx.get_backend(group) for group in ("int8", "bf16", "fp16")] == [amx.Backend.NATIVE] * 3

@@ -1,9 +1,10 @@
 """The native code without AMX: every tile instruction traps and runs on the software tile machine.
 
-On a CPU without AMX this proves the native paths (encodings, operands, configuration, registers kept and given
-back), not the arithmetic of silicon. A process that entered the lane believes in a constructed machine with AMX.
-It has to be a child of the tests, since it takes over SIGILL. Three ways in: `python -m trapped_lane` and a
-script, `pytest -p trapped_lane`, or `enter()`. The environment variable AMX_TEST_TRAP names the compiled trap.
+On a CPU without AMX this proves the native paths (encodings, operands, configuration, registers kept and
+given back), not the arithmetic of silicon. A process that entered the lane believes in a constructed
+machine with AMX. It has to be a child of the tests, since it takes over SIGILL. Three ways in: `python -m
+trapped_lane` and a script, `pytest -p trapped_lane`, or `enter()`. The environment variable AMX_TEST_TRAP
+names the compiled trap.
 """
 
 import contextlib

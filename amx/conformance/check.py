@@ -57,7 +57,8 @@ class Judge:
     """What a provocation saw, and the expectations a check holds against it.
 
     `seen[key]` is the one observation of that key; a missing or repeated key is a KeyError, which the runner
-    reports as FAIL when the provocation died before it and as ERROR otherwise. `seen.all(key)` gives all of them.
+    reports as FAIL when the provocation died before it and as ERROR otherwise. `seen.all(key)` gives all of
+    them.
     """
 
     observations: tuple[tuple[str, Any], ...]
@@ -66,10 +67,10 @@ class Judge:
     notes: list[str] = field(default_factory=list)  # information beside the verdict
 
     def __getitem__(self, key: str) -> Any:
-        (value,) = self.all(key) or [None]
-        if value is None:
-            raise KeyError(key)
-        return value
+        values = self.all(key)
+        if len(values) != 1:
+            raise KeyError(f"{key}: observed {len(values)} times")
+        return values[0]
 
     def __contains__(self, key: str) -> bool:
         return any(name == key for name, _ in self.observations)
