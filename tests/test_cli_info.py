@@ -72,6 +72,13 @@ def test_info_as_json(brand, capsys):
     assert found["permission"]["permitted"] == "0x200e7"
 
 
+def test_every_key_is_documented(brand, capsys):
+    text = (children.TESTS.parent / "docs" / "json.md").read_text()
+    for command in ("info", "explain"):
+        found = json.loads(answer(capsys, "sapphire-rapids", command, "--json")[1])
+        assert all(f"`{key}`" in text for key in found)
+
+
 def test_info_does_not_ask_the_kernel_where_there_is_no_amx(brand, capsys):
     assert json.loads(answer(capsys, "zen5-kvm", "info", "--json")[1])["permission"] is None
 
