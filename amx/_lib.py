@@ -49,7 +49,8 @@ class Machine(Protocol):
     AMX_GUARD_UD2: int
     AMX_GUARD_INT3: int
     AMX_GUARD_LOAD: int
-    AMX_GUARD_LOAD_OUTSIDE: int
+    AMX_GUARD_LOAD_BEFORE: int
+    AMX_GUARD_LOAD_AFTER: int
     AMX_GUARD_SPIN: int
 
     def amx_is_stub(self) -> int: ...

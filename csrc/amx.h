@@ -49,7 +49,14 @@ struct amx_probe {
 int amx_probe_tilezero(struct amx_probe *probe);
 
 /* (s) Other things under the same guard, for its tests. */
-enum { AMX_GUARD_UD2, AMX_GUARD_INT3, AMX_GUARD_LOAD, AMX_GUARD_LOAD_OUTSIDE, AMX_GUARD_SPIN };
+enum {
+    AMX_GUARD_UD2,
+    AMX_GUARD_INT3,
+    AMX_GUARD_LOAD,
+    AMX_GUARD_LOAD_BEFORE, /* the guarded instruction */
+    AMX_GUARD_LOAD_AFTER,
+    AMX_GUARD_SPIN
+};
 int amx_probe_guarded(int what, uint64_t address,
                       struct amx_probe *probe); /* SPIN: address times */
 

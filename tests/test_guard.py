@@ -89,8 +89,9 @@ def test_the_guard_works_again_and_again():
     assert answer(code) == "True"
 
 
-def test_a_fault_next_to_the_guarded_instruction_kills_as_by_default():
-    assert ending("guarded('LOAD_OUTSIDE', 4096)")[0] == "SIGSEGV"
+@pytest.mark.parametrize("where", ["BEFORE", "AFTER"])
+def test_a_fault_next_to_the_guarded_instruction_kills_as_by_default(where):
+    assert ending(f"guarded('LOAD_{where}', 4096)")[0] == "SIGSEGV"
 
 
 def test_a_breakpoint_is_not_the_guards_business():
@@ -98,7 +99,7 @@ def test_a_breakpoint_is_not_the_guards_business():
 
 
 def test_a_fault_next_to_the_guarded_instruction_reaches_the_previous_handler():
-    how, text = ending("faulthandler.enable(); guarded('LOAD_OUTSIDE', 4096)")
+    how, text = ending("faulthandler.enable(); guarded('LOAD_BEFORE', 4096)")
     assert how == "SIGSEGV"
     assert "Fatal Python error: Segmentation fault" in text
 

@@ -172,17 +172,17 @@ static void leave(const sigset_t *mask) {
     pthread_sigmask(SIG_SETMASK, mask, NULL);
 }
 
-/* Executes one instruction inside the open window; true when it completed. */
-#define GUARDED(at_step, instruction, ...)                                                                   \
+/* Executes one instruction inside the open window, after an unguarded `before`; true when it completed. */
+#define GUARDED_AFTER(before, at_step, instruction, ...)                                                     \
     (guard.caught.step = (at_step), __extension__({                                                          \
          __asm__ volatile("lea 1f(%%rip), %%rdx\n\tmov %%rdx, %[begin]\n\t"                                  \
-                          "lea 2f(%%rip), %%rdx\n\tmov %%rdx, %[end]\n"                                      \
-                          "1:\t" instruction "\n2:"                                                          \
+                          "lea 2f(%%rip), %%rdx\n\tmov %%rdx, %[end]\n" before "\n1:\t" instruction "\n2:"   \
                           : [begin] "=m"(guard.begin), [end] "=m"(guard.end)                                 \
                           : __VA_ARGS__                                                                      \
                           : "rdx", "memory");                                                                \
          guard.caught.signal == 0;                                                                           \
      }))
+#define GUARDED(...)  GUARDED_AFTER("", __VA_ARGS__)
 /* insn.h has whole statements; inside the guard the bytes must stand between its labels. */
 #define STTILECFG_RDI ".byte 0xc4, 0xe2, 0x79, 0x49, 0x07"
 #define LDTILECFG_RDI ".byte 0xc4, 0xe2, 0x78, 0x49, 0x07"
@@ -233,7 +233,10 @@ int amx_probe_guarded(int what, uint64_t address, struct amx_probe *probe) {
     case AMX_GUARD_LOAD:
         completed = GUARDED(AMX_STEP_OTHER, "movb (%%rdi), %%dl", "D"(address));
         break;
-    case AMX_GUARD_LOAD_OUTSIDE:
+    case AMX_GUARD_LOAD_BEFORE:
+        completed = GUARDED_AFTER("movb (%%rdi), %%dl", AMX_STEP_OTHER, "nop", "D"(address));
+        break;
+    case AMX_GUARD_LOAD_AFTER:
         completed = GUARDED(AMX_STEP_OTHER, "nop", "D"(address));
         __asm__ volatile("movb (%%rdi), %%dl" : : "D"(address) : "rdx", "memory");
         break;
