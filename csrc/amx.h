@@ -57,8 +57,7 @@ enum {
     AMX_GUARD_LOAD_AFTER,
     AMX_GUARD_SPIN
 };
-int amx_probe_guarded(int what, uint64_t address,
-                      struct amx_probe *probe); /* SPIN: address times */
+int amx_probe_guarded(int what, uint64_t address, struct amx_probe *probe); /* SPIN: address times */
 
 /* (s) In a forked child, which a filter may kill without harm: GET reads op; REQUEST asks op for component
  * and reads it back; TILEZERO and TDPFP16PS ask for tile data, whatever the answer, and execute. -ETIMEDOUT:
