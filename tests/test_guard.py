@@ -220,13 +220,9 @@ print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 def test_an_alternate_stack_of_the_previous_handler_is_used():
     code = """
 faulthandler.enable()
-def recurse(n): return recurse(n + 1)
-sys.setrecursionlimit(10**9)
 threading.Thread(target=guarded, args=("SPIN", 4 * 10**9)).start()
 time.sleep(0.2)
-deep = ctypes.CFUNCTYPE(ctypes.c_int)
-def again(): return deep(again)()
-again()
+faulthandler._stack_overflow()
 """
     how, text = ending(code)
     assert how == "SIGSEGV"
