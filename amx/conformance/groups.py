@@ -6,7 +6,23 @@ import importlib
 
 __all__ = ["GROUPS", "load"]
 
-GROUPS: tuple[str, ...] = ()
+GROUPS = (
+    "DISC",
+    "PERM",
+    "INH",
+    "FAULT",
+    "ALT",
+    "SIG",
+    "SRET",
+    "PTR",
+    "CORE",
+    "CTX",
+    "LIFE",
+    "KVM",
+    "SBX",
+    "XS",
+    "ISA",
+)
 
 
 def load() -> None:

@@ -38,15 +38,29 @@ struct frame {
     int has_uc_fp_xstate; /* uc_flags has UC_FP_XSTATE */
 };
 
+enum insn {
+    INSN_LDTILECFG,
+    INSN_STTILECFG,
+    INSN_TILERELEASE,
+    INSN_TILEZERO,
+    INSN_TILELOADD,
+    INSN_TILESTORED,
+    INSN_TDPBSSD,
+    INSN_XRSTOR,
+    INSNS
+};
+
 struct kernel {
     /* All system calls: 0 or more, or -errno. */
     long (*arch_prctl)(int op, uint64_t argument);
     long (*sigaltstack)(const stack_t *set, stack_t *old);
     pid_t (*fork)(void);
-    pid_t (*vfork_run)(int (*child)(void *),
-                       void *argument); /* CLONE_VM | CLONE_VFORK, returns the child's pid */
-    pid_t (*clone_run)(uint64_t flags, int (*child)(void *),
-                       void *argument); /* other flags, stack provided */
+    /* CLONE_VM | CLONE_VFORK: the child's pid, once it has exited or exec'd. */
+    pid_t (*vfork_run)(int (*child)(void *), void *argument);
+    /* A new process with these flags (no CLONE_THREAD), a stack of its own and SIGCHLD at its end. With
+     * CLONE_VM it shares this thread's TLS too: `child` may use this table and see_*(), nothing else of libc.
+     */
+    pid_t (*clone_run)(uint64_t flags, int (*child)(void *), void *argument);
     int (*thread_start)(uint64_t *thread, void *(*run)(void *), void *argument); /* pthread_create's errno */
     int (*thread_join)(uint64_t thread);
     long (*execve)(const char *path, char *const argv[], char *const envp[]);
@@ -55,28 +69,25 @@ struct kernel {
     void (*ldtilecfg)(const uint8_t config[64]);
     void (*sttilecfg)(uint8_t config[64]);
     void (*tilerelease)(void);
-    void (*tilezero)(void);              /* TMM0 */
-    void (*tileloadd)(const void *rows); /* TMM0 */
-    void (*tilestored)(void *rows);      /* TMM0 */
-    void (*tdpbssd)(void);               /* TMM0 += TMM1 * TMM2 */
-    uint64_t (*xinuse)(void);            /* XGETBV(1) */
+    void (*tilezero)(void);                                 /* TMM0 */
+    void (*tileloadd)(const void *rows);                    /* TMM0 */
+    void (*tilestored)(void *rows);                         /* TMM0 */
+    void (*tdpbssd)(void);                                  /* TMM0 += TMM1 * TMM2 */
+    void (*xrstor)(const uint8_t *area, uint64_t features); /* 64-byte aligned, standard format */
+    uint64_t (*xinuse)(void);                               /* XGETBV(1), 0 where the CPU lacks it */
+    /* Where each instruction lies, for comparison with si_addr. A handler that wants it skipped adds
+     * tool_insn_length() to RIP. */
+    uintptr_t (*address_of)(enum insn insn);
     void (*read_frame)(const void *ucontext, struct frame *frame);
-    /* Where each tile instruction lies, for comparison with si_addr: AMX_INSN_*. */
-    uintptr_t (*address_of)(int insn);
-};
-enum {
-    INSN_LDTILECFG,
-    INSN_STTILECFG,
-    INSN_TILERELEASE,
-    INSN_TILEZERO,
-    INSN_TILELOADD,
-    INSN_TILESTORED,
-    INSN_TDPBSSD
+    /* What the machine says of itself. */
+    void (*cpuid)(uint32_t leaf, uint32_t subleaf, uint32_t registers[4]); /* eax, ebx, ecx, edx */
+    uint64_t (*xcr0)(void);                                                /* 0 without OSXSAVE */
+    uint64_t (*auxv)(uint64_t type);                                       /* 0 when absent */
 };
 
 extern const struct kernel provoke_real_kernel;
-/* The model of the kernel's permission machine, and any kernel with a fault of that name over it; NULL:
- * unknown name. */
+/* A model of the kernel's permission machine with the tiles emulated, and any kernel with the deliberate
+ * fault of that name over it; NULL: unknown name. */
 const struct kernel *provoke_model_kernel(void);
 const struct kernel *provoke_faulty_kernel(const struct kernel *base, const char *fault);
 void provoke_list_faults(void); /* one JSON line each: {"fault": name, "what": ...} */
@@ -87,22 +98,30 @@ void provoke_list_faults(void); /* one JSON line each: {"fault": name, "what": .
 struct provocation {
     const char *id;   /* the check's, e.g. "PERM-02" */
     const char *what; /* one line */
+    /* A run that returns is complete. It starts with default dispositions, nothing blocked, and no core dumps
+     * (RLIMIT_CORE 1, which also keeps pipes of core_pattern away). */
     void (*run)(const struct kernel *k);
     int needs_real_frames; /* reads or edits real signal frames, ptrace or cores of tile data: no model can
                               stand in */
 };
+/* After tool_exec_again(k, "stage"): that stage; NULL in the first image. */
+extern const char *provoke_stage;
+/* Ends a complete run from wherever it is, e.g. a thread that outlived the leader. */
+_Noreturn void provoke_end(void);
 /* One array a group, ended by {0}; main.c lists them. */
 extern const struct provocation provoke_disc[], provoke_perm[], provoke_inh[], provoke_fault[], provoke_alt[],
     provoke_sig[], provoke_sret[], provoke_ptr[], provoke_core[], provoke_ctx[], provoke_life[],
     provoke_kvm[], provoke_sbx[], provoke_xs[], provoke_isa[];
 
-/* ---- what was seen: one JSON line each, by a single write(2), safe in signal handlers and threads
- * ---------- */
+/* ---- what was seen: one JSON line each, by a single write(2), safe in signal handlers, threads and vfork
+ * children
+ */
 
 void see_int(const char *key, int64_t value);
 void see_bits(const char *key, uint64_t value); /* a mask, address or register */
 void see_text(const char *key, const char *value);
-void see_ints(const char *key, const int64_t *values, size_t count);
+void see_ints(const char *key, const int64_t *values, size_t count); /* up to 200 */
+void see_bytes(const char *key, const void *bytes, size_t count);    /* as hexadecimal text, up to 1500 */
 /* How a child ended, from waitpid: {"exit": n} or {"signal": n, "core": bool}. */
 void see_ending(const char *key, int wait_status);
 /* A caught signal: {"signal": n, "code": si_code, "address": si_addr, "ip": RIP, "trapno": n}. */
@@ -115,8 +134,8 @@ _Noreturn void provoke_cannot(const char *format, ...) __attribute__((format(pri
 /* The harness itself failed, e.g. mmap: ends the process (70), the check is an ERROR. */
 _Noreturn void provoke_broken(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-/* ---- tools that several groups use (tools.c)
- * --------------------------------------------------------------- */
+/* ---- tools that several groups use (tools.c) --------------------------------------------------------------
+ */
 
 void tool_config(uint8_t config[64], int rows, int colsb); /* all eight tiles alike */
 void tool_pattern(uint8_t rows[1024], unsigned seed);      /* never zero */
@@ -126,13 +145,19 @@ void tool_handle(int signo, void (*handler)(int, siginfo_t *, void *), int on_al
 /* Run `action` and say how it ended: 0, or the signal it raised, with *info. Catches SIGILL, SIGSEGV, SIGBUS,
  * SIGTRAP on this thread by siglongjmp (so tile configuration and data are gone after a signal). */
 int tool_catch(void (*action)(const struct kernel *), const struct kernel *k, siginfo_t *info);
-void tool_request(const struct kernel *k); /* permission, else provoke_cannot() with the errno */
-uint64_t tool_minsigstksz(void);           /* AT_MINSIGSTKSZ, 0 when absent */
+/* The process image again from its start, by k->execve: `run` is called with provoke_stage set. Returns
+ * -errno. */
+long tool_exec_again(const struct kernel *k, const char *stage);
+size_t tool_insn_length(enum insn insn);
+void tool_skip(void *ucontext, enum insn insn); /* resume behind the instruction */
+void tool_need_tiles(const struct kernel *k);   /* CPU and XCR0 have tiles, else provoke_cannot() */
+void tool_request(const struct kernel *k); /* needs tiles; permission, else provoke_cannot() with the errno */
+uint64_t tool_permission(const struct kernel *k);  /* GET_PERM; provoke_broken() where it fails */
+uint64_t tool_minsigstksz(const struct kernel *k); /* AT_MINSIGSTKSZ, else provoke_cannot() */
 struct xcomponent {
     uint32_t size, offset, flags; /* CPUID.D.n: EAX, EBX, ECX */
 };
-struct xcomponent tool_component(int number);
-uint64_t tool_xcr0(void);
-int tool_has_amx(void); /* CPUID and XCR0: tile instructions exist */
+struct xcomponent tool_component(const struct kernel *k, uint32_t number);
+void *tool_map(size_t size); /* zeroed pages, never freed */
 
 #endif

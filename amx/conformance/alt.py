@@ -1,0 +1,1 @@
+"""ALT: alternate signal stacks."""

@@ -1,0 +1,1 @@
+"""CORE: tile state in core dumps."""

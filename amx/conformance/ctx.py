@@ -1,0 +1,1 @@
+"""CTX: tile state over context switches."""

@@ -1,0 +1,1 @@
+"""DISC: discovery, and what the interface does not offer."""

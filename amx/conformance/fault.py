@@ -1,0 +1,1 @@
+"""FAULT: faults of tile instructions."""

@@ -1,0 +1,1 @@
+"""INH: what a new process, thread or program inherits."""

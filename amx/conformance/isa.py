@@ -1,0 +1,1 @@
+"""ISA: what instructions do to user-space buffers."""

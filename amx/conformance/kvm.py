@@ -1,0 +1,1 @@
+"""KVM: permission for guests."""

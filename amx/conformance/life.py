@@ -1,0 +1,1 @@
+"""LIFE: the life of the buffer that holds tile data."""

@@ -1,0 +1,1 @@
+"""PERM: asking for permission."""

@@ -1,0 +1,1 @@
+"""PTR: tile state through ptrace."""

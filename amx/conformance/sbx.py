@@ -1,0 +1,1 @@
+"""SBX: permission in sandboxes."""

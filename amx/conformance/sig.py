@@ -1,0 +1,1 @@
+"""SIG: the signal frame."""

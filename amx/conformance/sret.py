@@ -1,0 +1,1 @@
+"""SRET: what sigreturn takes from a frame."""

@@ -1,0 +1,1 @@
+"""XS: the other extended components."""

@@ -1,0 +1,4 @@
+/* The provocations of group CTX. */
+#include "provoke.h"
+
+const struct provocation provoke_ctx[] = {{0}};

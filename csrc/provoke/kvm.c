@@ -1,0 +1,4 @@
+/* The provocations of group KVM. */
+#include "provoke.h"
+
+const struct provocation provoke_kvm[] = {{0}};

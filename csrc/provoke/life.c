@@ -1,0 +1,4 @@
+/* The provocations of group LIFE. */
+#include "provoke.h"
+
+const struct provocation provoke_life[] = {{0}};

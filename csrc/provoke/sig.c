@@ -1,0 +1,4 @@
+/* The provocations of group SIG. */
+#include "provoke.h"
+
+const struct provocation provoke_sig[] = {{0}};
