@@ -154,9 +154,9 @@ def explain(*, probe: bool = False, request: bool = False) -> Diagnosis:
 
     probe: also try in forked children, which a filter may kill without harm, what would change or endanger
         this process: each call, a request and a tile. Calls the child did not survive are not repeated here.
+        A child has one thread, so that it does not find what another thread of this process stands against.
         Takes some milliseconds.
-    request: really ask, in this process and for good, and execute a tile in this thread under the fault
-    guard.
+    request: really ask, in this process and for good, and execute a tile in this thread under the guard.
     """
     machine = _machine.current()
     if machine.stub:
@@ -181,17 +181,19 @@ def _feature(feature: Feature | str) -> Feature:
 
 
 def _climb(machine: Machine, *, probe: bool = False, request: bool = False) -> Iterator[Rung]:
-    processor = (_cpuid(), _xcr0(machine), _palette())
-    yield from processor
-    announced = _all_ok(*processor)
+    flags = _cpuid()
+    enabled, palette = _xcr0(machine, flags.cause), _palette(flags.cause)
+    yield from (flags, enabled, palette)
+    missing = flags.cause or enabled.cause or palette.cause
+    announced = missing is None
     if not announced and not probe:
         # The kernel is not called for what cannot succeed: some filters kill for it.
         yield from map(_not_reached, _KERNEL_RUNGS)
         return
 
-    kernel = _kernel(machine, probe=probe)
+    kernel = _kernel(machine, missing, probe=probe)
     yield kernel
-    if not _all_ok(kernel) and not probe:
+    if not _all_ok(kernel) and (not probe or kernel.cause is Cause.PROBE_HUNG):
         yield from map(_not_reached, _KERNEL_RUNGS[1:])
         return
 
@@ -234,15 +236,15 @@ def _cpuid() -> Rung:
     return Rung(RungName.CPUID, Outcome.FAILED, evidence, causes.of_missing_flags(processor))
 
 
-def _xcr0(machine: Machine) -> Rung:
+def _xcr0(machine: Machine, missing: Cause | None) -> Rung:
     layout = xstate.layout()
     if layout.xcr0 is None:
         return Rung(RungName.XCR0, Outcome.FAILED, ("OSXSAVE is clear",), Cause.OSXSAVE_CLEAR)
     evidence = (f"XCR0 {layout.xcr0:#x}", f"CPUID.D.0 offers {layout.supported:#x}")
     if layout.enabled:
         return Rung(RungName.XCR0, Outcome.OK, evidence)
-    if Feature.AMX_TILE not in cpu.announced():
-        return Rung(RungName.XCR0, Outcome.FAILED, evidence, causes.of_missing_flags(cpu.processor()))
+    if missing:
+        return Rung(RungName.XCR0, Outcome.FAILED, evidence, missing)
     if layout.supported & XFEATURE_MASK_XTILE != XFEATURE_MASK_XTILE:
         return Rung(RungName.XCR0, Outcome.FAILED, evidence, Cause.XCR0_NOT_OFFERED)
     kernel = machine.kernel()
@@ -251,20 +253,16 @@ def _xcr0(machine: Machine) -> Rung:
     return Rung(RungName.XCR0, Outcome.FAILED, (*evidence, f"kernel {kernel.release}"), cause)
 
 
-def _palette() -> Rung:
+def _palette(missing: Cause | None) -> Rung:
     palettes = cpu.palettes()
     evidence = tuple(str(palette) for palette in palettes) or ("no palette",)
-    if palettes and all((p.max_names, p.max_rows, p.bytes_per_row) > (0, 0, 0) for p in palettes):
+    if palettes and all(min(p.max_names, p.max_rows, p.bytes_per_row) > 0 for p in palettes):
         return Rung(RungName.PALETTE, Outcome.OK, evidence)
-    cause = (
-        Cause.PALETTE_MISSING
-        if Feature.AMX_TILE in cpu.announced()
-        else causes.of_missing_flags(cpu.processor())
-    )
-    return Rung(RungName.PALETTE, Outcome.FAILED, evidence, cause)
+    return Rung(RungName.PALETTE, Outcome.FAILED, evidence, missing or Cause.PALETTE_MISSING)
 
 
-def _kernel(machine: Machine, *, probe: bool) -> Rung:
+def _kernel(machine: Machine, missing: Cause | None, *, probe: bool) -> Rung:
+    """Whether the kernel supports what the processor showed, or lacks it for the reason that it did not."""
     op = ARCH_GET_XCOMP_SUPP
     if probe:
         child = machine.probe_child(ChildAction.GET, op)
@@ -285,9 +283,7 @@ def _kernel(machine: Machine, *, probe: bool) -> Rung:
         return Rung(RungName.KERNEL, Outcome.FAILED, tuple(evidence), causes.of_read(reply.result))
     if reply.value & XFEATURE_MASK_XTILE == XFEATURE_MASK_XTILE:
         return Rung(RungName.KERNEL, Outcome.OK, tuple(evidence))
-    announced = Feature.AMX_TILE in cpu.announced() and xstate.layout().enabled
-    cause = Cause.KERNEL_DISAGREES if announced else causes.of_missing_flags(cpu.processor())
-    return Rung(RungName.KERNEL, Outcome.FAILED, tuple(evidence), cause)
+    return Rung(RungName.KERNEL, Outcome.FAILED, tuple(evidence), missing or Cause.KERNEL_DISAGREES)
 
 
 def _all_operations(machine: Machine, *, probe: bool) -> Iterator[str]:

@@ -172,6 +172,19 @@ def test_requesting_changes_the_permission_rung():
         assert amx.explain().rung(RungName.PERMISSION).outcome is Outcome.OK
 
 
+def test_a_palette_without_rows_is_none():
+    facts = json.loads((machines.DIRECTORY / "sapphire-rapids.json").read_text())
+    facts["cpuid"]["1d.1"] = "0x4002000 0x80040 0x0 0x0"
+    with machine.use(Recorded(facts)):
+        assert amx.explain().cause is Cause.PALETTE_MISSING
+
+
+def test_rungs_that_fail_for_an_earlier_reason_repeat_it():
+    with machine.use(machines.load("hypervisor-hides-xcr0")):
+        found = amx.explain(probe=True)
+    assert found.rung(RungName.KERNEL).cause is found.rung(RungName.XCR0).cause is Cause.XCR0_NOT_OFFERED
+
+
 def test_einval_shows_all_five_operations():
     with machine.use(machines.load("gvisor")):
         evidence = " ".join(amx.explain().rung(RungName.KERNEL).evidence)
@@ -241,6 +254,7 @@ SCRIPT = children.TESTS / "under_seccomp.py"
         ("kill", "0x1023", "request SECCOMP_KILLS"),
         ("errno=0", "0x1023", "confirmed SECCOMP_LIES"),
         ("listen", "0x1023", "request PROBE_HUNG"),
+        ("listen", ALL, "kernel PROBE_HUNG"),
     ],
 )
 def test_a_real_filter_is_found_in_a_child(action, operations, expected):

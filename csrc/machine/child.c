@@ -48,9 +48,7 @@ static void execute(int action) {
     /* Palette 1; tiles 0 to 2 of one row of four bytes, which suit both instructions. */
     const uint8_t config[64] = {[0] = 1, [16] = 4, [18] = 4, [20] = 4, [48] = 1, [49] = 1, [50] = 1};
     report->step = AMX_STEP_LDTILECFG;
-    __asm__ volatile(".byte 0xc4, 0xe2, 0x78, 0x49, 0x07"
-                     :
-                     : "D"(config), "m"(config)); /* ldtilecfg (%rdi) */
+    AMX_LDTILECFG(config);
     if (action == AMX_CHILD_TILEZERO) {
         report->step = AMX_STEP_TILEZERO;
         AMX_TILEZERO(0);
