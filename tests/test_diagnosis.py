@@ -230,7 +230,7 @@ needs_layer = pytest.mark.skipif(lib.amx_is_stub() == 1, reason="this build has 
 EXPLAIN = """
 import machines, amx
 from amx import machine
-machine.CHILD_TIMEOUT_MS = 300
+machine.CHILD_TIMEOUT_MS = 1500
 with machine.use(machines.RealKernel()):
     found = amx.explain(probe=True)
 print(found.failure.name.value, found.cause.name)
