@@ -132,7 +132,7 @@ def train(
     labels: NDArray[np.uint8],
     *,
     hidden: tuple[int, ...] = (512, 512),
-    epochs: int = 30,
+    epochs: int = 12,
     rate: float = 0.1,
     rng: int = 0,
 ) -> list[Float32Layer]:
