@@ -42,11 +42,11 @@
 #define AMX_TILELOADDT1(t, pointer, stride) AMX_TILE_MEMORY_("0x79", t, pointer, stride)
 #define AMX_TILESTORED(t, pointer, stride)  AMX_TILE_MEMORY_("0x7a", t, pointer, stride)
 
-/* d += a * b; d is modrm.reg, a modrm.rm, b vvvv (stored inverted). Prefix field: 0 none, 1 66, 2 F3, 3 F2.
- */
+/* d += a * b; d is modrm.reg, a modrm.rm, b vvvv (stored inverted). Prefix field: 0 none, 1 66, 2 F3,
+ * 3 F2. */
 #define AMX_TDP_(pp, opcode, d, a, b)                                                                        \
     __asm__ volatile(".byte 0xc4, 0xe2, 0x78 - 8 * " #b " + " #pp ", " #opcode ", 0xc0 | (" #d " << 3) "     \
-                                                                                               "| " #a)
+                     "| " #a)
 #define AMX_TDPBSSD(d, a, b)   AMX_TDP_(3, 0x5e, d, a, b)
 #define AMX_TDPBSUD(d, a, b)   AMX_TDP_(2, 0x5e, d, a, b)
 #define AMX_TDPBUSD(d, a, b)   AMX_TDP_(1, 0x5e, d, a, b)

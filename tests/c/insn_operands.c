@@ -1,7 +1,8 @@
-/* Whether the compiler keeps what the instructions of insn.h depend on: bytes are prepared by plain stores just before an
- * instruction reads them, and read by plain loads just after one wrote them, with full optimisation. Exit status: how many of
- * the checks failed. With -DWITH_IMMINTRIN the compiler's own header is tried instead, which up to gcc 12 declares 8 of the 64
- * bytes of a configuration. With -DWITH_TRAP the instructions run on the software tile machine. */
+/* Whether the compiler keeps what the instructions of insn.h depend on: bytes are prepared by plain stores
+ * just before an instruction reads them, and read by plain loads just after one wrote them, with full
+ * optimisation. Exit status: how many of the checks failed. With -DWITH_IMMINTRIN the compiler's own header
+ * is tried instead, which up to gcc 12 declares 8 of the 64 bytes of a configuration. With -DWITH_TRAP the
+ * instructions run on the software tile machine. */
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
