@@ -50,6 +50,8 @@ enum insn {
     INSNS
 };
 
+enum xsave { XSAVE_PLAIN, XSAVE_OPT, XSAVE_C };
+
 struct kernel {
     /* All system calls: 0 or more, or -errno. */
     long (*arch_prctl)(int op, uint64_t argument);
@@ -83,6 +85,16 @@ struct kernel {
     void (*cpuid)(uint32_t leaf, uint32_t subleaf, uint32_t registers[4]); /* eax, ebx, ecx, edx */
     uint64_t (*xcr0)(void);                                                /* 0 without OSXSAVE */
     uint64_t (*auxv)(uint64_t type);                                       /* 0 when absent */
+    /* The last act of a handler that has read its frame, before it returns: real kernels need no help here, a
+     * faulty one changes what sigreturn will find. */
+    void (*sigreturn)(void *ucontext);
+    long (*ptrace)(long request, pid_t pid, void *address, void *data);
+    long (*sched_yield)(void);
+    long (*ioctl)(int fd, unsigned long request, void *argument); /* of /dev/kvm and its files */
+    /* A core file's first bytes: how many, or -errno. */
+    long (*read_core)(const char *path, uint8_t *buffer, size_t size);
+    int (*xstate_buffers)(void); /* tasks with a buffer for dynamic state, of the whole system, or -errno */
+    void (*xsave)(enum xsave how, uint8_t *area, uint64_t features); /* 64-byte aligned */
 };
 
 extern const struct kernel provoke_real_kernel;

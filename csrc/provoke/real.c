@@ -1,6 +1,7 @@
 /* The kernel and the tile unit of this machine. */
 #define _GNU_SOURCE /* clone */
 #include "provoke.h"
+#include "frames.h"
 #include "system.h"
 
 #include <cpuid.h>
@@ -186,4 +187,11 @@ const struct kernel provoke_real_kernel = {
     .cpuid = real_cpuid,
     .xcr0 = real_xcr0,
     .auxv = real_auxv,
+    .sigreturn = real_sigreturn,
+    .ptrace = real_ptrace,
+    .sched_yield = real_sched_yield,
+    .ioctl = real_ioctl,
+    .read_core = real_read_core,
+    .xstate_buffers = real_xstate_buffers,
+    .xsave = real_xsave,
 };
