@@ -111,9 +111,10 @@ def _short_way(a: Array, b: PackedMatrix, op: int, out: Array | None) -> Array |
     if engine is None:
         engine = engine_for(op)
     error = lib.amx_gemm_plain(engine, op, _threads, shape[0], first, b.handle, third)
-    if error == -_EXDEV:
-        return None
-    _raise_for(error)
+    if error:
+        if error == -_EXDEV:
+            return None
+        _raise_for(error)
     return result
 
 

@@ -123,13 +123,13 @@ int amx_gemm_make_plan(int engine, int op, int threads, int64_t m, int64_t n, in
     plan->mc = GEMM_PANEL * max64(1, min64(tallest, row_panels));
     plan->nc = GEMM_PANEL * max64(1, min64(widest, column_panels));
 
-    const int available = gemm_threads_available();
-    const int64_t wanted = threads == 0 || threads > available ? available : threads;
     const double operations = 2.0 * (double)m * (double)n * (double)k * (double)batch;
     const double worth = engine == AMX_NATIVE ? NATIVE_PARALLEL_OPERATIONS : EMULATED_PARALLEL_OPERATIONS;
+    const int available = operations < worth ? 1 : gemm_threads_available();
+    const int64_t wanted = threads == 0 || threads > available ? available : threads;
     plan->threads = 1;
     plan->row_parts = plan->column_parts = 1;
-    if (wanted > 1 && operations >= worth) {
+    if (wanted > 1) {
         plan->over_batch = batch >= wanted;
         if (plan->over_batch) {
             plan->threads = (int)wanted;

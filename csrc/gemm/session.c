@@ -1,6 +1,4 @@
 /* See session.h. */
-#include <string.h>
-
 #include "gemm/session.h"
 #include "tile/tile.h"
 
@@ -8,7 +6,7 @@ void gemm_session_begin(struct gemm_session *s, int engine) {
     s->engine = engine;
     s->rows = s->columns = 0;
     if (engine == AMX_EMULATED) {
-        memset(&s->tiles, 0, sizeof s->tiles);
+        s->tiles.palette = 0; /* the data is zeroed with the first configuration */
         return;
     }
     s->keep_data = amx_tile_native_is_owned();
