@@ -34,6 +34,8 @@ enum {
 static const uint64_t features = 0x600e7;
 
 static int put_user(uint64_t address, uint64_t value) {
+    if (!address)
+        return -EFAULT; /* below: no mask wanted */
     /* Writes the eight bytes of a signal mask there, or says EFAULT as put_user() would. */
     const long error = system_call(SYS_rt_sigprocmask, SIG_BLOCK, 0, (long)address, sizeof value, 0, 0);
     if (error)

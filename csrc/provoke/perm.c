@@ -212,9 +212,10 @@ static void perm_08(const struct kernel *k) {
     see_bits("permission", tool_permission(k));
 }
 
-static long ptrace_arch_prctl(pid_t tracee, int op, uint64_t argument) {
-    enum { PTRACE_ARCH_PRCTL_NUMBER = 30 }; /* uapi/asm/ptrace-abi.h */
-    return system_call(SYS_ptrace, PTRACE_ARCH_PRCTL_NUMBER, tracee, (long)argument, op, 0, 0);
+enum { PTRACE_ARCH_PRCTL_NUMBER = 30 }; /* uapi/asm/ptrace-abi.h */
+
+static long ptrace_arch_prctl(const struct kernel *k, pid_t tracee, int op, uint64_t argument) {
+    return k->ptrace(PTRACE_ARCH_PRCTL_NUMBER, tracee, (void *)(uintptr_t)argument, (void *)(intptr_t)op);
 }
 
 static void perm_09(const struct kernel *k) {
@@ -224,7 +225,7 @@ static void perm_09(const struct kernel *k) {
     const pid_t tracee = k->fork();
     if (tracee == 0) {
         see_bits("before", tool_permission(k));
-        if (ptrace(PTRACE_TRACEME, 0, 0, 0))
+        if (k->ptrace(PTRACE_TRACEME, 0, NULL, NULL))
             _exit(1);
         raise(SIGSTOP);
         see_bits("after", tool_permission(k));
@@ -233,11 +234,11 @@ static void perm_09(const struct kernel *k) {
     status = tool_wait(tracee);
     if (!WIFSTOPPED(status))
         provoke_cannot("ptrace of a child is not allowed here");
-    see_int("fs", ptrace_arch_prctl(tracee, GET_FS, (uintptr_t)&value));
-    see_int("supp", ptrace_arch_prctl(tracee, ARCH_GET_XCOMP_SUPP, (uintptr_t)&value));
-    see_int("request", ptrace_arch_prctl(tracee, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA));
-    see_int("guest request", ptrace_arch_prctl(tracee, ARCH_REQ_XCOMP_GUEST_PERM, XFEATURE_XTILEDATA));
-    ptrace(PTRACE_CONT, tracee, 0, 0);
+    see_int("fs", ptrace_arch_prctl(k, tracee, GET_FS, (uintptr_t)&value));
+    see_int("supp", ptrace_arch_prctl(k, tracee, ARCH_GET_XCOMP_SUPP, (uintptr_t)&value));
+    see_int("request", ptrace_arch_prctl(k, tracee, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA));
+    see_int("guest request", ptrace_arch_prctl(k, tracee, ARCH_REQ_XCOMP_GUEST_PERM, XFEATURE_XTILEDATA));
+    k->ptrace(PTRACE_CONT, tracee, NULL, NULL);
     see_ending("tracee", tool_wait(tracee));
 }
 
