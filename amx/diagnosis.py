@@ -29,7 +29,7 @@ from amx.permission import (
 )
 from amx.xstate import XFEATURE_MASK_XTILE, XFEATURE_MASK_XTILEDATA
 
-__all__ = ["Diagnosis", "Outcome", "Rung", "RungName", "available", "explain"]
+__all__ = ["Diagnosis", "Outcome", "Rung", "RungName", "available", "explain", "feature_named"]
 
 # uapi/asm-generic/siginfo.h. SYS_SECCOMP reaches a handler; a filter that kills gives no chance to see it.
 ILL_ILLOPC = 1  # the kernel's code for tile data without permission
@@ -139,7 +139,7 @@ def available(feature: Feature | str | None = None) -> bool:
     do, a seccomp filter that kills for reading the permission would end the process here, which
     `explain(probe=True)` finds out in a child.
     """
-    wanted = None if feature is None else _feature(feature)
+    wanted = None if feature is None else feature_named(feature)
     machine = _machine.current()
     if machine.stub or any(rung.outcome is Outcome.FAILED for rung in _climb(machine)):
         return False
@@ -170,7 +170,8 @@ def _stub_diagnosis() -> Diagnosis:
     return Diagnosis(tuple(rungs))
 
 
-def _feature(feature: Feature | str) -> Feature:
+def feature_named(feature: Feature | str) -> Feature:
+    """The feature of that name ("amx_bf16", "bf16"); a ValueError when there is none."""
     if isinstance(feature, Feature):
         return feature
     flag = f"amx_{feature.lower().removeprefix('amx_')}"

@@ -1,5 +1,7 @@
 """The command line: `amx COMMAND`. Exit status 0 is yes, 1 is no or failed, 2 is wrong usage.
 
+`amx check` has 77 besides: nothing could be judged.
+
 Each command is a module of this package with `add_parser(subparsers)` and `run(arguments) -> int`; only the
 one that was asked for is imported.
 """
@@ -20,6 +22,7 @@ COMMANDS = {
     "info": "what the processor, the kernel and this process's permission offer",
     "explain": "whether AMX can be used here, on what evidence, and if not, why",
     "matmul": "multiply two matrices in .npy files",
+    "check": "does the kernel keep the AMX ABI: the conformance suite",
     "demo": "multiply tiles and classify handwritten digits, on AMX where there is any",
 }
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import enum
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["Check", "Expectation", "Judge", "KnownBug", "Need", "Verdict", "check", "checks"]
+__all__ = ["Check", "Expectation", "Judge", "KnownBug", "Need", "Verdict", "check", "checks", "version"]
 
 
 class Verdict(enum.Enum):
@@ -36,10 +37,17 @@ class Need(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class KnownBug:
-    """A kernel bug that this check can show: what, and where it is fixed."""
+    """A kernel bug that this check can show: what, and the releases with the fix ("6.8, 6.7.6, 6.6.18")."""
 
     what: str
     fixed: str
+
+    def may_be_in(self, release: str) -> bool:
+        """Whether a kernel release lacks the fix: older than the first with it, and than its own branch's."""
+        here = version(release)
+        fixes = [version(fix) for fix in re.findall(r"\d+\.\d+[.\d]*", self.fixed)]
+        branch = [fix for fix in fixes if fix[:2] == here[:2]]
+        return here < (branch or [max(fixes, default=here)])[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +107,7 @@ class Check:
     id: str
     claim: str
     authority: str  # kernel file and function, document, or mailing-list decision
-    since: str  # kernel release from which the claim holds
+    since: str  # kernel release from which the claim holds, as "5.16 (what is special)"; none: always
     judge: Callable[[Judge], None]
     needs: frozenset[Need] = frozenset()
     depends: tuple[str, ...] = ()  # ids without which this one says nothing
@@ -113,6 +121,12 @@ class Check:
     def group(self) -> str:
         """The part of the id before the dash."""
         return self.id.partition("-")[0]
+
+
+def version(text: str) -> tuple[int, ...]:
+    """The numbers at the start of a kernel release ("6.1.50-generic" is 6, 1, 50); empty when it has none."""
+    found = re.match(r"\d+(\.\d+)+", text)
+    return tuple(map(int, found.group().split("."))) if found else ()
 
 
 _checks: dict[str, Check] = {}

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import sys
 
-__all__ = ["GROUPS", "load"]
+__all__ = ["GROUPS", "load", "subject"]
 
 GROUPS = (
     "DISC",
@@ -29,3 +30,10 @@ def load() -> None:
     """Import every group, so that its checks are declared."""
     for group in GROUPS:
         importlib.import_module(f"amx.conformance.{group.lower()}")
+
+
+def subject(group: str) -> str:
+    """What a group is about: the first line of its module, after the group's name."""
+    module = sys.modules.get(f"amx.conformance.{group.lower()}")
+    first = (module.__doc__ or "").partition("\n")[0] if module else ""
+    return first.partition(": ")[2]

@@ -1,0 +1,168 @@
+"""`amx check`: run the conformance suite, show what came of it, and write reports."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from amx.conformance import environment as _environment
+from amx.conformance.check import Need
+from amx.conformance.environment import Environment
+from amx.conformance.lane import Lane
+from amx.conformance.runner import Report, Runner
+from amx.conformance.selection import Selection, select
+from amx.conformance.verdict import Result
+
+__all__ = ["add_parser", "run"]
+
+STDOUT = "-"
+LANES = {
+    "native": (Lane.NATIVE,),
+    "emulated": (Lane.EMULATED,),
+    "any": (Lane.NATIVE, Lane.EMULATED),
+}
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Register the subcommand."""
+    parser = subparsers.add_parser(
+        "check",
+        help="does the kernel keep the AMX ABI: the conformance suite",
+        description="Provoke the kernel in processes made for it, and judge what it does. Status 0 when all "
+        "that was judged passed, 1 when something failed, 2 for wrong usage, 77 when nothing was judged, "
+        "130 when interrupted. docs/conformance.md says what the checks protect.",
+    )
+    parser.add_argument(
+        "selection",
+        nargs="*",
+        metavar="SELECTION",
+        help="groups (PERM), checks (ALT-03) or beginnings of ids (PTR-0); all without",
+    )
+    parser.add_argument(
+        "--json", metavar="FILE", help="write one JSON object (see docs/json.md); - for stdout"
+    )
+    parser.add_argument(
+        "--ktap",
+        metavar="FILE",
+        nargs="?",
+        const=STDOUT,
+        help="write KTAP as kernel CI reads it; to stdout without FILE",
+    )
+    parser.add_argument("--html", metavar="FILE", help="write one self-contained page")
+    parser.add_argument(
+        "--require",
+        choices=LANES,
+        help="fail unless tiles run on the CPU (native), in an emulator, or either",
+    )
+    parser.add_argument("--optional", action="store_true", help="run the optional checks too")
+    parser.add_argument("--list", action="store_true", help="list the checks, and run none")
+    parser.add_argument("--model", action="store_true", help=argparse.SUPPRESS)
+    parser.set_defaults(run=run, usage_error=parser.error)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run what was selected; the exit status is the report's."""
+    selection = _selection(arguments)
+    if arguments.list:
+        _list(selection)
+        return 0
+    report = _run(selection, arguments)
+    try:
+        for file, text in _reports(report, arguments):
+            _write(file, text)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        print(f"amx: the report could not be written: {error}", file=sys.stderr)
+        return 1
+    return report.exit_status
+
+
+def _selection(arguments: argparse.Namespace) -> Selection:
+    refuse: Callable[[str], None] = arguments.usage_error
+    words = arguments.selection
+    try:
+        selection = select(words, optional=arguments.optional)
+    except ValueError as error:
+        refuse(str(error))
+        raise
+    names = {check.group for check in selection.checks} | {check.id for check in selection.checks}
+    for option in ("json", "ktap", "html"):
+        file = getattr(arguments, option)
+        if file in names:
+            refuse(f"--{option} {file}: that is a check. Give the selection first, or --{option}={STDOUT}")
+        elif file and file != STDOUT and not Path(file).absolute().parent.is_dir():
+            refuse(f"--{option} {file}: there is no such directory")
+    return selection
+
+
+def _list(selection: Selection) -> None:
+    for check in selection.checks:
+        needs = ", ".join(need.value for need in Need if need in check.needs and need is not Need.ALONE)
+        print(f"{check.id:<9} {check.claim}{f' [{needs}]' if needs else ''}")
+
+
+def _run(selection: Selection, arguments: argparse.Namespace) -> Report:
+    from amx.conformance.report.terminal import Terminal
+
+    # A report on standard output is for a program, which expects nothing else there.
+    files = (arguments.json, arguments.ktap, arguments.html)
+    terminal = Terminal(sys.stderr if STDOUT in files else sys.stdout)
+    start = time.monotonic()
+    results: list[Result] = []
+    environment = _environment.read(model=arguments.model or None)
+    terminal.begin(environment)
+    runner = Runner(environment, asked=selection.asked)
+    interrupted = False
+    try:
+        with terminal.progress(selection.checks):
+            for check in selection.checks:
+                terminal.about_to(check)
+                results.append(runner.result(check))
+                terminal.show(results[-1])
+    except KeyboardInterrupt:
+        interrupted = True
+    report = Report(
+        environment,
+        selection.checks,
+        tuple(results),
+        time.monotonic() - start,
+        interrupted,
+        _missing_lane(environment, arguments.require),
+    )
+    terminal.end(report)
+    return report
+
+
+def _missing_lane(environment: Environment, required: str | None) -> str:
+    if required is None or environment.lane in LANES[required]:
+        return ""
+    cause = environment.diagnosis.cause
+    found = f"the lane is {environment.lane.value}"
+    return f"{required} lane ({found}{f'. {cause.words}. {cause.remedy}' if cause else ''})"
+
+
+def _write(file: str, text: str) -> None:
+    if file == STDOUT:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    else:
+        Path(file).write_text(text, encoding="utf-8")
+
+
+def _reports(report: Report, arguments: argparse.Namespace) -> Iterable[tuple[str, str]]:
+    if arguments.json:
+        from amx.conformance.report import json_report
+
+        yield arguments.json, json_report.render(report)
+    if arguments.ktap:
+        from amx.conformance.report import ktap
+
+        yield arguments.ktap, ktap.render(report)
+    if arguments.html:
+        from amx.conformance.report import html
+
+        yield arguments.html, html.render(report)

@@ -1,0 +1,165 @@
+"""What the checks find here: the lane, the preconditions that lack and why, and the machine's description."""
+
+from __future__ import annotations
+
+import os
+import re
+import resource
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import amx
+from amx import cpu, diagnosis, machine, xstate
+from amx.causes import FIRST_KERNEL
+from amx.conformance.check import Check, Need, version
+from amx.conformance.lane import Lane, lane_of
+from amx.diagnosis import Diagnosis, Outcome, RungName
+
+__all__ = ["FAULT", "MODEL", "Environment", "read"]
+
+MODEL = "AMX_CONFORMANCE_MODEL"  # 1: run on the model of the kernel; for the suite's own tests
+FAULT = "AMX_CONFORMANCE_FAULT"  # name of a deliberate fault (`amx-provoke faults`); for the same
+BACKPORTED = (5, 17)  # what an older release that answers is taken for: guest permission came along
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """Where a run takes place.
+
+    `lacking` gives for each precondition that does not hold the reason; `nothing` is the reason why no
+    provocation can be made at all, empty where they can; `facts` describe the machine in words.
+    """
+
+    lane: Lane
+    fault: str
+    diagnosis: Diagnosis
+    release: str
+    kernel_version: tuple[int, ...]  # that claims are held to
+    lacking: Mapping[Need, str]
+    nothing: str
+    facts: tuple[tuple[str, str], ...]
+
+    def obstacle(self, check: Check) -> str:
+        """Why a check cannot be made here, empty when it can."""
+        for need in Need:
+            if need in check.needs and need in self.lacking:
+                return self.lacking[need]
+        if self.nothing:
+            return self.nothing
+        since = version(check.since)
+        if self.lane is not Lane.MODEL and self.kernel_version[: len(since)] < since:
+            return f"the claim holds since Linux {check.since}, and this is {self.release}"
+        return ""
+
+
+def read(*, model: bool | None = None) -> Environment:
+    """Look at the machine, by probes in child processes; `model` None asks the variable."""
+    if model is None:
+        model = os.environ.get(MODEL, "") not in ("", "0")
+    found = diagnosis.explain(probe=True)
+    lane = Lane.MODEL if model else lane_of(found)
+    kernel = machine.current().kernel()
+    return Environment(
+        lane=lane,
+        fault=os.environ.get(FAULT, ""),
+        diagnosis=found,
+        release=kernel.release,
+        kernel_version=_kernel_version(kernel.release, found),
+        lacking=dict(_lacking(lane, found)),
+        nothing=_nothing(),
+        facts=tuple(_facts(lane, found)),
+    )
+
+
+def _kernel_version(release: str, found: Diagnosis) -> tuple[int, ...]:
+    """The version to hold claims to: distributions have brought AMX to older kernels (RHEL's 4.18, 5.14)."""
+    here = version(release)
+    rung = found.rung(RungName.KERNEL)
+    answers = any(line.startswith("ARCH_GET_XCOMP_SUPP: 0x") for line in rung.evidence)
+    return max(here, BACKPORTED) if answers and here < FIRST_KERNEL else here
+
+
+def _nothing() -> str:
+    current = machine.current()
+    if current.stub:
+        return "this build has no machine layer: it is not x86-64 Linux, or was built with AMX_FORCE_STUBS"
+    if not isinstance(current, machine.Real):
+        return "this is the record of a machine: nothing can be provoked on it"
+    return ""
+
+
+def _lacking(lane: Lane, found: Diagnosis) -> Iterator[tuple[Need, str]]:
+    why = f"{found.cause.words}. {found.remedy}" if found.cause else ""
+    if lane is Lane.NONE:
+        yield from ((need, why) for need in (Need.AMX, Need.TILES, Need.REAL_FRAMES))
+    elif lane is Lane.EMULATED:
+        if not found.usable:
+            yield Need.AMX, f"an emulator's tiles: {why}"
+        yield Need.REAL_FRAMES, "an emulator runs the tiles: the kernel's frames do not contain them"
+    elif lane is Lane.MODEL:
+        yield Need.REAL_FRAMES, "the model has no tile data in signal frames, ptrace or cores"
+    root = os.geteuid() == 0
+    if not root:
+        yield Need.ROOT, f"needs root; this is uid {os.geteuid()}"
+    yama = _text("/proc/sys/kernel/yama/ptrace_scope")
+    if yama == "3" or (yama == "2" and not root):
+        yield Need.PTRACE, f"kernel.yama.ptrace_scope is {yama}, which forbids ptrace"
+    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
+        there = "not accessible to this user" if os.path.exists("/dev/kvm") else "absent"
+        yield Need.KVM, f"/dev/kvm is {there}"
+    core = _core_obstacle()
+    if core:
+        yield Need.CORE_FILE, core
+
+
+def _core_obstacle() -> str:
+    """Why no core file can be had: core(5) says what the pattern's first character means."""
+    pattern = _text("/proc/sys/kernel/core_pattern")
+    if not pattern:
+        return "the core pattern is empty or cannot be read"
+    if pattern[0] in "|@":
+        return f"the core pattern {pattern!r} is no file, and changing it would concern the whole system"
+    if "/" in pattern:
+        return f"the core pattern {pattern!r} would write outside the check's own directory"
+    if resource.getrlimit(resource.RLIMIT_CORE)[1] == 0:
+        return "the hard limit RLIMIT_CORE is 0"
+    return ""
+
+
+def _text(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return ""
+
+
+def _facts(lane: Lane, found: Diagnosis) -> Iterator[tuple[str, str]]:
+    kernel = machine.current().kernel()
+    yield "lane", lane.value
+    yield "AMX", f"{found.cause.words}. {found.remedy}." if found.cause else "usable"
+    yield "kernel", f"{kernel.sysname} {kernel.release} {kernel.version} {kernel.architecture}"
+    if not machine.current().stub:
+        yield "processor", str(cpu.processor())
+        announced = cpu.announced()
+        yield "announced", " ".join(str(f) for f in cpu.Feature if f in announced) or "no AMX flag"
+        layout = xstate.layout()
+        xcr0 = "none" if layout.xcr0 is None else hex(layout.xcr0)
+        yield "XCR0", f"{xcr0}; XSAVE area {layout.standard_size} bytes, compacted {layout.compacted_size}"
+        yield "AT_MINSIGSTKSZ", str(xstate.altstack_need().before)
+        for rung in found.rungs:
+            if rung.outcome is not Outcome.NOT_REACHED and rung.name in _KERNEL_RUNGS:
+                yield f"{rung.name.value} rung", f"{rung.outcome.value}: {'; '.join(rung.evidence)}"
+        for disagreement in found.disagreements:
+            yield "note", str(disagreement)
+    yield "user", f"uid {os.geteuid()}{', seccomp filter' if _filtered() else ''}"
+    yield "core pattern", _text("/proc/sys/kernel/core_pattern") or "unknown"
+    yield "linux-amx", f"{amx.__version__}, Python {sys.version.split()[0]}"
+
+
+_KERNEL_RUNGS = (RungName.KERNEL, RungName.PERMISSION, RungName.REQUEST, RungName.CONFIRMED)
+
+
+def _filtered() -> bool:
+    return re.search(r"^Seccomp:\s*2$", _text("/proc/self/status"), re.MULTILINE) is not None

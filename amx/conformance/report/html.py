@@ -1,0 +1,150 @@
+"""A run as one page that needs no script and no other file, readable wide, narrow, light and dark."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from html import escape
+from importlib.resources import files
+from itertools import groupby
+
+import amx
+from amx.conformance import groups
+from amx.conformance.check import Check, Verdict
+from amx.conformance.report import words
+from amx.conformance.runner import Report
+from amx.conformance.verdict import Result
+
+__all__ = ["render"]
+
+TITLE = "AMX conformance"
+
+
+def render(report: Report) -> str:
+    """The text of the page."""
+    return "\n".join(_page(report)) + "\n"
+
+
+def _page(report: Report) -> Iterator[str]:
+    style = (files(__package__) / "page.css").read_text(encoding="utf-8")
+    yield "<!DOCTYPE html>"
+    yield '<html lang="en">'
+    yield '<head><meta charset="utf-8">'
+    yield '<meta name="viewport" content="width=device-width, initial-scale=1">'
+    yield f"<title>{TITLE}: Linux {escape(report.environment.release)}</title>"
+    yield f"<style>\n{style}</style></head>"
+    yield "<body>"
+    yield f"<h1>{TITLE}: {_headline(report)}</h1>"
+    yield f'<p class="lead">{escape(words.summary(report))}</p>'
+    yield f"<p>Lane {escape(words.lane(report.environment))}.</p>"
+    yield '<ul class="counts">'
+    yield from (
+        f'<li class="{each.value}"><b>{report.count(each)}</b> <span class="verdict">{each.value}</span></li>'
+        for each in Verdict
+    )
+    yield "</ul>"
+    yield "<h2>The machine</h2>"
+    yield _list("facts", report.environment.facts)
+    for name, results in groupby(report.results, lambda result: result.check.group):
+        subject = escape(groups.subject(name))
+        yield f'<h2 id="{escape(name)}">{escape(name)} <small>{subject}</small></h2>'
+        yield "<section>"
+        for result in results:
+            yield from _check(result, report.environment.release)
+        yield "</section>"
+    yield from _documented(report)
+    yield from _not_made(report.selected[len(report.results) :])
+    yield f"<footer>Written by amx check of linux-amx {escape(amx.__version__)}.</footer>"
+    yield "</body></html>"
+
+
+def _headline(report: Report) -> str:
+    match report.exit_status:
+        case 0:
+            return "all that was judged passed"
+        case 77:
+            return "nothing could be judged"
+        case 130:
+            return "interrupted"
+    failed = report.count(Verdict.FAIL)
+    if failed:
+        return f"{failed} {'claims are' if failed > 1 else 'claim is'} broken"
+    return "the suite itself failed" if report.count(Verdict.ERROR) else "a required lane is missing"
+
+
+def _check(result: Result, release: str) -> Iterator[str]:
+    check, verdict = result.check, result.verdict.value
+    is_open = " open" if result.verdict in (Verdict.FAIL, Verdict.ERROR) else ""
+    reason = f'<span class="reason">{escape(result.reason)}</span>' if result.reason else ""
+    yield f'<details class="check {verdict}" id="{escape(check.id)}"{is_open}>'
+    yield (
+        f'<summary><span class="verdict {verdict}">{verdict}</span> '
+        f'<span class="id">{escape(check.id)}</span> '
+        f'<span class="what"><span class="claim">{escape(check.claim)}</span>{reason}</span></summary>'
+    )
+    yield '<div class="inside">'
+    if result.expectations:
+        yield _table(
+            ("", "expected", "observed"),
+            ((each.what, each.expected, each.observed) for each in result.expectations),
+            [each.holds for each in result.expectations],
+        )
+    yield _list("about", _about(result, release))
+    if result.observations:
+        lines = "\n".join(words.observation(key, value) for key, value in result.observations)
+        yield f'<pre class="raw">{escape(lines)}</pre>'
+    if result.details:
+        yield f'<pre class="raw">{escape(result.details)}</pre>'
+    yield "</div></details>"
+
+
+def _about(result: Result, release: str) -> Iterator[tuple[str, str]]:
+    check = result.check
+    yield "authority", check.authority
+    if check.since:
+        yield "holds since", f"Linux {check.since}" if check.since[0].isdigit() else check.since
+    if check.needs:
+        yield "needs", ", ".join(sorted(need.value for need in check.needs))
+    if check.depends:
+        yield "depends on", ", ".join(check.depends)
+    if check.covers:
+        yield "of the kernel's selftest", ", ".join(check.covers)
+    yield from (("known bug", words.bug(bug, release)) for bug in check.bugs)
+    yield from (("note", note) for note in result.notes)
+    if result.ending:
+        yield "provocation", f"{result.ending}, {result.seconds * 1e3:.0f} ms"
+
+
+def _documented(report: Report) -> Iterator[str]:
+    rows = [
+        (result.check.id, result.check.documented, observed) for result, observed in words.documented(report)
+    ]
+    if rows:
+        yield "<h2>Documented and observed <small>where the kernel's documentation differs</small></h2>"
+        yield _table(("check", "documented", "observed here"), rows)
+
+
+def _not_made(checks: Iterable[Check]) -> Iterator[str]:
+    ids = ", ".join(check.id for check in checks)
+    if ids:
+        yield f"<h2>Not made</h2><p>{escape(ids)}</p>"
+
+
+def _list(kind: str, entries: Iterable[tuple[str, str]]) -> str:
+    rows = "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in entries)
+    return f'<dl class="{kind}">{rows}</dl>'
+
+
+def _table(
+    names: tuple[str, ...], rows: Iterable[tuple[str, ...]], holds: Iterable[bool] | None = None
+) -> str:
+    """A table; where something does not hold, its last cell is marked."""
+    head = "".join(f"<th>{escape(name)}</th>" for name in names)
+    rows = list(rows)
+    body = ""
+    for row, good in zip(rows, holds or [True] * len(rows), strict=True):
+        cells = ""
+        for name, text in zip(names, row, strict=True):
+            mark = ' class="no"' if not good and name == names[-1] else ""
+            cells += f'<td data-name="{escape(name or "what")}"{mark}>{escape(text)}</td>'
+        body += f"<tr>{cells}</tr>"
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"

@@ -1,0 +1,91 @@
+"""The words that every report uses for the same thing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from amx.conformance.check import Expectation, KnownBug, Verdict
+from amx.conformance.environment import Environment
+from amx.conformance.lane import Lane
+from amx.conformance.runner import Report
+from amx.conformance.verdict import Result
+
+__all__ = ["bug", "documented", "explanation", "lane", "observation", "one_line", "summary"]
+
+LANES = {
+    Lane.NATIVE: "AMX of this machine",
+    Lane.EMULATED: "an emulator runs the tiles: this says nothing of a CPU, nor of the kernel's frames",
+    Lane.MODEL: "the suite's own model of the kernel: this says nothing about this machine",
+    Lane.NONE: "no AMX",
+}
+
+
+def lane(environment: Environment) -> str:
+    """The lane, and what it means."""
+    text = f"{environment.lane.value}: {LANES[environment.lane]}"
+    return f"{text}, with the deliberate fault {environment.fault}" if environment.fault else text
+
+
+def one_line(result: Result) -> str:
+    """The reason, or the claim where there is none to give."""
+    return result.reason or result.check.claim
+
+
+def summary(report: Report) -> str:
+    """One sentence on the whole run."""
+    counts = ", ".join(f"{report.count(each)} {each.value}" for each in Verdict if report.count(each))
+    text = f"{len(report.results)} checks: {counts or 'none'}, in {report.seconds:.1f} s"
+    if report.interrupted:
+        missing = len(report.selected) - len(report.results)
+        text = f"INTERRUPTED, {missing} checks were not made. {text}"
+    if report.exit_status == 77:
+        text += ". Nothing could be judged"
+    return f"{text}. Required and missing: {report.missing_lane}" if report.missing_lane else f"{text}."
+
+
+def explanation(result: Result, release: str) -> Iterator[str]:
+    """What a FAIL or an ERROR is about, line by line."""
+    check = result.check
+    yield f"{check.id}: {check.claim}"
+    yield f"{result.verdict.value}: {result.reason}"
+    for expectation in result.broken:
+        yield f"expected: {expectation.what}: {expectation.expected}"
+        yield f"observed: {expectation.what}: {expectation.observed}"
+    yield f"authority: {check.authority}"
+    if check.since:
+        yield f"holds since: {check.since}"
+    if check.documented:
+        yield f"documented otherwise: {check.documented}"
+    yield from (f"known bug: {bug(each, release)}" for each in check.bugs)
+    yield from (f"note: {note}" for note in result.notes)
+    yield from (f"saw: {observation(key, value)}" for key, value in result.observations)
+    yield from result.details.splitlines()
+
+
+def bug(known: KnownBug, release: str) -> str:
+    """A known bug, where it is fixed, and whether this kernel can have it."""
+    here = "lacks the fix" if known.may_be_in(release) else "should have the fix"
+    return f"{known.what} (fixed in {known.fixed}; this kernel, {release}, {here})"
+
+
+def observation(key: str, value: Any) -> str:
+    """One raw observation; large numbers are masks or addresses."""
+    if isinstance(value, int) and not isinstance(value, bool) and value > 9999:
+        return f"{key} = {value} ({value:#x})"
+    return f"{key} = {json.dumps(value)}"
+
+
+def documented(report: Report) -> Iterator[tuple[Result, str]]:
+    """Each check whose claim the kernel's documentation contradicts, and what was observed here."""
+    for result in report.results:
+        if result.check.documented:
+            yield result, _observed(result)
+
+
+def _observed(result: Result) -> str:
+    if result.verdict in (Verdict.SKIP, Verdict.ERROR):
+        return f"not observed here ({result.verdict.value}: {result.reason})"
+    seen: tuple[Expectation, ...] = result.broken or result.expectations
+    return "; ".join(f"{each.what}: {each.observed}" for each in seen) or result.reason

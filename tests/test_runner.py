@@ -1,0 +1,410 @@
+"""The runner of the conformance suite: verdicts, the watchdog, what a check needs, and what it depends on."""
+
+import dataclasses
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import stand_in
+from stand_in import END, check, see
+
+from amx.conformance import locking, provoke
+from amx.conformance.check import KnownBug, Need, Verdict, checks
+from amx.conformance.lane import Lane
+from amx.conformance.runner import Report, Runner
+from amx.conformance.selection import select
+
+GOOD = f"{see('x', 3)}; {END}"
+CANNOT = see("cannot", '"no luck"') + "; exit 77"
+BROKEN = see("broken", '"mmap: ENOMEM"') + "; exit 70"
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """Run stand-in checks: `run({id: shell text}, check, ...)` gives the last one's result."""
+
+    def run(provocations, *declared, place=None, asked=(), **more):
+        monkeypatch.setenv(provoke.PROGRAM, str(stand_in.write(tmp_path, provocations)))
+        runner = Runner(place or stand_in.environment(**more), asked=asked, catalogue=declared)
+        return runner.result(declared[-1])
+
+    return run
+
+
+def judge_nothing(seen):
+    """A judge that looks at an observation and expects nothing of it."""
+    seen.note(f"x is {seen['x']}")
+
+
+def test_every_expectation_that_holds_is_pass(run):
+    result = run({"T-01": GOOD}, check("T-01"))
+    assert (result.verdict, result.reason, result.ending) == (Verdict.PASS, "", "exit 0")
+    assert result.observations == (("x", 3),)
+    assert [each.observed for each in result.expectations] == ["3"]
+
+
+def test_an_expectation_that_does_not_hold_is_fail_and_is_named(run):
+    result = run({"T-01": f"{see('x', 4)}; {END}"}, check("T-01"))
+    assert (result.verdict, result.reason) == (Verdict.FAIL, "x")
+    assert [(each.expected, each.observed) for each in result.broken] == [("3", "4")]
+
+
+def test_a_judge_without_expectation_is_an_error(run):
+    """A check that cannot fail must not look like one that passed."""
+    result = run({"T-01": GOOD}, check("T-01", judge_nothing))
+    assert result.verdict is Verdict.ERROR
+    assert "cannot fail" in result.reason
+
+
+def test_information_needs_no_expectation(run):
+    result = run({"T-01": GOOD}, check("T-01", judge_nothing, information=True))
+    assert (result.verdict, result.reason) == (Verdict.INFO, "x is 3")
+
+
+@pytest.mark.parametrize("text", [END, f"{see('x', 3)}; {see('x', 3)}; {END}"])
+def test_a_missing_or_repeated_observation_is_an_error_of_the_harness(run, text):
+    result = run({"T-01": text}, check("T-01"))
+    assert result.verdict is Verdict.ERROR
+    assert "KeyError" in result.details
+
+
+def test_an_exception_in_the_judge_is_an_error(run):
+    def divide(seen):
+        seen.equal("x", seen["x"] / 0, 1)
+
+    result = run({"T-01": GOOD}, check("T-01", divide))
+    assert result.verdict is Verdict.ERROR
+    assert "ZeroDivisionError" in result.details
+
+
+@pytest.mark.parametrize(("signo", "name"), [(11, "SIGSEGV"), (4, "SIGILL"), (9, "SIGKILL")])
+def test_a_provocation_that_dies_has_failed_and_keeps_what_it_saw(run, signo, name):
+    result = run({"T-01": f"{see('x', 3)}; kill -{signo} $$"}, check("T-01"))
+    assert (result.verdict, result.ending) == (Verdict.FAIL, name)
+    assert name in result.reason
+    assert "after 1 observation" in result.reason
+    assert result.observations == (("x", 3),)
+
+
+def test_sigsys_is_explained(run):
+    assert "seccomp" in run({"T-01": "kill -SYS $$"}, check("T-01")).reason
+
+
+def test_an_exit_before_the_end_has_failed(run):
+    """Exit status 0 alone says nothing: the program must have reached its end."""
+    result = run({"T-01": see("x", 3)}, check("T-01"))
+    assert result.verdict is Verdict.FAIL
+    assert "before its end" in result.reason
+
+
+def test_another_exit_status_has_failed(run):
+    result = run({"T-01": f"{GOOD}; exit 3"}, check("T-01"))
+    assert (result.verdict, result.ending) == (Verdict.FAIL, "exit 3")
+
+
+def test_exit_77_is_skip_with_the_reason(run):
+    result = run({"T-01": f"{see('x', 4)}; {CANNOT}"}, check("T-01"))
+    assert (result.verdict, result.reason) == (Verdict.SKIP, "no luck")
+
+
+def test_exit_70_is_an_error_with_the_reason(run):
+    result = run({"T-01": BROKEN}, check("T-01"))
+    assert result.verdict is Verdict.ERROR
+    assert "mmap: ENOMEM" in result.reason
+
+
+def test_an_id_the_program_does_not_know_is_an_error(run):
+    result = run({}, check("T-01"))
+    assert result.verdict is Verdict.ERROR
+    assert "no provocation T-01" in result.reason
+
+
+def test_a_line_that_is_no_observation_is_an_error(run):
+    result = run({"T-01": f"echo hello; {GOOD}"}, check("T-01"))
+    assert result.verdict is Verdict.ERROR
+    assert "hello" in result.reason
+
+
+def test_a_program_that_is_not_there_is_an_error(run, monkeypatch, tmp_path):
+    monkeypatch.setattr("amx.conformance.__path__", [str(tmp_path)])
+    monkeypatch.delenv(provoke.PROGRAM, raising=False)
+    result = Runner(stand_in.environment(), catalogue=[]).result(check("T-01"))
+    assert result.verdict is Verdict.ERROR
+    assert str(tmp_path / "amx-provoke") in result.reason
+
+
+def gone(pid):
+    """Whether a process is gone or a zombie, soon."""
+    for _ in range(200):
+        try:
+            with open(f"/proc/{pid}/stat") as stat:
+                if stat.read().rpartition(")")[2].split()[0] == "Z":
+                    return True
+        except FileNotFoundError:
+            return True
+        time.sleep(0.01)
+    return False
+
+
+def test_a_hang_is_fail_with_what_was_seen_and_the_whole_group_is_killed(run):
+    text = 'sleep 1000 & echo "{\\"child\\": $!}"; ' + f"{see('x', 3)}; wait"
+    result = run({"T-01": text}, check("T-01", timeout=0.5))
+    assert (result.verdict, result.ending) == (Verdict.FAIL, "hung")
+    assert "hung" in result.reason
+    assert [each.holds for each in result.expectations] == [True]
+    assert gone(dict(result.observations)["child"])
+
+
+def test_what_a_finished_provocation_leaves_behind_is_killed(run):
+    text = 'sleep 1000 & echo "{\\"child\\": $!}"; ' + GOOD
+    result = run({"T-01": text}, check("T-01"))
+    assert result.verdict is Verdict.PASS
+    assert gone(dict(result.observations)["child"])
+
+
+def test_a_hang_does_not_end_the_run(run):
+    runner_saw = run({"T-01": "sleep 1000", "T-02": GOOD}, check("T-01", timeout=0.2), check("T-02"))
+    assert runner_saw.verdict is Verdict.PASS
+
+
+def test_each_provocation_has_a_directory_of_its_own_that_goes_away(run):
+    text = 'echo x > "$AMX_PROVOKE_TMPDIR/left"; echo "{\\"pwd\\": \\"$PWD\\"}"; ' + (
+        f'echo "{{\\"tmp\\": \\"$AMX_PROVOKE_TMPDIR\\"}}"; {GOOD}'
+    )
+    seen = dict(run({"T-01": text}, check("T-01")).observations)
+    assert seen["pwd"] == seen["tmp"]
+    assert not os.path.exists(seen["tmp"])
+
+
+def test_each_provocation_has_a_session_of_its_own(run):
+    text = 'echo "{\\"pid\\": $$}"; read pid comm state ppid group session rest < /proc/self/stat; '
+    text += f'echo "{{\\"session\\": $session}}"; {GOOD}'
+    seen = dict(run({"T-01": text}, check("T-01")).observations)
+    assert seen["session"] == seen["pid"]
+
+
+def test_model_and_fault_reach_the_program(run):
+    text = f'echo "{{\\"arguments\\": \\"$*\\"}}"; {GOOD}'
+    result = run({"T-01": text}, check("T-01"), lane=Lane.MODEL, fault="lies")
+    assert dict(result.observations)["arguments"] == "--model --fault lies"
+    assert dict(run({"T-01": text}, check("T-01")).observations)["arguments"] == ""
+
+
+def test_what_lacks_is_skip_with_its_reason_and_nothing_runs(run):
+    result = run({}, check("T-01", needs=frozenset({Need.KVM})), lacking={Need.KVM: "/dev/kvm is absent"})
+    assert (result.verdict, result.reason, result.ending) == (Verdict.SKIP, "/dev/kvm is absent", "")
+
+
+def test_an_optional_check_runs_only_when_asked_for(run):
+    optional = check("T-01", needs=frozenset({Need.OPT_IN}))
+    assert run({"T-01": GOOD}, optional).verdict is Verdict.SKIP
+    assert run({"T-01": GOOD}, optional, asked=["T-01"]).verdict is Verdict.PASS
+
+
+@pytest.mark.parametrize(
+    ("since", "version", "judged"),
+    [
+        ("5.16", (5, 15, 7), False),
+        ("5.16 (exact: 5.18)", (5, 16), True),
+        ("6.12", (6, 1, 50), False),
+        ("6.12", (6, 12), True),
+        ("", (4, 4), True),
+        ("old", (4, 4), True),
+    ],
+)
+def test_a_claim_is_not_held_against_an_older_kernel(run, since, version, judged):
+    declared = dataclasses.replace(check("T-01"), since=since)
+    result = run({"T-01": GOOD}, declared, kernel_version=version)
+    assert (result.verdict is Verdict.PASS) == judged
+    assert judged or since in result.reason
+
+
+def test_what_depends_on_a_failed_check_is_skip_and_names_it(run):
+    bad = f"{see('x', 4)}; {END}"
+    result = run({"T-01": bad, "T-02": GOOD}, check("T-01"), check("T-02", depends=("T-01",)))
+    assert result.verdict is Verdict.SKIP
+    assert "T-01" in result.reason
+    assert "FAIL" in result.reason
+
+
+@pytest.mark.parametrize("text", ["exit 77", "exit 70", "kill -9 $$"])
+def test_a_dependency_that_did_not_pass_says_nothing_whatever_the_cause(run, text):
+    result = run({"T-01": text, "T-02": GOOD}, check("T-01"), check("T-02", depends=("T-01",)))
+    assert result.verdict is Verdict.SKIP
+
+
+def test_a_dependency_outside_the_selection_runs_once(run, tmp_path):
+    count = tmp_path / "count"
+    result = run(
+        {"T-01": f"echo x >> {count}; {GOOD}", "T-02": GOOD, "T-03": GOOD},
+        check("T-01"),
+        check("T-02", depends=("T-01",)),
+        check("T-03", depends=("T-01", "T-02")),
+    )
+    assert result.verdict is Verdict.PASS
+    assert count.read_text() == "x\n"
+
+
+def test_a_dependency_that_does_not_exist_is_an_error(run):
+    result = run({"T-02": GOOD}, check("T-02", depends=("T-99",)))
+    assert result.verdict is Verdict.ERROR
+    assert "T-99" in result.reason
+
+
+def test_under_an_emulator_the_watchdog_is_patient(run):
+    result = run({"T-01": f"sleep 0.4; {GOOD}"}, check("T-01", timeout=0.1), lane=Lane.EMULATED)
+    assert result.verdict is Verdict.PASS
+
+
+LOCKING = """
+import sys, time
+from pathlib import Path
+from amx.conformance.locking import turn
+log = Path(sys.argv[1], "log").open("a", buffering=1)
+for _ in range(3):
+    with turn(alone=sys.argv[2] == "alone", directory=Path(sys.argv[1])):
+        log.write(f"{sys.argv[2]} begins\\n")
+        time.sleep(0.05)
+        log.write(f"{sys.argv[2]} ends\\n")
+"""
+
+
+def test_one_who_wants_to_be_alone_is_alone_among_processes(tmp_path):
+    """Two shared and one lonely process: between "alone begins" and "alone ends" nobody else is there."""
+    command = [sys.executable, "-c", LOCKING, str(tmp_path)]
+    children = [subprocess.Popen([*command, kind]) for kind in ("shared", "alone", "shared")]
+    assert [child.wait(60) for child in children] == [0, 0, 0]
+    lines = (tmp_path / "log").read_text().splitlines()
+    assert len(lines) == 18
+    present = 0
+    for line, following in itertools.pairwise(lines):
+        if line == "alone begins":
+            assert (present, following) == (0, "alone ends")
+        present += {"shared begins": 1, "shared ends": -1}.get(line, 0)
+
+
+def test_others_may_be_there_at_the_same_time(tmp_path):
+    with locking.turn(alone=False, directory=tmp_path), locking.turn(alone=False, directory=tmp_path):
+        pass
+
+
+def test_a_lock_file_of_another_user_can_be_locked(tmp_path):
+    """A file that may be read and not written, as another user's in /tmp."""
+    with locking.turn(alone=True, directory=tmp_path):
+        pass
+    assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o644}
+
+
+CATALOGUE = [
+    check("AA-01"),
+    check("AA-02", needs=frozenset({Need.OPT_IN})),
+    check("BB-01"),
+    check("BB-10"),
+]
+
+
+@pytest.mark.parametrize(
+    ("words", "ids"),
+    [
+        ([], ["AA-01", "AA-02", "BB-01", "BB-10"]),
+        (["BB"], ["BB-01", "BB-10"]),
+        (["bb-10"], ["BB-10"]),
+        (["BB-1", "AA-01"], ["AA-01", "BB-10"]),
+    ],
+)
+def test_words_select_groups_ids_and_beginnings_in_the_catalogues_order(words, ids):
+    assert [each.id for each in select(words, among=CATALOGUE).checks] == ids
+
+
+def test_an_optional_check_is_asked_for_by_its_whole_name_or_by_the_option():
+    assert "AA-02" not in select(["AA"], among=CATALOGUE).asked
+    assert "AA-02" in select(["AA-02"], among=CATALOGUE).asked
+    assert "AA-02" in select([], optional=True, among=CATALOGUE).asked
+
+
+@pytest.mark.parametrize("word", ["CC", "AA-03", "A", ""])
+def test_a_word_that_selects_nothing_is_refused(word):
+    with pytest.raises(ValueError, match="AA, BB"):
+        select([word], among=CATALOGUE)
+
+
+@pytest.mark.parametrize(
+    ("release", "lacks"),
+    [
+        ("6.9.0", False),
+        ("6.8.0-generic", False),
+        ("6.7.5", True),
+        ("6.7.6", False),
+        ("6.6.17", True),
+        ("6.6.18-rt", False),
+        ("6.5.13", True),
+        ("5.16", True),
+    ],
+)
+def test_a_known_bug_may_be_in_a_release_without_its_fix(release, lacks):
+    assert KnownBug("endless loop", "6.8-rc4, 6.7.6, 6.6.18, 6.1.79").may_be_in(release) is lacks
+
+
+def report_of(*verdicts, **more):
+    from amx.conformance.verdict import Result
+
+    results = tuple(Result(check(f"T-{i:02}"), verdict) for i, verdict in enumerate(verdicts))
+    selected = tuple(result.check for result in results)
+    return Report(stand_in.environment(), selected, results, 1.0, **more)
+
+
+PASS, FAIL, SKIP, INFO, ERROR = Verdict
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "status"),
+    [
+        ([PASS, SKIP, INFO], 0),
+        ([PASS, FAIL], 1),
+        ([PASS, ERROR], 1),
+        ([ERROR], 1),
+        ([SKIP, INFO], 77),
+        ([SKIP, FAIL], 1),
+        ([], 77),
+    ],
+)
+def test_the_exit_status(verdicts, status):
+    assert report_of(*verdicts).exit_status == status
+
+
+def test_a_missing_lane_is_a_failure_and_an_interruption_no_success():
+    assert report_of(PASS, missing_lane="native").exit_status == 1
+    assert report_of(SKIP, missing_lane="native").exit_status == 1
+    assert report_of(PASS, interrupted=True).exit_status == 130
+    assert report_of(FAIL, interrupted=True).exit_status == 1
+
+
+def test_the_catalogue_is_consistent():
+    """Ids are unique and well formed, dependencies exist and lead nowhere in circles."""
+    declared = {each.id: each for each in checks()}
+
+    def depth(id, above=()):
+        assert id in declared, f"{above[-1]} depends on {id}, which does not exist"
+        assert id not in above, f"{id} depends on itself"
+        return [depth(other, (*above, id)) for other in declared[id].depends]
+
+    for each in declared.values():
+        group, _, number = each.id.partition("-")
+        assert group.isupper()
+        assert number.isdigit()
+        assert each.claim
+        assert each.authority
+        depth(each.id)
+
+
+def test_an_interrupt_kills_the_provocation_and_passes_on(run, tmp_path):
+    pid = tmp_path / "pid"
+    text = f"echo $$ > {pid}; kill -INT {os.getpid()}; sleep 1000"
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    with pytest.raises(KeyboardInterrupt):
+        run({"T-01": text}, check("T-01"))
+    assert gone(int(pid.read_text()))
