@@ -1,1 +1,79 @@
 """CTX: tile state over context switches."""
+
+from __future__ import annotations
+
+from amx.conformance.check import Judge, Need, check
+from amx.conformance.frames import ENDED
+
+SWITCH = "arch/x86/include/asm/fpu/sched.h: switch_fpu(), kernel/fpu/context.h: fpregs_restore_userregs()"
+
+
+def _expect_rounds(seen: Judge) -> None:
+    seen.equal("rounds", seen["rounds"], seen["expected_rounds"])
+    seen.true("context switches meanwhile", seen["switches"] > 0, seen["switches"], "some")
+
+
+@check(
+    "CTX-01",
+    "threads that share a CPU keep their own tiles and configurations",
+    authority=SWITCH,
+    since="5.16",
+    needs=(Need.AMX, Need.ALONE),
+    covers=("K15",),
+    timeout=15.0,
+)
+def _threads(seen: Judge) -> None:
+    _expect_rounds(seen)
+    seen.equal("rounds that found tiles changed", seen["lost"], 0)
+
+
+@check(
+    "CTX-02",
+    "processes that share a CPU keep their own tiles, and those without any never see a trace of them",
+    authority=f"{SWITCH}; Borislav Petkov, LKML 30 August 2021: unpermitted data cannot exist",
+    since="5.16",
+    needs=(Need.AMX, Need.ALONE),
+    timeout=15.0,
+)
+def _processes(seen: Judge) -> None:
+    _expect_rounds(seen)
+    seen.equal("rounds that found tiles changed", seen["lost"], 0)
+    for who, trace in (("unpermitted", "inuse"), ("permitted", "nonzero")):
+        seen.equal(f"{who} spectator: rounds", seen[f"{who}.rounds"], seen["spectator_rounds"])
+        seen.equal(f"{who} spectator: rounds that found tile state", seen[f"{who}.{trace}"], 0)
+    for ending in seen.all("ending"):
+        seen.equal("a process's end", ending, ENDED)
+
+
+@check(
+    "CTX-03",
+    "live tiles survive system calls, sleep, migration, page faults, children and the use of AVX",
+    authority=f"{SWITCH}; the kernel uses no tiles itself, and the psABI's rules bind libraries only",
+    since="5.16",
+    needs=(Need.AMX,),
+    timeout=10.0,
+)
+def _battery(seen: Judge) -> None:
+    happened = seen.all("happened")
+    seen.true("what happened to the thread", len(happened) > 0, ", ".join(happened), "at least one")
+    seen.equal("what lost the tiles", seen.all("lost"), [], lambda names: ", ".join(names) or "nothing")
+    if "left_out" in seen:
+        seen.note(f"not possible here: {', '.join(seen.all('left_out'))}")
+
+
+@check(
+    "CTX-04",
+    "live tiles survive ptrace interrupts, single steps, SIGSTOP and SIGCONT",
+    authority=SWITCH,
+    since="5.16",
+    needs=(Need.AMX, Need.PTRACE),
+    timeout=15.0,
+)
+def _stops(seen: Judge) -> None:
+    seen.equal("interrupts", seen["interrupts"], 20)
+    seen.equal("single steps", seen["steps"], 1000)
+    seen.equal("stops", seen["stops"], 5)
+    seen.true("checks of the tiles", seen["checks"] > 0, seen["checks"], "some")
+    seen.true("checks after the last stop", seen["checks_after"] > 0, seen["checks_after"], "some")
+    seen.equal("checks that found tiles changed", seen["lost"], 0)
+    seen.equal("the process's end", seen["ending"], ENDED)

@@ -1,1 +1,83 @@
 """LIFE: the life of the buffer that holds tile data."""
+
+from __future__ import annotations
+
+import statistics
+
+from amx.conformance.check import Judge, KnownBug, Need, check
+from amx.conformance.frames import ENDED, error
+
+LIVE = (Need.AMX, Need.REAL_FRAMES)
+
+
+@check(
+    "LIFE-01",
+    "the kernel allocates a buffer at a thread's first touch, for no other thread, and frees it at its end",
+    authority="arch/x86/kernel/fpu/xstate.c: __xfd_enable_feature(), fpstate_realloc(), fpstate_free();"
+    " LKML 30 August 2021, allocation on first use against Borislav Petkov's allocation up front",
+    since="5.16",
+    needs=(*LIVE, Need.ROOT, Need.ALONE),
+    timeout=20.0,
+)
+def _buffers(seen: Judge) -> None:
+    seen.equal("buffers of threads that touched no tile", seen["untouched"], 0)
+    seen.equal("buffers of threads that did", seen["touched"], seen["threads"])
+    seen.equal("buffers left when the threads have ended", seen["joined"], 0)
+    seen.equal("buffers left when the children are reaped", seen["reaped"], 0)
+    seen.note(f"{seen['zombies']} buffers of {seen['children']} children that are dead and not reaped")
+
+
+@check(
+    "LIFE-03",
+    "live tiles survive their CPU going offline and coming back",
+    authority="arch/x86/kernel/fpu/core.c and xstate.h: the per-CPU copy of XFD; CVE-2024-35801",
+    since="5.16",
+    needs=(*LIVE, Need.ROOT, Need.ALONE, Need.OPT_IN),
+    bugs=(
+        KnownBug(
+            "CVE-2024-35801: XFD's per-CPU copy is stale after hotplug; this check may crash such a kernel",
+            "6.9, 6.8.3, 6.7.12, 6.6.24, 6.1.84",
+        ),
+    ),
+    timeout=30.0,
+)
+def _hotplug(seen: Judge) -> None:
+    seen.equal("taking the CPU offline", seen["offline"], 0, error)
+    seen.equal("bringing it back", seen["online"], 0, error)
+    seen.equal("returning to it", seen["returned"], 0)
+    seen.equal("bytes lost while it was offline", seen["offline_lost"], 0)
+    seen.equal("bytes lost when it was back", seen["online_lost"], 0)
+
+
+@check(
+    "LIFE-04",
+    "a thread with the smallest usual stack, 16 KiB, survives a signal with live tiles",
+    authority="glibc's PTHREAD_STACK_MIN of 16384 bytes against the frame of arch/x86/kernel/signal.c:"
+    " get_sigframe()",
+    since="5.16",
+    needs=(*LIVE, Need.OPT_IN),
+    depends=("SIG-03",),
+)
+def _small_stack(seen: Judge) -> None:
+    seen.equal("hung", bool(seen["hung"]), False)
+    if not seen["hung"]:
+        seen.equal("the process's end", seen["ending"], ENDED)
+        handled = seen.all("handled")
+        seen.equal("the handler ran, with tile data in its frame", handled, [1])
+
+
+@check(
+    "LIFE-05",
+    "the first tile instruction of a thread costs a trap and an allocation, later ones nothing of the kind",
+    authority="arch/x86/kernel/traps.c: handle_xfd_event()",
+    since="5.16",
+    needs=(Need.AMX, Need.REAL_FRAMES, Need.OPT_IN),
+    information=True,
+)
+def _cost(seen: Judge) -> None:
+    first, then = seen["first_ns"], seen["then_ns"]
+    seen.note(
+        f"first tile instruction of a thread: {min(first) / 1000:.1f} us at least,"
+        f" {statistics.median(first) / 1000:.1f} us median, {max(first) / 1000:.1f} us at most"
+    )
+    seen.note(f"later ones: {statistics.median(then):.0f} ns")

@@ -87,6 +87,9 @@ long tracee_set(const struct kernel *k, pid_t pid, const void *area, size_t *len
 int child_run(const struct kernel *k, void (*run)(const struct kernel *k, void *argument), void *argument,
               int milliseconds);
 
+/* The rest of CTX-03 (ctx_probes.c). */
+void ctx_probes(const struct kernel *k);
+
 /* ---- this machine's kernel behind the entries of struct kernel that these groups add (real_frames.c)
  * ------- */
 

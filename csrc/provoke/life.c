@@ -1,4 +1,280 @@
-/* The provocations of group LIFE. */
-#include "provoke.h"
+/* LIFE: the buffer for a task's tile data, from its first use to its end. */
+#define _GNU_SOURCE
+#include "frames.h"
+#include "system.h"
 
-const struct provocation provoke_life[] = {{0}};
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+static const struct kernel *kernel; /* for threads and handlers */
+static struct tiles tiles;
+
+static void sleep_ms(long milliseconds) {
+    const struct timespec pause = {milliseconds / 1000, milliseconds % 1000 * 1000 * 1000};
+    nanosleep(&pause, NULL);
+}
+
+/* ---- LIFE-01
+ * ------------------------------------------------------------------------------------------------ */
+
+enum { THREADS = 64, CHILDREN = 4, PATIENCE_MS = 1500 };
+
+static atomic_int started, touched;
+static atomic_int may_touch, may_end;
+
+static int buffers(const struct kernel *k) {
+    const int count = k->xstate_buffers();
+    if (count < 0)
+        provoke_cannot("/proc/vmallocinfo cannot be read, which takes root: errno %d", -count);
+    return count;
+}
+
+/* How many are left over `start`, given the kernel's time to free them after the end of a task. */
+static int left_over(const struct kernel *k, int start) {
+    for (int waited = 0; buffers(k) > start && waited < PATIENCE_MS; waited += 20)
+        sleep_ms(20);
+    return buffers(k) - start;
+}
+
+static void wait_until(const atomic_int *value, int wanted) {
+    for (int waited = 0; atomic_load(value) < wanted && waited < 2 * PATIENCE_MS; waited++)
+        sleep_ms(1);
+}
+
+static void *touch_when_told(void *unused) {
+    atomic_fetch_add(&started, 1);
+    wait_until(&may_touch, 1);
+    tiles_load(kernel, &tiles);
+    kernel->tilerelease();
+    atomic_fetch_add(&touched, 1);
+    wait_until(&may_end, 1);
+    return unused;
+}
+
+static void life_01(const struct kernel *k) {
+    uint64_t threads[THREADS];
+    tool_request(k);
+    kernel = k;
+    tiles_make(&tiles, 16, 64, 1);
+    const int start = buffers(k);
+    for (int i = 0; i < THREADS; i++) {
+        const int error = k->thread_start(&threads[i], touch_when_told, NULL);
+        if (error)
+            provoke_broken("pthread_create of thread %d: errno %d", i, error);
+    }
+    wait_until(&started, THREADS);
+    see_int("threads", THREADS);
+    see_int("untouched", buffers(k) - start);
+    atomic_store(&may_touch, 1);
+    wait_until(&touched, THREADS);
+    see_int("touched", buffers(k) - start);
+    atomic_store(&may_end, 1);
+    for (int i = 0; i < THREADS; i++)
+        k->thread_join(threads[i]);
+    see_int("joined", left_over(k, start));
+
+    pid_t children[CHILDREN];
+    for (int i = 0; i < CHILDREN; i++) {
+        children[i] = k->fork();
+        if (children[i] == 0) {
+            tiles_load(k, &tiles);
+            system_exit_group(0);
+        }
+        if (children[i] < 0)
+            provoke_broken("fork: errno %d", (int)-children[i]);
+        siginfo_t ended;
+        waitid(P_PID, (id_t)children[i], &ended, WEXITED | WNOWAIT);
+    }
+    see_int("children", CHILDREN);
+    see_int("zombies", buffers(k) - start);
+    for (int i = 0; i < CHILDREN; i++)
+        tool_wait(children[i]);
+    see_int("reaped", left_over(k, start));
+}
+
+/* ---- LIFE-03
+ * ------------------------------------------------------------------------------------------------ */
+
+static int write_online(const char *path, char value) {
+    const int file = open(path, O_WRONLY | O_CLOEXEC);
+    if (file < 0)
+        return -errno;
+    const int error = write(file, &value, 1) == 1 ? 0 : -errno;
+    close(file);
+    return error;
+}
+
+/* A process in a session of its own that brings the CPU back when everyone else is gone, however they went.
+ */
+static void guard(const char *path, int lives[2]) {
+    const pid_t pid = fork();
+    if (pid < 0)
+        provoke_broken("fork: errno %d", errno);
+    if (pid > 0)
+        return;
+    char byte;
+    setsid();
+    for (int file = 0; file <= 2; file++)
+        close(file);
+    close(lives[1]);
+    while (read(lives[0], &byte, 1) < 0 && errno == EINTR)
+        continue;
+    write_online(path, '1');
+    _exit(0);
+}
+
+static int stay_on(unsigned cpu) {
+    cpu_set_t one;
+    CPU_ZERO(&one);
+    CPU_SET(cpu, &one);
+    return sched_setaffinity(0, sizeof one, &one);
+}
+
+static void life_03(const struct kernel *k) {
+    char path[80];
+    cpu_set_t allowed;
+    unsigned cpu = 0;
+    int lives[2];
+    tool_request(k);
+    if (sched_getaffinity(0, sizeof allowed, &allowed) != 0)
+        provoke_broken("sched_getaffinity: errno %d", errno);
+    for (unsigned i = 1; i < CPU_SETSIZE; i++) /* CPU 0 stays */
+        if (CPU_ISSET(i, &allowed))
+            cpu = i;
+    snprintf(path, sizeof path, "/sys/devices/system/cpu/cpu%u/online", cpu);
+    if (cpu == 0 || access(path, W_OK) != 0)
+        provoke_cannot("no CPU but the first can be taken offline here");
+    if (pipe2(lives, O_CLOEXEC) != 0)
+        provoke_broken("pipe: errno %d", errno);
+    guard(path, lives);
+    close(lives[0]);
+    see_int("cpu", cpu);
+    if (stay_on(cpu) != 0)
+        provoke_cannot("this thread may not move to CPU %u", cpu);
+    tiles_make(&tiles, 16, 64, 3);
+    tiles_load(k, &tiles);
+    const int offline = write_online(path, '0');
+    see_int("offline", offline);
+    see_int("offline_lost", tiles_lost(k, &tiles));
+    see_int("online", write_online(path, '1'));
+    if (offline != 0)
+        provoke_cannot("CPU %u cannot be taken offline: errno %d", cpu, -offline);
+    /* Back to the CPU that came back: its idea of XFD must be that of its register. */
+    see_int("returned", stay_on(cpu));
+    for (int i = 0; i < 20; i++)
+        sleep_ms(1);
+    see_int("online_lost", tiles_lost(k, &tiles));
+    k->tilerelease();
+}
+
+/* ---- LIFE-04
+ * ------------------------------------------------------------------------------------------------ */
+
+enum { SMALL_STACK = 16 * 1024 };
+
+static volatile sig_atomic_t handled;
+
+static void on_small_stack(int signo, siginfo_t *info, void *ucontext) {
+    struct frame frame;
+    (void)signo, (void)info;
+    kernel->read_frame(ucontext, &frame);
+    handled = frame.xstate && frame.xstate_bv & XFEATURE_MASK_XTILEDATA;
+    kernel->sigreturn(ucontext);
+}
+
+static void *raise_with_tiles(void *unused) {
+    tiles_load(kernel, &tiles);
+    area_raise(SIGUSR1);
+    kernel->tilerelease();
+    return unused;
+}
+
+static void small_thread(const struct kernel *k, void *unused) {
+    pthread_attr_t attributes;
+    pthread_t thread;
+    (void)unused;
+    kernel = k;
+    tool_handle(SIGUSR1, on_small_stack, 0);
+    pthread_attr_init(&attributes);
+    int error = pthread_attr_setstacksize(&attributes, SMALL_STACK);
+    if (!error)
+        error = pthread_create(&thread, &attributes, raise_with_tiles, NULL);
+    if (error)
+        provoke_cannot("libc gives no thread a stack of %d bytes: errno %d", SMALL_STACK, error);
+    pthread_join(thread, NULL);
+    see_int("handled", handled);
+}
+
+static void life_04(const struct kernel *k) {
+    tool_request(k);
+    tiles_make(&tiles, 16, 64, 4);
+    see_int("stack", SMALL_STACK);
+    const int status = child_run(k, small_thread, NULL, 3000);
+    if (status != -1 && WIFEXITED(status) && WEXITSTATUS(status) == 77) /* it has said why */
+        system_exit_group(77);
+    see_int("hung", status == -1);
+    if (status != -1)
+        see_ending("ending", status);
+}
+
+/* ---- LIFE-05
+ * ------------------------------------------------------------------------------------------------ */
+
+enum { MEASURED = 16 };
+
+static int64_t nanoseconds(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
+}
+
+/* first: until the first tile is zeroed; then: the average of the next ones. */
+static void *measure(void *argument) {
+    enum { LATER = 1000 };
+    int64_t *const first_and_then = argument;
+    kernel->ldtilecfg(tiles.config);
+    const int64_t start = nanoseconds();
+    kernel->tilezero();
+    const int64_t first = nanoseconds();
+    for (int i = 0; i < LATER; i++)
+        kernel->tilezero();
+    first_and_then[0] = first - start;
+    first_and_then[1] = (nanoseconds() - first) / LATER;
+    kernel->tilerelease();
+    return NULL;
+}
+
+static void life_05(const struct kernel *k) {
+    int64_t first[MEASURED], then[MEASURED];
+    tool_request(k);
+    kernel = k;
+    tiles_make(&tiles, 16, 64, 5);
+    for (int i = 0; i < MEASURED; i++) {
+        int64_t both[2] = {0, 0};
+        uint64_t thread;
+        const int error = k->thread_start(&thread, measure, both);
+        if (error)
+            provoke_broken("pthread_create: errno %d", error);
+        k->thread_join(thread);
+        first[i] = both[0];
+        then[i] = both[1];
+    }
+    see_ints("first_ns", first, MEASURED);
+    see_ints("then_ns", then, MEASURED);
+}
+
+const struct provocation provoke_life[] = {
+    {"LIFE-01", "count the kernel's buffers while 64 threads touch tiles and end", life_01, 1},
+    {"LIFE-03", "take a CPU offline and online again under live tiles; old kernels crash", life_03, 1},
+    {"LIFE-04", "a signal with live tiles on a thread stack of 16 KiB", life_04, 1},
+    {"LIFE-05", "how long the first tile instruction of a thread takes", life_05, 1},
+    {0},
+};
