@@ -1,0 +1,46 @@
+"""How observations read in a report: errno and signal names, masks."""
+
+from __future__ import annotations
+
+import errno
+import signal
+from typing import Any
+
+__all__ = ["XTILECFG", "XTILEDATA", "ending", "fault", "result"]
+
+XTILECFG = 1 << 17
+XTILEDATA = 1 << 18
+
+_CODES = {
+    (signal.SIGILL, 1): "ILL_ILLOPC",
+    (signal.SIGILL, 2): "ILL_ILLOPN",
+    (signal.SIGSEGV, 1): "SEGV_MAPERR",
+    (signal.SIGSEGV, 2): "SEGV_ACCERR",
+    (signal.SIGSEGV, 128): "SI_KERNEL",
+    (signal.SIGSYS, 1): "SYS_SECCOMP",
+}
+
+
+def result(value: int) -> str:
+    """Of a system call: the value, or the name of the errno."""
+    return str(value) if value >= 0 else "-" + errno.errorcode.get(-value, str(-value))
+
+
+def _signal(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def fault(seen: Any) -> str:
+    """Of a caught signal: its name and code; or what was seen instead of one."""
+    if not isinstance(seen, dict):
+        return str(seen)
+    code = _CODES.get((seen["signal"], seen["code"]), f"code {seen['code']}")
+    return f"{_signal(seen['signal'])} {code}"
+
+
+def ending(seen: dict[str, int]) -> str:
+    """Of a child: its signal or exit status."""
+    return _signal(seen["signal"]) if "signal" in seen else f"exit {seen['exit']}"
