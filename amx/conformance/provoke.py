@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -85,7 +86,7 @@ def _run(command: Sequence[str], directory: str, timeout: float) -> Run:
                 stdout=output,
                 stderr=errors,
                 cwd=directory,
-                env={**os.environ, "AMX_PROVOKE_TMPDIR": directory},
+                env={**os.environ, "AMX_PROVOKE_TMPDIR": directory, "AMX_PYTHON": sys.executable},
                 start_new_session=True,
             )
         except BaseException:

@@ -112,7 +112,7 @@ static int run(char *arguments[]) {
     }
     start_afresh();
     if (on_model && provocation->needs_real_frames)
-        provoke_cannot("the model has no tile data in signal frames, ptrace or cores, and is no machine");
+        provoke_cannot("only a real kernel shows this, not the model");
     provocation->run(kernel);
     provoke_end();
 }

@@ -1,6 +1,475 @@
-/* The model of the kernel as a table. */
+/* The model of the kernel behind the table: which task is running, and how a fault of the model becomes a
+ * signal.
+ *
+ * Tasks are found by their thread id, not in TLS: a CLONE_VM child shares its parent's TLS but has a tile
+ * state and a permission of its own. Tile instructions take no lock, since a task's state is its own and its
+ * process's permission one atomic word; everything else takes one lock with all signals blocked.
+ */
+#define _GNU_SOURCE /* gettid, CLONE_VM */
 #include "provoke.h"
+#include "system.h"
+
+#include "trap/kernel_model.h"
+
+#include <errno.h>
+#include <linux/kvm.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* A machine as Granite Rapids under a hypervisor shows it, without PKU, shadow stack and APX. */
+enum {
+    CONFIG_OFFSET = 2752,
+    CONFIG_SIZE = 64,
+    DATA_OFFSET = 2816,
+    DATA_SIZE = 8192,
+    XSAVE_SIZE = 11008,
+    MINSIGSTKSZ_VALUE = 11952,
+    ALTSTACK_FLOOR = 11836,
+    KNOWN_FEATURES = 20,
+    AT_MINSIGSTKSZ_TYPE = 51,
+};
+static const uint64_t features = 0x600e7;
+
+static int put_user(uint64_t address, uint64_t value) {
+    if (!address)
+        return -EFAULT; /* below: no mask wanted */
+    /* Writes the eight bytes of a signal mask there, or says EFAULT as put_user() would. */
+    const long error = system_call(SYS_rt_sigprocmask, SIG_BLOCK, 0, (long)address, sizeof value, 0, 0);
+    if (error)
+        return (int)error;
+    memcpy((void *)(uintptr_t)address, &value, sizeof value);
+    return 0;
+}
+
+static const struct kernel_model_machine machine = {
+    .features = 0x600e7,
+    .feature_count = KNOWN_FEATURES,
+    .config_offset = CONFIG_OFFSET,
+    .data_offset = DATA_OFFSET,
+    .size = XSAVE_SIZE,
+    .minsigstksz = MINSIGSTKSZ_VALUE,
+    .altstack_floor = ALTSTACK_FLOOR,
+    .put_user = put_user,
+};
+
+/* ---- who is running ---------------------------------------------------------------------------------------
+ */
+
+enum { TASKS = 256, PROCESSES = 64 };
+static struct {
+    _Atomic pid_t thread; /* 0: free */
+    struct kernel_model_task task;
+} tasks[TASKS];
+static struct {
+    pid_t pid; /* 0: free */
+    struct kernel_model_process process;
+} processes[PROCESSES];
+static atomic_flag locked = ATOMIC_FLAG_INIT;
+
+static pid_t thread_id(void) {
+    return (pid_t)system_call(SYS_gettid, 0, 0, 0, 0, 0, 0);
+}
+
+static pid_t process_id(void) {
+    return (pid_t)system_call(SYS_getpid, 0, 0, 0, 0, 0, 0);
+}
+
+static uint64_t lock(void) {
+    const uint64_t all = UINT64_MAX;
+    uint64_t previous;
+    system_call(SYS_rt_sigprocmask, SIG_SETMASK, (long)&all, (long)&previous, sizeof all, 0, 0);
+    while (atomic_flag_test_and_set(&locked))
+        system_call(SYS_sched_yield, 0, 0, 0, 0, 0, 0);
+    return previous;
+}
+
+static void unlock(uint64_t previous) {
+    atomic_flag_clear(&locked);
+    system_call(SYS_rt_sigprocmask, SIG_SETMASK, (long)&previous, 0, sizeof previous, 0, 0);
+}
+
+static struct kernel_model_task *current(void) {
+    const pid_t thread = thread_id();
+    for (int i = 0; i < TASKS; i++)
+        if (atomic_load_explicit(&tasks[i].thread, memory_order_relaxed) == thread)
+            return &tasks[i].task;
+    provoke_broken("the model knows no thread %d", (int)thread);
+}
+
+/* With the lock held. */
+static struct kernel_model_task *new_task(void) {
+    for (int i = 0; i < TASKS; i++)
+        if (tasks[i].thread == 0) {
+            tasks[i].thread = thread_id();
+            return &tasks[i].task;
+        }
+    provoke_broken("more than %d threads", TASKS);
+}
+
+static struct kernel_model_process *new_process(void) {
+    for (int i = 0; i < PROCESSES; i++)
+        if (processes[i].pid == 0) {
+            processes[i].pid = process_id();
+            return &processes[i].process;
+        }
+    provoke_broken("more than %d processes in one memory", PROCESSES);
+}
+
+static void forget_task(struct kernel_model_task *task) {
+    kernel_model_task_exit(task);
+    for (int i = 0; i < TASKS; i++)
+        if (&tasks[i].task == task)
+            tasks[i].thread = 0;
+}
+
+static void forget_process(struct kernel_model_process *process) {
+    for (int i = 0; i < PROCESSES; i++)
+        if (&processes[i].process == process)
+            processes[i].pid = 0;
+}
+
+/* ---- system calls -----------------------------------------------------------------------------------------
+ */
+
+static long model_arch_prctl(int op, uint64_t argument) {
+    const uint64_t mask = lock();
+    const long result = kernel_model_arch_prctl(current()->process, op, argument);
+    unlock(mask);
+    return result;
+}
+
+/* The real one is set as well: signals arrive on it, and it knows the rest of the rules. */
+static long model_sigaltstack(const stack_t *set, stack_t *old) {
+    const uint64_t mask = lock();
+    struct kernel_model_task *const task = current();
+    const uint64_t previous = task->altstack_size;
+    long result = 0;
+    if (set)
+        result = kernel_model_altstack(task, set->ss_flags & SS_DISABLE ? 0 : set->ss_size);
+    if (!result)
+        result = provoke_real_kernel.sigaltstack(set, old);
+    if (result)
+        task->altstack_size = previous;
+    unlock(mask);
+    return result;
+}
+
+/* KVM itself is the real one, if any. */
+static long model_ioctl(int fd, unsigned long request, void *argument) {
+    const long result = provoke_real_kernel.ioctl(fd, request, argument);
+    if (request == KVM_CREATE_VCPU && result >= 0) {
+        const uint64_t mask = lock();
+        kernel_model_create_vcpu(current()->process);
+        unlock(mask);
+    }
+    return result;
+}
+
+/* What a new process starts from, taken before it exists. */
+struct birth {
+    struct kernel_model_process process;
+    struct kernel_model_task task;
+    int shares_memory, keeps_altstack;
+    int (*child)(void *);
+    void *argument;
+};
+
+static void conceive(struct birth *birth, uint64_t flags) {
+    struct kernel_model_task *const parent = current();
+    birth->process = *parent->process;
+    birth->task = *parent;
+    birth->shares_memory = (flags & CLONE_VM) != 0;
+    birth->keeps_altstack = (flags & (CLONE_VM | CLONE_VFORK)) != CLONE_VM;
+}
+
+/* In the child, with the lock held. */
+static void be_born(const struct birth *birth) {
+    if (!birth->shares_memory) { /* what was copied are the parent's threads */
+        memset(tasks, 0, sizeof tasks);
+        memset(processes, 0, sizeof processes);
+    }
+    struct kernel_model_process *const process = new_process();
+    kernel_model_process_clone(&birth->process, process);
+    kernel_model_task_clone(&birth->task, new_task(), process, birth->keeps_altstack);
+}
+
+static pid_t model_fork(void) {
+    struct birth birth;
+    const uint64_t mask = lock();
+    conceive(&birth, 0);
+    const pid_t pid = provoke_real_kernel.fork();
+    if (pid == 0)
+        be_born(&birth);
+    unlock(mask);
+    return pid;
+}
+
+static int run_child(void *argument) {
+    const struct birth *const birth = argument;
+    uint64_t mask;
+    if (!birth->shares_memory)
+        atomic_flag_clear(&locked); /* copied in whatever state another thread had it */
+    mask = lock();
+    be_born(birth);
+    unlock(mask);
+    const int status = birth->child(birth->argument);
+    if (birth->shares_memory) {
+        mask = lock();
+        struct kernel_model_task *const task = current();
+        struct kernel_model_process *const process = task->process;
+        forget_task(task);
+        forget_process(process);
+        unlock(mask);
+    }
+    return status;
+}
+
+static pid_t model_clone_run(uint64_t flags, int (*child)(void *), void *argument) {
+    struct birth *const birth = tool_map(sizeof *birth); /* outlives this call where memory is shared */
+    birth->child = child;
+    birth->argument = argument;
+    const uint64_t mask = lock();
+    conceive(birth, flags);
+    unlock(mask);
+    return provoke_real_kernel.clone_run(flags, run_child, birth);
+}
+
+static pid_t model_vfork_run(int (*child)(void *), void *argument) {
+    return model_clone_run(CLONE_VM | CLONE_VFORK, child, argument);
+}
+
+struct thread_birth {
+    struct kernel_model_task parent;
+    struct kernel_model_process *process;
+    void *(*run)(void *);
+    void *argument;
+};
+
+static void *run_thread(void *argument) {
+    struct thread_birth *const birth = argument;
+    uint64_t mask = lock();
+    kernel_model_task_clone(&birth->parent, new_task(), birth->process, 0);
+    unlock(mask);
+    void *const result = birth->run(birth->argument);
+    mask = lock();
+    forget_task(current());
+    unlock(mask);
+    free(birth);
+    return result;
+}
+
+static int model_thread_start(uint64_t *thread, void *(*run)(void *), void *argument) {
+    struct thread_birth *const birth = malloc(sizeof *birth);
+    if (!birth)
+        return ENOMEM;
+    birth->parent = *current();
+    birth->process = birth->parent.process;
+    birth->run = run;
+    birth->argument = argument;
+    return provoke_real_kernel.thread_start(thread, run_thread, birth);
+}
+
+/* ---- faults -----------------------------------------------------------------------------------------------
+ */
+
+/* One routine for each instruction: rt_tgsigqueueinfo to this thread. The signal arrives before the kernel
+ * returns to the routine, so that RIP in its frame is the jump behind `syscall`, as long as the instruction
+ * it stands for: the instruction's address. A handler that adds its length to RIP comes to `skipped`. Result:
+ * 0 to try again, 1 skipped, or -errno. */
+#define RAISE(name, jump)                                                                                    \
+    __asm__(".pushsection .text\n"                                                                           \
+            ".globl model_raise_" name ", model_" name "_insn\n"                                             \
+            ".hidden model_raise_" name ", model_" name "_insn\n"                                            \
+            ".type model_raise_" name ", @function\n"                                                        \
+            ".balign 16\n"                                                                                   \
+            "model_raise_" name ":\n"                                                                        \
+            "mov %rcx, %r10\n"                                                                               \
+            "mov $297, %eax\n"                                                                               \
+            "syscall\n"                                                                                      \
+            "model_" name "_insn:\n" jump ".long 1f - . - 4\n" /* jmp 1f */                                  \
+            "mov $1, %eax\n"                                   /* skipped */                                 \
+            "1: ret\n"                                                                                       \
+            ".popsection\n")
+#define FIVE_BYTES ".byte 0xe9\n"
+#define SIX_BYTES  ".byte 0x3e, 0xe9\n"
+
+RAISE("ldtilecfg", FIVE_BYTES);
+RAISE("sttilecfg", FIVE_BYTES);
+RAISE("tilerelease", FIVE_BYTES);
+RAISE("tilezero", FIVE_BYTES);
+RAISE("tileloadd", SIX_BYTES);
+RAISE("tilestored", SIX_BYTES);
+RAISE("tdpbssd", FIVE_BYTES);
+RAISE("xrstor", FIVE_BYTES);
+
+typedef long raiser(pid_t process, pid_t thread, int signo, const siginfo_t *info);
+#define HIDDEN __attribute__((visibility("hidden")))
+HIDDEN raiser model_raise_ldtilecfg, model_raise_sttilecfg, model_raise_tilerelease, model_raise_tilezero,
+    model_raise_tileloadd, model_raise_tilestored, model_raise_tdpbssd, model_raise_xrstor;
+HIDDEN extern const char model_ldtilecfg_insn[], model_sttilecfg_insn[], model_tilerelease_insn[],
+    model_tilezero_insn[], model_tileloadd_insn[], model_tilestored_insn[], model_tdpbssd_insn[],
+    model_xrstor_insn[];
+
+static const struct {
+    raiser *raise;
+    const char *address;
+} insns[INSNS] = {
+    [INSN_LDTILECFG] = {model_raise_ldtilecfg, model_ldtilecfg_insn},
+    [INSN_STTILECFG] = {model_raise_sttilecfg, model_sttilecfg_insn},
+    [INSN_TILERELEASE] = {model_raise_tilerelease, model_tilerelease_insn},
+    [INSN_TILEZERO] = {model_raise_tilezero, model_tilezero_insn},
+    [INSN_TILELOADD] = {model_raise_tileloadd, model_tileloadd_insn},
+    [INSN_TILESTORED] = {model_raise_tilestored, model_tilestored_insn},
+    [INSN_TDPBSSD] = {model_raise_tdpbssd, model_tdpbssd_insn},
+    [INSN_XRSTOR] = {model_raise_xrstor, model_xrstor_insn},
+};
+
+static uintptr_t model_address_of(enum insn insn) {
+    return (uintptr_t)insns[insn].address;
+}
+
+/* force_sig_info_to_task(): a fault that is blocked or ignored is unblocked and kills. */
+static void force(int signo) {
+    const uint64_t bit = UINT64_C(1) << (signo - 1);
+    struct sigaction action;
+    uint64_t blocked;
+    system_call(SYS_rt_sigprocmask, SIG_BLOCK, 0, (long)&blocked, sizeof blocked, 0, 0);
+    sigaction(signo, NULL, &action);
+    if (!(blocked & bit) && action.sa_handler != SIG_IGN)
+        return;
+    action = (struct sigaction){.sa_handler = SIG_DFL};
+    sigaction(signo, &action, NULL);
+    system_call(SYS_rt_sigprocmask, SIG_UNBLOCK, (long)&bit, 0, sizeof bit, 0, 0);
+}
+
+/* The fault's signal. Its handler starts with tiles in INIT; where it returns, they are as before, where it
+ * jumps out, they stay INIT. True: try the instruction again. */
+static int try_again(enum insn insn, struct kernel_model_fault fault) {
+    struct kernel_model_task *const task = current();
+    const struct amxemu_state interrupted = task->tiles;
+    const int data_live = task->data_live;
+    siginfo_t info;
+
+    memset(&info, 0, sizeof info);
+    info.si_signo = fault.signal;
+    info.si_code = fault.code;
+    info.si_addr = fault.at_insn ? (void *)insns[insn].address : NULL;
+    force(fault.signal);
+    kernel_model_tilerelease(task);
+    const long result = insns[insn].raise(process_id(), thread_id(), fault.signal, &info);
+    if (result < 0)
+        provoke_broken("rt_tgsigqueueinfo: %s", strerror((int)-result));
+    task->tiles = interrupted;
+    task->data_live = data_live;
+    return result == 0;
+}
+
+#define EXECUTE(insn, call)                                                                                  \
+    for (;;) {                                                                                               \
+        const struct kernel_model_fault fault = (call);                                                      \
+        if (!fault.signal || !try_again(insn, fault))                                                        \
+            return;                                                                                          \
+    }
+
+static void model_ldtilecfg(const uint8_t config[64]) {
+    EXECUTE(INSN_LDTILECFG, kernel_model_ldtilecfg(current(), config))
+}
+static void model_sttilecfg(uint8_t config[64]) {
+    kernel_model_sttilecfg(current(), config);
+}
+static void model_tilerelease(void) {
+    kernel_model_tilerelease(current());
+}
+static void model_tilezero(void) {
+    EXECUTE(INSN_TILEZERO, kernel_model_tilezero(current()))
+}
+static void model_tileloadd(const void *rows) {
+    EXECUTE(INSN_TILELOADD, kernel_model_tileloadd(current(), rows))
+}
+static void model_tilestored(void *rows) {
+    EXECUTE(INSN_TILESTORED, kernel_model_tilestored(current(), rows))
+}
+static void model_tdpbssd(void) {
+    EXECUTE(INSN_TDPBSSD, kernel_model_tdpbssd(current()))
+}
+static void model_xrstor(const uint8_t *area, uint64_t of) {
+    EXECUTE(INSN_XRSTOR, kernel_model_xrstor(current(), area, of))
+}
+
+static uint64_t model_xinuse(void) {
+    const uint64_t tiles = XFEATURE_MASK_XTILECFG | XFEATURE_MASK_XTILEDATA;
+    return (provoke_real_kernel.xinuse() & features & ~tiles) | kernel_model_xinuse(current());
+}
+
+/* ---- the machine ------------------------------------------------------------------------------------------
+ */
+
+static void model_cpuid(uint32_t leaf, uint32_t subleaf, uint32_t registers[4]) {
+    enum { OSXSAVE = 1 << 27, AMX_BF16 = 1 << 22, AMX_TILE = 1 << 24, AMX_INT8 = 1 << 25 };
+    static const uint32_t components[][4] = {
+        [0] = {0x600e7, XSAVE_SIZE, XSAVE_SIZE, 0},
+        [17] = {CONFIG_SIZE, CONFIG_OFFSET, 2, 0}, /* ECX[1]: aligned to 64 when compacted */
+        [18] = {DATA_SIZE, DATA_OFFSET, 6, 0},     /* ECX[2]: XFD */
+    };
+    provoke_real_kernel.cpuid(leaf, subleaf, registers);
+    if (leaf == 0 && registers[0] < 0x1e)
+        registers[0] = 0x1e;
+    if (leaf == 1)
+        registers[2] |= OSXSAVE;
+    if (leaf == 7 && subleaf == 0)
+        registers[3] |= AMX_BF16 | AMX_TILE | AMX_INT8;
+    if (leaf == 0xd && (subleaf == 0 || subleaf == 17 || subleaf == 18))
+        memcpy(registers, components[subleaf], sizeof *components);
+    if (leaf == 0x1d || leaf == 0x1e) {
+        static const uint32_t palettes[4] = {1}, palette1[4] = {8192 | 1024u << 16, 64 | 8 << 16, 16};
+        static const uint32_t tmul[4] = {0, 16 | 64 << 8};
+        memset(registers, 0, sizeof palettes);
+        if (leaf == 0x1d && subleaf <= 1)
+            memcpy(registers, subleaf ? palette1 : palettes, sizeof palettes);
+        if (leaf == 0x1e && subleaf == 0)
+            memcpy(registers, tmul, sizeof tmul);
+    }
+}
+
+static uint64_t model_xcr0(void) {
+    return features;
+}
+
+static uint64_t model_auxv(uint64_t type) {
+    return type == AT_MINSIGSTKSZ_TYPE ? MINSIGSTKSZ_VALUE : provoke_real_kernel.auxv(type);
+}
 
 const struct kernel *provoke_model_kernel(void) {
-    provoke_broken("the model is not built yet");
+    static struct kernel model;
+    model = provoke_real_kernel;
+    model.arch_prctl = model_arch_prctl;
+    model.sigaltstack = model_sigaltstack;
+    model.fork = model_fork;
+    model.vfork_run = model_vfork_run;
+    model.clone_run = model_clone_run;
+    model.thread_start = model_thread_start;
+    model.ldtilecfg = model_ldtilecfg;
+    model.sttilecfg = model_sttilecfg;
+    model.tilerelease = model_tilerelease;
+    model.tilezero = model_tilezero;
+    model.tileloadd = model_tileloadd;
+    model.tilestored = model_tilestored;
+    model.tdpbssd = model_tdpbssd;
+    model.xrstor = model_xrstor;
+    model.xinuse = model_xinuse;
+    model.address_of = model_address_of;
+    model.ioctl = model_ioctl;
+    model.cpuid = model_cpuid;
+    model.xcr0 = model_xcr0;
+    model.auxv = model_auxv;
+
+    const uint64_t mask = lock();
+    struct kernel_model_process *const process = new_process();
+    kernel_model_process_init(process, &machine);
+    kernel_model_task_init(new_task(), process);
+    unlock(mask);
+    return &model;
 }

@@ -170,6 +170,8 @@ struct xcomponent {
     uint32_t size, offset, flags; /* CPUID.D.n: EAX, EBX, ECX */
 };
 struct xcomponent tool_component(const struct kernel *k, uint32_t number);
-void *tool_map(size_t size); /* zeroed pages, never freed */
+void tool_touch(const struct kernel *k);  /* LDTILECFG, TILEZERO; for tool_catch() */
+void *tool_map(size_t size);              /* zeroed pages, never freed */
+void tool_await(const _Atomic int *flag); /* until it is not 0 */
 
 #endif

@@ -10,7 +10,6 @@
 #include <sched.h>
 #include <string.h>
 #include <sys/auxv.h>
-#include <sys/mman.h>
 #include <ucontext.h>
 #include <unistd.h>
 

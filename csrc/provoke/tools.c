@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <ucontext.h>
 #include <unistd.h>
 
@@ -126,6 +127,18 @@ struct xcomponent tool_component(const struct kernel *k, uint32_t number) {
     uint32_t registers[4];
     k->cpuid(0xd, number, registers);
     return (struct xcomponent){registers[0], registers[1], registers[2]};
+}
+
+void tool_touch(const struct kernel *k) {
+    uint8_t config[64];
+    tool_config(config, 16, 64);
+    k->ldtilecfg(config);
+    k->tilezero();
+}
+
+void tool_await(const _Atomic int *flag) {
+    while (!*flag)
+        nanosleep(&(struct timespec){.tv_nsec = 50 * 1000}, NULL);
 }
 
 void *tool_map(size_t size) {
