@@ -10,9 +10,8 @@ TESTS = Path(__file__).parent
 
 
 def run_python(*arguments, timeout=120, **environment):
-    """Run Python with the modules of tests/ importable; in the trapped lane the child traps too."""
-    trapped = os.environ.get("AMX_TEST_TRAP")
-    prefix = ["-m", "trapped_lane"] if trapped else []
+    """Run Python with the modules of tests/ importable; in the native lane the child is in the lane too."""
+    prefix = ["-m", "native_lane"] if "AMX_TEST_LANE" in os.environ else []
     return subprocess.run(
         [sys.executable, *prefix, *map(str, arguments)],
         env={**os.environ, "PYTHONPATH": str(TESTS), **environment},

@@ -3,6 +3,9 @@
 import ml_dtypes
 import numpy as np
 import product_model
+import pytest
+
+import amx
 
 PAIRS = [
     ("int8", "int8"),
@@ -16,6 +19,18 @@ SPECIAL = {
     "bfloat16": [0x0000, 0x8000, 0x0001, 0x807F, 0x7F80, 0xFF80, 0x7FC1, 0xFFA5, 0x7F7F, 0x0080, 0x3F80],
     "float16": [0x0000, 0x8000, 0x0001, 0x83FF, 0x7C00, 0xFC00, 0x7E01, 0xFD55, 0x7BFF, 0x0400, 0x3C00],
 }
+
+
+def need(backend, element):
+    """Skip the test where the CPU's tiles do not have the element type."""
+    if backend == "native" and element == "float16" and not amx.available("fp16"):
+        pytest.skip("this CPU has no AMX-FP16 to run natively")
+
+
+def pairs_of(backend):
+    """The pairs of element types that a backend multiplies here."""
+    missing = backend == "native" and not amx.available("fp16")
+    return [pair for pair in PAIRS if not (missing and pair[0] == "float16")]
 
 
 def random_array(rng, shape, element, special=0.0):

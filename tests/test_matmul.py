@@ -20,6 +20,7 @@ def ones(shape, dtype=np.int8):
 @pytest.mark.parametrize("pair", operands.PAIRS, ids="-".join)
 def test_every_remainder_of_every_dimension(backend, pair):
     """All tails of M, N and K against the tile sizes give the exact result, K = 0 included."""
+    operands.need(backend, pair[0])
     rng = np.random.default_rng(11)
     for m, n in [(1, 1), (16, 16), (17, 33), (33, 15), (64, 31)]:
         for k in SIZES:
@@ -32,6 +33,7 @@ def test_every_remainder_of_every_dimension(backend, pair):
 @pytest.mark.parametrize("pair", operands.PAIRS, ids="-".join)
 def test_extreme_values(backend, pair):
     """The largest magnitudes, where saturating arithmetic or a lost sign would show."""
+    operands.need(backend, pair[0])
     if pair[0] in ("int8", "uint8"):
         values_a = np.array([np.iinfo(pair[0]).min, np.iinfo(pair[0]).max, 1], pair[0])
         values_b = np.array(
@@ -63,6 +65,7 @@ def test_float_chains_that_end_in_minus_zero_keep_it(backend):
 @pytest.mark.parametrize("element", ["bfloat16", "float16"])
 def test_floats_are_close_to_float64(backend, element):
     """Against float64 the error stays below the bound for K float32 roundings (Higham, gamma_K)."""
+    operands.need(backend, element)
     rng = np.random.default_rng(13)
     a, b = (operands.random_array(rng, shape, element) for shape in [(50, 300), (300, 70)])
     exact = a.astype(np.float64) @ b.astype(np.float64)
@@ -74,6 +77,7 @@ def test_floats_are_close_to_float64(backend, element):
 @pytest.mark.parametrize("pair", operands.PAIRS, ids="-".join)
 def test_bits_do_not_depend_on_packing_threads_or_layout(backend, pair):
     """Packed or not, on one thread or two, in any memory layout, in a batch or alone: the same bits."""
+    operands.need(backend, pair[0])
     rng = np.random.default_rng(14)
     a = operands.random_array(rng, (130, 1100), pair[0], special=0.01)
     b = operands.random_array(rng, (1100, 150), pair[1], special=0.01)
@@ -200,6 +204,7 @@ def test_uint16_is_bfloat16_where_the_caller_says_so(backend):
 @pytest.mark.parametrize(("name", "carrier"), [("bfloat16", ml_dtypes.bfloat16), ("float16", np.float16)])
 def test_float32_is_rounded_to_nearest_even(backend, name, carrier):
     """float32 operands with dtype= give what rounding them first gives, by ml_dtypes and NumPy."""
+    operands.need(backend, name)
     rng = np.random.default_rng(19)
     word = rng.integers(0, 2**32, (64, 64), dtype=np.uint32)
     word[::3] &= 0xFFFF8000  # ties
@@ -222,6 +227,7 @@ def test_float32_nan_stays_nan_with_its_sign_and_payload(backend):
 
 def test_other_byte_orders_are_read(backend):
     """A big-endian float16 array multiplies by its values."""
+    operands.need(backend, "float16")
     a = np.arange(12, dtype=np.float16).reshape(3, 4)
     np.testing.assert_array_equal(amx.matmul(a.astype(">f2"), a.T), amx.matmul(a, a.T))
 

@@ -43,6 +43,7 @@ PRODUCTS = [
 @pytest.mark.parametrize(("m", "n"), [(16, 16), (5, 3), (1, 1)])
 def test_a_product_of_tiles_is_the_product_of_matrices(backend, insn, a_element, b_element, m, n):
     """Load, zero, multiply, store: every instruction, full and partial tiles."""
+    operands.need(backend, a_element)
     rng = np.random.default_rng(2)
     k = 12
     a = operands.random_array(rng, (m, k), a_element, special=0.05)

@@ -1,0 +1,67 @@
+"""The tests of tiles and products on native code, each module in a session of its own (native_lane.py)."""
+
+import os
+import re
+import subprocess
+import sys
+
+import children
+import native_lane
+import pytest
+
+import amx
+
+MODULES = [
+    "test_tiles",
+    "test_matmul",
+    "test_matmul_random",
+    "test_guard_pages",
+    "test_concurrency",
+    "test_peers",
+]
+WORK_IN_CHILDREN = {"test_guard_pages"}  # so that nothing traps in the session itself
+
+
+@pytest.fixture(scope="module")
+def lane(tmp_path_factory):
+    """The environment of the lane: native where AMX can be used, else trapped."""
+    environment = {**os.environ, "PYTHONPATH": str(children.TESTS), "AMX_BACKEND": "native"}
+    if amx.available():
+        return {**environment, native_lane.LANE: "native", "AMX_ASSUME": "fp16"}
+    trap = native_lane.build_trap(tmp_path_factory.mktemp("trap"))
+    return {**environment, native_lane.LANE: "trapped", native_lane.TRAP: str(trap)}
+
+
+def run_in(lane, module, which, timeout):
+    result = subprocess.run(
+        [
+            sys.executable, "-m", "pytest", "-p", "native_lane", "-q", "-m", f"in_lane and {which}",
+            "-p", "no:cacheprovider", "-p", "no:faulthandler", children.TESTS / f"{module}.py",
+        ],
+        cwd=children.TESTS.parent,
+        env=lane,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stdout[-5000:] + result.stderr
+    assert "passed" in result.stdout
+    trapped = re.search(r"^(\d+) instructions trapped", result.stdout, re.MULTILINE)
+    assert (trapped is not None) == (lane[native_lane.LANE] == "trapped")
+    assert trapped is None or int(trapped[1]) > 0 or module in WORK_IN_CHILDREN
+    print(lane[native_lane.LANE], result.stdout[-1000:])
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_native_lane_of(lane, module):
+    """Every test of the module that takes a backend passes on native code."""
+    run_in(lane, module, "not long", timeout=280)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(0)
+@pytest.mark.parametrize("module", ["test_matmul_random", "test_peers"])
+def test_native_lane_of_the_long_runs(lane, module):
+    """The long tests too, with AMX_SEED to repeat a run."""
+    run_in(lane, module, "long", timeout=None)
