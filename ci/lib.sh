@@ -100,10 +100,3 @@ install_editable() {
     install_build_tools
     pip_install --no-build-isolation -e "$root$extras" --config-settings=build-dir="$root/build/$name" --config-settings=cmake.define.AMX_WERROR=ON "$@"
 }
-
-# Other AMX libraries, whose tests are skipped without them: new and free-threaded Pythons have no wheels of some.
-install_peers() {
-    local list
-    mapfile -t list < <(requirements project.optional-dependencies.peers)
-    pip_install --only-binary :all: "${list[@]}" 2>/dev/null || say "no wheel for this Python: ${list[*]}"
-}

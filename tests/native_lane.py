@@ -1,8 +1,9 @@
 """The native lane: a session of its own, in which permission is requested and SIGILL may be taken over.
 
 Where AMX can be used, the tests of tiles and products run on it. Elsewhere every tile instruction traps and
-runs on the software tile machine: this proves the native paths (encodings, operands, configuration, registers
-kept and given back), not the arithmetic of silicon; the process then believes in a constructed machine with AMX.
+runs on the software tile machine: this proves the native paths (encodings, operands, configuration,
+registers kept and given back), not the arithmetic of silicon; the process then believes in a constructed
+machine with AMX.
 
 It is a child of the tests, started by tests/test_native_lane.py. Ways in: `pytest -p native_lane`,
 `python -m native_lane` with a script or `-c` and code, or `enter()`. AMX_TEST_LANE is set in the lane; where

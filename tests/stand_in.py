@@ -51,3 +51,13 @@ def environment(**more):
         facts=(("lane", "native"), ("kernel", "Linux 6.18.44"), ("note", "<&>")),
     )
     return dataclasses.replace(place, **more)
+
+
+def install(*declared):
+    """Put these checks in the place of the catalogue, in this process."""
+    from amx.conformance import check as module
+    from amx.conformance import groups
+
+    groups.load = lambda: None
+    module._checks.clear()
+    module._checks.update({each.id: each for each in declared})

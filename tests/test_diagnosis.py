@@ -26,6 +26,7 @@ FAILURES = [
     ("hypervisor-hides-xcr0", {}, "xcr0", Cause.XCR0_NOT_OFFERED),
     ("kernel-leaves-xcr0", {}, "xcr0", Cause.XCR0_NOT_ENABLED),
     ("kernel-5.10", {}, "xcr0", Cause.KERNEL_TOO_OLD),
+    ("kernel-5.15", {}, "xcr0", Cause.KERNEL_TOO_OLD),
     ("hypervisor-hides-palette", {}, "palette", Cause.PALETTE_MISSING),
     ("kernel-5.10-einval", {}, "kernel", Cause.KERNEL_TOO_OLD),
     ("gvisor", {}, "kernel", Cause.GVISOR),

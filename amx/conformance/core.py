@@ -47,6 +47,7 @@ def _states(seen: Judge) -> None:
     needs=(Need.CORE_FILE,),
     bugs=(KnownBug("core files were cut short where the CPU has no extended component", "6.12.64"),),
     timeout=15.0,
+    depends=("DISC-01",),
 )
 def _layout(seen: Judge) -> None:
     seen.equal("layout notes", seen["layouts"], 1)

@@ -52,6 +52,7 @@ def _(seen: Judge) -> None:
     "ARCH_GET_XCOMP_PERM, "
     "which take a pointer (arch/x86/include/uapi/asm/prctl.h)",
     since="5.16",
+    depends=("DISC-01",),
 )
 def _(seen: Judge) -> None:
     for call in ("0x1021(7)", "0x1021(0x60000)", "0x1022(18)"):
@@ -176,6 +177,7 @@ def _(seen: Judge) -> None:
     authority="arch/x86/kernel/signal.c, init_sigframe_size(); Documentation/arch/x86/elf_auxvec.rst",
     since="5.14",
     covers=("K05",),
+    depends=("DISC-01",),
 )
 def _(seen: Judge) -> None:
     magic2, ucontext_and_siginfo = 4, 440  # arch/x86/include/asm/sigframe.h, struct rt_sigframe

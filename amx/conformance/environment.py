@@ -91,12 +91,12 @@ def _nothing() -> str:
 
 
 def _lacking(lane: Lane, found: Diagnosis) -> Iterator[tuple[Need, str]]:
-    why = f"{found.cause.words}. {found.remedy}" if found.cause else ""
+    why = found.cause.words if found.cause else ""
     if lane is Lane.NONE:
         yield from ((need, why) for need in (Need.AMX, Need.TILES, Need.REAL_FRAMES))
     elif lane is Lane.EMULATED:
         if not found.usable:
-            yield Need.AMX, f"an emulator's tiles: {why}"
+            yield Need.AMX, why
         yield Need.REAL_FRAMES, "an emulator runs the tiles: the kernel's frames do not contain them"
     elif lane is Lane.MODEL:
         yield Need.REAL_FRAMES, "the model has no tile data in signal frames, ptrace or cores"

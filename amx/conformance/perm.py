@@ -159,6 +159,7 @@ def _(seen: Judge) -> None:
     authority="arch/x86/kernel/process_64.c: PTRACE_ARCH_PRCTL reaches do_arch_prctl_64() only",
     since="5.16",
     needs={Need.PTRACE},
+    depends=("PERM-01",),
 )
 def _(seen: Judge) -> None:
     seen.equal("PTRACE_ARCH_PRCTL(ARCH_GET_FS), which exists", seen["fs"], 0, result)

@@ -21,6 +21,7 @@ def _end(observed: dict[str, int]) -> dict[str, int]:
     "lies.",
     authority=f"{_SECCOMP}; the permission itself is untouched by filters",
     since="5.16",
+    depends=("DISC-01",),
 )
 def _(seen: Judge) -> None:
     for name, expected in (("EPERM", -EPERM), ("ENOSYS", -ENOSYS), ("lie", 0)):

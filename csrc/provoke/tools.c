@@ -100,7 +100,7 @@ void tool_need_tiles(const struct kernel *k) {
 }
 
 uint64_t tool_permission(const struct kernel *k) {
-    uint64_t permission;
+    uint64_t permission = 0; /* a seccomp filter may answer in the kernel's place and write nothing */
     const long error = k->arch_prctl(ARCH_GET_XCOMP_PERM, (uintptr_t)&permission);
     if (error)
         provoke_broken("ARCH_GET_XCOMP_PERM: %s", strerror((int)-error));

@@ -38,7 +38,8 @@ def _page(report: Report) -> Iterator[str]:
     yield f"<p>Lane {escape(words.lane(report.environment))}.</p>"
     yield '<ul class="counts">'
     yield from (
-        f'<li class="{each.value}"><b>{report.count(each)}</b> <span class="verdict">{each.value}</span></li>'
+        f'<li class="{each.value if report.count(each) else "none"}"><b>{report.count(each)}</b> '
+        f'<span class="verdict">{each.value}</span></li>'
         for each in Verdict
     )
     yield "</ul>"

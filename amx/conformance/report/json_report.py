@@ -25,12 +25,13 @@ def render(report: Report) -> str:
 def as_json(report: Report) -> dict[str, object]:
     """The run as docs/json.md describes it."""
     environment = report.environment
+    cause = environment.diagnosis.cause
     return {
         "schema": SCHEMA,
         "version": amx.__version__,
         "lane": environment.lane.value,
         "fault": environment.fault or None,
-        "cause": environment.diagnosis.cause.name if environment.diagnosis.cause else None,
+        "cause": {"name": cause.name, "words": cause.words, "remedy": cause.remedy} if cause else None,
         "kernel": environment.release,
         "machine": dict(environment.facts),
         "interrupted": report.interrupted,
