@@ -1,0 +1,17 @@
+/* Deliberate faults: entries of the table that falsify what the kernel behind them says or does. */
+#ifndef AMX_PROVOKE_FAULTS_H
+#define AMX_PROVOKE_FAULTS_H
+
+#include "provoke.h"
+
+struct fault {
+    const char *name, *what;
+    struct kernel put; /* the entries that it replaces; the others are NULL */
+};
+/* Each ended by {0}; faults.c lists them. */
+extern const struct fault faults_of_frames[], faults_of_switches[];
+
+/* What the faulty kernel stands before, for the replaced entries to call. */
+extern const struct kernel *fault_base;
+
+#endif
