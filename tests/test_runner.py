@@ -65,6 +65,11 @@ def test_information_needs_no_expectation(run):
     assert (result.verdict, result.reason) == (Verdict.INFO, "x is 3")
 
 
+def test_information_whose_expectation_does_not_hold_is_fail(run):
+    result = run({"T-01": f"{see('x', 4)}; {END}"}, check("T-01", information=True))
+    assert (result.verdict, result.reason) == (Verdict.FAIL, "x")
+
+
 @pytest.mark.parametrize("text", [END, f"{see('x', 3)}; {see('x', 3)}; {END}"])
 def test_a_missing_or_repeated_observation_is_an_error_of_the_harness(run, text):
     result = run({"T-01": text}, check("T-01"))

@@ -114,7 +114,7 @@ class Check:
     covers: tuple[str, ...] = ()  # assertions of the kernel's selftest (K01-K23)
     bugs: tuple[KnownBug, ...] = ()
     documented: str = ""  # what the kernel's documentation says where it differs from the claim
-    information: bool = False  # INFO instead of PASS: no claim is made
+    information: bool = False  # INFO instead of PASS; an expectation, if any, can still fail
     timeout: float = 5.0  # seconds
 
     @property

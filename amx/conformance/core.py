@@ -12,7 +12,7 @@ MAIN, THREAD, NO_DATA = 7, 5, 0  # which pattern a thread's TMM0 has
 
 @check(
     "CORE-01",
-    "a core file has each thread's own tile state: live data as it was, zeros where there is none",
+    "A core file has each thread's own tile state: live data as it was, zeros where there is none.",
     authority="fs/binfmt_elf.c: fill_thread_core_info(); arch/x86/kernel/fpu/regset.c: xstateregs_get()",
     since="5.16",
     needs=(Need.AMX, Need.REAL_FRAMES, Need.CORE_FILE),
@@ -41,7 +41,7 @@ def _states(seen: Judge) -> None:
 
 @check(
     "CORE-02",
-    "a core file describes the layout of the saved states once, as CPUID has it",
+    "A core file describes the layout of the saved states once, as CPUID has it.",
     authority="arch/x86/kernel/fpu/xstate.c: dump_xsave_layout_desc(), note NT_X86_XSAVE_LAYOUT (0x205)",
     since="6.12",
     needs=(Need.CORE_FILE,),

@@ -15,7 +15,7 @@ def _expect_rounds(seen: Judge) -> None:
 
 @check(
     "CTX-01",
-    "threads that share a CPU keep their own tiles and configurations",
+    "Threads that share a CPU keep their own tiles and configurations.",
     authority=SWITCH,
     since="5.16",
     needs=(Need.AMX, Need.ALONE),
@@ -29,7 +29,7 @@ def _threads(seen: Judge) -> None:
 
 @check(
     "CTX-02",
-    "processes that share a CPU keep their own tiles, and those without any never see a trace of them",
+    "Processes that share a CPU keep their own tiles, and those without any never see a trace of them.",
     authority=f"{SWITCH}; Borislav Petkov, LKML 30 August 2021: unpermitted data cannot exist",
     since="5.16",
     needs=(Need.AMX, Need.ALONE),
@@ -47,7 +47,7 @@ def _processes(seen: Judge) -> None:
 
 @check(
     "CTX-03",
-    "live tiles survive system calls, sleep, migration, page faults, children and the use of AVX",
+    "Live tiles survive system calls, sleep, migration, page faults, children and the use of AVX.",
     authority=f"{SWITCH}; the kernel uses no tiles itself, and the psABI's rules bind libraries only",
     since="5.16",
     needs=(Need.AMX,),
@@ -63,7 +63,7 @@ def _battery(seen: Judge) -> None:
 
 @check(
     "CTX-04",
-    "live tiles survive ptrace interrupts, single steps, SIGSTOP and SIGCONT",
+    "Live tiles survive ptrace interrupts, single steps, SIGSTOP and SIGCONT.",
     authority=SWITCH,
     since="5.16",
     needs=(Need.AMX, Need.PTRACE),

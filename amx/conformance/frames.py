@@ -1,41 +1,19 @@
-"""What several groups expect of signal frames, register sets and errno values."""
+"""What several groups expect of signal frames, and of the ends of children."""
 
 from __future__ import annotations
 
-import errno
 import signal
 from typing import Any
 
 from amx.conformance.check import Judge
+from amx.conformance.show import XTILECFG, XTILEDATA
 
-__all__ = [
-    "DIED",
-    "ENDED",
-    "MAGIC1",
-    "MAGIC2",
-    "TILECFG",
-    "TILEDATA",
-    "TILES",
-    "error",
-    "expect_frame",
-    "names",
-]
+__all__ = ["DIED", "ENDED", "MAGIC1", "MAGIC2", "TILES", "expect_frame"]
 
 MAGIC1, MAGIC2 = 0x46505853, 0x46505845  # FP_XSTATE_MAGIC1 and 2, uapi/asm/sigcontext.h
-TILECFG, TILEDATA = 1 << 17, 1 << 18  # XFEATURE_MASK_XTILE_CFG and _DATA, asm/fpu/types.h
-TILES = TILECFG | TILEDATA
+TILES = XTILECFG | XTILEDATA
 ENDED = {"exit": 0}
 DIED = {"signal": signal.SIGSEGV.value, "core": False}
-
-
-def error(value: int) -> str:
-    """A system call's result as kernel code writes it: 0, or -EFAULT."""
-    return f"-{errno.errorcode.get(-value, -value)}" if value < 0 else str(value)
-
-
-def names(value: int) -> str:
-    """A signal number by name; 0 is none."""
-    return signal.Signals(value).name if value else "no signal"
 
 
 def expect_frame(seen: Judge, who: str, frame: dict[str, Any], *, size: int, features: int) -> None:

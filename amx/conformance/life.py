@@ -5,14 +5,15 @@ from __future__ import annotations
 import statistics
 
 from amx.conformance.check import Judge, KnownBug, Need, check
-from amx.conformance.frames import ENDED, error
+from amx.conformance.frames import ENDED
+from amx.conformance.show import result
 
 LIVE = (Need.AMX, Need.REAL_FRAMES)
 
 
 @check(
     "LIFE-01",
-    "the kernel allocates a buffer at a thread's first touch, for no other thread, and frees it at its end",
+    "The kernel allocates a buffer at a thread's first touch, for no other thread, and frees it at its end.",
     authority="arch/x86/kernel/fpu/xstate.c: __xfd_enable_feature(), fpstate_realloc(), fpstate_free();"
     " LKML 30 August 2021, allocation on first use against Borislav Petkov's allocation up front",
     since="5.16",
@@ -29,7 +30,7 @@ def _buffers(seen: Judge) -> None:
 
 @check(
     "LIFE-03",
-    "live tiles survive their CPU going offline and coming back",
+    "Live tiles survive their CPU going offline and coming back.",
     authority="arch/x86/kernel/fpu/core.c and xstate.h: the per-CPU copy of XFD; CVE-2024-35801",
     since="5.16",
     needs=(*LIVE, Need.ROOT, Need.ALONE, Need.OPT_IN),
@@ -42,8 +43,8 @@ def _buffers(seen: Judge) -> None:
     timeout=30.0,
 )
 def _hotplug(seen: Judge) -> None:
-    seen.equal("taking the CPU offline", seen["offline"], 0, error)
-    seen.equal("bringing it back", seen["online"], 0, error)
+    seen.equal("taking the CPU offline", seen["offline"], 0, result)
+    seen.equal("bringing it back", seen["online"], 0, result)
     seen.equal("returning to it", seen["returned"], 0)
     seen.equal("bytes lost while it was offline", seen["offline_lost"], 0)
     seen.equal("bytes lost when it was back", seen["online_lost"], 0)
@@ -51,7 +52,7 @@ def _hotplug(seen: Judge) -> None:
 
 @check(
     "LIFE-04",
-    "a thread with the smallest usual stack, 16 KiB, survives a signal with live tiles",
+    "A thread with the smallest usual stack, 16 KiB, survives a signal with live tiles.",
     authority="glibc's PTHREAD_STACK_MIN of 16384 bytes against the frame of arch/x86/kernel/signal.c:"
     " get_sigframe()",
     since="5.16",
@@ -68,7 +69,7 @@ def _small_stack(seen: Judge) -> None:
 
 @check(
     "LIFE-05",
-    "the first tile instruction of a thread costs a trap and an allocation, later ones nothing of the kind",
+    "The first tile instruction of a thread costs a trap and an allocation, later ones nothing of the kind.",
     authority="arch/x86/kernel/traps.c: handle_xfd_event()",
     since="5.16",
     needs=(Need.AMX, Need.REAL_FRAMES, Need.OPT_IN),

@@ -5,7 +5,8 @@ from __future__ import annotations
 import errno
 
 from amx.conformance.check import Judge, KnownBug, Need, check
-from amx.conformance.frames import ENDED, TILECFG, TILEDATA, TILES, error
+from amx.conformance.frames import ENDED, TILES
+from amx.conformance.show import XTILECFG, XTILEDATA, result
 
 LIVE = (Need.AMX, Need.REAL_FRAMES, Need.PTRACE)
 REGSET = "arch/x86/kernel/fpu/regset.c: xstateregs_get(), xstateregs_set()"
@@ -14,7 +15,7 @@ VALIDATE = "arch/x86/kernel/fpu/xstate.c: validate_user_xstate_header()"
 
 @check(
     "PTR-01",
-    "NT_X86_XSTATE is as long as CPUID says, whatever the tracee's permission, and has XCR0 at byte 464",
+    "NT_X86_XSTATE is as long as CPUID says, whatever the tracee's permission, and has XCR0 at byte 464.",
     authority=f"{REGSET}; copy_xstate_to_uabi_buf(): the software-reserved bytes are xstate_fx_sw_bytes",
     since="5.16",
     needs=(Need.PTRACE,),
@@ -31,7 +32,7 @@ def _length(seen: Judge) -> None:
 
 @check(
     "PTR-02",
-    "components in their initial state read as zero",
+    "Components in their initial state read as zero.",
     authority="arch/x86/kernel/fpu/xstate.c: __copy_xstate_to_uabi_buf()",
     since="5.16",
     needs=LIVE,
@@ -57,8 +58,8 @@ def _initial(seen: Judge) -> None:
 
 @check(
     "PTR-03",
-    "tile data that a tracer writes reads back and is live in the tracee; clearing bits brings the initial"
-    " state",
+    "Tile data that a tracer writes reads back and is live in the tracee; clearing bits brings the initial"
+    " state.",
     authority=f"{REGSET}; copy_uabi_to_xstate()",
     since="5.16",
     needs=LIVE,
@@ -67,42 +68,42 @@ def _initial(seen: Judge) -> None:
 )
 def _written(seen: Judge) -> None:
     seen.equal("the tracee's tiles as loaded", seen["read_differs"], 0)
-    seen.equal("PTRACE_SETREGSET", seen["set"], 0, error)
+    seen.equal("PTRACE_SETREGSET", seen["set"], 0, result)
     seen.equal("the written tiles read back", seen["read_back_differs"], 0)
     seen.equal("bytes that the tracee does not find as written", seen["written_lost"], 0)
-    seen.equal("clearing bit 18", seen["cleared_18"], 0, error)
-    seen.equal("bit 18 cleared: XINUSE of the tile state", seen["cleared_18.xinuse"], TILECFG, hex)
+    seen.equal("clearing bit 18", seen["cleared_18"], 0, result)
+    seen.equal("bit 18 cleared: XINUSE of the tile state", seen["cleared_18.xinuse"], XTILECFG, hex)
     seen.equal("bit 18 cleared: bytes lost of the configuration", seen["cleared_18.config_lost"], 0)
-    seen.equal("clearing bits 17 and 18", seen["cleared_17_18"], 0, error)
+    seen.equal("clearing bits 17 and 18", seen["cleared_17_18"], 0, result)
     seen.equal("bits 17 and 18 cleared: XINUSE of the tile state", seen["cleared_17_18.xinuse"], 0, hex)
 
 
 @check(
     "PTR-04",
-    "PTRACE_SETREGSET wants the whole area: less is EFAULT, no multiple of 8 EINVAL, more is clamped",
+    "PTRACE_SETREGSET wants the whole area: less is EFAULT, no multiple of 8 EINVAL, more is clamped.",
     authority=f"{REGSET}; kernel/ptrace.c: ptrace_regset(); CRIU 2835 met the EFAULT",
     since="5.14",
     needs=(Need.PTRACE,),
 )
 def _lengths(seen: Judge) -> None:
     size = seen["size"]
-    for length, result, after in seen.all("set"):
+    for length, answer, after in seen.all("set"):
         short = -errno.EFAULT if length < size else 0
         expected = -errno.EINVAL if length % 8 else short
-        seen.equal(f"{length} of {size} bytes", result, expected, error)
+        seen.equal(f"{length} of {size} bytes", answer, expected, result)
         if expected == 0:
             seen.equal(f"{length} of {size} bytes: iov_len afterwards", after, size)
 
 
 @check(
     "PTR-05",
-    "headers with XCOMP_BV, reserved bytes, supervisor or unknown components are refused and change nothing",
+    "Headers with XCOMP_BV, reserved bytes, supervisor or unknown components are refused and change nothing.",
     authority=f"{VALIDATE}; Dave Hansen and Keno Fischer, LKML June 2018, on supervisor state",
     since="always",
     needs=(Need.PTRACE,),
 )
 def _headers(seen: Judge) -> None:
-    seen.equal("the same state, unedited", seen["unedited"], 0, error)
+    seen.equal("the same state, unedited", seen["unedited"], 0, result)
     for variant in (
         "xcomp_bv_compacted",
         "xcomp_bv_bit",
@@ -113,14 +114,14 @@ def _headers(seen: Judge) -> None:
         "foreign",
         "bit_63",
     ):
-        seen.equal(variant, seen[variant], -errno.EINVAL, error)
+        seen.equal(variant, seen[variant], -errno.EINVAL, result)
     seen.equal("refused writes that changed the state", seen["changed"], 0)
     seen.equal("the tracee lost its registers", seen["tracee_lost"], 0)
 
 
 @check(
     "PTR-06",
-    "tile data cannot be put into a task that never touched a tile, permitted or not; a configuration can",
+    "Tile data cannot be put into a task that never touched a tile, permitted or not; a configuration can.",
     authority=f"{VALIDATE} with the fpstate's user_xfeatures; expansion by the tracer, in v9 of the AMX"
     " series, was dropped",
     since="5.16",
@@ -132,10 +133,10 @@ def _expansion(seen: Judge) -> None:
     names = ("set_18", "changed", "set_17", "xinuse", "config_lost", "permission")
     rows = zip(states, *(seen.all(name) for name in names), strict=True)
     for state, set_18, changed, set_17, xinuse, lost, permission in rows:
-        seen.equal(f"{state}: setting bit 18", set_18, -errno.EINVAL, error)
+        seen.equal(f"{state}: setting bit 18", set_18, -errno.EINVAL, result)
         seen.equal(f"{state}: the refused write changed the state", changed, 0)
-        seen.equal(f"{state}: setting bit 17", set_17, 0, error)
-        seen.equal(f"{state}: XINUSE of the tile state in the tracee", xinuse, TILECFG, hex)
+        seen.equal(f"{state}: setting bit 17", set_17, 0, result)
+        seen.equal(f"{state}: XINUSE of the tile state in the tracee", xinuse, XTILECFG, hex)
         seen.equal(f"{state}: bytes lost of the configuration", lost, 0)
-        granted = TILEDATA if state == "permitted" else 0
-        seen.equal(f"{state}: permission for tile data", permission & TILEDATA, granted, hex)
+        granted = XTILEDATA if state == "permitted" else 0
+        seen.equal(f"{state}: permission for tile data", permission & XTILEDATA, granted, hex)

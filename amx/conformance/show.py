@@ -6,7 +6,7 @@ import errno
 import signal
 from typing import Any
 
-__all__ = ["XTILECFG", "XTILEDATA", "ending", "fault", "result"]
+__all__ = ["XTILECFG", "XTILEDATA", "ending", "fault", "result", "signal_name"]
 
 XTILECFG = 1 << 17
 XTILEDATA = 1 << 18
@@ -26,9 +26,10 @@ def result(value: int) -> str:
     return str(value) if value >= 0 else "-" + errno.errorcode.get(-value, str(-value))
 
 
-def _signal(number: int) -> str:
+def signal_name(number: int) -> str:
+    """Of a signal; 0 is none."""
     try:
-        return signal.Signals(number).name
+        return signal.Signals(number).name if number else "no signal"
     except ValueError:
         return f"signal {number}"
 
@@ -38,9 +39,9 @@ def fault(seen: Any) -> str:
     if not isinstance(seen, dict):
         return str(seen)
     code = _CODES.get((seen["signal"], seen["code"]), f"code {seen['code']}")
-    return f"{_signal(seen['signal'])} {code}"
+    return f"{signal_name(seen['signal'])} {code}"
 
 
 def ending(seen: dict[str, int]) -> str:
     """Of a child: its signal or exit status."""
-    return _signal(seen["signal"]) if "signal" in seen else f"exit {seen['exit']}"
+    return signal_name(seen["signal"]) if "signal" in seen else f"exit {seen['exit']}"

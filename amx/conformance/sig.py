@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from amx.conformance.check import Judge, KnownBug, Need, check
-from amx.conformance.frames import ENDED, TILECFG, TILEDATA, TILES, expect_frame
+from amx.conformance.frames import ENDED, TILES, expect_frame
+from amx.conformance.show import XTILECFG, XTILEDATA
 
 LIVE = (Need.AMX, Need.REAL_FRAMES)
 FRAME = "arch/x86/kernel/fpu/signal.c: copy_fpstate_to_sigframe(), save_xstate_epilog()"
@@ -11,7 +12,7 @@ FRAME = "arch/x86/kernel/fpu/signal.c: copy_fpstate_to_sigframe(), save_xstate_e
 
 @check(
     "SIG-01",
-    "without permission a signal frame has no room and no bit for tile data",
+    "Without permission a signal frame has no room and no bit for tile data.",
     authority=f"{FRAME}; Len Brown, LKML 25 May 2021: no 8 KiB on the signal stack without permission",
     since="5.16",
     covers=("K03", "K04", "K18", "K22"),
@@ -19,26 +20,26 @@ FRAME = "arch/x86/kernel/fpu/signal.c: copy_fpstate_to_sigframe(), save_xstate_e
 )
 def _unpermitted(seen: Judge) -> None:
     frame = seen["frame"]
-    expect_frame(seen, "frame", frame, size=seen["small"], features=seen["supported"] & ~TILEDATA)
-    seen.equal("frame: XSTATE_BV of tile data", frame["xstate_bv"] & TILEDATA, 0, hex)
+    expect_frame(seen, "frame", frame, size=seen["small"], features=seen["supported"] & ~XTILEDATA)
+    seen.equal("frame: XSTATE_BV of tile data", frame["xstate_bv"] & XTILEDATA, 0, hex)
 
 
 @check(
     "SIG-02",
-    "permission alone does not enlarge the frame: it grows at a thread's first use of tile data",
+    "Permission alone does not enlarge the frame: it grows at a thread's first use of tile data.",
     authority=f"{FRAME}, by the size of the task's own fpstate; changed against the proposal of 25 May 2021",
     since="5.16",
     needs=LIVE,
 )
 def _untouched(seen: Judge) -> None:
     frame = seen["frame"]
-    expect_frame(seen, "frame", frame, size=seen["small"], features=seen["supported"] & ~TILEDATA)
-    seen.equal("frame: XSTATE_BV of the tile state", frame["xstate_bv"] & TILES, TILECFG, hex)
+    expect_frame(seen, "frame", frame, size=seen["small"], features=seen["supported"] & ~XTILEDATA)
+    seen.equal("frame: XSTATE_BV of the tile state", frame["xstate_bv"] & TILES, XTILECFG, hex)
 
 
 @check(
     "SIG-03",
-    "with live tiles the frame has their configuration and data, at the offsets that CPUID gives",
+    "With live tiles the frame has their configuration and data, at the offsets that CPUID gives.",
     authority=f"{FRAME}; CPUID leaf 0xD, SDM vol. 1, 13.4",
     since="5.16",
     needs=LIVE,
@@ -58,7 +59,7 @@ def _live(seen: Judge) -> None:
 
 @check(
     "SIG-04",
-    "after TILERELEASE the frame keeps its size, has no bit of tile state, and nothing is written there",
+    "After TILERELEASE the frame keeps its size, has no bit of tile state, and nothing is written there.",
     authority="arch/x86/kernel/fpu/xstate.h: xsave_to_user_sigframe(), XFEATURE_MASK_SIGFRAME_INITOPT",
     since="5.16",
     needs=LIVE,
@@ -86,7 +87,7 @@ def _released(seen: Judge) -> None:
 
 @check(
     "SIG-05",
-    "a child or new thread of a process with live tiles starts with a small frame",
+    "A child or new thread of a process with live tiles starts with a small frame.",
     authority="arch/x86/kernel/fpu/core.c: fpu_clone()",
     since="5.16",
     needs=LIVE,
@@ -96,15 +97,15 @@ def _inherited(seen: Judge) -> None:
     features = seen["supported"]
     expect_frame(seen, "the process itself", seen["touched"], size=seen["big"], features=features)
     for who in ("child", "thread"):
-        expect_frame(seen, who, seen[who], size=seen["small"], features=features & ~TILEDATA)
-        seen.equal(f"{who}: XSTATE_BV of tile data", seen[who]["xstate_bv"] & TILEDATA, 0, hex)
+        expect_frame(seen, who, seen[who], size=seen["small"], features=features & ~XTILEDATA)
+        seen.equal(f"{who}: XSTATE_BV of tile data", seen[who]["xstate_bv"] & XTILEDATA, 0, hex)
     seen.equal("the child's end", seen["child_ending"], ENDED)
 
 
 @check(
     "SIG-06",
-    "a handler starts with the tile state in its initial configuration, may use tiles, may be interrupted"
-    " itself, and what it interrupted comes back",
+    "A handler starts with the tile state in its initial configuration, may use tiles, may be interrupted"
+    " itself, and what it interrupted comes back.",
     authority="arch/x86/kernel/fpu/core.c: fpu__clear_user_states(); kernel/fpu/signal.c: fpu__restore_sig()",
     since="5.16",
     needs=LIVE,
@@ -120,7 +121,7 @@ def _nested(seen: Judge) -> None:
 
 @check(
     "SIG-07",
-    "asynchronous signals whose handler uses another configuration never disturb the tiles they interrupt",
+    "Asynchronous signals whose handler uses another configuration never disturb the tiles they interrupt.",
     authority="arch/x86/kernel/fpu/signal.c: copy_fpstate_to_sigframe(), fpu__restore_sig()",
     since="5.16",
     needs=LIVE,
@@ -146,7 +147,7 @@ def _storm(seen: Judge) -> None:
 
 @check(
     "SIG-08",
-    "frames have the standard format, are aligned to 64 bytes and say so by UC_FP_XSTATE",
+    "Frames have the standard format, are aligned to 64 bytes and say so by UC_FP_XSTATE.",
     authority=f"{FRAME}; asm/fpu/xstate.h: XSAVE to user space is never compacted; Dave Hansen and Keno"
     " Fischer, LKML June 2018, on in-memory layouts",
     since="always",

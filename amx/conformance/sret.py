@@ -5,7 +5,8 @@ from __future__ import annotations
 import signal
 
 from amx.conformance.check import Judge, KnownBug, Need, check
-from amx.conformance.frames import DIED, TILECFG, TILEDATA, TILES, names
+from amx.conformance.frames import DIED, TILES
+from amx.conformance.show import XTILECFG, XTILEDATA, signal_name
 
 LIVE = (Need.AMX, Need.REAL_FRAMES)
 RESTORE = "arch/x86/kernel/fpu/signal.c: __fpu_restore_sig(), restore_fpregs_from_user()"
@@ -14,7 +15,7 @@ SIGILL, SIGSEGV, SI_KERNEL = signal.SIGILL.value, signal.SIGSEGV.value, 128
 
 @check(
     "SRET-01",
-    "tile data that a handler writes into its frame is live afterwards",
+    "Tile data that a handler writes into its frame is live afterwards.",
     authority=RESTORE,
     since="5.16",
     needs=LIVE,
@@ -33,7 +34,7 @@ def _edited(seen: Judge) -> None:
 
 @check(
     "SRET-02",
-    "clearing the bits of tile state in XSTATE_BV or xfeatures brings the initial state",
+    "Clearing the bits of tile state in XSTATE_BV or xfeatures brings the initial state.",
     authority=f"{RESTORE}: what is not in the frame gets its initial state",
     since="5.16",
     needs=LIVE,
@@ -41,7 +42,7 @@ def _edited(seen: Judge) -> None:
 )
 def _cleared(seen: Judge) -> None:
     for variant in ("xstate_bv_18", "sw_xfeatures_18"):
-        seen.equal(f"{variant}: XINUSE of the tile state", seen[f"{variant}.xinuse"], TILECFG, hex)
+        seen.equal(f"{variant}: XINUSE of the tile state", seen[f"{variant}.xinuse"], XTILECFG, hex)
         seen.equal(
             f"{variant}: bytes not of the kept configuration and zero data",
             seen[f"{variant}.differs_from_init_data"],
@@ -60,7 +61,7 @@ def _expect_initial(seen: Judge, variant: str) -> None:
 
 def _expect_unedited(seen: Judge) -> None:
     """An unedited frame keeps what the edited ones lose, or their loss would say nothing."""
-    seen.equal("unedited: signal", seen["unedited.signal"], 0, names)
+    seen.equal("unedited: signal", seen["unedited.signal"], 0, signal_name)
     seen.equal("unedited: bytes kept of AVX's upper halves", seen["unedited.avx_kept"], seen["avx"])
     if seen["tiles"]:
         seen.equal("unedited: XINUSE of the tile state", seen["unedited.xinuse"], TILES, hex)
@@ -69,21 +70,21 @@ def _expect_unedited(seen: Judge) -> None:
 
 @check(
     "SRET-03",
-    "a frame with a wrong magic number or size restores x87 and SSE alone, without a signal; all else gets"
-    " its initial state",
+    "A frame with a wrong magic number or size restores x87 and SSE alone, without a signal; all else gets"
+    " its initial state.",
     authority="arch/x86/kernel/fpu/signal.c: check_xstate_in_sigframe(), its label setfx",
     since="always",
 )
 def _fx_only(seen: Judge) -> None:
     _expect_unedited(seen)
     for variant in ("magic1", "magic2", "larger_xstate_size", "tiny_xstate_size", "short_extended_size"):
-        seen.equal(f"{variant}: signal", seen[f"{variant}.signal"], 0, names)
+        seen.equal(f"{variant}: signal", seen[f"{variant}.signal"], 0, signal_name)
         _expect_initial(seen, variant)
 
 
 @check(
     "SRET-04",
-    "a frame whose XSAVE header is invalid ends in SIGSEGV with the initial state, which can be survived",
+    "A frame whose XSAVE header is invalid ends in SIGSEGV with the initial state, which can be survived.",
     authority=f"{RESTORE}; SDM vol. 1, 13.8.1: XRSTOR of such a header is #GP; the kernel selftest"
     " corrupt_xstate_header",
     since="always",
@@ -92,7 +93,7 @@ def _bad_header(seen: Judge) -> None:
     _expect_unedited(seen)
     variants = ("reserved", "xcomp_bv", "unknown_bit")
     for variant in variants:
-        seen.equal(f"{variant}: signal", seen[f"{variant}.signal"], SIGSEGV, names)
+        seen.equal(f"{variant}: signal", seen[f"{variant}.signal"], SIGSEGV, signal_name)
         _expect_initial(seen, variant)
     caught = seen.all("caught")
     seen.equal("SIGSEGVs caught", len(caught), len(variants))
@@ -105,15 +106,15 @@ def _bad_header(seen: Judge) -> None:
 
 @check(
     "SRET-05",
-    "a bit of tile data in a frame without room for it is ignored: no data, no buffer, no permission; and"
-    " tiles first touched in a handler are initial after it",
+    "A bit of tile data in a frame without room for it is ignored: no data, no buffer, no permission; and"
+    " tiles first touched in a handler are initial after it.",
     authority=f"{RESTORE}, by the task's own user_xfeatures",
     since="5.16",
     needs=LIVE,
     depends=("SIG-02",),
 )
 def _claimed(seen: Judge) -> None:
-    seen.equal("permission before", seen["permission"] & TILEDATA, 0, hex)
+    seen.equal("permission before", seen["permission"] & XTILEDATA, 0, hex)
     permissions = {
         "unpermitted": seen["permission"],
         "untouched": seen["granted"],
@@ -121,9 +122,9 @@ def _claimed(seen: Judge) -> None:
     }
     for variant, permission in permissions.items():
         seen.equal(f"{variant}: permission", seen[f"{variant}.permission"], permission, hex)
-        seen.equal(f"{variant}: XINUSE of the tile state", seen[f"{variant}.xinuse"], TILECFG, hex)
+        seen.equal(f"{variant}: XINUSE of the tile state", seen[f"{variant}.xinuse"], XTILECFG, hex)
         seen.equal(f"{variant}: bytes lost of the configuration", seen[f"{variant}.config_lost"], 0)
-    seen.equal("unpermitted: a tile touched afterwards", seen["unpermitted.touch"], SIGILL, names)
+    seen.equal("unpermitted: a tile touched afterwards", seen["unpermitted.touch"], SIGILL, signal_name)
     for size in seen.all("edited_size"):
         seen.equal("xstate_size of the frame", size, seen["small"])
     seen.equal("inside: bytes lost of the handler's own tiles", seen["inside_lost"], 0)
@@ -131,7 +132,7 @@ def _claimed(seen: Judge) -> None:
 
 @check(
     "SRET-06",
-    "a frame whose tile data is not mapped ends in SIGSEGV at once, also when xstate_size hides it",
+    "A frame whose tile data is not mapped ends in SIGSEGV at once, also when xstate_size hides it.",
     authority="arch/x86/kernel/fpu/signal.c: restore_fpregs_from_user(), fault_in_readable() of the whole"
     " state; CVE-2024-26603",
     since="5.16",
@@ -155,7 +156,7 @@ def _unmapped(seen: Judge) -> None:
 
 @check(
     "SRET-07",
-    "an invalid tile configuration in a frame, or in the operand of XRSTOR, is no fault: there is none then",
+    "An invalid tile configuration in a frame, or in the operand of XRSTOR, is no fault: there is none then.",
     authority="SDM vol. 1, chapter 13, on the AMX state: XRSTOR initialises an XTILECFG that LDTILECFG would"
     " refuse",
     since="5.16",
@@ -163,7 +164,7 @@ def _unmapped(seen: Judge) -> None:
     depends=("SIG-03",),
 )
 def _bad_config(seen: Judge) -> None:
-    seen.equal("sigreturn: XINUSE of the tile state", seen["sigreturn.xinuse"], TILEDATA, hex)
+    seen.equal("sigreturn: XINUSE of the tile state", seen["sigreturn.xinuse"], XTILEDATA, hex)
     seen.equal("sigreturn: bytes of a configuration", seen["sigreturn.config_nonzero"], 0)
-    seen.equal("XRSTOR: XINUSE of the configuration", seen["xrstor.xinuse"] & TILECFG, 0, hex)
+    seen.equal("XRSTOR: XINUSE of the configuration", seen["xrstor.xinuse"] & XTILECFG, 0, hex)
     seen.equal("XRSTOR: bytes of a configuration", seen["xrstor.config_nonzero"], 0)

@@ -67,12 +67,14 @@ def judge(check: Check, run: Run) -> Result:
             return result(Verdict.ERROR, "the judge itself failed", traceback.format_exc())
     if failure:
         return result(Verdict.FAIL, failure, run.errors)
+    broken = [expectation.what for expectation in seen.expectations if not expectation.holds]
+    if broken:
+        return result(Verdict.FAIL, "; ".join(broken))
     if check.information:
         return result(Verdict.INFO, "; ".join(seen.notes))
     if not seen.expectations:
         return result(Verdict.ERROR, "the judge held no expectation: this check cannot fail")
-    broken = [expectation.what for expectation in seen.expectations if not expectation.holds]
-    return result(Verdict.FAIL if broken else Verdict.PASS, "; ".join(broken))
+    return result(Verdict.PASS)
 
 
 def _how_it_failed(check: Check, run: Run) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from amx.conformance.check import Judge, Need, check
-from amx.conformance.frames import ENDED, MAGIC1, MAGIC2, error
+from amx.conformance.frames import ENDED, MAGIC1, MAGIC2
+from amx.conformance.show import result
 
 COVERS = ("K15", "K16", "K17", "K18", "K19", "K20", "K21", "K22", "K23")
 AUTHORITY = (
@@ -19,11 +20,11 @@ def _kept(seen: Judge) -> None:
         seen.true(f"{who} on one CPU: context switches", switches > 0, switches, "some")
         seen.equal(f"{who} on one CPU: rounds that found registers changed", seen[f"{who}.lost"], 0)
 
-    seen.equal("PTRACE_GETREGSET", seen["ptrace.get"], 0, error)
+    seen.equal("PTRACE_GETREGSET", seen["ptrace.get"], 0, result)
     seen.equal("ptrace: XCR0 at byte 464", seen["ptrace.sw"], seen["xcr0"], hex)
     seen.equal("ptrace: XSTATE_BV", seen["ptrace.xstate_bv"] & bit, bit, hex)
     seen.equal("ptrace: the registers as loaded", seen["ptrace.shown_differs"], 0)
-    seen.equal("PTRACE_SETREGSET", seen["ptrace.set"], 0, error)
+    seen.equal("PTRACE_SETREGSET", seen["ptrace.set"], 0, result)
     seen.equal("ptrace: the written registers read back", seen["ptrace.read_back_differs"], 0)
     seen.equal("ptrace: XCR0 at byte 464 afterwards", seen["ptrace.sw_after"], seen["xcr0"], hex)
     seen.equal("ptrace: the tracee finds them as written", seen["ptrace.live_differs"], 0)
@@ -44,7 +45,7 @@ def _kept(seen: Judge) -> None:
 def _declare(number: int, registers: str, selftest: str, since: str) -> None:
     check(
         f"XS-{number:02}",
-        f"context switch, ptrace and signal frame keep, show and restore component {number}, {registers}",
+        f"Context switches, ptrace and signal frames keep, show and restore component {number}, {registers}.",
         authority=f"{AUTHORITY} {selftest}",
         since=since,
         needs=(Need.PTRACE,),

@@ -144,8 +144,8 @@ static void kvm_04(const struct kernel *k) {
 
 const struct provocation provoke_kvm[] = {
     {"KVM-01", "request guest permission on a small signal stack", kvm_01, 0},
-    {"KVM-02", "request guest permission after the first virtual CPU", kvm_02, 1},
-    {"KVM-03", "request guest permission before and after the first virtual CPU", kvm_03, 1},
+    {"KVM-02", "request guest permission after the first virtual CPU", kvm_02, 0},
+    {"KVM-03", "request guest permission before and after the first virtual CPU", kvm_03, 0},
     {"KVM-04", "what KVM offers to guests, before and after the request", kvm_04, 1},
     {0},
 };
