@@ -5,6 +5,7 @@ import os
 import pytest
 
 import amx
+from amx.pytest_plugin import reason_against
 
 
 def pytest_collection_modifyitems(config, items):
@@ -16,8 +17,8 @@ def pytest_collection_modifyitems(config, items):
 
 
 def pytest_runtest_setup(item):
-    if item.get_closest_marker("native") and not amx.available():
-        pytest.skip(f"AMX cannot be used here: {amx.explain().cause}")
+    if item.get_closest_marker("native") and reason_against("native"):
+        pytest.skip(reason_against("native"))
 
 
 @pytest.fixture(params=["emulated", pytest.param("native", marks=pytest.mark.in_lane)])

@@ -48,7 +48,7 @@ def environment(**more):
         kernel_version=(6, 18, 44),
         lacking={},
         nothing="",
-        facts=(("lane", "native"), ("kernel", "Linux 6.18.44"), ("note", "<&>")),
+        facts=(("kernel", "Linux 6.18.44"), ("note", "<&>")),
     )
     return dataclasses.replace(place, **more)
 

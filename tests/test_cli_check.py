@@ -1,5 +1,7 @@
 """`amx check`: selection, files, exit status, interruption, and what it says in hostile places."""
 
+import dataclasses
+import errno
 import json
 import os
 import re
@@ -21,8 +23,11 @@ from amx._lib import lib
 from amx.conformance import check as check_module
 from amx.conformance import environment, groups, provoke
 from amx.conformance.check import Verdict, checks
+from amx.conformance.lane import Lane
+from amx.conformance.runner import Runner
 
 pytestmark = pytest.mark.skipif(lib.amx_is_stub() == 1, reason="this build has no machine layer")
+UNDER_SECCOMP = children.TESTS / "under_seccomp.py"
 GOOD, BAD = f"{see('x', 3)}; {END}", f"{see('x', 4)}; {END}"
 CHECKS = [check("AA-01"), check("AA-02"), check("BB-01")]
 
@@ -63,7 +68,7 @@ def test_a_selection_runs_nothing_else(run):
     status, output, _ = run([GOOD, BAD, BAD], "aa-01")
     assert status == 0
     assert "AA-02" not in output
-    assert "1 checks: 1 PASS" in output
+    assert "1 check, lane native: 1 PASS" in output
 
 
 @pytest.mark.parametrize(
@@ -151,7 +156,7 @@ def test_an_interrupt_gives_a_partial_summary(tmp_path):
     output, errors = child.communicate(timeout=60)
     assert child.returncode == 130
     assert errors == ""
-    assert "INTERRUPTED, 2 checks were not made. 1 checks: 1 PASS" in output
+    assert re.search("INTERRUPTED, 2 not made. 1 check, lane .*: 1 PASS, in", output)
     assert json.loads(report.read_text())["not_made"] == ["AA-02", "BB-01"]
 
 
@@ -176,13 +181,29 @@ def test_no_failure_ends_in_exit_status_0(tmp_path):
 
 
 def test_a_provocation_that_is_killed_keeps_its_output_when_piped():
-    """The program itself writes each observation at once: SIGKILL right after one does not lose it."""
-    done = subprocess.run([provoke.program(), "run", "DISC-01"], capture_output=True, text=True, check=True)
-    assert '{"end": true}\n' in done.stdout
-    traced = subprocess.run(
-        ["sh", "-c", f"{provoke.program()} run DISC-01 | cat"], capture_output=True, text=True, check=True
-    )
-    assert traced.stdout == done.stdout
+    """The program itself writes each observation at once: a kill right after one does not lose it."""
+    code = f"import os; os.execv({provoke.program()!r}, ['amx-provoke', 'run', 'DISC-07'])"
+    done = children.run_python(UNDER_SECCOMP, "kill", "0x1021", code)
+    assert children.how_it_ended(done) == "SIGSYS"
+    seen = [json.loads(line) for line in done.stdout.splitlines()]
+    assert {"xcr0", "cpuid"} <= {key for each in seen for key in each}
+
+
+@pytest.mark.parametrize(
+    ("id", "right", "wrong"),
+    [("DISC-02", -errno.EFAULT, -errno.EPERM), ("ALT-01", -errno.ENOSPC, -errno.ENOMEM)],
+)
+def test_a_wrong_errno_is_a_failure(tmp_path, monkeypatch, id, right, wrong):
+    """The selftest takes any error for the right one. Here the model's answer is falsified on its way."""
+    real = provoke.program()
+    declared = {each.id: each for each in checks()}
+    place = stand_in.environment(lane=Lane.MODEL)
+    for replacement, verdict in ((right, Verdict.PASS), (wrong, Verdict.FAIL)):
+        text = f'{real} run {id} --model | sed "s/{right}\\b/{replacement}/"'
+        program = stand_in.write(tmp_path, {id: text})
+        monkeypatch.setenv(provoke.PROGRAM, str(program))
+        alone = dataclasses.replace(declared[id], depends=())
+        assert Runner(place, catalogue=[alone]).result(alone).verdict is verdict
 
 
 FAKE_CATALOGUE = """
@@ -229,7 +250,6 @@ def test_pytest_judges_alike(tmp_path, arguments):
 # The real catalogue, in places that do not let it have its way.
 
 REAL = "import sys; from amx.cli import main; sys.exit(main(['check', '--json', sys.argv[-1]]))"
-UNDER_SECCOMP = children.TESTS / "under_seccomp.py"
 OPERATIONS = "0x1021,0x1022,0x1023,0x1024,0x1025"
 
 
@@ -241,7 +261,7 @@ def truthful(done, report):
     assert [each["id"] for each in found["checks"] if each["verdict"] == "ERROR"] == []
     assert found["exit_status"] == done.returncode
     counts = ", ".join(f"{count} {name}" for name, count in found["counts"].items() if count)
-    assert f"{len(found['checks'])} checks: {counts}, in " in done.stdout
+    assert f"{len(found['checks'])} checks, lane {found['lane']}: {counts}, in " in done.stdout
     return found
 
 
@@ -258,7 +278,7 @@ def test_under_a_seccomp_filter_it_ends_with_a_truthful_summary(tmp_path, action
     assert found["exit_status"] == 1
     assert found["lane"] == "none"
     assert {each["verdict"] for each in found["checks"] if "AMX" in each["needs"]} == {"SKIP"}
-    assert "seccomp filter" in found["machine"]["user"]
+    assert "seccomp filter" in {each["name"]: each["text"] for each in found["machine"]}["user"]
 
 
 def test_on_a_recorded_old_kernel_nothing_is_judged(tmp_path, capsys):
@@ -307,7 +327,7 @@ def test_as_another_user_it_ends_with_a_truthful_summary(tmp_path):
     found = truthful(done, report)
     assert {each["verdict"] for each in found["checks"] if "ROOT" in each["needs"]} <= {"SKIP"}
     assert found["counts"]["FAIL"] == 0
-    assert "uid 65534" in found["machine"]["user"]
+    assert "uid 65534" in {each["name"]: each["text"] for each in found["machine"]}["user"]
 
 
 def test_here_nothing_is_broken(tmp_path):

@@ -69,7 +69,7 @@ def read(*, model: bool | None = None) -> Environment:
         kernel_version=_kernel_version(kernel.release, found),
         lacking=dict(_lacking(lane, found)),
         nothing=_nothing(),
-        facts=tuple(_facts(lane, found)),
+        facts=tuple(_facts(found)),
     )
 
 
@@ -135,9 +135,8 @@ def _text(path: str) -> str:
         return ""
 
 
-def _facts(lane: Lane, found: Diagnosis) -> Iterator[tuple[str, str]]:
+def _facts(found: Diagnosis) -> Iterator[tuple[str, str]]:
     kernel = machine.current().kernel()
-    yield "lane", lane.value
     yield "AMX", f"{found.cause.words}. {found.remedy}." if found.cause else "usable"
     yield "kernel", f"{kernel.sysname} {kernel.release} {kernel.version} {kernel.architecture}"
     if not machine.current().stub:

@@ -36,4 +36,4 @@ def subject(group: str) -> str:
     """What a group is about: the first line of its module, after the group's name."""
     module = sys.modules.get(f"amx.conformance.{group.lower()}")
     first = (module.__doc__ or "").partition("\n")[0] if module else ""
-    return first.partition(": ")[2]
+    return first.partition(": ")[2].rstrip(".")

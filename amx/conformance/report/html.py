@@ -10,6 +10,7 @@ from itertools import groupby
 import amx
 from amx.conformance import groups
 from amx.conformance.check import Check, Verdict
+from amx.conformance.lane import Lane
 from amx.conformance.report import words
 from amx.conformance.runner import Report
 from amx.conformance.verdict import Result
@@ -35,7 +36,6 @@ def _page(report: Report) -> Iterator[str]:
     yield "<body>"
     yield f"<h1>{TITLE}: {_headline(report)}</h1>"
     yield f'<p class="lead">{escape(words.summary(report))}</p>'
-    yield f"<p>Lane {escape(words.lane(report.environment))}.</p>"
     yield '<ul class="counts">'
     yield from (
         f'<li class="{each.value if report.count(each) else "none"}"><b>{report.count(each)}</b> '
@@ -44,7 +44,7 @@ def _page(report: Report) -> Iterator[str]:
     )
     yield "</ul>"
     yield "<h2>The machine</h2>"
-    yield _list("facts", report.environment.facts)
+    yield _list("facts", (("lane", words.lane(report.environment)), *report.environment.facts))
     for name, results in groupby(report.results, lambda result: result.check.group):
         subject = escape(groups.subject(name))
         yield f'<h2 id="{escape(name)}">{escape(name)} <small>{subject}</small></h2>'
@@ -61,7 +61,7 @@ def _page(report: Report) -> Iterator[str]:
 def _headline(report: Report) -> str:
     match report.exit_status:
         case 0:
-            return "all that was judged passed"
+            return "all that was judged passed" + (", without AMX" * (report.environment.lane is Lane.NONE))
         case 77:
             return "nothing could be judged"
         case 130:

@@ -33,7 +33,7 @@ def as_json(report: Report) -> dict[str, object]:
         "fault": environment.fault or None,
         "cause": {"name": cause.name, "words": cause.words, "remedy": cause.remedy} if cause else None,
         "kernel": environment.release,
-        "machine": dict(environment.facts),
+        "machine": [{"name": name, "text": text} for name, text in environment.facts],
         "interrupted": report.interrupted,
         "missing_lane": report.missing_lane or None,
         "exit_status": report.exit_status,

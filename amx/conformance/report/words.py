@@ -36,10 +36,11 @@ def one_line(result: Result) -> str:
 def summary(report: Report) -> str:
     """One sentence on the whole run."""
     counts = ", ".join(f"{report.count(each)} {each.value}" for each in Verdict if report.count(each))
-    text = f"{len(report.results)} checks: {counts or 'none'}, in {report.seconds:.1f} s"
+    made, lane = len(report.results), report.environment.lane.value
+    text = f"{made} check{'s' * (made != 1)}, lane {lane}: {counts or 'none'}, in {report.seconds:.1f} s"
     if report.interrupted:
         missing = len(report.selected) - len(report.results)
-        text = f"INTERRUPTED, {missing} checks were not made. {text}"
+        text = f"INTERRUPTED, {missing} not made. {text}"
     if report.exit_status == 77:
         text += ". Nothing could be judged"
     return f"{text}. Required and missing: {report.missing_lane}" if report.missing_lane else f"{text}."
