@@ -95,6 +95,12 @@ class Judge:
         """Expect a condition, described by what was expected and observed."""
         self.expectations.append(Expectation(what, str(expected), str(observed), bool(condition)))
 
+    def exited(self, key: str, who: str) -> bool:
+        """Expect that a child exited with 0; False: what the child should have seen is missing."""
+        ending = {name: value for name, value in self[key].items() if name != "core"}
+        self.equal(f"how {who} ended", ending, {"exit": 0})
+        return ending == {"exit": 0}
+
     def note(self, text: str) -> None:
         """Information for the report that is no claim."""
         self.notes.append(text)

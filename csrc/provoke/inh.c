@@ -77,11 +77,12 @@ static void inh_02(const struct kernel *k) {
     struct sharer vfork = {k, "vfork"}, vm = {k, "CLONE_VM"}, sighand = {k, "CLONE_VM|CLONE_SIGHAND"};
     tool_need_tiles(k);
     see_bits("before", tool_permission(k));
-    tool_wait(checked(k->vfork_run(request_sharing, &vfork)));
+    see_ending("vfork ended", tool_wait(checked(k->vfork_run(request_sharing, &vfork))));
     see_bits("after vfork", tool_permission(k));
-    tool_wait(checked(k->clone_run(CLONE_VM, request_sharing, &vm)));
+    see_ending("CLONE_VM ended", tool_wait(checked(k->clone_run(CLONE_VM, request_sharing, &vm))));
     see_bits("after CLONE_VM", tool_permission(k));
-    tool_wait(checked(k->clone_run(CLONE_VM | CLONE_SIGHAND, request_sharing, &sighand)));
+    see_ending("CLONE_VM|CLONE_SIGHAND ended",
+               tool_wait(checked(k->clone_run(CLONE_VM | CLONE_SIGHAND, request_sharing, &sighand))));
     see_bits("after CLONE_VM|CLONE_SIGHAND", tool_permission(k));
 }
 

@@ -10,8 +10,6 @@
 #include <string.h>
 #include <sys/resource.h>
 
-enum { EXIT_USAGE = 2 };
-
 static const struct provocation *const groups[] = {
     provoke_disc, provoke_perm, provoke_inh, provoke_fault, provoke_alt,
     provoke_sig,  provoke_sret, provoke_ptr, provoke_core,  provoke_ctx,

@@ -151,7 +151,7 @@ _Noreturn void provoke_broken(const char *format, ...) __attribute__((format(pri
 
 void tool_config(uint8_t config[64], int rows, int colsb); /* all eight tiles alike */
 void tool_pattern(uint8_t rows[1024], unsigned seed);      /* never zero */
-int tool_wait(pid_t child);                                /* wait status */
+int tool_wait(pid_t child); /* wait status; a child that cannot or is broken ends the caller likewise */
 /* Install a SA_SIGINFO handler; on_altstack: SA_ONSTACK. */
 void tool_handle(int signo, void (*handler)(int, siginfo_t *, void *), int on_altstack);
 /* Run `action` and say how it ended: 0, or the signal it raised, with *info. Catches SIGILL, SIGSEGV, SIGBUS,

@@ -6,6 +6,7 @@
  */
 #define _GNU_SOURCE /* REG_RIP */
 #include "provoke.h"
+#include "main.h"
 #include "see_list.h"
 #include "system.h"
 
@@ -14,8 +15,6 @@
 #include <stdio.h>
 #include <sys/wait.h>
 #include <ucontext.h>
-
-enum { EXIT_CANNOT = 77, EXIT_BROKEN = 70 };
 
 struct line {
     size_t used;

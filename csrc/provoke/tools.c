@@ -2,6 +2,7 @@
 #define _GNU_SOURCE /* REG_RIP, __WALL */
 #include "provoke.h"
 #include "main.h"
+#include "system.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -34,6 +35,9 @@ int tool_wait(pid_t child) {
     while (waitpid(child, &status, __WALL) < 0)
         if (errno != EINTR)
             provoke_broken("waitpid(%d): %s", (int)child, strerror(errno));
+    /* It has said so itself, and its parent is no better off. */
+    if (WIFEXITED(status) && (WEXITSTATUS(status) == EXIT_CANNOT || WEXITSTATUS(status) == EXIT_BROKEN))
+        system_exit_group(WEXITSTATUS(status));
     return status;
 }
 
