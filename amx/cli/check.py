@@ -101,7 +101,11 @@ def _selection(arguments: argparse.Namespace) -> Selection:
 
 def _list(selection: Selection) -> None:
     for check in selection.checks:
-        needs = ", ".join(need.value for need in Need if need in check.needs and need is not Need.ALONE)
+        needs = ", ".join(
+            need.name.lower().replace("_", " ")
+            for need in Need
+            if need in check.needs and need is not Need.ALONE
+        )
         print(f"{check.id:<9} {check.claim}{f' [{needs}]' if needs else ''}")
 
 
