@@ -406,6 +406,12 @@ def test_the_catalogue_is_consistent():
         depth(each.id)
 
 
+def test_every_assertion_of_the_kernels_selftest_is_covered():
+    """K01-K23: amx.c and xstate.c of tools/testing/selftests/x86."""
+    covered = {name for each in checks() for name in each.covers}
+    assert {f"K{number:02}" for number in range(1, 24)} <= covered
+
+
 def test_an_interrupt_kills_the_provocation_and_passes_on(run, tmp_path):
     pid = tmp_path / "pid"
     text = f"echo $$ > {pid}; kill -INT {os.getpid()}; sleep 1000"

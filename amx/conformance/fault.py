@@ -143,11 +143,13 @@ def _address(observed: Any) -> int:
     since="5.16",
     needs={Need.AMX},
     depends=("FAULT-01", "PERM-02"),
+    covers=("K12",),
 )
 def _(seen: Judge) -> None:
     seen.equal("signals", seen["signals"], 1)
     seen.equal("the request in the handler", seen["request"], 0, result)
     seen.equal("what was loaded is what is stored", seen["same data"], 1)
+    seen.equal("what XRSTOR then restores is what is stored", seen["same restored data"], 1)
 
 
 @check(

@@ -270,6 +270,7 @@ static void request_and_retry(int signo, siginfo_t *info, void *context) {
 }
 
 static void fault_06(const struct kernel *k) {
+    const uint64_t tiles = XFEATURE_MASK_XTILECFG | XFEATURE_MASK_XTILEDATA;
     uint8_t pattern[TILE], stored[TILE] = {0};
     tool_need_tiles(k);
     skipping = k;
@@ -281,6 +282,11 @@ static void fault_06(const struct kernel *k) {
     see_int("signals", signals);
     see_int("request", requested);
     see_int("same data", !memcmp(pattern, stored, sizeof stored));
+    const uint8_t *const area = area_with(k, tiles, ROWS);
+    k->xrstor(area, tiles);
+    k->tilestored(stored);
+    see_int("same restored data",
+            !memcmp(area + tool_component(k, XFEATURE_XTILEDATA).offset, stored, sizeof stored));
 }
 
 static uint8_t *second_half;
