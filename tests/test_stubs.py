@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import amx
+from amx import cli
 from amx._lib import lib
 from amx.causes import Cause
 
@@ -49,3 +50,10 @@ def test_products_run_emulated():
     with pytest.warns(amx.EmulatedWarning, match="no machine layer"):
         c = amx.matmul(a, b)
     assert (c == -420).all()
+
+
+def test_no_check_is_judged(capsys):
+    assert cli.main(["check"]) == 77
+    text = capsys.readouterr().out
+    assert "This build has no machine layer" in text
+    assert "Nothing could be judged" in text

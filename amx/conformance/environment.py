@@ -12,7 +12,7 @@ from pathlib import Path
 
 import amx
 from amx import cpu, diagnosis, machine, xstate
-from amx.causes import FIRST_KERNEL
+from amx.causes import FIRST_KERNEL, Cause
 from amx.conformance.check import Check, Need, version
 from amx.conformance.lane import Lane, lane_of
 from amx.diagnosis import Diagnosis, Outcome, RungName
@@ -84,7 +84,7 @@ def _kernel_version(release: str, found: Diagnosis) -> tuple[int, ...]:
 def _nothing() -> str:
     current = machine.current()
     if current.stub:
-        return "this build has no machine layer: it is not x86-64 Linux, or was built with AMX_FORCE_STUBS"
+        return Cause.NO_MACHINE_LAYER.words
     if not isinstance(current, machine.Real):
         return "this is the record of a machine: nothing can be provoked on it"
     return ""

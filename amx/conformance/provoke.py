@@ -10,8 +10,9 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,9 +78,7 @@ def _run(command: Sequence[str], directory: str, timeout: float) -> Run:
     # Files, not pipes: a grandchild that lives on would keep a pipe open.
     with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
         start = time.monotonic()
-        # An interrupt waits until it is known whom to kill; amx-provoke starts with nothing blocked.
-        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        try:
+        with _interrupt_deferred() as interrupted:
             child = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
@@ -89,17 +88,13 @@ def _run(command: Sequence[str], directory: str, timeout: float) -> Run:
                 env={**os.environ, "AMX_PROVOKE_TMPDIR": directory, "AMX_PYTHON": sys.executable},
                 start_new_session=True,
             )
-        except BaseException:
-            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
-            raise
-        try:
-            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
-            in_time = _wait(child.pid, start + timeout)
-        finally:
-            # Before the leader is reaped, so that the group's number cannot belong to another one yet.
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(child.pid, signal.SIGKILL)
-            child.wait()
+            try:
+                in_time = _wait(child.pid, start + timeout, interrupted)
+            finally:
+                # Before the leader is reaped, so that the group's number cannot belong to another one yet.
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.killpg(child.pid, signal.SIGKILL)
+                child.wait()
         seconds = time.monotonic() - start
         output.seek(0)
         errors.seek(0)
@@ -111,10 +106,28 @@ def _run(command: Sequence[str], directory: str, timeout: float) -> Run:
         )
 
 
-def _wait(pid: int, deadline: float) -> bool:
+@contextlib.contextmanager
+def _interrupt_deferred() -> Iterator[list[int]]:
+    """Until the end of the context an interrupt only fills the list: the child is to be killed first."""
+    came: list[int] = []
+    previous = signal.getsignal(signal.SIGINT)
+    main = threading.current_thread() is threading.main_thread()
+    if not main or previous in (None, signal.SIG_IGN):
+        yield came
+        return
+    signal.signal(signal.SIGINT, lambda number, _: came.append(number))
+    try:
+        yield came
+    finally:
+        signal.signal(signal.SIGINT, previous)
+    if came:
+        signal.raise_signal(signal.SIGINT)
+
+
+def _wait(pid: int, deadline: float, interrupted: Sequence[int]) -> bool:
     """Wait until the child has ended, without reaping it; False when the deadline comes first."""
     pause = 0.0005
-    while os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is None:
+    while os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is None and not interrupted:
         if time.monotonic() > deadline:
             return False
         time.sleep(pause)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import errno
 import signal
 from typing import Any
+
+from amx.errors import errno_name
 
 __all__ = ["XTILECFG", "XTILEDATA", "ending", "fault", "result", "signal_name"]
 
@@ -23,7 +24,7 @@ _CODES = {
 
 def result(value: int) -> str:
     """Of a system call: the value, or the name of the errno."""
-    return str(value) if value >= 0 else "-" + errno.errorcode.get(-value, str(-value))
+    return str(value) if value >= 0 else f"-{errno_name(-value)}"
 
 
 def signal_name(number: int) -> str:

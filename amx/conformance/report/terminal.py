@@ -68,8 +68,8 @@ class Terminal:
 
     def show(self, result: Result) -> None:
         """One line for one check."""
-        verdict = Text(f"{result.verdict.value:<5}", style=COLOURS[result.verdict])
-        self._say(verdict + Text(f" {result.check.id:<9} {words.one_line(result)}"))
+        verdict = (f"{result.verdict.value:<5}", COLOURS[result.verdict])
+        self._say(Text.assemble(verdict, f" {result.check.id:<9} {words.one_line(result)}"))
         if self._progress:
             self._progress.advance(self._progress.task_ids[0])
 
