@@ -114,6 +114,29 @@ class Gemm(Protocol):
     def amx_gemm_threads(self) -> int: ...
 
 
+class Bench(Protocol):
+    """csrc/bench/: loops to be timed."""
+
+    AMX_STREAM_READ: int
+    AMX_STREAM_WRITE: int
+    AMX_STREAM_WRITE_NT: int
+
+    def amx_bench_products(
+        self, op: int, threads: int, a: CData, b: CData, c: CData, rounds: int, /
+    ) -> int: ...
+    def amx_bench_block(
+        self, op: int, threads: int, a: CData, b: CData, c: CData, chunks: int, rounds: int, /
+    ) -> int: ...
+    def amx_bench_tileload(self, t1: int, threads: int, data: CData, size: int, rounds: int, /) -> int: ...
+    def amx_bench_stream(self, kind: int, threads: int, data: CData, size: int, rounds: int, /) -> int: ...
+    def amx_bench_repeat(
+        self, repetitions: int, engine: int, op: int, threads: int, m: int, batch: int,
+        a: CData, a_row: int, a_column: int, a_offset: CData,
+        b: CData, b_item: CData,
+        c: CData, c_row: int, c_offset: CData, /,
+    ) -> int: ...  # fmt: skip
+
+
 class Emulator(Protocol):
     """csrc/emulator/, by itself: for the tests, and for looking into it."""
 
@@ -154,7 +177,7 @@ class Emulator(Protocol):
     def amx_emu_mxcsr_around_tdp(self, state: CData, op: int, mxcsr: int, /) -> int: ...
 
 
-class Lib(Machine, Tile, Gemm, Emulator, Protocol):
+class Lib(Machine, Tile, Gemm, Bench, Emulator, Protocol):
     """The C surface, one protocol for each directory of csrc/."""
 
 

@@ -18,6 +18,7 @@ MODULES = [
     "test_guard_pages",
     "test_concurrency",
     "test_peers",
+    "test_bench_native",
 ]
 WORK_IN_CHILDREN = {"test_guard_pages"}  # so that nothing traps in the session itself
 

@@ -7,38 +7,7 @@ import operands
 import pytest
 
 import amx
-
-
-def field(number, content):
-    """One length-delimited protobuf field."""
-    return bytes([number << 3 | 2]) + length(len(content)) + content
-
-
-def length(value):
-    out = b""
-    while value > 0x7F:
-        out, value = out + bytes([value & 0x7F | 0x80]), value >> 7
-    return out + bytes([value])
-
-
-def integer(number, value):
-    return bytes([number << 3]) + length(value)
-
-
-def matmul_integer_model():
-    """The ONNX model C = MatMulInteger(A uint8, B int8), by the field numbers of onnx.proto."""
-    uint8, int8, int32 = 2, 3, 6
-
-    def value_info(name, kind):
-        shape = field(1, field(2, b"x")) + field(1, field(2, b"y"))
-        tensor = integer(1, kind) + field(2, shape)
-        return field(1, name) + field(2, field(1, tensor))
-
-    node = field(1, b"A") + field(1, b"B") + field(2, b"C") + field(4, b"MatMulInteger")
-    graph = field(1, node) + field(2, b"g")
-    graph += field(11, value_info(b"A", uint8)) + field(11, value_info(b"B", int8))
-    graph += field(12, value_info(b"C", int32))
-    return integer(1, 8) + field(7, graph) + field(8, field(1, b"") + integer(2, 13))
+from amx.bench.peers.onnx_model import matmul_integer
 
 
 @pytest.mark.peer
@@ -48,7 +17,7 @@ def test_onnxruntime_in_between(backend):
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     providers = ["CPUExecutionProvider"]
-    session = onnxruntime.InferenceSession(matmul_integer_model(), options, providers=providers)
+    session = onnxruntime.InferenceSession(matmul_integer(), options, providers=providers)
     rng = np.random.default_rng(31)
     a, b = operands.random_array(rng, (160, 256), "uint8"), operands.random_array(rng, (256, 192), "int8")
     want = operands.expected(a, b, "uint8")

@@ -1,0 +1,149 @@
+"""The second table: calls from Python, ours against other libraries', packed against packed."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from amx.bench.grid import Case
+from amx.bench.operands import Operands
+from amx.bench.ours import bits_differ, call_of
+from amx.bench.peers.peer import AmxUse, Form, Peer, Product, UnsupportedError
+from amx.bench.timing import Clock, Pace, Side, Summary, interleave, ratios, summarise
+from amx.dtypes import Array
+
+__all__ = ["OURS", "CallRow", "Contest", "best", "prepare"]
+
+OURS = "amx"
+
+
+@dataclass(frozen=True, slots=True)
+class CallRow:
+    """One library's product.
+
+    Attributes
+    ----------
+    seconds: of one call; None where there was none, and `reason` says why.
+    gops: GOP/s by the median.
+    ratio: how many times faster our call of the same form was, pair by pair; None for ours.
+    difference: how its result differs from our plain call's, empty where it agrees.
+    amx: whether it used AMX; None for ours, whose backend the report names.
+    """
+
+    case: Case
+    library: str
+    form: Form
+    threads: int
+    seconds: Summary | None
+    gops: float | None
+    ratio: Summary | None
+    difference: str
+    reason: str
+    amx: AmxUse | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """A peer's product that is to be timed."""
+
+    library: str
+    form: Form
+    product: Product
+    difference: str
+    amx: AmxUse
+
+
+@dataclass(frozen=True, slots=True)
+class _Own:
+    """Our call of one form; `difference` to the plain one."""
+
+    form: Form
+    call: Callable[[], Array]
+    difference: str
+
+
+@dataclass(frozen=True)
+class Contest:
+    """One case, prepared and checked, ready to be timed."""
+
+    case: Case
+    threads: int
+    ours: tuple[_Own, ...]
+    entries: tuple[_Entry, ...]
+    absent: tuple[CallRow, ...]
+
+    def measure(
+        self, pace: Pace, clock: Clock, progress: Callable[[], object] = lambda: None
+    ) -> list[CallRow]:
+        """Ours first, then the peers in order, then those that have no such product."""
+        sides = [Side(f"{OURS} {own.form.value}", OURS, _repeated(own.call)) for own in self.ours]
+        sides += [
+            Side(f"{e.library} {e.form.value}", e.library, _repeated(e.product.call)) for e in self.entries
+        ]
+        samples = interleave(sides, pace, clock, progress)
+        rows = [
+            self._row(OURS, own.form, seconds, None, own.difference, None)
+            for own, seconds in zip(self.ours, samples, strict=False)
+        ]
+        our_samples = {own.form: seconds for own, seconds in zip(self.ours, samples, strict=False)}
+        for entry, seconds in zip(self.entries, samples[len(self.ours) :], strict=True):
+            ratio = ratios(our_samples[entry.form], seconds)
+            rows.append(self._row(entry.library, entry.form, seconds, ratio, entry.difference, entry.amx))
+        return [*rows, *self.absent]
+
+    def _row(
+        self,
+        library: str,
+        form: Form,
+        samples: Sequence[float],
+        ratio: Summary | None,
+        difference: str,
+        use: AmxUse | None,
+    ) -> CallRow:
+        seconds = summarise(samples)
+        gops = self.case.shape.operations / seconds.median / 1e9
+        return CallRow(self.case, library, form, self.threads, seconds, gops, ratio, difference, "", use)
+
+
+def prepare(operands: Operands, peers: Sequence[Peer], threads: int) -> Contest:
+    """Prepare all sides of a case, and compare every peer's result with ours."""
+    calls = {form: call_of(operands, form) for form in Form}
+    want = calls[Form.PLAIN]()
+    ours = tuple(_Own(form, call, bits_differ(call(), want)) for form, call in calls.items())
+    entries: list[_Entry] = []
+    absent: list[CallRow] = []
+    for peer, form in itertools.product(peers, Form):
+        try:
+            product = peer.prepare(operands, form, threads)
+            difference = product.difference(want, operands)
+            entries.append(_Entry(peer.name, form, product, difference, peer.used_amx(product)))
+        except UnsupportedError as missing:
+            absent.append(_absent(operands.case, peer.name, form, threads, str(missing)))
+        except Exception as error:  # whatever a foreign library raises is a finding about it, not our failure
+            reason = f"failed: {type(error).__name__}: {error}"
+            absent.append(_absent(operands.case, peer.name, form, threads, reason))
+    return Contest(operands.case, threads, ours, tuple(entries), tuple(absent))
+
+
+def best(rows: Sequence[CallRow], case: Case, form: Form) -> CallRow | None:
+    """The fastest peer's row of a case and form whose result agrees with ours."""
+    candidates = [
+        row
+        for row in rows
+        if (row.case, row.form) == (case, form) and row.library != OURS and row.seconds and not row.difference
+    ]
+    return min(candidates, key=lambda row: row.seconds.median if row.seconds else 0.0, default=None)
+
+
+def _absent(case: Case, library: str, form: Form, threads: int, reason: str) -> CallRow:
+    return CallRow(case, library, form, threads, None, None, None, "", reason, None)
+
+
+def _repeated(call: Callable[[], Any]) -> Callable[[int], None]:
+    def run(repetitions: int) -> None:
+        for _ in itertools.repeat(None, repetitions):
+            call()
+
+    return run

@@ -1,0 +1,85 @@
+"""The first table: our packed product, called from C, against the ceiling of the same minutes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from amx.bench.ceiling import GROUP, Block, is_native, tileload_side
+from amx.bench.grid import Case
+from amx.bench.operands import Operands, aligned
+from amx.bench.ours import Kernel, bits_differ, call_of
+from amx.bench.peers.peer import Form
+from amx.bench.timing import Clock, Pace, Side, Summary, interleave, ratios, summarise
+
+__all__ = ["KernelRow", "measure"]
+
+STREAMING_ROWS = 32  # up to here a product lives from the stream of B
+
+
+@dataclass(frozen=True, slots=True)
+class KernelRow:
+    """One product.
+
+    Attributes
+    ----------
+    native: whether it ran on the CPU's tiles.
+    seconds: of one product.
+    gops: GOP/s by the median.
+    of_ceiling: GOP/s over that of the 2x2 block on as many threads, pair by pair; None where emulated.
+    b_gbs: GB/s at which B (unpadded) went by, by the median.
+    of_stream: that over the GB/s of tile loads of a working set as large as the packed B, pair by pair; only
+        for native products of at most 32 rows.
+    difference: how the result differs from amx.matmul's, empty where every bit agrees.
+    """
+
+    case: Case
+    native: bool
+    threads: int
+    seconds: Summary
+    gops: float
+    of_ceiling: Summary | None
+    b_gbs: float
+    of_stream: Summary | None
+    difference: str
+
+
+def measure(operands: Operands, threads: int, pace: Pace, clock: Clock, seed: int) -> KernelRow:
+    """Time the product in turns with the ceiling; nobody pauses, since all of it is ours."""
+    case = operands.case
+    kernel = Kernel.of(operands, threads)
+    native = is_native(case.dtype)
+    sides = [Side("kernel", "amx", kernel.run)]
+    block = stream_bytes = None
+    b_bytes = operands.b.nbytes
+    if native:
+        block = Block.of(case.dtype, threads, seed=seed)
+        sides.append(Side("block", "amx", block.run))
+        if case.shape.m <= STREAMING_ROWS and kernel.packed.nbytes >= GROUP * threads:
+            data = aligned(kernel.packed.nbytes)
+            data[:] = np.resize(operands.b.view(np.uint8), data.size)
+            stream_bytes = data.size // GROUP * GROUP
+            sides.append(Side("stream", "amx", tileload_side(data, stream_bytes, threads)))
+    samples = interleave(sides, pace, clock)
+    seconds = summarise(samples[0])
+    of_ceiling = of_stream = None
+    if block is not None:  # the same work at the ceiling's rate, over what it took
+        of_ceiling = _scaled(ratios(samples[0], samples[1]), case.shape.operations / block.operations)
+    if stream_bytes is not None:
+        of_stream = _scaled(ratios(samples[0], samples[2]), b_bytes / stream_bytes)
+    return KernelRow(
+        case,
+        native,
+        threads,
+        seconds,
+        case.shape.operations / seconds.median / 1e9,
+        of_ceiling,
+        b_bytes / seconds.median / 1e9,
+        of_stream,
+        bits_differ(kernel.result, call_of(operands, Form.PLAIN)()),
+    )
+
+
+def _scaled(summary: Summary, factor: float) -> Summary:
+    return Summary(summary.median * factor, summary.low * factor, summary.high * factor, summary.count)

@@ -1,0 +1,89 @@
+"""Our side: calls of `amx.matmul`, and the packed product repeated inside one C call."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+import amx
+from amx._lib import CData, ffi, lib
+from amx.backend import engine_for
+from amx.bench.grid import Dtype
+from amx.bench.operands import Operands, pointer
+from amx.bench.peers.peer import Form
+from amx.dtypes import Array, accumulator, tdp
+from amx.packing import PackedMatrix
+
+__all__ = ["Kernel", "bits_differ", "call_of"]
+
+
+def call_of(operands: Operands, form: Form) -> Callable[[], Array]:
+    """`amx.matmul` of the operands as a user would write it: bfloat16 in ml_dtypes' type where installed."""
+    a, b = _as_users_hold(operands.a, operands.case.dtype), _as_users_hold(operands.b, operands.case.dtype)
+    dtype = "bfloat16" if a.dtype == np.uint16 else None
+    if form is Form.PACKED:
+        packed = amx.pack(b, dtype=dtype)
+        return lambda: amx.matmul(a, packed, dtype=dtype)
+    return lambda: amx.matmul(a, b, dtype=dtype)
+
+
+def bits_differ(one: Array, other: Array) -> str:
+    """How two of our own results differ, which they must not in a single bit; empty where they agree."""
+    wrong = int(np.count_nonzero(one.view(np.uint32) != other.view(np.uint32)))
+    return f"{wrong} of {one.size} elements have other bits than amx.matmul's" if wrong else ""
+
+
+def _as_users_hold(array: Array, dtype: Dtype) -> Array:
+    if dtype is not Dtype.BF16:
+        return array
+    try:
+        import ml_dtypes
+    except ImportError:
+        return array
+    return array.view(ml_dtypes.bfloat16)
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """The packed product without Python around it; `result` is what the last repetition wrote."""
+
+    operands: Operands
+    packed: PackedMatrix
+    result: Array
+    threads: int
+
+    @classmethod
+    def of(cls, operands: Operands, threads: int) -> Kernel:
+        """Pack B, and make room for C."""
+        case = operands.case
+        packed = amx.pack(operands.b, dtype=case.dtype.element)
+        shape = (*operands.a.shape[:-1], case.shape.n)
+        return cls(operands, packed, np.zeros(shape, accumulator(case.dtype.element)), threads)
+
+    def run(self, repetitions: int) -> None:
+        """One C call that computes the product `repetitions` times."""
+        case, a, c = self.operands.case, self.operands.a, self.result
+        op = tdp(case.dtype.element, case.dtype.element)
+        assert op is not None
+        a_offsets, items, c_offsets = (
+            _steps(case.shape.batch, step)
+            for step in (math.prod(a.shape[-2:]) * a.itemsize, 1, math.prod(c.shape[-2:]) * c.itemsize)
+        )
+        error = lib.amx_bench_repeat(
+            repetitions, engine_for(op), op, self.threads, case.shape.m, case.shape.batch,
+            pointer(a), a.strides[-2], a.itemsize, _pointer(a_offsets),
+            self.packed.handle, _pointer(items),
+            pointer(c), c.strides[-2], _pointer(c_offsets),
+        )  # fmt: skip
+        assert error == 0, error
+
+
+def _steps(count: int, step: int) -> Array:
+    return np.arange(count, dtype=np.int64) * step
+
+
+def _pointer(offsets: Array) -> CData:
+    return ffi.from_buffer("int64_t[]", offsets)

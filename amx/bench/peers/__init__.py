@@ -1,0 +1,27 @@
+"""The libraries `amx bench` compares with, one module each."""
+
+from __future__ import annotations
+
+import importlib
+
+from amx.bench.peers.peer import Peer
+
+__all__ = ["NAMES", "load"]
+
+_HOMES = {
+    "numpy": ("numpy", "NumpyFloat32"),
+    "numpy-int": ("numpy", "NumpyInteger"),
+    "torch": ("torch", "Torch"),
+    "numkong": ("numkong", "NumKong"),
+    "mkl": ("mkl", "Mkl"),
+    "onnxruntime": ("onnxruntime", "OnnxRuntime"),
+    "jax": ("jax", "Jax"),
+}
+NAMES = tuple(_HOMES)
+
+
+def load(name: str) -> Peer:
+    """The peer of that name, one of NAMES; its library is not imported yet."""
+    module, attribute = _HOMES[name]
+    peer: Peer = getattr(importlib.import_module(f"{__name__}.{module}"), attribute)()
+    return peer

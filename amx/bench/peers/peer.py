@@ -1,0 +1,136 @@
+"""What a library has to offer to be compared with, and what can be told of its use of AMX."""
+
+from __future__ import annotations
+
+import abc
+import enum
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+import amx
+from amx import xstate
+from amx.bench.operands import Operands
+from amx.dtypes import Array
+
+__all__ = ["AmxUse", "Form", "Peer", "Product", "UnsupportedError", "Verdict", "use_by_xinuse"]
+
+FLOAT32_ROUNDOFF = 2.0**-24
+
+
+class UnsupportedError(Exception):
+    """The library has no such product; the message says which and why."""
+
+
+class Form(enum.Enum):
+    """How the second operand comes: as an array, or prepared beforehand for many products."""
+
+    PLAIN = "plain"
+    PACKED = "packed"
+
+
+class Verdict(enum.Enum):
+    """Whether a library's product ran on AMX."""
+
+    YES = "yes"
+    NO = "no"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class AmxUse:
+    """A verdict, and what it rests on."""
+
+    verdict: Verdict
+    evidence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """A product that is ready to be called.
+
+    Attributes
+    ----------
+    call: computes it once, on operands in the library's own arrays, and returns the library's new result.
+    to_numpy: a result as a NumPy array.
+    roundoff: unit roundoff of the result's type; None where the result is exact.
+    """
+
+    call: Callable[[], Any]
+    to_numpy: Callable[[Any], Array]
+    roundoff: float | None
+
+    def difference(self, ours: Array, operands: Operands) -> str:
+        """How the result differs from ours, empty where it agrees.
+
+        Integers have to be equal. Floats may differ by what K roundings in float32 and one into the
+        library's result type can make of the sum of the absolute values, in any order of additions.
+        """
+        theirs = self.to_numpy(self.call())
+        if theirs.shape != ours.shape:
+            return f"has shape {theirs.shape} instead of {ours.shape}"
+        if self.roundoff is None:
+            wrong = int(np.count_nonzero(theirs != ours))
+            return f"{wrong} of {ours.size} integers differ" if wrong else ""
+        bound = operands.magnitude * (2 * operands.case.shape.k * FLOAT32_ROUNDOFF + self.roundoff)
+        error = np.abs(theirs.astype(np.float64) - ours)
+        wrong = int(np.count_nonzero(~(error <= bound)))  # NaN is wrong too
+        return f"{wrong} of {ours.size} elements are beyond the rounding errors" if wrong else ""
+
+
+class Peer(abc.ABC):
+    """One library. Nothing is imported before `missing()` is asked."""
+
+    name: str
+    module: str  # what to import
+    package: str  # what to install
+
+    def missing(self) -> str:
+        """Why it cannot be compared with here; empty where it can."""
+        try:
+            importlib.import_module(self.module)
+        except ModuleNotFoundError as error:
+            return f"no module {error.name}: pip install {self.package}"
+        except Exception as error:
+            return f"import fails: {type(error).__name__}: {error}"
+        return ""
+
+    def version(self) -> str:
+        """The library's version, with what else matters for a comparison."""
+        return str(importlib.import_module(self.module).__version__)
+
+    @abc.abstractmethod
+    def prepare(self, operands: Operands, form: Form, threads: int) -> Product:
+        """Everything that is done once: conversion, packing, compilation.
+
+        Raises
+        ------
+        UnsupportedError: there is no such product in this library.
+        """
+
+    def used_amx(self, product: Product) -> AmxUse:
+        """Whether a call of this product uses AMX, as far as can be told."""
+        return use_by_xinuse(product)
+
+
+def use_by_xinuse(product: Product) -> AmxUse:
+    """What XINUSE says after a call.
+
+    Tiles that were left in use prove AMX. Tiles in the INIT state prove nothing: the library may have
+    released them as it should, or have worked on other threads.
+    """
+    if not amx.available():
+        return AmxUse(Verdict.NO, "AMX cannot be used in this process")
+    before = xstate.xinuse()
+    product.call()
+    after = xstate.xinuse()
+    if before is None or after is None:
+        return AmxUse(Verdict.UNKNOWN, "XINUSE cannot be read")
+    if before & xstate.XFEATURE_MASK_XTILE:
+        return AmxUse(Verdict.UNKNOWN, "the tiles of this thread were in use before")
+    if after & xstate.XFEATURE_MASK_XTILE:
+        return AmxUse(Verdict.YES, f"XINUSE is {after:#x} after a call: the tiles are left in use")
+    return AmxUse(Verdict.UNKNOWN, "no tiles in use after a call, as where they were released")

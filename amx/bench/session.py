@@ -1,0 +1,182 @@
+"""One run of `amx bench`: what to measure, in which order, and all that came out."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import amx
+from amx import cpu, machine
+from amx._lib import lib
+from amx.bench import calls, ceiling, kernels
+from amx.bench.calls import CallRow
+from amx.bench.ceiling import Ceiling
+from amx.bench.grid import Case, Dtype
+from amx.bench.kernels import KernelRow
+from amx.bench.operands import make_operands
+from amx.bench.peers.peer import Peer
+from amx.bench.timing import Clock, Pace, RealClock
+
+__all__ = ["QUICK", "THOROUGH", "LeftOut", "Options", "PeerFacts", "Progress", "Report", "run"]
+
+THOROUGH = Pace(rounds=7, sample=0.020)
+QUICK = Pace(rounds=3, sample=0.002)
+MEMORY_BYTES = 512 << 20
+QUICK_MEMORY_BYTES = 64 << 20
+# Operations of one product beyond which --quick, and the emulator, leave it out: 512 x 512 x 512.
+LARGEST_QUICK = 1 << 28
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What to do. `peers` are tried in this order."""
+
+    cases: tuple[Case, ...]
+    peers: tuple[Peer, ...]
+    threads: int = 1
+    quick: bool = False
+    seed: int = 1
+
+    @property
+    def pace(self) -> Pace:
+        """How long things are measured."""
+        return QUICK if self.quick else THOROUGH
+
+
+@dataclass(frozen=True, slots=True)
+class PeerFacts:
+    """One library: its version, or why it is missing."""
+
+    name: str
+    version: str
+    missing: str
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A case that was asked for and not measured."""
+
+    case: Case
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Everything that was found. `native` are the dtypes that ran on the CPU's tiles."""
+
+    version: str
+    processor: str
+    kernel: str
+    threads: int
+    pace: Pace
+    seed: int
+    native: tuple[Dtype, ...]
+    ceiling: Ceiling
+    kernels: tuple[KernelRow, ...]
+    calls: tuple[CallRow, ...]
+    peers: tuple[PeerFacts, ...]
+    left_out: tuple[LeftOut, ...]
+
+    @property
+    def differences(self) -> tuple[str, ...]:
+        """Results that are not what they should be, one sentence each."""
+        of_kernels = [f"{row.case} kernel: {row.difference}" for row in self.kernels if row.difference]
+        of_calls = [
+            f"{row.case} {row.library} {row.form.value}: {row.difference}"
+            for row in self.calls
+            if row.difference
+        ]
+        return (*of_kernels, *of_calls)
+
+
+class Progress(Protocol):
+    """Who is told how far the run is."""
+
+    def start(self, steps: int) -> None:
+        """The number of steps that will follow."""
+
+    def step(self, text: str) -> None:
+        """A step begins."""
+
+
+def run(options: Options, progress: Progress, clock: Clock | None = None) -> Report:
+    """Measure the machine, then each case: the kernel, then the calls. Lifts a limit of `set_num_threads`.
+
+    Raises
+    ------
+    AmxUnavailableError: the native backend was asked for and cannot be used.
+    """
+    clock = clock or RealClock()
+    cases, left_out = _choose(options)
+    amx.set_num_threads(options.threads)
+    try:
+        return _measure(options, cases, left_out, progress, clock)
+    finally:
+        amx.set_num_threads(None)
+
+
+def _measure(
+    options: Options, cases: Sequence[Case], left_out: tuple[LeftOut, ...], progress: Progress, clock: Clock
+) -> Report:
+    progress.start(1 + 2 * len(cases))
+    progress.step("peers")
+    facts, present = _present(options.peers)
+    progress.step("the machine's own ceiling")
+    dtypes = tuple(dict.fromkeys(case.dtype for case in options.cases))
+    limits = ceiling.measure(
+        dtypes,
+        tuple(sorted({1, options.threads, int(lib.amx_gemm_threads())})),
+        QUICK_MEMORY_BYTES if options.quick else MEMORY_BYTES,
+        options.pace,
+        clock,
+        options.seed,
+    )
+    kernel_rows: list[KernelRow] = []
+    call_rows: list[CallRow] = []
+    for case in cases:
+        operands = make_operands(case, options.seed)
+        progress.step(f"{case} kernel")
+        kernel_rows.append(kernels.measure(operands, options.threads, options.pace, clock, options.seed))
+        progress.step(f"{case} calls")
+        contest = calls.prepare(operands, present, options.threads)
+        call_rows += contest.measure(options.pace, clock)
+    return Report(
+        version=amx.__version__,
+        processor=platform.machine() if machine.current().stub else str(cpu.processor()),
+        kernel=machine.current().kernel().release,
+        threads=options.threads,
+        pace=options.pace,
+        seed=options.seed,
+        native=tuple(dtype for dtype in dtypes if not ceiling.why_not_native(dtype)),
+        ceiling=limits,
+        kernels=tuple(kernel_rows),
+        calls=tuple(call_rows),
+        peers=facts,
+        left_out=left_out,
+    )
+
+
+def _choose(options: Options) -> tuple[tuple[Case, ...], tuple[LeftOut, ...]]:
+    chosen: list[Case] = []
+    left_out: list[LeftOut] = []
+    for case in options.cases:
+        large = case.shape.operations > LARGEST_QUICK
+        if large and options.quick:
+            left_out.append(LeftOut(case, "too large for --quick"))
+        elif large and not ceiling.is_native(case.dtype):
+            left_out.append(LeftOut(case, "too large for the emulated backend"))
+        else:
+            chosen.append(case)
+    return tuple(chosen), tuple(left_out)
+
+
+def _present(peers: Sequence[Peer]) -> tuple[tuple[PeerFacts, ...], tuple[Peer, ...]]:
+    facts, present = [], []
+    for peer in peers:
+        missing = peer.missing()
+        facts.append(PeerFacts(peer.name, "" if missing else peer.version(), missing))
+        if not missing:
+            present.append(peer)
+    return tuple(facts), tuple(present)

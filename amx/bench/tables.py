@@ -1,0 +1,168 @@
+"""A report for people: tables on the terminal."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from amx.bench.calls import OURS, CallRow, best
+from amx.bench.ceiling import Unit
+from amx.bench.peers.peer import Form, Verdict
+from amx.bench.session import Report
+from amx.bench.timing import Summary
+
+__all__ = ["show"]
+
+
+def show(report: Report, console: Console) -> None:
+    """Conditions, ceiling, kernels, calls, peers, and what was left out."""
+    for part in (_conditions, _ceiling, _kernels, _calls, _amx_use, _peers, _notes):
+        part(report, console)
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
+    for name in columns:
+        left = name in ("", "product", "call", "library", "on AMX", "dtype", "evidence", "version")
+        table.add_column(name, justify="left" if left else "right")
+    return table
+
+
+def _conditions(report: Report, console: Console) -> None:
+    native = ", ".join(dtype.value for dtype in report.native) or "nothing"
+    console.print(f"{report.processor}, Linux {report.kernel}; {report.threads} thread(s); native: {native}")
+    console.print(
+        f"Median of {report.pace.rounds} interleaved rounds (least-greatest), samples of at least "
+        f"{report.pace.sample * 1e3:g} ms; dense data, seed {report.seed}"
+    )
+    console.print()
+
+
+def _ceiling(report: Report, console: Console) -> None:
+    table = _table("Ceiling of this machine", "", "dtype", "threads", "rate", "range", "unit")
+    reasons: dict[str, None] = {}
+    for row in report.ceiling.rows:
+        if row.rate is None:
+            reasons.setdefault(row.reason)
+        range_ = f"{_number(row.rate.low)}-{_number(row.rate.high)}" if row.rate else ""
+        rate = _number(row.rate.median) if row.rate else "-"
+        table.add_row(
+            row.name, row.dtype.value if row.dtype else "", str(row.threads), rate, range_, row.unit.value
+        )
+    console.print(table)
+    for reason in reasons:
+        console.print(f"- {reason}", markup=False)
+    console.print()
+
+
+def _kernels(report: Report, console: Console) -> None:
+    if not report.kernels:
+        return
+    table = _table(
+        "Kernels: the packed product inside one C call", "product", "dtype", "on AMX", "time", "range",
+        Unit.GOPS.value, "of ceiling", "range", "B, GB/s", "of stream",
+    )  # fmt: skip
+    for row in report.kernels:
+        table.add_row(
+            str(row.case.shape),
+            row.case.dtype.value,
+            "yes" if row.native else "emulated",
+            _time(row.seconds.median),
+            f"{_time(row.seconds.low)}-{_time(row.seconds.high)}",
+            _number(row.gops),
+            _percent(row.of_ceiling),
+            f"{row.of_ceiling.low:.0%}-{row.of_ceiling.high:.0%}" if row.of_ceiling else "",
+            _number(row.b_gbs),
+            _percent(row.of_stream),
+        )
+    console.print(table)
+    console.print()
+
+
+def _calls(report: Report, console: Console) -> None:
+    for form in Form:
+        rows = [row for row in report.calls if row.form is form and row.seconds]
+        libraries = list(dict.fromkeys(row.library for row in rows))
+        if not rows:
+            continue
+        title = f"Calls from Python, second operand {form.value}: GOP/s"
+        table = _table(title, "product", "dtype", *libraries, "best peer", "ratio", "range")
+        for case in dict.fromkeys(row.case for row in rows):
+            of_case = {row.library: row for row in rows if row.case == case}
+            winner = best(rows, case, form)
+            ratio = winner.ratio if winner else None
+            table.add_row(
+                str(case.shape),
+                case.dtype.value,
+                *(_gops(of_case.get(library)) for library in libraries),
+                winner.library if winner else "",
+                f"{ratio.median:.2f}" if ratio else "",
+                f"{ratio.low:.2f}-{ratio.high:.2f}" if ratio else "",
+            )
+        console.print(table)
+        console.print()
+
+
+def _amx_use(report: Report, console: Console) -> None:
+    """Each finding once, with the products it was made on."""
+    found: dict[tuple[str, str, Verdict, str], list[str]] = {}
+    for row in report.calls:
+        if row.amx:
+            key = row.library, row.case.dtype.value, row.amx.verdict, row.amx.evidence
+            found.setdefault(key, []).append(f"{row.case.shape}")
+    if not found:
+        return
+    table = _table("Did they use AMX?", "library", "dtype", "on AMX", "evidence", "product")
+    for (library, dtype, verdict, evidence), shapes in found.items():
+        distinct = list(dict.fromkeys(shapes))
+        named = ", ".join(distinct[:3]) + (f" and {len(distinct) - 3} more" if len(distinct) > 3 else "")
+        table.add_row(library, dtype, verdict.value, Text(evidence), named)
+    console.print(table)
+    console.print()
+
+
+def _peers(report: Report, console: Console) -> None:
+    table = _table("Libraries", "library", "version")
+    table.add_row(OURS, report.version)
+    for peer in report.peers:
+        table.add_row(peer.name, Text(f"missing: {peer.missing}" if peer.missing else peer.version))
+    console.print(table)
+    console.print()
+
+
+def _notes(report: Report, console: Console) -> None:
+    reasons: dict[str, list[str]] = {}
+    for row in report.calls:
+        if row.reason:
+            reasons.setdefault(
+                f"{row.library} {row.form.value}, {row.case.dtype.value}: {row.reason}", []
+            ).append(str(row.case.shape))
+    for reason, shapes in reasons.items():
+        console.print(f"- {reason} ({len(shapes)} product(s))", markup=False)
+    for left in report.left_out:
+        console.print(f"- left out: {left.case}, {left.reason}", markup=False)
+    for difference in report.differences:
+        console.print(f"DIFFERS: {difference}", markup=False)
+
+
+def _gops(row: CallRow | None) -> str:
+    if row is None or row.gops is None:
+        return ""
+    return f"{_number(row.gops)}{'!' if row.difference else ''}"
+
+
+def _number(value: float) -> str:
+    """Three digits that mean something."""
+    return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+def _percent(summary: Summary | None) -> str:
+    return f"{summary.median:.0%}" if summary else ""
+
+
+def _time(seconds: float) -> str:
+    for unit, scale in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
+        if seconds >= scale:
+            return f"{_number(seconds / scale)} {unit}"
+    return f"{seconds * 1e9:.0f} ns"

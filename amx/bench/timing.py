@@ -1,0 +1,129 @@
+"""Time several sides of a comparison in turns, and summarise what was seen.
+
+Machines drift and other tenants interfere, so one side's figure means little without the other's of the same
+moment: sides take turns, and ratios are taken pair by pair within a round.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+__all__ = ["Clock", "Pace", "RealClock", "Side", "Summary", "calibrate", "interleave", "ratios", "summarise"]
+
+
+class Clock(Protocol):
+    """Where time comes from; tests bring their own."""
+
+    def now(self) -> float:
+        """Seconds."""
+
+    def sleep(self, seconds: float) -> None:
+        """Let time pass."""
+
+
+class RealClock:
+    """The clock of the machine."""
+
+    def now(self) -> float:
+        """Seconds of the monotonic clock with the highest resolution."""
+        return time.perf_counter()
+
+    def sleep(self, seconds: float) -> None:
+        """Sleep, so that spinning workers of a library give their CPU back."""
+        time.sleep(seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How long things are measured.
+
+    Attributes
+    ----------
+    rounds: turns of each side.
+    sample: seconds one sample should take at least; calls are repeated until it does.
+    pause: seconds of sleep when the turn goes to another library. Workers of some libraries spin for 4-5 ms
+        after a product; below 20 ms they would burn the CPU of whoever comes next.
+    """
+
+    rounds: int
+    sample: float
+    pause: float = 0.020
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """Median, least and greatest of what the rounds gave."""
+
+    median: float
+    low: float
+    high: float
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """What is timed. `run(n)` does it n times; sides of one `library` need no pause between them."""
+
+    name: str
+    library: str
+    run: Callable[[int], object]
+
+
+def summarise(samples: Sequence[float]) -> Summary:
+    """Summary of one or more samples."""
+    return Summary(statistics.median(samples), min(samples), max(samples), len(samples))
+
+
+def ratios(ours: Sequence[float], theirs: Sequence[float]) -> Summary:
+    """How many times faster ours was, from the pairs of seconds of the same round."""
+    return summarise([b / a for a, b in zip(ours, theirs, strict=True)])
+
+
+def calibrate(run: Callable[[int], object], seconds: float, clock: Clock) -> int:
+    """Repetitions that take at least `seconds`; also the first warm-up."""
+    repetitions = 1
+    while True:
+        elapsed = _time(run, repetitions, clock)
+        if elapsed >= seconds:
+            return repetitions
+        # At most tenfold, since the first calls are the slowest.
+        wanted = seconds / elapsed * 1.2 if elapsed > 0 else 10
+        repetitions = max(repetitions + 1, round(repetitions * min(wanted, 10)))
+
+
+def interleave(
+    sides: Sequence[Side], pace: Pace, clock: Clock, progress: Callable[[], object] = lambda: None
+) -> list[list[float]]:
+    """Seconds of one repetition, for each side one sample a round.
+
+    The order turns by one side each round, so that nobody always follows the same neighbour. `progress` is
+    called after each sample.
+    """
+    repetitions = [calibrate(side.run, pace.sample, clock) for side in sides]
+    samples: list[list[float]] = [[] for _ in sides]
+    last: str | None = None
+    for index in _turns(len(sides), pace.rounds):
+        side, count = sides[index], repetitions[index]
+        if side.library != last:
+            clock.sleep(pace.pause)
+            side.run(max(1, count // 4))  # warm up: clock, caches, threads
+            last = side.library
+        samples[index].append(_time(side.run, count, clock) / count)
+        progress()
+    return samples
+
+
+def _turns(sides: int, rounds: int) -> Iterator[int]:
+    for first in range(rounds):
+        for step in range(sides):
+            yield (first + step) % sides
+
+
+def _time(run: Callable[[int], object], repetitions: int, clock: Clock) -> float:
+    start = clock.now()
+    run(repetitions)
+    return clock.now() - start

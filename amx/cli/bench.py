@@ -1,0 +1,181 @@
+"""`amx bench`: the machine's ceiling, our kernels against it, our calls against other libraries'."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from amx.bench.session import Options, Report
+
+__all__ = ["add_parser", "run"]
+
+PIPE_WIDTH = 240  # columns where there is no terminal whose width counts
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Register the subcommand."""
+    from amx.bench.grid import PRESETS
+    from amx.bench.peers import NAMES
+
+    parser = subparsers.add_parser(
+        "bench",
+        help="measure this machine's ceiling, our products, and other libraries'",
+        description="Measure, in one process and interleaved: the ceiling of this machine, our packed "
+        "product inside C against it, and calls from Python against those of other installed libraries, "
+        "whose results are compared with ours. docs/performance.md explains the columns.",
+        epilog="Exit status: 0; 1 where a result differs, or AMX_BACKEND=native cannot be used; 2 for wrong "
+        "usage.",
+    )
+    parser.add_argument(
+        "what",
+        nargs="*",
+        default=["square"],
+        metavar="PRESET|SHAPE",
+        help=f"presets: {', '.join(PRESETS)} (default square); shapes: MxNxK, BxMxNxK for a batch of B, "
+        "either with :int8, :bf16 or :fp16",
+    )
+    parser.add_argument("--dtype", default="int8,bf16", help="for what names none (default int8,bf16)")
+    parser.add_argument("--threads", type=int, default=1, help="threads of every library (default 1)")
+    parser.add_argument(
+        "--peers", default=",".join(NAMES), help=f"comma-separated, or none (default {','.join(NAMES)})"
+    )
+    parser.add_argument("--seed", type=int, default=1, help="of the data (default 1)")
+    parser.add_argument(
+        "--quick", action="store_true", help="few and short samples, no large products: a look, not a figure"
+    )
+    output = parser.add_mutually_exclusive_group()
+    output.add_argument("--json", action="store_true", help="print one JSON object (see docs/json.md)")
+    output.add_argument("--csv", action="store_true", help="print comma-separated rows")
+    parser.add_argument(
+        "--plot", metavar="FILE.png", type=Path, help="draw roofline and bars (needs matplotlib)"
+    )
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Measure and report; 0, 1 where a result differs, 2 for wrong usage."""
+    from amx.bench import session
+
+    try:
+        options = _options(arguments)
+        if arguments.plot:
+            _check_plot(arguments.plot)
+    except ValueError as error:
+        print(f"amx bench: {error}", file=sys.stderr)
+        return 2
+    with _progress() as progress:
+        report = session.run(options, progress)
+    _print(report, arguments)
+    if arguments.plot:
+        from amx.bench.plot import draw
+
+        draw(report, arguments.plot)
+    for difference in report.differences:
+        print(f"amx bench: {difference}", file=sys.stderr)
+    return 1 if report.differences else 0
+
+
+def _options(arguments: argparse.Namespace) -> Options:
+    from amx._lib import lib
+    from amx.bench.grid import parse_dtype, parse_preset
+    from amx.bench.peers import NAMES, load
+    from amx.bench.session import Options
+
+    dtypes = tuple(parse_dtype(text) for text in arguments.dtype.split(","))
+    cases = dict.fromkeys(case for text in arguments.what for case in parse_preset(text, dtypes))
+    names = [] if arguments.peers == "none" else arguments.peers.split(",")
+    for name in names:
+        if name not in NAMES:
+            raise ValueError(f"peer {name!r} is none of {', '.join(NAMES)}")
+    available = int(lib.amx_gemm_threads())
+    if not 1 <= arguments.threads <= available:
+        raise ValueError(f"--threads {arguments.threads}: OpenMP offers 1 to {available} here")
+    return Options(
+        cases=tuple(cases),
+        peers=tuple(load(name) for name in names),
+        threads=arguments.threads,
+        quick=arguments.quick,
+        seed=arguments.seed,
+    )
+
+
+def _check_plot(path: Path) -> None:
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError:
+        raise ValueError("--plot needs matplotlib: pip install 'linux-amx[plot]'") from None
+    if not path.parent.is_dir():
+        raise ValueError(f"--plot {path}: there is no directory {path.parent}")
+
+
+def _print(report: Report, arguments: argparse.Namespace) -> None:
+    if arguments.json:
+        from amx.bench.records import as_json
+
+        print(json.dumps(as_json(report), indent=2))
+    elif arguments.csv:
+        from amx.bench.records import write_csv
+
+        write_csv(report, sys.stdout)
+    else:
+        from rich.console import Console
+
+        from amx.bench.tables import show
+
+        console = Console(highlight=False)
+        if not console.is_terminal:
+            console = Console(highlight=False, width=PIPE_WIDTH)
+        show(report, console)
+
+
+class _Silent:
+    """Progress where nobody watches."""
+
+    def start(self, steps: int) -> None:
+        """Nothing."""
+
+    def step(self, text: str) -> None:
+        """Nothing."""
+
+
+def _progress() -> AbstractContextManager[_Silent | _Bar]:
+    return _Bar() if sys.stderr.isatty() else nullcontext(_Silent())
+
+
+class _Bar(AbstractContextManager["_Bar"]):
+    """A bar on the standard error, redrawn only between measurements: a drawing thread would disturb them."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=Console(stderr=True),
+            transient=True,
+            auto_refresh=False,
+        )
+        self._task = self._bar.add_task("", total=None)
+
+    def __enter__(self) -> _Bar:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def start(self, steps: int) -> None:
+        """The number of steps that will follow."""
+        self._bar.update(self._task, total=steps, completed=-1, refresh=True)
+
+    def step(self, text: str) -> None:
+        """A step begins, so the one before is done."""
+        self._bar.update(self._task, advance=1, description=text, refresh=True)

@@ -1,0 +1,482 @@
+"""`amx bench`: statistics, the grid, the protocol of peers, and what the command prints and writes."""
+
+import csv
+import io
+import itertools
+import json
+import os
+import subprocess
+import sys
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+import amx
+from amx import cli
+from amx.bench import calls, peers, records, session
+from amx.bench.caches import own_caches
+from amx.bench.grid import PRESETS, Case, Dtype, Shape, parse_preset
+from amx.bench.operands import aligned, make_operands
+from amx.bench.ours import Kernel, call_of
+from amx.bench.peers import peer as protocol
+from amx.bench.peers.peer import Form, Peer, Product, UnsupportedError, Verdict
+from amx.bench.timing import Pace, Side, Summary, calibrate, interleave, ratios, summarise
+
+BLINK = Pace(rounds=2, sample=1e-6, pause=0.0)
+
+
+class FakeClock:
+    """Time that passes only where it is told to."""
+
+    def __init__(self):
+        self.time = 0.0
+        self.slept = []
+
+    def now(self):
+        return self.time
+
+    def sleep(self, seconds):
+        self.slept.append(seconds)
+        self.time += seconds
+
+
+class FakePeer(Peer):
+    """A library that multiplies with NumPy's int64, as `behaviour` has it."""
+
+    name = "fake"
+    module = package = "numpy"
+
+    def __init__(self, behaviour="right"):
+        self.behaviour = behaviour
+
+    def prepare(self, operands, form, threads):
+        if self.behaviour == "fails":
+            raise RuntimeError("out of luck")
+        if form is Form.PACKED:
+            raise UnsupportedError("no packed operands")
+        product = np.matmul(operands.a.astype(np.int64), operands.b).astype(np.int32)
+        if self.behaviour == "wrong":
+            product.flat[-1] ^= 1
+        if self.behaviour == "transposed":
+            product = product.T
+        return Product(lambda: product, lambda result: result, None)
+
+
+class Nobody:
+    """Progress for nobody."""
+
+    def start(self, steps):
+        self.left = steps
+
+    def step(self, text):
+        self.left -= 1
+
+
+def case(text):
+    (only,) = parse_preset(text, (Dtype.INT8,))
+    return only
+
+
+@pytest.fixture
+def emulated():
+    amx.set_backend("emulated")
+    yield
+    amx.set_backend(os.environ.get("AMX_BACKEND", "auto"))
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """Streams of 1 MiB, and nothing larger than 64 x 64 x 64."""
+    monkeypatch.setattr(session, "QUICK_MEMORY_BYTES", 1 << 20)
+    monkeypatch.setattr(session, "LARGEST_QUICK", 1 << 19)
+
+
+def report_of(*texts, behaviour="right", others=()):
+    options = session.Options(
+        tuple(case(text) for text in texts), (FakePeer(behaviour), *others), quick=True, seed=7
+    )
+    return session.run(options, Nobody())
+
+
+# ---- statistics ------------------------------------------------------------------------------------------
+
+
+def test_a_summary_is_median_least_and_greatest():
+    assert summarise([3.0, 1.0, 2.0, 10.0]) == Summary(2.5, 1.0, 10.0, 4)
+
+
+def test_ratios_are_taken_pair_by_pair():
+    # The machine slowed down tenfold in the second round; medians of each side would give 1.
+    assert ratios([1.0, 10.0, 1.0], [2.0, 20.0, 2.0]) == Summary(2.0, 2.0, 2.0, 3)
+
+
+def test_ratios_need_pairs():
+    with pytest.raises(ValueError, match="argument 2"):
+        ratios([1.0], [1.0, 2.0])
+
+
+@pytest.mark.parametrize("cost", [1e-9, 3e-6, 0.01, 5.0])
+def test_repetitions_are_calibrated_to_last_long_enough(cost):
+    clock = FakeClock()
+
+    def run(count):
+        clock.time += count * cost
+
+    count = calibrate(run, 0.02, clock)
+    assert count * cost >= 0.02
+    assert count == 1 or count * cost <= 0.02 * 12
+
+
+def test_interleaving_gives_the_seconds_of_one_repetition_of_each_side():
+    clock = FakeClock()
+
+    def side(name, cost):
+        def run(count):
+            clock.time += count * cost
+
+        return Side(name, name, run)
+
+    samples = interleave([side("a", 0.001), side("b", 0.004)], Pace(5, 0.02), clock)
+    assert [len(each) for each in samples] == [5, 5]
+    assert np.allclose(samples[0], 0.001)
+    assert np.allclose(samples[1], 0.004)
+
+
+def test_a_change_of_sides_brings_a_pause_and_then_a_warm_up():
+    clock, events = FakeClock(), []
+
+    def side(name, library):
+        def run(count):
+            events.append(name)
+            clock.time += count * 0.1
+
+        return Side(name, library, run)
+
+    sides = [side("ours", "amx"), side("ours packed", "amx"), side("theirs", "peer")]
+    pace = Pace(2, 0.02)
+    interleave(sides, pace, clock)
+    # one run each to calibrate; then "amx" comes in with a warm-up and stays for two samples, and so on;
+    # the second round begins one side later
+    assert events[3:] == [
+        "ours", "ours", "ours packed", "theirs", "theirs",
+        "ours packed", "ours packed", "theirs", "theirs", "ours", "ours",
+    ]  # fmt: skip
+    assert clock.slept == [pace.pause] * 5
+    assert pace.pause >= 0.020
+
+
+def test_every_side_is_first_once():
+    clock, first = FakeClock(), []
+
+    def side(name):
+        def run(count):
+            first.append(name)
+            clock.time += count
+
+        return Side(name, "one", run)
+
+    interleave([side(name) for name in "abc"], Pace(3, 0.02), clock)
+    assert "".join(first[3:]) == "a" + "abc" + "bca" + "cab"  # after the calibration, one warm-up
+
+
+# ---- the grid --------------------------------------------------------------------------------------------
+
+
+def test_shapes_are_m_n_k():
+    assert case("2x3x5") == Case(Shape(m=2, n=3, k=5), Dtype.INT8)
+    assert case("7x2x3x5") == Case(Shape(m=2, n=3, k=5, batch=7), Dtype.INT8)
+    assert case("7x2x3x5:bf16").dtype is Dtype.BF16
+
+
+def test_a_shape_without_dtype_is_one_product_of_each():
+    cases = parse_preset("2x3x5", (Dtype.INT8, Dtype.FP16))
+    assert [each.dtype for each in cases] == [Dtype.INT8, Dtype.FP16]
+
+
+@pytest.mark.parametrize("text", ["", "cube", "2x3", "2x3x5x7x11", "-1x2x3", "2x3x5:int4", "2x0x5", "2x3x5:"])
+def test_what_is_no_shape_is_an_error_that_names_it(text):
+    with pytest.raises(ValueError, match=r"preset|dtype|dimension"):
+        parse_preset(text, (Dtype.INT8,))
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_hold_distinct_products(name):
+    cases = parse_preset(name, (Dtype.INT8, Dtype.BF16))
+    assert len(set(cases)) == len(cases) == 2 * len(PRESETS[name])
+
+
+def test_a_case_reads_as_it_is_written():
+    for each in itertools.chain.from_iterable(parse_preset(name, tuple(Dtype)) for name in PRESETS):
+        assert case(str(each)) == each
+
+
+def test_operations_and_bytes():
+    shape = Shape(2, 3, 5, batch=7)
+    assert shape.operations == 7 * 2 * 30
+    assert shape.bytes(Dtype.INT8) == 7 * (10 + 15 + 24)
+    assert shape.bytes(Dtype.BF16) == 7 * (20 + 30 + 24)
+
+
+# ---- data ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", Dtype)
+def test_operands_are_dense_and_the_same_for_a_seed(dtype):
+    product = Case(Shape(40, 30, 50, 3), dtype)
+    one, again, other = (make_operands(product, seed) for seed in (1, 1, 2))
+    assert one.a.shape == (3, 40, 50)
+    assert one.b.shape == (3, 50, 30)
+    assert (one.a_float32 != 0).all()
+    assert (one.b_float32 != 0).all()
+    np.testing.assert_array_equal(one.a, again.a)
+    assert (one.a != other.a).any()
+    assert (one.b_float32 < 0).any()
+
+
+def test_an_int8_first_operand_is_the_same_numbers_as_uint8():
+    a = make_operands(case("40x30x50"), 1).a
+    np.testing.assert_array_equal(a, a.view(np.uint8))
+
+
+def test_bfloat16_bits_are_read_as_their_values():
+    operands = make_operands(case("4x3x5:bf16"), 1)
+    np.testing.assert_array_equal(operands.a_float32, operands.a.view(ml_dtypes.bfloat16).astype(np.float32))
+
+
+def test_aligned_memory_is_aligned():
+    assert all(aligned(size).ctypes.data % 64 == 0 for size in (1, 64, 100, 4096))
+
+
+def test_caches_have_the_order_of_their_levels():
+    caches = own_caches()
+    assert 4 << 10 <= caches.l1 < caches.l2 <= 64 << 20
+
+
+# ---- our side --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("text", ["33x17x65", "3x5x7x70", "33x17x65:bf16", "3x5x7x70:fp16"])
+def test_kernel_and_calls_give_the_same_bits(emulated, text):
+    operands = make_operands(case(text), 1)
+    plain = call_of(operands, Form.PLAIN)()
+    kernel = Kernel.of(operands, 1)
+    kernel.run(2)
+    assert kernel.result.tobytes() == plain.tobytes() == call_of(operands, Form.PACKED)().tobytes()
+    if operands.case.dtype is Dtype.INT8:
+        np.testing.assert_array_equal(plain, np.matmul(operands.a.astype(np.int64), operands.b))
+
+
+# ---- peers -----------------------------------------------------------------------------------------------
+
+
+def test_a_right_result_agrees(emulated):
+    rows = calls.prepare(make_operands(case("8x9x10"), 1), [FakePeer()], 1).measure(BLINK, FakeAdvance())
+    assert [(row.library, row.form.value) for row in rows] == [
+        ("amx", "plain"), ("amx", "packed"), ("fake", "plain"), ("fake", "packed"),
+    ]  # fmt: skip
+    assert not any(row.difference for row in rows)
+    assert [row.ratio is None for row in rows] == [True, True, False, True]
+    assert rows[3].reason == "no packed operands"
+    assert calls.best(rows, case("8x9x10"), Form.PLAIN) is rows[2]
+    assert calls.best(rows, case("8x9x10"), Form.PACKED) is None
+
+
+class FakeAdvance(FakeClock):
+    """A millisecond passes whenever somebody looks."""
+
+    def now(self):
+        self.time += 0.001
+        return self.time
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "words"), [("wrong", "1 of 72 integers differ"), ("transposed", "has shape (9, 8)")]
+)
+def test_a_wrong_result_is_said_and_never_the_best(emulated, behaviour, words):
+    operands = make_operands(case("8x9x10"), 1)
+    rows = calls.prepare(operands, [FakePeer(behaviour)], 1).measure(BLINK, FakeAdvance())
+    assert words in rows[2].difference
+    assert calls.best(rows, operands.case, Form.PLAIN) is None
+
+
+def test_a_peer_that_raises_is_a_row_with_the_reason(emulated):
+    rows = calls.prepare(make_operands(case("8x9x10"), 1), [FakePeer("fails")], 1).measure(
+        BLINK, FakeAdvance()
+    )
+    assert [row.reason for row in rows[2:]] == ["failed: RuntimeError: out of luck"] * 2
+
+
+@pytest.mark.parametrize("roundoff", [2.0**-24, 2.0**-8])
+def test_floats_may_differ_by_rounding_and_by_no_more(roundoff):
+    operands = make_operands(case("20x30x40:bf16"), 1)
+    exact = operands.a_float32.astype(np.float64) @ operands.b_float32
+    bound = operands.magnitude.astype(np.float64) * roundoff
+
+    def difference(result):
+        return Product(lambda: result, lambda same: same, roundoff).difference(exact, operands)
+
+    assert difference(exact + bound * 0.9) == ""
+    # beyond K = 40 roundings in float32 and one into the result's type
+    too_far = exact.copy()
+    too_far[3, 4] += bound[3, 4] + operands.magnitude[3, 4] * 81 * 2.0**-24
+    assert difference(too_far).startswith("1 of 600 elements")
+    too_far[5, 6] = np.nan
+    assert difference(too_far).startswith("2 of 600 elements")
+
+
+@pytest.mark.parametrize(
+    ("available", "readings", "verdict"),
+    [
+        (False, [], Verdict.NO),
+        (True, [0x207, 0x60207], Verdict.YES),
+        (True, [0x207, 0x20207], Verdict.YES),
+        (True, [0x207, 0x207], Verdict.UNKNOWN),
+        (True, [0x60207, 0x60207], Verdict.UNKNOWN),
+        (True, [None, None], Verdict.UNKNOWN),
+    ],
+)
+def test_xinuse_proves_amx_only_by_tiles_left_in_use(monkeypatch, available, readings, verdict):
+    monkeypatch.setattr(amx, "available", lambda: available, raising=False)
+    monkeypatch.setattr(protocol.xstate, "xinuse", iter(readings).__next__)
+    product = Product(lambda: None, lambda same: same, None)
+    use = protocol.use_by_xinuse(product)
+    assert use.verdict is verdict
+    assert use.evidence
+
+
+def test_a_library_that_is_not_there_is_missing_with_the_remedy():
+    class Absent(FakePeer):
+        module, package = "no_such_module_of_anybody", "no-such-package"
+
+    assert Absent().missing() == "no module no_such_module_of_anybody: pip install no-such-package"
+
+
+def test_a_missing_peer_is_listed_and_no_error(emulated, small):
+    class Absent(FakePeer):
+        name, module = "absent", "no_such_module_of_anybody"
+
+    report = report_of("8x9x10", others=[Absent()])
+    assert [(peer.name, bool(peer.missing)) for peer in report.peers] == [("fake", False), ("absent", True)]
+    assert not any(row.library == "absent" for row in report.calls)
+    assert report.differences == ()
+
+
+@pytest.mark.peer
+@pytest.mark.parametrize("name", peers.NAMES)
+def test_an_installed_peer_agrees_with_us(name):
+    """In a process of its own, since libraries keep threads and settings."""
+    products = ["33x17x65:int8", "32x48x64:bf16", "64x64x64:fp16", "2x16x32x64:int8", "2x16x32x64:bf16"]
+    child = subprocess.run(
+        [
+            sys.executable, "-c", "import sys; from amx.cli import main; sys.exit(main())",
+            "bench", "--quick", "--json", "--peers", name, *products,
+        ],
+        capture_output=True, text=True, timeout=200, check=False,
+    )  # fmt: skip
+    assert child.returncode == 0, child.stderr
+    report = json.loads(child.stdout)
+    (facts,) = report["peers"]
+    if facts["missing"]:
+        pytest.skip(f"{name} is missing: {facts['missing']}")
+    theirs = [row for row in report["calls"] if row["library"] == name]
+    assert not [row["reason"] for row in theirs if row["reason"].startswith("failed")]
+    measured = [row for row in theirs if row["seconds"]]
+    assert measured
+    print(facts["version"], {(row["dtype"], row["form"]): row["amx"] for row in measured})
+
+
+# ---- reports ---------------------------------------------------------------------------------------------
+
+
+def test_the_json_holds_every_row(emulated, small):
+    report = records.as_json(report_of("8x9x10", "3x8x9x10", "512x512x512"))
+    report = json.loads(json.dumps(report))
+    assert report["schema"] == records.SCHEMA
+    assert list(report) == [
+        "schema", "version", "conditions", "ceiling", "kernels", "calls", "peers", "left_out", "differences",
+    ]  # fmt: skip
+    assert report["conditions"]["rounds"] == session.QUICK.rounds
+    assert report["conditions"]["seed"] == 7
+    kernels = report["kernels"]
+    assert [row["case"] for row in kernels] == ["8x9x10:int8", "3x8x9x10:int8"]
+    assert kernels[0]["seconds"]["low"] <= kernels[0]["seconds"]["median"] <= kernels[0]["seconds"]["high"]
+    assert kernels[0]["gops"] == pytest.approx(2 * 8 * 9 * 10 / kernels[0]["seconds"]["median"] / 1e9)
+    assert [(row["library"], row["form"]) for row in report["calls"][:3]] == [
+        ("amx", "plain"), ("amx", "packed"), ("fake", "plain"),
+    ]  # fmt: skip
+    assert [left["case"] for left in report["left_out"]] == ["512x512x512:int8"]
+
+
+def test_what_cannot_be_measured_is_a_row_with_the_reason(emulated, small):
+    rows = report_of("8x9x10").ceiling.rows
+    tiles = [row for row in rows if "tileload" in row.name or row.dtype]
+    assert tiles
+    assert all(row.rate is None and row.reason for row in tiles)
+    assert all(row.rate.low > 0 for row in rows if row not in tiles)
+
+
+def test_the_csv_has_one_line_for_each_row(emulated, small):
+    report = report_of("8x9x10")
+    text = io.StringIO()
+    records.write_csv(report, text)
+    text.seek(0)
+    lines = list(csv.DictReader(text))
+    assert len(lines) == len(report.ceiling.rows) + len(report.kernels) + len(report.calls)
+    assert {line["table"] for line in lines} == {"ceiling", "kernels", "calls"}
+    ours = next(line for line in lines if line["table"] == "calls")
+    assert (ours["m"], ours["n"], ours["k"], ours["library"]) == ("8", "9", "10", "amx")
+    assert float(ours["seconds_low"]) > 0
+
+
+def test_the_plot_is_a_picture(emulated, small, tmp_path):
+    pytest.importorskip("matplotlib")
+    from amx.bench.plot import draw
+
+    draw(report_of("8x9x10", "16x16x16", "3x8x9x10"), tmp_path / "bench.png")
+    content = (tmp_path / "bench.png").read_bytes()
+    assert content.startswith(b"\x89PNG")
+    assert len(content) > 10_000
+
+
+# ---- the command -----------------------------------------------------------------------------------------
+
+
+def test_quick_square_prints_the_tables(emulated, small, capsys):
+    assert cli.main(["bench", "--quick", "square", "--peers", "numpy,numpy-int"]) == 0
+    text = capsys.readouterr().out
+    for words in ("Ceiling of this machine", "Kernels", "second operand plain", "second operand packed"):
+        assert words in text
+    assert "64x64x64" in text
+    assert "left out: 4096x4096x4096:bf16" in text
+
+
+def test_csv_and_json_print_nothing_else(emulated, small, capsys):
+    words = ["bench", "--quick", "8x8x8:int8", "--peers", "none"]
+    assert cli.main([*words, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["peers"] == []
+    assert cli.main([*words, "--csv"]) == 0
+    assert capsys.readouterr().out.startswith("table,dtype,")
+
+
+def test_a_different_result_is_exit_status_1(emulated, small, capsys, monkeypatch):
+    monkeypatch.setattr(peers, "load", lambda name: FakePeer("wrong"))
+    assert cli.main(["bench", "--quick", "8x9x10:int8", "--peers", "numpy"]) == 1
+    assert "8x9x10:int8 fake plain: 1 of 72 integers differ" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["cube"],
+        ["8x8"],
+        ["--dtype", "int4"],
+        ["--peers", "abacus"],
+        ["--threads", "0"],
+        ["--threads", "100000"],
+        ["--plot", "/no/such/directory/x.png"],
+    ],
+)
+def test_wrong_usage_is_exit_status_2(capsys, words):
+    assert cli.main(["bench", "--quick", *words]) == 2
+    assert capsys.readouterr().err.startswith("amx bench: ")
