@@ -26,7 +26,8 @@ class Need(enum.Enum):
 
     AMX = "AMX that this process may use"
     TILES = "tile instructions that execute, permission aside"
-    REAL_FRAMES = "tile data of the CPU in signal frames, ptrace or cores"
+    FRAMES = "tile data in signal frames"
+    REAL_FRAMES = "tile data of the CPU in ptrace, cores or the kernel's own signal frames"
     PTRACE = "ptrace of its own children"
     ROOT = "root"
     KVM = "/dev/kvm"

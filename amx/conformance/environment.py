@@ -93,13 +93,17 @@ def _nothing() -> str:
 def _lacking(lane: Lane, found: Diagnosis) -> Iterator[tuple[Need, str]]:
     why = found.cause.words if found.cause else ""
     if lane is Lane.NONE:
-        yield from ((need, why) for need in (Need.AMX, Need.TILES, Need.REAL_FRAMES))
+        yield from ((need, why) for need in (Need.AMX, Need.TILES, Need.FRAMES, Need.REAL_FRAMES))
     elif lane is Lane.EMULATED:
         if not found.usable:
             yield Need.AMX, why
-        yield Need.REAL_FRAMES, "an emulator runs the tiles: the kernel's frames do not contain them"
+        why = "an emulator runs the tiles: the kernel's frames do not contain them"
+        yield from ((need, why) for need in (Need.FRAMES, Need.REAL_FRAMES))
     elif lane is Lane.MODEL:
-        yield Need.REAL_FRAMES, "the model has no tile data in signal frames, ptrace or cores"
+        yield (
+            Need.REAL_FRAMES,
+            "the model has tile data in its own signal frames alone, not in ptrace or cores",
+        )
     root = os.geteuid() == 0
     if not root:
         yield Need.ROOT, f"needs root; this is uid {os.geteuid()}"

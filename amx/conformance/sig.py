@@ -6,7 +6,7 @@ from amx.conformance.check import Judge, KnownBug, Need, check
 from amx.conformance.frames import ENDED, TILES, expect_frame
 from amx.conformance.show import XTILECFG, XTILEDATA
 
-LIVE = (Need.AMX, Need.REAL_FRAMES)
+LIVE = (Need.AMX, Need.FRAMES)
 FRAME = "arch/x86/kernel/fpu/signal.c: copy_fpstate_to_sigframe(), save_xstate_epilog()"
 
 

@@ -89,26 +89,29 @@ static uint8_t *same_area(const void *ucontext) {
 
 static void repair_magic(void *ucontext) {
     uint8_t *const area = same_area(ucontext);
-    if (!area)
-        return;
-    area_put32(area, AREA_MAGIC1, found.frame.magic1);
-    area_put32(area, AREA_EXTENDED_SIZE, found.frame.extended_size);
-    area_put32(area, AREA_XSTATE_SIZE, found.frame.xstate_size);
-    area_put32(area, found.frame.xstate_size, found.frame.magic2);
+    if (area) {
+        area_put32(area, AREA_MAGIC1, found.frame.magic1);
+        area_put32(area, AREA_EXTENDED_SIZE, found.frame.extended_size);
+        area_put32(area, AREA_XSTATE_SIZE, found.frame.xstate_size);
+        area_put32(area, found.frame.xstate_size, found.frame.magic2);
+    }
+    fault_base->sigreturn(ucontext);
 }
 
 static void repair_header(void *ucontext) {
     uint8_t *const area = same_area(ucontext);
-    if (!area)
-        return;
-    area_put(area, AREA_XSTATE_BV, area_get(area, AREA_XSTATE_BV) & found.frame.xfeatures);
-    memset(area + AREA_XCOMP_BV, 0, AREA_EXTENDED - AREA_XCOMP_BV);
+    if (area) {
+        area_put(area, AREA_XSTATE_BV, area_get(area, AREA_XSTATE_BV) & found.frame.xfeatures);
+        memset(area + AREA_XCOMP_BV, 0, AREA_EXTENDED - AREA_XCOMP_BV);
+    }
+    fault_base->sigreturn(ucontext);
 }
 
 static void drop_edits(void *ucontext) {
     uint8_t *const area = same_area(ucontext);
     if (area)
         memcpy(area, found.area, found.size);
+    fault_base->sigreturn(ucontext);
 }
 
 static void lose_opmask(void *ucontext) {
@@ -117,6 +120,7 @@ static void lose_opmask(void *ucontext) {
     fault_base->read_frame(ucontext, &frame);
     if (frame.xstate && opmask.size && frame.xstate_size >= opmask.offset + opmask.size)
         memset(frame.xstate + opmask.offset, 0, opmask.size);
+    fault_base->sigreturn(ucontext);
 }
 
 static void lose_tile_data(void *ucontext) {
@@ -125,6 +129,7 @@ static void lose_tile_data(void *ucontext) {
     if (frame.xstate && frame.magic1)
         area_put(frame.xstate, AREA_XSTATE_BV,
                  area_get(frame.xstate, AREA_XSTATE_BV) & ~XFEATURE_MASK_XTILEDATA);
+    fault_base->sigreturn(ucontext);
 }
 
 /* ---- ptrace

@@ -7,6 +7,7 @@
  */
 #define _GNU_SOURCE /* gettid, CLONE_VM */
 #include "provoke.h"
+#include "model_frames.h"
 #include "system.h"
 
 #include "trap/kernel_model.h"
@@ -465,6 +466,7 @@ const struct kernel *provoke_model_kernel(void) {
     model.cpuid = model_cpuid;
     model.xcr0 = model_xcr0;
     model.auxv = model_auxv;
+    model_add_frames(&model);
 
     const uint64_t mask = lock();
     struct kernel_model_process *const process = new_process();

@@ -85,8 +85,8 @@ struct kernel {
     void (*cpuid)(uint32_t leaf, uint32_t subleaf, uint32_t registers[4]); /* eax, ebx, ecx, edx */
     uint64_t (*xcr0)(void);                                                /* 0 without OSXSAVE */
     uint64_t (*auxv)(uint64_t type);                                       /* 0 when absent */
-    /* The last act of a handler that has read its frame, before it returns: real kernels need no help here, a
-     * faulty one changes what sigreturn will find. */
+    /* The last act of a handler that has read its frame, before it returns: nothing where the kernel's
+     * sigreturn does the work; the model restores here, and faults change what is restored. */
     void (*sigreturn)(void *ucontext);
     long (*ptrace)(long request, pid_t pid, void *address, void *data);
     long (*sched_yield)(void);

@@ -275,13 +275,13 @@ static void sig_08(const struct kernel *k) {
 }
 
 const struct provocation provoke_sig[] = {
-    {"SIG-01", "raise a signal without permission and read the frame", sig_01, 1},
-    {"SIG-02", "the same with permission and a configuration, no tile touched", sig_02, 1},
-    {"SIG-03", "the same with live tiles", sig_03, 1},
-    {"SIG-04", "the same after TILERELEASE, on a stack filled with a pattern", sig_04, 1},
-    {"SIG-05", "the same in a child and a new thread of a process with live tiles", sig_05, 1},
-    {"SIG-06", "handlers that use tiles themselves, nested", sig_06, 1},
-    {"SIG-07", "a timer every 500 us for a second, its handler with another configuration", sig_07, 1},
-    {"SIG-08", "the format of the frame, plain and with live tiles", sig_08, 1},
+    {"SIG-01", "raise a signal without permission and read the frame", sig_01, 0},
+    {"SIG-02", "the same with permission and a configuration, no tile touched", sig_02, 0},
+    {"SIG-03", "the same with live tiles", sig_03, 0},
+    {"SIG-04", "the same after TILERELEASE, on a stack filled with a pattern", sig_04, 0},
+    {"SIG-05", "the same in a child and a new thread of a process with live tiles", sig_05, 0},
+    {"SIG-06", "handlers that use tiles themselves, nested", sig_06, 0},
+    {"SIG-07", "a timer every 500 us for a second, its handler with another configuration", sig_07, 0},
+    {"SIG-08", "the format of the frame, plain and with live tiles", sig_08, 0},
     {0},
 };

@@ -371,12 +371,12 @@ static void sret_07(const struct kernel *k) {
 }
 
 const struct provocation provoke_sret[] = {
-    {"SRET-01", "overwrite the tile data in the frame", sret_01, 1},
-    {"SRET-02", "clear the bits of tile state in the frame", sret_02, 1},
+    {"SRET-01", "overwrite the tile data in the frame", sret_01, 0},
+    {"SRET-02", "clear the bits of tile state in the frame", sret_02, 0},
     {"SRET-03", "spoil the magic numbers and sizes of the frame", sret_03, 1},
     {"SRET-04", "spoil the header of the frame's state", sret_04, 1},
-    {"SRET-05", "claim tile data in a frame without it, and touch a tile first in a handler", sret_05, 1},
+    {"SRET-05", "claim tile data in a frame without it, and touch a tile first in a handler", sret_05, 0},
     {"SRET-06", "return to a frame whose tile data is not mapped", sret_06, 1},
-    {"SRET-07", "return to a frame with an invalid configuration, and XRSTOR one", sret_07, 1},
+    {"SRET-07", "return to a frame with an invalid configuration, and XRSTOR one", sret_07, 0},
     {0},
 };
