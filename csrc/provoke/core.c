@@ -28,8 +28,7 @@ static struct tiles of_main, of_thread;
 static const struct kernel *kernel; /* for the threads */
 static atomic_int ready;
 
-/* ---- the process that dumps
- * --------------------------------------------------------------------------------- */
+/* ---- the process that dumps --------------------------------------------------------------------------- */
 
 static void stay(void) {
     const struct timespec long_enough = {10, 0};
@@ -85,8 +84,7 @@ static void dump(const struct kernel *k, const char *directory, int with_tiles) 
     _exit(1);
 }
 
-/* ---- its core file
- * ------------------------------------------------------------------------------------------ */
+/* ---- its core file ------------------------------------------------------------------------------------ */
 
 /* A core must land in the directory of the crash, and nowhere else. */
 static void need_file_pattern(void) {

@@ -15,9 +15,7 @@
 
 enum { ROWS = 16, COLSB = 64, TILE = ROWS * COLSB, PAGE = 4096, XSTATE_BV = 512 };
 
-/* ---- one fault, seen in its handler
- * -------------------------------------------------------------------------
- */
+/* ---- one fault, seen in its handler ------------------------------------------------------------------- */
 
 static sigjmp_buf back;
 static const char *key;
@@ -147,8 +145,7 @@ static void fault_03(const struct kernel *k) {
     see_int("same configuration", !memcmp(config, stored, sizeof config));
 }
 
-/* ---- FAULT-04: children that must die
- * ---------------------------------------------------------------------- */
+/* ---- FAULT-04: children that must die ----------------------------------------------------------------- */
 
 static void *touch(void *k) {
     tool_touch(k);
@@ -199,8 +196,7 @@ static void fault_04(const struct kernel *k) {
     }
 }
 
-/* ---- FAULT-05: configurations
- * ------------------------------------------------------------------------------ */
+/* ---- FAULT-05: configurations ------------------------------------------------------------------------- */
 
 static uint8_t image[64];
 
@@ -257,8 +253,7 @@ static void fault_05(const struct kernel *k) {
     see_bits("xinuse after palette 0", k->xinuse());
 }
 
-/* ---- handlers that return
- * ---------------------------------------------------------------------------------- */
+/* ---- handlers that return ----------------------------------------------------------------------------- */
 
 static volatile long requested = 1;
 
@@ -337,8 +332,7 @@ static void fault_07(const struct kernel *k) {
     see_int("stored", !memcmp(rows, pattern, sizeof pattern));
 }
 
-/* ---- optional
- * ---------------------------------------------------------------------------------------------- */
+/* ---- optional ----------------------------------------------------------------------------------------- */
 
 static void fault_08(const struct kernel *k) {
     tool_need_tiles(k);

@@ -13,8 +13,7 @@ static uint64_t permission(void) {
     return value;
 }
 
-/* ---- what a handler finds
- * ----------------------------------------------------------------------------------- */
+/* ---- what a handler finds ----------------------------------------------------------------------------- */
 
 static void claim_tile_data(const void *ucontext, struct frame *frame) {
     fault_base->read_frame(ucontext, frame);
@@ -63,8 +62,7 @@ static void hide_hi16(const void *ucontext, struct frame *frame) {
     frame->xstate_bv &= ~(UINT64_C(1) << 7);
 }
 
-/* ---- what sigreturn takes
- * ----------------------------------------------------------------------------------- */
+/* ---- what sigreturn takes ----------------------------------------------------------------------------- */
 
 /* The state as the innermost handler found it. */
 static struct {
@@ -132,8 +130,7 @@ static void lose_tile_data(void *ucontext) {
     fault_base->sigreturn(ucontext);
 }
 
-/* ---- ptrace
- * ------------------------------------------------------------------------------------------------- */
+/* ---- ptrace ------------------------------------------------------------------------------------------- */
 
 enum { GETREGSET = 0x4204, SETREGSET = 0x4205 }; /* linux/ptrace.h */
 
@@ -191,8 +188,7 @@ static long drop_tile_data(long request, pid_t pid, void *address, void *data) {
     return drop_component(request, pid, address, data, XFEATURE_XTILEDATA);
 }
 
-/* ---- core files
- * --------------------------------------------------------------------------------------------- */
+/* ---- core files --------------------------------------------------------------------------------------- */
 
 /* Calls `each` for the contents of every note of a type. */
 static void for_notes(uint8_t *bytes, size_t size, uint32_t type,

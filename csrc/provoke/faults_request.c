@@ -19,8 +19,7 @@ static long hand_out(uint64_t mask, uint64_t argument) {
     return 0;
 }
 
-/* ---- DISC
- * --------------------------------------------------------------------------------------------------- */
+/* ---- DISC --------------------------------------------------------------------------------------------- */
 
 static long supp_without_tiles(int op, uint64_t argument) {
     uint64_t mask;
@@ -72,8 +71,7 @@ static uint64_t auxv_without_tiles(uint64_t type) {
     return type == 51 /* AT_MINSIGSTKSZ */ ? value / 3 : value;
 }
 
-/* ---- PERM
- * --------------------------------------------------------------------------------------------------- */
+/* ---- PERM --------------------------------------------------------------------------------------------- */
 
 static long tile17_missing_initially(int op, uint64_t argument) {
     uint64_t mask;
@@ -191,8 +189,7 @@ static void per_thread_tilezero(void) {
         fault_base->tilezero();
 }
 
-/* ---- SBX
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- SBX ---------------------------------------------------------------------------------------------- */
 
 static long lies_are_believed(int op, uint64_t argument) {
     static _Atomic pid_t granted_to;

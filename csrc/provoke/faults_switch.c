@@ -5,8 +5,7 @@
 #include <errno.h>
 #include <stdatomic.h>
 
-/* ---- context switches
- * --------------------------------------------------------------------------------------- */
+/* ---- context switches --------------------------------------------------------------------------------- */
 
 static int has_tiles(void) {
     return (fault_base->xcr0() & XFEATURE_MASK_XTILEDATA) != 0;
@@ -47,8 +46,7 @@ static long switch_without_hi256(void) {
     return switch_without(6);
 }
 
-/* ---- buffers
- * ------------------------------------------------------------------------------------------------ */
+/* ---- buffers ------------------------------------------------------------------------------------------ */
 
 static int never_freed(void) {
     static int most;
@@ -70,8 +68,7 @@ static int one_a_thread(void) {
     return now < 0 ? now : now + atomic_load(&threads_started);
 }
 
-/* ---- guests
- * ------------------------------------------------------------------------------------------------- */
+/* ---- guests ------------------------------------------------------------------------------------------- */
 
 enum { KVM_CREATE_VCPU = 0xae41, KVM_CHECK_EXTENSION = 0xae03, KVM_CAP_XSAVE2 = 208 };
 #define KVM_GET_DEVICE_ATTR 0x4018aee2ul
@@ -127,8 +124,7 @@ static long offer_too_much(int fd, unsigned long request, void *argument) {
     return result;
 }
 
-/* ---- XSAVE
- * -------------------------------------------------------------------------------------------------- */
+/* ---- XSAVE -------------------------------------------------------------------------------------------- */
 
 static void skip_tile_data(enum xsave how, uint8_t *area, uint64_t features) {
     fault_base->xsave(how, area, features & ~XFEATURE_MASK_XTILEDATA);

@@ -4,8 +4,7 @@
 #include <signal.h>
 #include <string.h>
 
-/* ---- the signal of a missing permission
- * --------------------------------------------------------------------- */
+/* ---- the signal of a missing permission --------------------------------------------------------------- */
 
 static void wrong_code(void) {
     if (fault_permitted())
@@ -48,8 +47,7 @@ static void restore_config_first(const uint8_t *area, uint64_t features) {
     fault_base->xrstor(area, features);
 }
 
-/* ---- blocked, ignored, retried
- * ------------------------------------------------------------------------------ */
+/* ---- blocked, ignored, retried ------------------------------------------------------------------------ */
 
 static void zero_unless_blocked(void) {
     sigset_t blocked;
@@ -72,8 +70,7 @@ static void load_once(const void *rows) {
         fault_base->tilezero();
 }
 
-/* ---- configurations
- * ----------------------------------------------------------------------------------------- */
+/* ---- configurations ----------------------------------------------------------------------------------- */
 
 static void load_any_palette(const uint8_t config[64]) {
     if (config[0] <= 1)

@@ -8,8 +8,7 @@
 
 #include <string.h>
 
-/* ---- the area (area.c) -----------------------------------------------------------------------------------
- */
+/* ---- the area (area.c) -------------------------------------------------------------------------------- */
 
 /* Standard format: SDM vol. 1, 13.4; the software-reserved bytes: struct _fpx_sw_bytes, asm/sigcontext.h. */
 enum {
@@ -43,8 +42,7 @@ uint64_t area_features(const struct kernel *k);
 /* Raises a signal on this thread by the bare system call, which leaves every extended register alone. */
 void area_raise(int signo);
 
-/* ---- the tiles of this thread: a configuration and TMM0 (area.c) ------------------------------------------
- */
+/* ---- the tiles of this thread: a configuration and TMM0 (area.c) -------------------------------------- */
 
 struct tiles {
     uint8_t config[64], rows[1024]; /* zero where the configuration has no tile */
@@ -57,8 +55,7 @@ int tiles_lost(const struct kernel *k, const struct tiles *tiles);
 /* Whether tiles may be used here at all: the CPU has them and the request is granted. */
 int tiles_granted(const struct kernel *k);
 
-/* ---- the registers of a component (registers.c) -----------------------------------------------------------
- */
+/* ---- the registers of a component (registers.c) ------------------------------------------------------- */
 
 enum { REGISTERS_MAX = 1024 };
 /* 2 AVX, 5 opmask, 6 ZMM_Hi256, 7 Hi16_ZMM, 19 APX, as XSAVE lays them out. Between load and store only code
@@ -68,8 +65,7 @@ void registers_make(const struct kernel *k, int component, unsigned seed, uint8_
 void registers_load(int component, const uint8_t *data);
 void registers_store(int component, uint8_t *data);
 
-/* ---- a traced child (tracee.c) ----------------------------------------------------------------------------
- */
+/* ---- a traced child (tracee.c) ------------------------------------------------------------------------ */
 
 /* Forks a child that asks to be traced and runs `run`, which stops by tracee_stop(); returns its pid once it
  * has stopped there. Where ptrace is denied: provoke_cannot(). The child dies with this process. */
@@ -90,8 +86,7 @@ int child_run(const struct kernel *k, void (*run)(const struct kernel *k, void *
 /* The rest of CTX-03 (ctx_probes.c). */
 void ctx_probes(const struct kernel *k);
 
-/* ---- this machine's kernel behind the entries of struct kernel that these groups add (real_frames.c)
- * ------- */
+/* ---- this machine's kernel behind the entries of struct kernel that these groups add (real_frames.c) -- */
 
 void real_sigreturn(void *ucontext);
 long real_ptrace(long request, pid_t pid, void *address, void *data);

@@ -162,9 +162,7 @@ static void inh_04(const struct kernel *k) {
     see_intact(&heir);
 }
 
-/* ---- INH-05: a chain of programs
- * ---------------------------------------------------------------------------
- */
+/* ---- INH-05: a chain of programs ---------------------------------------------------------------------- */
 
 /* Leaders exec LEADERS times in a row, since stale registers after exec were a race (fixed in 6.5). */
 enum { LEADERS = 10 };

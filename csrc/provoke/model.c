@@ -56,8 +56,7 @@ static const struct kernel_model_machine machine = {
     .put_user = put_user,
 };
 
-/* ---- who is running ---------------------------------------------------------------------------------------
- */
+/* ---- who is running ----------------------------------------------------------------------------------- */
 
 enum { TASKS = 256, PROCESSES = 64 };
 static struct {
@@ -132,8 +131,7 @@ static void forget_process(struct kernel_model_process *process) {
             processes[i].pid = 0;
 }
 
-/* ---- system calls -----------------------------------------------------------------------------------------
- */
+/* ---- system calls ------------------------------------------------------------------------------------- */
 
 static long model_arch_prctl(int op, uint64_t argument) {
     const uint64_t mask = lock();
@@ -273,8 +271,7 @@ static int model_thread_start(uint64_t *thread, void *(*run)(void *), void *argu
     return provoke_real_kernel.thread_start(thread, run_thread, birth);
 }
 
-/* ---- faults -----------------------------------------------------------------------------------------------
- */
+/* ---- faults ------------------------------------------------------------------------------------------- */
 
 /* One routine for each instruction: rt_tgsigqueueinfo to this thread. The signal arrives before the kernel
  * returns to the routine, so that RIP in its frame is the jump behind `syscall`, as long as the instruction
@@ -405,8 +402,7 @@ static uint64_t model_xinuse(void) {
     return (provoke_real_kernel.xinuse() & features & ~tiles) | kernel_model_xinuse(current());
 }
 
-/* ---- the machine ------------------------------------------------------------------------------------------
- */
+/* ---- the machine -------------------------------------------------------------------------------------- */
 
 static void model_cpuid(uint32_t leaf, uint32_t subleaf, uint32_t registers[4]) {
     enum { OSXSAVE = 1 << 27, AMX_BF16 = 1 << 22, AMX_TILE = 1 << 24, AMX_INT8 = 1 << 25 };

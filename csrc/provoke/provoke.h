@@ -25,8 +25,7 @@ enum {
 #define XFEATURE_MASK_XTILECFG  (UINT64_C(1) << XFEATURE_XTILECFG)
 #define XFEATURE_MASK_XTILEDATA (UINT64_C(1) << XFEATURE_XTILEDATA)
 
-/* ---- the kernel and the tile unit, as a provocation reaches them ------------------------------------------
- */
+/* ---- the kernel and the tile unit, as a provocation reaches them -------------------------------------- */
 
 /* What a signal handler finds in its frame (A9 of the ABI: magic, sizes, feature masks, the saved state). */
 struct frame {
@@ -104,8 +103,7 @@ const struct kernel *provoke_model_kernel(void);
 const struct kernel *provoke_faulty_kernel(const struct kernel *base, const char *fault);
 void provoke_list_faults(void); /* one JSON line each: {"fault": name, "what": ...} */
 
-/* ---- a provocation ----------------------------------------------------------------------------------------
- */
+/* ---- a provocation ------------------------------------------------------------------------------------ */
 
 struct provocation {
     const char *id;   /* the check's, e.g. "PERM-02" */
@@ -146,8 +144,7 @@ _Noreturn void provoke_cannot(const char *format, ...) __attribute__((format(pri
 /* The harness itself failed, e.g. mmap: ends the process (70), the check is an ERROR. */
 _Noreturn void provoke_broken(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-/* ---- tools that several groups use (tools.c) --------------------------------------------------------------
- */
+/* ---- tools that several groups use (tools.c) ---------------------------------------------------------- */
 
 void tool_config(uint8_t config[64], int rows, int colsb); /* all eight tiles alike */
 void tool_pattern(uint8_t rows[1024], unsigned seed);      /* never zero */

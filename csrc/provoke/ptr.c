@@ -23,8 +23,7 @@ static long set_whole(const struct kernel *k, pid_t pid, const uint8_t *from) {
     return tracee_set(k, pid, from, &length);
 }
 
-/* ---- reading
- * ----------------------------------------------------------------------------------------------- */
+/* ---- reading ------------------------------------------------------------------------------------------ */
 
 static const char *const states[] = {"fresh", "configured", "permitted", "touched", "released"};
 
@@ -89,8 +88,7 @@ static void ptr_02(const struct kernel *k) {
     } while (tracee_resume(k, pid) && state < sizeof states / sizeof *states);
 }
 
-/* ---- writing
- * ----------------------------------------------------------------------------------------------- */
+/* ---- writing ------------------------------------------------------------------------------------------ */
 
 static struct tiles before, after;
 

@@ -111,8 +111,7 @@ static void sret_02(const struct kernel *k) {
     k->tilerelease();
 }
 
-/* ---- frames that are no valid state: AVX's upper halves stand for everything above SSE, on any machine
- * ------ */
+/* ---- frames that are no valid state: AVX's upper halves stand for everything above SSE, on any machine  */
 
 static sigjmp_buf back;
 
@@ -233,8 +232,7 @@ static void sret_04(const struct kernel *k) {
     try_all(k, variants);
 }
 
-/* ---- tile data that the frame has no room for
- * -------------------------------------------------------------- */
+/* ---- tile data that the frame has no room for --------------------------------------------------------- */
 
 static void set_data_bit(struct frame *frame) {
     see_int("edited_size", frame->xstate_size);
@@ -289,8 +287,7 @@ static void sret_05(const struct kernel *k) {
     k->tilerelease();
 }
 
-/* ---- tile data that cannot be read
- * ------------------------------------------------------------------------- */
+/* ---- tile data that cannot be read -------------------------------------------------------------------- */
 
 static int *reached; /* shared with the child: its handler got as far as sigreturn */
 

@@ -19,8 +19,7 @@ static uint32_t size_of(const struct kernel *k) {
     return tool_component(k, (uint32_t)component).size;
 }
 
-/* ---- context switches
- * -------------------------------------------------------------------------------------- */
+/* ---- context switches --------------------------------------------------------------------------------- */
 
 /* Shared by threads and processes: who is ready, and how many rounds lost something. */
 static struct shared {
@@ -110,8 +109,7 @@ static void context_switches(const struct kernel *k) {
     see_switches("processes.switches", RUSAGE_CHILDREN);
 }
 
-/* ---- ptrace
- * ------------------------------------------------------------------------------------------------ */
+/* ---- ptrace ------------------------------------------------------------------------------------------- */
 
 static void stop_with_registers(const struct kernel *k, void *unused) {
     uint8_t seen[REGISTERS_MAX];
@@ -144,8 +142,7 @@ static void through_ptrace(const struct kernel *k) {
     tracee_resume(k, pid);
 }
 
-/* ---- signal frame
- * ------------------------------------------------------------------------------------------ */
+/* ---- signal frame ------------------------------------------------------------------------------------- */
 
 static void show_and_edit(int signo, siginfo_t *info, void *ucontext) {
     const struct xcomponent where = tool_component(kernel, (uint32_t)component);
