@@ -5,6 +5,7 @@ import errno
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -316,8 +317,11 @@ def test_as_another_user_it_ends_with_a_truthful_summary(tmp_path):
     for parent in tmp_path.parents[:2]:
         parent.chmod(0o755)
     report = tmp_path / "report"
+    other = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", sys.executable, "-c"]
+    if not shutil.which("setpriv") or subprocess.run([*other, "import amx"], check=False).returncode:
+        pytest.skip("no setpriv, or another user cannot reach this interpreter and the package")
     done = subprocess.run(
-        ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", sys.executable, "-c", REAL, report],
+        [*other, REAL, report],
         env={**os.environ, "TMPDIR": str(tmp_path), "HOME": str(tmp_path)},
         stdin=subprocess.DEVNULL,
         capture_output=True,

@@ -1,12 +1,15 @@
 """The pytest plugin: lanes, markers, the option, the fixtures, and what it writes into reports."""
 
+import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
+from pathlib import Path
 
 import pytest
 
 import amx
+from amx.pytest_plugin import lanes
 
 pytest_plugins = ["pytester"]
 
@@ -203,6 +206,15 @@ def test_a_child_that_hangs_fails_the_test(pytester):
     result = pytester.runpytest_subprocess()
     result.stdout.fnmatch_lines(["*the child has not ended after 0.5 s*"])
     result.assert_outcomes(failed=1)
+
+
+def test_the_example_of_the_documentation(pytester):
+    """It passes where there is AMX and is skipped elsewhere."""
+    text = (Path(__file__).parent.parent / "docs" / "conformance.md").read_text()
+    (example,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    pytester.makepyfile(example)
+    native = "native" in lanes()
+    pytester.runpytest_subprocess().assert_outcomes(passed=int(native), skipped=int(not native))
 
 
 def test_the_plugin_is_light():

@@ -23,7 +23,7 @@ def render(report: Report) -> str:
 
 def _lines(report: Report) -> Iterator[str]:
     yield "KTAP version 1"
-    yield f"# {_plain(words.lane(report.environment))}"
+    yield f"# lane: {_plain(words.lane(report.environment))}"
     yield from (f"# {name}: {_plain(value)}" for name, value in report.environment.facts)
     results = {result.check.id: result for result in report.results}
     groups = [(name, list(checks)) for name, checks in groupby(report.selected, lambda each: each.group)]
