@@ -266,6 +266,18 @@ def truthful(done, report):
     return found
 
 
+def test_a_deliberate_fault_is_found_named_and_what_rests_on_it_is_skipped(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv(environment.MODEL, "1")
+    monkeypatch.setenv(environment.FAULT, "request-lies")
+    report = tmp_path / "report"
+    assert cli.main(["check", "PERM-01", "PERM-02", "PERM-04", "--json", str(report)]) == 1
+    found = json.loads(report.read_text())
+    assert (found["lane"], found["fault"]) == ("model", "request-lies")
+    assert [each["verdict"] for each in found["checks"]] == ["PASS", "FAIL", "SKIP"]
+    assert "PERM-02, which is FAIL" in found["checks"][2]["reason"]
+    assert "with the deliberate fault request-lies" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("action", ["errno=0", "errno=1", "errno=38", "kill"])
 def test_under_a_seccomp_filter_it_ends_with_a_truthful_summary(tmp_path, action):
     """Where the kernel does not answer, DISC-01 cannot hold, and nothing that needs AMX is judged."""

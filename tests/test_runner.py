@@ -298,9 +298,13 @@ def test_others_may_be_there_at_the_same_time(tmp_path):
 
 
 def test_a_lock_file_of_another_user_can_be_locked(tmp_path):
-    """A file that may be read and not written, as another user's in /tmp."""
-    with locking.turn(alone=True, directory=tmp_path):
-        pass
+    """All may read it, whatever the umask of the one who made it; a lock needs no more."""
+    umask = os.umask(0o077)
+    try:
+        with locking.turn(alone=True, directory=tmp_path):
+            pass
+    finally:
+        os.umask(umask)
     assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o644}
 
 

@@ -35,7 +35,9 @@ def _lock_file(path: Path) -> Iterator[int]:
     except FileNotFoundError:
         # Not with O_CREAT at once: fs.protected_regular forbids it on another user's file in /tmp.
         with contextlib.suppress(FileExistsError):
-            os.close(os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o644))
+            created = os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o644)
+            os.fchmod(created, 0o644)  # whatever the umask
+            os.close(created)
         descriptor = os.open(path, flags)
     try:
         yield descriptor
