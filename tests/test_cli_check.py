@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
@@ -324,26 +325,29 @@ def test_on_a_kernel_that_calls_itself_old_later_claims_are_not_judged(tmp_path)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
-def test_as_another_user_it_ends_with_a_truthful_summary(tmp_path):
-    tmp_path.chmod(0o777)
-    for parent in tmp_path.parents[:2]:
-        parent.chmod(0o755)
-    report = tmp_path / "report"
+def test_as_another_user_it_ends_with_a_truthful_summary():
+    with tempfile.TemporaryDirectory() as place:  # pytest's own directories are closed to others
+        os.chmod(place, 0o777)
+        found = as_nobody(Path(place))
+    assert {each["verdict"] for each in found["checks"] if "ROOT" in each["needs"]} <= {"SKIP"}
+    assert found["counts"]["FAIL"] == 0
+    assert "uid 65534" in {each["name"]: each["text"] for each in found["machine"]}["user"]
+
+
+def as_nobody(place):
+    report = place / "report"
     other = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", sys.executable, "-c"]
     if not shutil.which("setpriv") or subprocess.run([*other, "import amx"], check=False).returncode:
         pytest.skip("no setpriv, or another user cannot reach this interpreter and the package")
     done = subprocess.run(
         [*other, REAL, report],
-        env={**os.environ, "TMPDIR": str(tmp_path), "HOME": str(tmp_path)},
+        env={**os.environ, "TMPDIR": str(place), "HOME": str(place)},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         check=False,
     )
-    found = truthful(done, report)
-    assert {each["verdict"] for each in found["checks"] if "ROOT" in each["needs"]} <= {"SKIP"}
-    assert found["counts"]["FAIL"] == 0
-    assert "uid 65534" in {each["name"]: each["text"] for each in found["machine"]}["user"]
+    return truthful(done, report)
 
 
 def test_here_nothing_is_broken(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -94,7 +95,7 @@ def _selection(arguments: argparse.Namespace) -> Selection:
         file = getattr(arguments, option)
         if file in names:
             refuse(f"--{option} {file}: that is a check. Give the selection first, or --{option}={STDOUT}")
-        elif file and file != STDOUT and not Path(file).absolute().parent.is_dir():
+        elif file and file != STDOUT and not os.path.isdir(os.path.dirname(file) or os.curdir):
             refuse(f"--{option} {file}: there is no such directory")
     return selection
 
