@@ -16,6 +16,7 @@ MAIN, THREAD, NO_DATA = 7, 5, 0  # which pattern a thread's TMM0 has
     authority="fs/binfmt_elf.c: fill_thread_core_info(); arch/x86/kernel/fpu/regset.c: xstateregs_get()",
     since="5.16",
     needs=(Need.AMX, Need.REAL_FRAMES, Need.CORE_FILE),
+    depends=("PERM-02",),
     bugs=(
         KnownBug(
             "init_fpstate claimed dynamic states and initial states were taken from it (471f0aa7fa64)",

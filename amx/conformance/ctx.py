@@ -19,6 +19,7 @@ def _expect_rounds(seen: Judge) -> None:
     authority=SWITCH,
     since="5.16",
     needs=(Need.AMX, Need.ALONE),
+    depends=("PERM-02",),
     covers=("K15",),
     timeout=15.0,
 )
@@ -33,6 +34,7 @@ def _threads(seen: Judge) -> None:
     authority=f"{SWITCH}; Borislav Petkov, LKML 30 August 2021: unpermitted data cannot exist",
     since="5.16",
     needs=(Need.AMX, Need.ALONE),
+    depends=("PERM-02",),
     timeout=15.0,
 )
 def _processes(seen: Judge) -> None:
@@ -51,6 +53,7 @@ def _processes(seen: Judge) -> None:
     authority=f"{SWITCH}; the kernel uses no tiles itself, and the psABI's rules bind libraries only",
     since="5.16",
     needs=(Need.AMX,),
+    depends=("PERM-02",),
     timeout=10.0,
 )
 def _battery(seen: Judge) -> None:
@@ -67,6 +70,7 @@ def _battery(seen: Judge) -> None:
     authority=SWITCH,
     since="5.16",
     needs=(Need.AMX, Need.PTRACE),
+    depends=("PERM-02",),
     timeout=15.0,
 )
 def _stops(seen: Judge) -> None:

@@ -20,6 +20,7 @@ ILL_ILLOPC = 1
     authority=f"{PERM}; Sean Christopherson, LKML 12 April 2021, on guests' own XCR0",
     since="5.17",
     needs=(Need.AMX,),
+    depends=("PERM-02", "FAULT-01", "ALT-01"),
 )
 def _separate(seen: Judge) -> None:
     seen.equal("guest permission before", seen["guest_before"] & XTILEDATA, 0, hex)

@@ -18,6 +18,7 @@ LIVE = (Need.AMX, Need.REAL_FRAMES)
     " LKML 30 August 2021, allocation on first use against Borislav Petkov's allocation up front",
     since="5.16",
     needs=(*LIVE, Need.ROOT, Need.ALONE),
+    depends=("PERM-02",),
     timeout=20.0,
 )
 def _buffers(seen: Judge) -> None:
@@ -34,6 +35,7 @@ def _buffers(seen: Judge) -> None:
     authority="arch/x86/kernel/fpu/core.c and xstate.h: the per-CPU copy of XFD; CVE-2024-35801",
     since="5.16",
     needs=(*LIVE, Need.ROOT, Need.ALONE, Need.OPT_IN),
+    depends=("PERM-02",),
     bugs=(
         KnownBug(
             "CVE-2024-35801: XFD's per-CPU copy is stale after hotplug; this check may crash such a kernel",
@@ -73,6 +75,7 @@ def _small_stack(seen: Judge) -> None:
     authority="arch/x86/kernel/traps.c: handle_xfd_event()",
     since="5.16",
     needs=(Need.AMX, Need.REAL_FRAMES, Need.OPT_IN),
+    depends=("PERM-02",),
     information=True,
 )
 def _cost(seen: Judge) -> None:

@@ -36,7 +36,7 @@ def _length(seen: Judge) -> None:
     authority="arch/x86/kernel/fpu/xstate.c: __copy_xstate_to_uabi_buf()",
     since="5.16",
     needs=LIVE,
-    depends=("PTR-01",),
+    depends=("PTR-01", "PERM-02"),
     covers=("K17",),
     bugs=(
         KnownBug(
@@ -63,7 +63,7 @@ def _initial(seen: Judge) -> None:
     authority=f"{REGSET}; copy_uabi_to_xstate()",
     since="5.16",
     needs=LIVE,
-    depends=("PTR-01",),
+    depends=("PTR-01", "PERM-02"),
     covers=("K17",),
 )
 def _written(seen: Judge) -> None:
@@ -126,7 +126,7 @@ def _headers(seen: Judge) -> None:
     " series, was dropped",
     since="5.16",
     needs=LIVE,
-    depends=("PTR-01",),
+    depends=("PTR-01", "PERM-02"),
 )
 def _expansion(seen: Judge) -> None:
     states = ("unpermitted", "permitted")

@@ -30,6 +30,7 @@ def _unpermitted(seen: Judge) -> None:
     authority=f"{FRAME}, by the size of the task's own fpstate; changed against the proposal of 25 May 2021",
     since="5.16",
     needs=LIVE,
+    depends=("DISC-01", "PERM-02"),
 )
 def _untouched(seen: Judge) -> None:
     frame = seen["frame"]
@@ -43,6 +44,7 @@ def _untouched(seen: Judge) -> None:
     authority=f"{FRAME}; CPUID leaf 0xD, SDM vol. 1, 13.4",
     since="5.16",
     needs=LIVE,
+    depends=("DISC-01", "PERM-02"),
     covers=("K19", "K20", "K21"),
 )
 def _live(seen: Judge) -> None:
@@ -91,7 +93,7 @@ def _released(seen: Judge) -> None:
     authority="arch/x86/kernel/fpu/core.c: fpu_clone()",
     since="5.16",
     needs=LIVE,
-    depends=("SIG-03",),
+    depends=("SIG-03", "INH-03", "INH-04"),
 )
 def _inherited(seen: Judge) -> None:
     features = seen["supported"]
@@ -109,6 +111,7 @@ def _inherited(seen: Judge) -> None:
     authority="arch/x86/kernel/fpu/core.c: fpu__clear_user_states(); kernel/fpu/signal.c: fpu__restore_sig()",
     since="5.16",
     needs=LIVE,
+    depends=("PERM-02",),
 )
 def _nested(seen: Judge) -> None:
     for who in ("handler", "nested"):
@@ -125,6 +128,7 @@ def _nested(seen: Judge) -> None:
     authority="arch/x86/kernel/fpu/signal.c: copy_fpstate_to_sigframe(), fpu__restore_sig()",
     since="5.16",
     needs=LIVE,
+    depends=("PERM-02",),
     bugs=(
         KnownBug(
             "XFD was not in step with the task at signal delivery: a warning of the FPU code, in kernels with"

@@ -118,7 +118,7 @@ def _bad_header(seen: Judge) -> None:
     authority=f"{RESTORE}, by the task's own user_xfeatures",
     since="5.16",
     needs=LIVE,
-    depends=("SIG-02",),
+    depends=("SIG-02", "FAULT-02"),
     bugs=(SIZES_IGNORED,),
 )
 def _claimed(seen: Judge) -> None:

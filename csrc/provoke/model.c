@@ -187,8 +187,10 @@ static void conceive(struct birth *birth, uint64_t flags) {
 /* In the child, with the lock held. */
 static void be_born(const struct birth *birth) {
     if (!birth->shares_memory) { /* what was copied are the parent's threads */
-        memset(tasks, 0, sizeof tasks);
-        memset(processes, 0, sizeof processes);
+        for (int i = 0; i < TASKS; i++)
+            tasks[i].thread = 0;
+        for (int i = 0; i < PROCESSES; i++)
+            processes[i].pid = 0;
     }
     struct kernel_model_process *const process = new_process();
     kernel_model_process_clone(&birth->process, process);
@@ -365,9 +367,26 @@ static int try_again(enum insn insn, struct kernel_model_fault fault) {
     return result == 0;
 }
 
+/* An instruction is whole or not at all to the handler of an asynchronous signal; a page fault of its own may
+ * come in between, as on hardware. */
+static uint64_t begin_insn(void) {
+    static const int synchronous[] = {SIGILL, SIGTRAP, SIGBUS, SIGFPE, SIGSEGV, SIGSYS};
+    uint64_t blocked = UINT64_MAX, previous;
+    for (size_t i = 0; i < sizeof synchronous / sizeof *synchronous; i++)
+        blocked &= ~(UINT64_C(1) << (synchronous[i] - 1));
+    system_call(SYS_rt_sigprocmask, SIG_BLOCK, (long)&blocked, (long)&previous, sizeof blocked, 0, 0);
+    return previous;
+}
+
+static void end_insn(uint64_t previous) {
+    system_call(SYS_rt_sigprocmask, SIG_SETMASK, (long)&previous, 0, sizeof previous, 0, 0);
+}
+
 #define EXECUTE(insn, call)                                                                                  \
     for (;;) {                                                                                               \
+        const uint64_t mask = begin_insn();                                                                  \
         const struct kernel_model_fault fault = (call);                                                      \
+        end_insn(mask);                                                                                      \
         if (!fault.signal || !try_again(insn, fault))                                                        \
             return;                                                                                          \
     }
@@ -379,7 +398,9 @@ static void model_sttilecfg(uint8_t config[64]) {
     kernel_model_sttilecfg(current(), config);
 }
 static void model_tilerelease(void) {
+    const uint64_t mask = begin_insn();
     kernel_model_tilerelease(current());
+    end_insn(mask);
 }
 static void model_tilezero(void) {
     EXECUTE(INSN_TILEZERO, kernel_model_tilezero(current()))
@@ -400,6 +421,10 @@ static void model_xrstor(const uint8_t *area, uint64_t of) {
 static uint64_t model_xinuse(void) {
     const uint64_t tiles = XFEATURE_MASK_XTILECFG | XFEATURE_MASK_XTILEDATA;
     return (provoke_real_kernel.xinuse() & features & ~tiles) | kernel_model_xinuse(current());
+}
+
+int model_expanded(void) {
+    return current()->expanded;
 }
 
 /* ---- the machine -------------------------------------------------------------------------------------- */

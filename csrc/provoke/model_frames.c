@@ -9,7 +9,6 @@
  */
 #include "frames.h"
 #include "model_frames.h"
-#include "system.h"
 
 #include <stdatomic.h>
 #include <ucontext.h>
@@ -26,36 +25,11 @@ static struct shown {
 } frames[FRAMES];
 
 static const struct kernel *model;
-static struct kernel bare; /* the model's entries that are replaced here */
-
-/* fpstate_realloc() was this task's; a child's copy of the thread-local does not have the child's number. */
-static _Thread_local long touched_by;
-
-static int touched(void) {
-    return touched_by == system_call(SYS_gettid, 0, 0, 0, 0, 0, 0);
-}
-
-static void touch(void) {
-    touched_by = system_call(SYS_gettid, 0, 0, 0, 0, 0, 0);
-}
-
-static void zero_and_touch(void) {
-    bare.tilezero();
-    touch();
-}
-static void load_and_touch(const void *rows) {
-    bare.tileloadd(rows);
-    touch();
-}
-static void store_and_touch(void *rows) {
-    bare.tilestored(rows);
-    touch();
-}
 
 /* fpstate->user_xfeatures */
 static uint64_t user_features(void) {
     const uint64_t supported = area_features(model);
-    return touched() ? supported : supported & ~XFEATURE_MASK_XTILEDATA;
+    return model_expanded() ? supported : supported & ~XFEATURE_MASK_XTILEDATA;
 }
 
 static struct shown *find(const void *context) {
@@ -95,7 +69,7 @@ static void deliver(uint8_t *area, struct frame *frame) {
     if (frame->xstate_bv & XFEATURE_MASK_XTILECFG)
         model->sttilecfg(area + tool_component(model, XFEATURE_XTILECFG).offset);
     if (frame->xstate_bv & XFEATURE_MASK_XTILEDATA) /* provocations load no tile but TMM0 */
-        bare.tilestored(area + tool_component(model, XFEATURE_XTILEDATA).offset);
+        model->tilestored(area + tool_component(model, XFEATURE_XTILEDATA).offset);
     model->tilerelease();
 }
 
@@ -132,10 +106,6 @@ static void restore_frame(void *context) {
 
 void model_add_frames(struct kernel *table) {
     model = table;
-    bare = *table;
-    table->tilezero = zero_and_touch;
-    table->tileloadd = load_and_touch;
-    table->tilestored = store_and_touch;
     table->read_frame = show_frame;
     table->sigreturn = restore_frame;
 }

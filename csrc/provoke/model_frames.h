@@ -4,6 +4,8 @@
 
 #include "provoke.h"
 
+/* Whether this thread's state has room for tile data. */
+int model_expanded(void);
 /* Replaces entries of the model's table, which must be complete. */
 void model_add_frames(struct kernel *table);
 

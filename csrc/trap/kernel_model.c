@@ -55,6 +55,7 @@ void kernel_model_task_clone(const struct kernel_model_task *parent, struct kern
                              struct kernel_model_process *process, int keeps_altstack) {
     *child = *parent;
     memset(child->tiles.tile, 0, sizeof child->tiles.tile);
+    child->expanded = 0;
     child->data_live = 0;
     if (!keeps_altstack)
         child->altstack_size = 0;
@@ -182,6 +183,7 @@ static struct kernel_model_fault data_insn(struct kernel_model_task *task, enum 
         return fault_of(outcome);
     if (!permitted)
         return (struct kernel_model_fault){SIGILL, ILL_ILLOPC, 1};
+    task->expanded = 1;
     if (op != AMXEMU_TILESTORED)
         task->data_live = 1;
     return completed;
@@ -239,6 +241,7 @@ struct kernel_model_fault kernel_model_xrstor(struct kernel_model_task *task, co
         restore_config(task, present & XFEATURE_MASK_XTILECFG ? area + machine->config_offset : NULL);
     if (features & XFEATURE_MASK_XTILEDATA) {
         task->data_live = (present & XFEATURE_MASK_XTILEDATA) != 0;
+        task->expanded |= task->data_live;
         if (task->data_live)
             memcpy(task->tiles.tile, area + machine->data_offset, sizeof task->tiles.tile);
         else

@@ -42,6 +42,7 @@ struct kernel_model_task {
     struct kernel_model_process *process;
     struct kernel_model_task *next; /* of the same process */
     uint64_t altstack_size;         /* 0: none */
+    int expanded;                   /* fpstate_realloc() was done: signal frames have room for tile data */
     int data_live;                  /* XINUSE[18] */
     struct amxemu_state tiles;
 };

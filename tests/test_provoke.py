@@ -1,0 +1,142 @@
+"""amx-provoke by itself: what it lists, that nothing it saw is lost, how it ends."""
+
+import json
+import os
+import resource
+import signal
+import subprocess
+
+import pytest
+from compiling import ROOT, compiler
+
+from amx.conformance import provoke
+from amx.conformance.check import checks
+
+try:
+    PROGRAM = provoke.program()
+except FileNotFoundError as missing:
+    pytest.skip(str(missing), allow_module_level=True)
+
+
+def run(*arguments, program=PROGRAM, **more):
+    more = {"stdout": subprocess.PIPE, **more}
+    return subprocess.run(
+        [program, *arguments], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, timeout=60, **more
+    )
+
+
+def lines(text):
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_every_row_has_one_provocation():
+    """And every provocation a judge."""
+    listed = [entry["id"] for entry in lines(run("list").stdout)]
+    assert sorted(listed) == sorted(check.id for check in checks())
+
+
+def test_what_is_listed_is_described():
+    for entry in lines(run("list").stdout):
+        assert list(entry) == ["id", "what", "needs_real_frames"]
+        assert entry["what"]
+        assert isinstance(entry["needs_real_frames"], bool)
+
+
+def test_faults_have_different_names():
+    names = [entry["fault"] for entry in lines(run("faults").stdout)]
+    assert len(names) == len(set(names)) > 40
+
+
+def test_a_complete_run_ends_with_end_and_status_0():
+    done = run("run", "DISC-03")
+    assert done.returncode == 0
+    assert lines(done.stdout)[-1] == {"end": True}
+
+
+def test_what_children_saw_is_there_though_they_exit_without_flushing():
+    """Where the kernel's own selftest loses its permission section: stdout is a pipe."""
+    done = run("run", "INH-01", "--model")
+    seen = [key for line in lines(done.stdout) for key in line]
+    assert seen == [
+        "child's request", "child that requested", "first child", "parent of a child that requested",
+        "child from before the request", "second child",
+        "child from after the request", "child's touch", "third child", "parent", "end",
+    ]  # fmt: skip
+
+
+def test_a_file_holds_what_a_pipe_does(tmp_path):
+    path = tmp_path / "seen"
+    with path.open("w") as file:
+        assert run("run", "INH-05", "--model", stdout=file).returncode == 0
+    assert path.read_text() == run("run", "INH-05", "--model").stdout
+
+
+def test_what_cannot_be_provoked_says_why_and_ends_with_77():
+    done = run("run", "DISC-07", "--model")
+    assert done.returncode == 77
+    assert list(lines(done.stdout)[-1]) == ["cannot"]
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["run"], ["run", "PERM-99"], ["run", "PERM-01", "--fault", "none"]]
+)
+def test_wrong_usage_is_2(arguments):
+    done = run(*arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "amx-provoke" in done.stderr
+
+
+def test_output_that_cannot_be_written_is_no_success():
+    with open("/dev/full", "w") as full:
+        assert run("run", "DISC-01", stdout=full).returncode == 70
+
+
+def test_a_pipe_that_nobody_reads_is_no_success():
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open(writing, "w") as closed:
+        assert run("run", "DISC-01", stdout=closed).returncode == -signal.SIGPIPE
+
+
+def hostile():
+    """What a caller may leave to its children."""
+    signal.signal(signal.SIGILL, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGILL, signal.SIGSEGV, signal.SIGUSR1})
+    resource.setrlimit(resource.RLIMIT_CORE, (resource.getrlimit(resource.RLIMIT_CORE)[1],) * 2)
+
+
+def test_the_callers_signals_do_not_matter():
+    plain, after = (run("run", "FAULT-02", "--model", **more) for more in ({}, {"preexec_fn": hostile}))
+    assert (after.returncode, after.stdout) == (0, plain.stdout)
+
+
+def test_children_that_die_leave_no_core(tmp_path):
+    done = run("run", "FAULT-04", "--model", preexec_fn=hostile, cwd=tmp_path)
+    endings = [ending for line in lines(done.stdout)[:-1] for ending in line.values()]
+    assert endings == [{"signal": signal.SIGILL, "core": False}] * 4
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_it_links_statically(tmp_path):
+    """For an initramfs: it runs without libc's loader and without /proc."""
+    sources = [
+        *ROOT.glob("csrc/provoke/*.c"),
+        ROOT / "csrc/trap/kernel_model.c",
+        *ROOT.glob("csrc/emulator/*.c"),
+    ]
+    program = tmp_path / "amx-provoke"
+    built = subprocess.run(
+        [
+            *compiler(), "-std=gnu11", "-O1", "-Wall", "-Wextra", "-Werror", "-ffp-contract=off", "-static",
+            f"-I{ROOT}/csrc", *(str(source) for source in sources if source.name != "binding.c"),
+            "-o", str(program), "-lpthread",
+        ],
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if "cannot find -l" in built.stderr:
+        pytest.skip(f"no static libc: {built.stderr.strip().splitlines()[-1]}")
+    assert built.returncode == 0, built.stderr
+    assert run("list", program=program).stdout == run("list").stdout
+    for id in ("PERM-07", "INH-02", "INH-05", "FAULT-06", "ALT-03"):
+        done = run("run", id, "--model", program=program)
+        assert (done.returncode, lines(done.stdout)[-1]) == (0, {"end": True}), id
