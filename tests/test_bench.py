@@ -1,6 +1,7 @@
 """`amx bench`: statistics, the grid, the protocol of peers, and what the command prints and writes."""
 
 import csv
+import errno
 import io
 import itertools
 import json
@@ -14,13 +15,15 @@ import pytest
 
 import amx
 from amx import cli
+from amx._lib import lib
 from amx.bench import calls, peers, records, session
 from amx.bench.caches import own_caches
 from amx.bench.grid import PRESETS, Case, Dtype, Shape, parse_preset
-from amx.bench.operands import aligned, make_operands
+from amx.bench.operands import aligned, make_operands, pointer
 from amx.bench.ours import Kernel, call_of
 from amx.bench.peers import peer as protocol
 from amx.bench.peers.peer import Form, Peer, Product, UnsupportedError, Verdict
+from amx.bench.peers.torch import implementations
 from amx.bench.timing import Pace, Side, Summary, calibrate, interleave, ratios, summarise
 
 BLINK = Pace(rounds=2, sample=1e-6, pause=0.0)
@@ -253,6 +256,34 @@ def test_caches_have_the_order_of_their_levels():
     assert 4 << 10 <= caches.l1 < caches.l2 <= 64 << 20
 
 
+# ---- streams -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [lib.AMX_STREAM_WRITE, lib.AMX_STREAM_WRITE_NT])
+@pytest.mark.parametrize("threads", [1, int(lib.amx_gemm_threads())])
+def test_a_stream_writes_every_line_and_nothing_else(kind, threads):
+    data = aligned(64 * 1003)
+    inside = data[64 : 64 * 1002]
+    assert lib.amx_bench_stream(kind, threads, pointer(inside), inside.size, 3) == threads
+    assert (inside.view(np.uint64)[::2] == 3).all()  # the number of the last round
+    assert not data[:64].any()
+    assert not data[64 * 1002 :].any()
+
+
+def test_a_stream_reads_and_leaves_what_it_reads():
+    data = aligned(64 * 1003)
+    data[:] = 7
+    assert lib.amx_bench_stream(lib.AMX_STREAM_READ, 1, pointer(data), data.size, 2) == 1
+    assert (data == 7).all()
+
+
+@pytest.mark.parametrize(("offset", "size", "rounds"), [(1, 64, 1), (0, 63, 1), (0, 64, -1)])
+def test_a_stream_of_part_of_a_line_is_refused(offset, size, rounds):
+    data = aligned(256)
+    assert lib.amx_bench_stream(lib.AMX_STREAM_READ, 1, pointer(data[offset:]), size, rounds) == -errno.EINVAL
+    assert lib.amx_bench_stream(99, 1, pointer(data), 256, 1) == -errno.EINVAL
+
+
 # ---- our side --------------------------------------------------------------------------------------------
 
 
@@ -343,6 +374,19 @@ def test_xinuse_proves_amx_only_by_tiles_left_in_use(monkeypatch, available, rea
     use = protocol.use_by_xinuse(product)
     assert use.verdict is verdict
     assert use.evidence
+
+
+ONEDNN_LOG = """onednn_verbose,v1,info,cpu,isa:Intel AVX-512 with Intel DL Boost and bfloat16 support
+onednn_verbose,v1,primitive,info,template:operation,engine,primitive,implementation,prop_kind,problem_desc
+onednn_verbose,v1,primitive,exec,cpu,matmul,{},undef,src:bf16::blocked:ab::f0,,,256x256:256x256,14.6
+onednn_verbose,v1,primitive,exec,cpu,gemm_api,,undef,src_s8::blocked:ab:f0 wei_s8::blocked:ab:f0,,,,15.9
+"""
+
+
+@pytest.mark.parametrize("name", ["brg_matmul:avx10_1_512_amx", "brg_matmul:avx512_core_bf16"])
+def test_the_log_of_onednn_names_what_it_ran(name):
+    assert implementations(ONEDNN_LOG.format(name)) == [name]
+    assert implementations(ONEDNN_LOG.format("")) == []
 
 
 def test_a_library_that_is_not_there_is_missing_with_the_remedy():

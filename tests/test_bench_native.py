@@ -74,8 +74,17 @@ def test_every_round_adds_to_the_accumulators():
     np.testing.assert_array_equal(result_of(block).view(np.int32), 3 * (a.astype(np.int64) @ b))
 
 
-def test_the_tiles_are_released():
-    ceiling.Block.of(Dtype.INT8, 1, seed=1, chunks=1).run(1)
+@pytest.mark.parametrize(
+    "work",
+    [
+        lambda: ceiling.Block.of(Dtype.INT8, 1, seed=1, chunks=1).run(1),
+        lambda: ceiling.Block.of(Dtype.INT8, 1, seed=1, chunks=1).run_products(1),
+        lambda: ceiling.tileload_side(aligned(8 * TILE), 8 * TILE, 1)(1),
+        lambda: Kernel.of(make_operands(Case(Shape(40, 40, 70), Dtype.INT8), 1), 1).run(2),
+    ],
+)
+def test_the_tiles_are_released(work):
+    work()
     config = ffi.new("uint8_t[64]", [1] * 64)
     lib.amx_sttilecfg(lib.AMX_NATIVE, config)
     assert bytes(ffi.buffer(config)) == bytes(64)
@@ -109,8 +118,7 @@ def test_so_many_loads_execute(t1):
 
 
 def test_each_repetition_of_a_product_configures_and_releases():
-    operands_ = make_operands(Case(Shape(16, 16, 64), Dtype.INT8), 1)
-    kernel = Kernel.of(operands_, 1)
+    kernel = Kernel.of(make_operands(Case(Shape(16, 16, 64), Dtype.INT8), 1), 1)
     kernel.run(1)
     if (before := trapped()) is None:
         pytest.skip("instructions are only counted where they trap")

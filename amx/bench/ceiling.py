@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -100,7 +100,7 @@ def why_not_native(dtype: Dtype) -> str:
     }[dtype]
     if feature not in cpu.features():
         return f"not measurable here: the CPU does not announce {feature}"
-    return "not measured: the emulated backend was asked for"
+    return "not measured: products run emulated, as AMX_BACKEND says or because permission was refused"
 
 
 @dataclass(frozen=True)
@@ -201,6 +201,8 @@ def measure(
         else:
             rates += loads
         rates += _streams(data, target, count)
+    rates, refused = _runnable(rates)
+    missing += refused
     sides = [Side(rate.name, "machine", rate.run) for rate in rates]
     samples = interleave(sides, pace, clock)
     measured = [
@@ -214,6 +216,18 @@ def measure(
         for rate, seconds in zip(rates, samples, strict=True)
     ]
     return Ceiling((*missing, *measured))
+
+
+def _runnable(rates: Sequence[_Rate]) -> tuple[list[_Rate], list[CeilingRow]]:
+    """Those that run, by a first try of each, and rows for the others."""
+    runnable, refused = [], []
+    for rate in rates:
+        try:
+            rate.run(1)
+            runnable.append(rate)
+        except errors.AmxUnavailableError as error:
+            refused.append(CeilingRow(rate.name, rate.dtype, rate.unit, rate.threads, None, str(error)))
+    return runnable, refused
 
 
 def tileload_side(data: Array, size: int, threads: int, *, t1: bool = False) -> Callable[[int], None]:

@@ -29,8 +29,8 @@ class KernelRow:
     gops: GOP/s by the median.
     of_ceiling: GOP/s over that of the 2x2 block on as many threads, pair by pair; None where emulated.
     b_gbs: GB/s at which B (unpadded) went by, by the median.
-    of_stream: that over the GB/s of tile loads of a working set as large as the packed B, pair by pair; only
-        for native products of at most 32 rows.
+    of_stream: that over the GB/s of tile loads of a working set as large as the packed B, the faster of both
+        kinds of load, pair by pair; only for native products of at most 32 rows.
     difference: how the result differs from amx.matmul's, empty where every bit agrees.
     """
 
@@ -60,14 +60,18 @@ def measure(operands: Operands, threads: int, pace: Pace, clock: Clock, seed: in
             data = aligned(kernel.packed.nbytes)
             data[:] = np.resize(operands.b.view(np.uint8), data.size)
             stream_bytes = data.size // GROUP * GROUP
-            sides.append(Side("stream", "amx", tileload_side(data, stream_bytes, threads)))
+            sides += [
+                Side("stream", "amx", tileload_side(data, stream_bytes, threads, t1=t1))
+                for t1 in (False, True)
+            ]
     samples = interleave(sides, pace, clock)
     seconds = summarise(samples[0])
     of_ceiling = of_stream = None
     if block is not None:  # the same work at the ceiling's rate, over what it took
         of_ceiling = _scaled(ratios(samples[0], samples[1]), case.shape.operations / block.operations)
     if stream_bytes is not None:
-        of_stream = _scaled(ratios(samples[0], samples[2]), b_bytes / stream_bytes)
+        faster = [min(pair) for pair in zip(samples[2], samples[3], strict=True)]
+        of_stream = _scaled(ratios(samples[0], faster), b_bytes / stream_bytes)
     return KernelRow(
         case,
         native,

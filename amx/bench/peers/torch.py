@@ -17,7 +17,7 @@ from amx.bench.operands import Operands
 from amx.bench.peers.peer import AmxUse, Form, Peer, Product, UnsupportedError, Verdict, use_by_xinuse
 from amx.dtypes import Array
 
-__all__ = ["Torch"]
+__all__ = ["Torch", "implementations"]
 
 # Of the result's type: torch rounds 16-bit products to the operands' type.
 _ROUNDOFF = {Dtype.INT8: None, Dtype.BF16: 2.0**-8, Dtype.FP16: 2.0**-11}
@@ -53,20 +53,19 @@ class Torch(Peer):
         verbose = torch.backends.mkldnn.verbose
         with verbose(torch.backends.mkldnn.VERBOSE_ON):
             log = _output_of(product.call)
-        # onednn_verbose,v1,primitive,exec,cpu,matmul,brg_matmul:avx10_1_512_amx,...
-        chosen = sorted(
-            {
-                words[6]
-                for line in log.splitlines()
-                if len(words := line.split(",")) > 6 and words[3] == "exec"
-            }
-        )
-        named = [name for name in chosen if name]
-        if any("amx" in name for name in named):
-            return AmxUse(Verdict.YES, f"oneDNN ran {', '.join(named)}")
+        named = implementations(log)
         if named:
-            return AmxUse(Verdict.NO, f"oneDNN ran {', '.join(named)}")
+            uses = any("amx" in name for name in named)
+            return AmxUse(Verdict.YES if uses else Verdict.NO, f"oneDNN ran {', '.join(named)}")
         return use_by_xinuse(product)  # its gemm_api names no implementation
+
+
+def implementations(log: str) -> list[str]:
+    """What a verbose log of oneDNN says it ran, without repetition; its gemm_api names none."""
+    # onednn_verbose,v1,primitive,exec,cpu,matmul,brg_matmul:avx10_1_512_amx,undef,...
+    lines = (line.split(",") for line in log.splitlines() if line.startswith("onednn_verbose,"))
+    named = (words[6] for words in lines if len(words) > 6 and words[3] == "exec")
+    return list(dict.fromkeys(name for name in named if name))
 
 
 def _tensor(array: Array, dtype: Dtype) -> Any:
