@@ -84,6 +84,19 @@ def test_amx_backend_emulated_is_the_emulated_lane(on, monkeypatch):
     result.assert_outcomes(passed=3, skipped=1)
 
 
+def test_a_machine_that_cannot_be_read_breaks_no_run(pytester):
+    pytester.makepyfile(TESTS)
+    pytester.makeconftest("""
+        import amx.diagnosis
+        def explain(**asked):
+            raise amx.errors.AmxUnavailableError("clone failed", cause="not permitted")
+        amx.diagnosis.explain = explain
+    """)
+    result = pytester.runpytest_subprocess("-p", "no:cacheprovider")
+    result.stdout.fnmatch_lines(["amx: no lane (clone failed. Not permitted)"])
+    result.assert_outcomes(passed=1, skipped=3)
+
+
 def test_skips_say_why(on):
     result = on("zen5-kvm")
     result.stdout.fnmatch_lines_random(
