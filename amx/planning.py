@@ -20,6 +20,8 @@ class Plan:
     ----------
     chunks: 64-byte chunks of K in all.
     kc, mc, nc: a block: chunks of K, rows of A, columns of B.
+    stripe: columns of B that are packed at a time where B is not packed already.
+    stream_a: A is loaded with TILELOADDT1, past the first-level cache.
     threads: threads in all; `over_batch`: each takes whole items; else a grid of `row_parts` x
         `column_parts` shares each.
     """
@@ -33,6 +35,8 @@ class Plan:
     kc: int
     mc: int
     nc: int
+    stripe: int
+    stream_a: bool
     threads: int
     over_batch: bool
     row_parts: int
@@ -85,6 +89,8 @@ def plan(
         kc=c.kc,
         mc=c.mc,
         nc=c.nc,
+        stripe=c.stripe,
+        stream_a=bool(c.stream_a),
         threads=c.threads,
         over_batch=bool(c.over_batch),
         row_parts=c.row_parts,

@@ -119,6 +119,8 @@ struct amx_gemm_plan {
     int64_t m, n, k, batch;
     int64_t chunks;              /* of 64 bytes of K */
     int64_t kc, mc, nc;          /* a block: chunks of K, rows of A, columns of B */
+    int64_t stripe;              /* columns of B that are packed at a time */
+    int stream_a;                /* A is loaded with TILELOADDT1, past L1 */
     int threads;                 /* in all */
     int over_batch;              /* threads take whole items of the batch; else they share each item */
     int row_parts, column_parts; /* of one item; their product is the team that shares it */

@@ -57,69 +57,119 @@ static void barrier(struct gemm_team team) {
     }
 }
 
-/* Panels [first, first + count) of B for chunks [pc, pc + depth), found or packed by the whole team. */
+/* Panels of B over the whole of K, found or packed by the team. */
 struct stripe {
     const uint8_t *data;
-    int64_t panel_bytes;
     int64_t first_panel, panels;
 };
 
-static struct stripe get_stripe(const struct job *job, int64_t first_panel, int64_t panels, int64_t pc,
-                                int64_t depth) {
-    const int64_t chunks = job->call->plan.chunks;
+static struct stripe get_stripe(const struct job *job, int64_t first_panel, int64_t panels) {
+    const int64_t chunks = job->call->plan.chunks, panel_bytes = chunks * GEMM_STEP;
     if (job->packed != NULL) {
-        return (struct stripe){job->packed + (first_panel * chunks + pc) * GEMM_B_STEP, chunks * GEMM_B_STEP,
-                               first_panel, panels};
+        return (struct stripe){job->packed + first_panel * panel_bytes, first_panel, panels};
     }
-    const int64_t panel_bytes = depth * GEMM_B_STEP;
+    barrier(job->team); /* until nobody works on what the buffer held */
     for (int64_t p = job->team.rank; p < panels; p += job->team.size) {
-        gemm_pack_b(job->b_stripe + p * panel_bytes, &job->b, (first_panel + p) * GEMM_PANEL, pc, depth);
+        gemm_pack_b(job->b_stripe + p * panel_bytes, &job->b, (first_panel + p) * GEMM_PANEL, 0, chunks);
     }
     barrier(job->team);
-    return (struct stripe){job->b_stripe, panel_bytes, first_panel, panels};
+    return (struct stripe){job->b_stripe, first_panel, panels};
 }
 
-/* Rows [row, row + rows) of C against this thread's panels of the stripe. */
-static void multiply_rows(const struct job *job, const struct stripe *stripe, struct gemm_range panels,
-                          int64_t row, int64_t rows, int64_t pc, int64_t depth) {
-    const struct call *call = job->call;
-    const int64_t a_panel_bytes = depth * 2 * GEMM_TILE;
-    for (int64_t p = 0; p < panels_of(rows); p++) {
-        gemm_pack_a(job->a_block + p * a_panel_bytes, &job->a, row + p * GEMM_PANEL, pc, depth);
+/* A part of C and the part of K that is added to it now: rows, and panels of the stripe. */
+struct block {
+    int64_t row, rows;
+    struct gemm_range panels;
+    int64_t chunk, chunks;
+};
+
+/* Where the kernels find A: in its own memory if its rows are contiguous, but for a last chunk that K does
+ * not fill; else packed into this thread's block. */
+static struct gemm_column find_a(const struct job *job, const struct block *block) {
+    const struct gemm_matrix *a = &job->a;
+    const struct amx_gemm_plan *plan = &job->call->plan;
+    const int direct = a->column_stride == a->element;
+    const int ends_within_chunk =
+        block->chunk + block->chunks == plan->chunks && a->columns * a->element % GEMM_CHUNK != 0;
+    const int64_t packed_chunks = !direct ? block->chunks : ends_within_chunk ? 1 : 0;
+    for (int64_t p = 0; packed_chunks > 0 && p < panels_of(block->rows); p++) {
+        gemm_pack_a(job->a_block + p * packed_chunks * GEMM_STEP, a, block->row + p * GEMM_PANEL,
+                    block->chunk + block->chunks - packed_chunks, packed_chunks);
     }
-    for (int64_t q = panels.begin; q < panels.end; q++) {
-        const int64_t column = (stripe->first_panel + q) * GEMM_PANEL;
-        const int64_t width = min64(GEMM_PANEL, call->plan.n - column);
-        for (int64_t p = 0; p < panels_of(rows); p++) {
-            const int64_t height = min64(GEMM_PANEL, rows - p * GEMM_PANEL);
-            uint8_t *c = job->c + (row + p * GEMM_PANEL) * call->c_row + column * 4;
-            gemm_session_shape(job->session, height, width);
-            call->micro[height > GEMM_ROWS][width > GEMM_ROWS](
-                &job->session->tiles, job->a_block + p * a_panel_bytes,
-                stripe->data + q * stripe->panel_bytes, depth, c, call->c_row, pc > 0);
+    if (!direct) {
+        return (struct gemm_column){
+            .a = job->a_block,
+            .a_row = GEMM_CHUNK,
+            .a_tile = GEMM_TILE,
+            .a_chunk = GEMM_STEP,
+            .a_block = packed_chunks * GEMM_STEP,
+        };
+    }
+    return (struct gemm_column){
+        .a = a->data + block->row * a->row_stride + block->chunk * GEMM_CHUNK,
+        .a_tail = packed_chunks > 0 ? job->a_block : NULL,
+        .a_row = a->row_stride,
+        .a_tile = GEMM_ROWS * a->row_stride,
+        .a_chunk = GEMM_CHUNK,
+        .a_block = GEMM_PANEL * a->row_stride,
+    };
+}
+
+static void multiply_block(const struct job *job, const struct stripe *stripe, const struct block *block) {
+    const struct call *call = job->call;
+    const struct amx_gemm_plan *plan = &call->plan;
+    const int64_t whole = block->rows / GEMM_PANEL, rest = block->rows % GEMM_PANEL;
+    struct gemm_column column = find_a(job, block);
+    column.chunks = block->chunks;
+    column.c_row = call->c_row;
+    column.c_block = GEMM_PANEL * call->c_row;
+    column.accumulate = block->chunk > 0;
+    column.stream_a = plan->stream_a;
+    for (int64_t q = block->panels.begin; q < block->panels.end; q++) {
+        const int64_t first = (stripe->first_panel + q) * GEMM_PANEL;
+        const int64_t width = min64(GEMM_PANEL, plan->n - first);
+        column.b = stripe->data + (q * plan->chunks + block->chunk) * GEMM_STEP;
+        column.c = job->c + block->row * call->c_row + first * 4;
+        if (whole > 0) {
+            column.blocks = whole;
+            gemm_session_shape(job->session, GEMM_PANEL, width);
+            call->micro[1][width > GEMM_ROWS](&job->session->tiles, &column);
+        }
+        if (rest > 0) {
+            struct gemm_column last = column;
+            last.blocks = 1;
+            last.a += whole * column.a_block;
+            last.a_tail = column.a_tail == NULL ? NULL : column.a_tail + whole * GEMM_STEP;
+            last.c += whole * column.c_block;
+            gemm_session_shape(job->session, rest, width);
+            call->micro[rest > GEMM_ROWS][width > GEMM_ROWS](&job->session->tiles, &last);
         }
     }
 }
 
 static void multiply(const struct job *job) {
     const struct amx_gemm_plan *plan = &job->call->plan;
-    const int64_t all_panels = panels_of(plan->n), stripe_panels = plan->nc / GEMM_PANEL;
+    const int64_t all_panels = panels_of(plan->n), stripe_panels = panels_of(plan->stripe);
+    const int64_t block_panels = plan->nc / GEMM_PANEL;
     const struct gemm_range my_rows =
         gemm_share(panels_of(plan->m), job->team.rank / job->column_parts, job->row_parts);
     const int64_t end = min64(plan->m, my_rows.end * GEMM_PANEL);
     for (int64_t first = 0; first < all_panels; first += stripe_panels) {
-        const int64_t panels = min64(stripe_panels, all_panels - first);
+        const struct stripe stripe = get_stripe(job, first, min64(stripe_panels, all_panels - first));
         const struct gemm_range mine =
-            gemm_share(panels, job->team.rank % job->column_parts, job->column_parts);
-        for (int64_t pc = 0; pc < plan->chunks; pc += plan->kc) {
-            const int64_t depth = min64(plan->kc, plan->chunks - pc);
-            const struct stripe stripe = get_stripe(job, first, panels, pc, depth);
-            for (int64_t row = my_rows.begin * GEMM_PANEL; mine.begin < mine.end && row < end;
-                 row += plan->mc) {
-                multiply_rows(job, &stripe, mine, row, min64(plan->mc, end - row), pc, depth);
-            }
-            if (job->packed == NULL) {
-                barrier(job->team); /* before the stripe is packed anew */
+            gemm_share(stripe.panels, job->team.rank % job->column_parts, job->column_parts);
+        for (int64_t q = mine.begin; q < mine.end; q += block_panels) {
+            for (int64_t row = my_rows.begin * GEMM_PANEL; row < end; row += plan->mc) {
+                for (int64_t chunk = 0; chunk < plan->chunks; chunk += plan->kc) {
+                    const struct block block = {
+                        .row = row,
+                        .rows = min64(plan->mc, end - row),
+                        .panels = {q, min64(mine.end, q + block_panels)},
+                        .chunk = chunk,
+                        .chunks = min64(plan->kc, plan->chunks - chunk),
+                    };
+                    multiply_block(job, &stripe, &block);
+                }
             }
         }
     }
@@ -142,7 +192,7 @@ static size_t a_block_bytes(const struct amx_gemm_plan *plan) {
     return (size_t)(plan->mc / GEMM_PANEL * plan->kc * 2 * GEMM_TILE);
 }
 static size_t b_stripe_bytes(const struct amx_gemm_plan *plan) {
-    return (size_t)(plan->nc / GEMM_PANEL * plan->kc * GEMM_B_STEP);
+    return (size_t)(panels_of(plan->stripe) * plan->chunks * GEMM_STEP);
 }
 
 /* What one thread of the call does. `shared_stripe` is the caller's where the threads share each item. */

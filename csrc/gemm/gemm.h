@@ -1,7 +1,7 @@
 /* Matrix products on tiles: the parts and what they hand to each other.
  *
  *   pack.c     operands into panels of tiles           plan.c    how a product is cut into blocks and threads
- *   micro*.c   one block of C from two panels          driver.c  the loops over blocks, on a team of threads
+ *   micro*.c   a column of blocks of C                 driver.c  the loops over blocks, on a team of threads
  *
  * A tile of A or B is 1 KiB of 16 rows of 64 bytes. A "chunk" is the 64 bytes of K that one tile holds: 64
  * elements of 8 bits or 32 of 16 bits. A "panel" is the part of an operand that belongs to 32 rows of A or 32
@@ -10,9 +10,11 @@
  *   A panel: [chunk][row tile 0-1][row 0-15][k % chunk]              rows of A, as TDP's operand a
  *   B panel: [chunk][column tile 0-1][k/g][column 0-15][k % g]       g = 4 bytes of K, as TDP's operand b
  *
- * A panel of A with at most 16 rows has one tile in a chunk; a panel of B always has two, so that its address
- * is plain arithmetic. What lies beyond K in the last chunk is padding that leaves every result as it is
- * (pack.c says why); rows and columns beyond M and N are outside the tile configuration and never read.
+ * Every chunk of a panel has two tiles, so that addresses are plain arithmetic, even where 16 rows or columns
+ * are enough. An A whose rows are contiguous is not packed at all, but for the last chunk of a K that does
+ * not fill it: TILELOADD takes any stride between rows. What lies beyond K in the last chunk is padding that
+ * leaves every result as it is (pack.c says why); rows and columns beyond M and N are outside the tile
+ * configuration and never read.
  */
 #ifndef AMX_GEMM_H
 #define AMX_GEMM_H
@@ -24,11 +26,11 @@
 #include "emulator/emulator.h"
 
 enum {
-    GEMM_TILE = 1024, /* bytes */
-    GEMM_CHUNK = 64,  /* bytes of K in a tile row */
-    GEMM_ROWS = 16,   /* rows of an A tile, columns of a B tile */
-    GEMM_PANEL = 32,  /* rows or columns of a panel */
-    GEMM_B_STEP = 2 * GEMM_TILE,
+    GEMM_TILE = 1024,          /* bytes */
+    GEMM_CHUNK = 64,           /* bytes of K in a tile row */
+    GEMM_ROWS = 16,            /* rows of an A tile, columns of a B tile */
+    GEMM_PANEL = 32,           /* rows or columns of a panel */
+    GEMM_STEP = 2 * GEMM_TILE, /* a chunk of a panel */
 };
 
 /* A matrix in memory: element (r, c) at data + r * row_stride + c * column_stride, in bytes, any sign. */
@@ -42,7 +44,7 @@ struct gemm_matrix {
 /* ---- pack.c ----------------------------------------------------------------------------------------------
  */
 
-/* Rows first_row ... of A (at most 32), chunks first_chunk ..., into an A panel of 1 or 2 tiles a chunk. */
+/* Rows first_row ... of A (at most 32), chunks first_chunk ..., into an A panel of two tiles a chunk. */
 void gemm_pack_a(uint8_t *panel, const struct gemm_matrix *a, int64_t first_row, int64_t first_chunk,
                  int64_t chunks);
 /* The same of B: columns first_column ... (at most 32). */
@@ -52,11 +54,22 @@ void gemm_pack_b(uint8_t *panel, const struct gemm_matrix *b, int64_t first_colu
 /* ---- micro_*.c -------------------------------------------------------------------------------------------
  */
 
-/* One block of C, (16 or 32) x (16 or 32), from `chunks` chunks of an A and a B panel.
- * c: int32 or float32, rows ldc bytes apart; accumulate: C is loaded first, else it starts from +0.
- * The tile configuration is gemm_configure()'s. tiles is the emulated state, or NULL natively. */
-typedef void gemm_micro(struct amxemu_state *tiles, const uint8_t *a, const uint8_t *b, int64_t chunks,
-                        uint8_t *c, int64_t ldc, int accumulate);
+/* One panel of B against a column of equal blocks of A, each (1 or 2 row tiles) x (1 or 2 column tiles). */
+struct gemm_column {
+    /* A: row r of row tile i in chunk q of block p at a + p * a_block + q * GEMM_CHUNK or its packed
+     * equivalent a_chunk + i * a_tile + r * a_row. The last chunk lies in a_tail instead, if that is not
+     * NULL: packed, [block][row tile][16 rows][64 bytes], always two tiles a block. */
+    const uint8_t *a, *a_tail;
+    int64_t a_row, a_tile, a_chunk, a_block;
+    const uint8_t *b;
+    int64_t chunks, blocks;
+    uint8_t *c; /* int32 or float32 */
+    int64_t c_row, c_block;
+    int accumulate; /* C is loaded first, else it starts from +0 */
+    int stream_a;   /* A comes from beyond L1: load it with TILELOADDT1 */
+};
+/* The tile configuration is gemm_configure()'s. tiles is the emulated state, or NULL natively. */
+typedef void gemm_micro(struct amxemu_state *tiles, const struct gemm_column *column);
 struct gemm_micro_set {
     gemm_micro *native[2][2],
         *emulated[2][2]; /* [row tiles - 1][column tiles - 1]; native NULL in a stub build */

@@ -52,18 +52,13 @@ void gemm_pack_a(uint8_t *panel, const struct gemm_matrix *a, int64_t first_row,
                  int64_t chunks) {
     const int64_t rows = min64(GEMM_PANEL, a->rows - first_row);
     const int64_t chunk_elements = GEMM_CHUNK / a->element;
-    for (int64_t chunk = 0; chunk < chunks; chunk++) {
+    for (int64_t chunk = 0; chunk < chunks; chunk++, panel += GEMM_STEP) {
         const int64_t k = (first_chunk + chunk) * chunk_elements;
         const int64_t valid = min64(chunk_elements, a->columns - k);
-        for (int64_t r = 0; r < rows; r += GEMM_ROWS, panel += GEMM_TILE) {
-            const int64_t tile_rows = min64(GEMM_ROWS, rows - r);
-            gather(panel, GEMM_CHUNK, a->data + (first_row + r) * a->row_stride + k * a->column_stride,
-                   tile_rows, valid, a->row_stride, a->column_stride, a->element);
-            if (valid < chunk_elements) {
-                for (int64_t row = 0; row < tile_rows; row++) {
-                    pad_a_row(panel + row * GEMM_CHUNK, valid, a->element);
-                }
-            }
+        gather(panel, GEMM_CHUNK, a->data + first_row * a->row_stride + k * a->column_stride, rows, valid,
+               a->row_stride, a->column_stride, a->element);
+        for (int64_t row = 0; valid < chunk_elements && row < rows; row++) {
+            pad_a_row(panel + row * GEMM_CHUNK, valid, a->element);
         }
     }
 }
@@ -170,7 +165,7 @@ void gemm_pack_b(uint8_t *panel, const struct gemm_matrix *b, int64_t first_colu
                  int64_t chunks) {
     const int64_t columns = min64(GEMM_PANEL, b->columns - first_column);
     const int64_t chunk_elements = GEMM_CHUNK / b->element;
-    for (int64_t chunk = 0; chunk < chunks; chunk++, panel += GEMM_B_STEP) {
+    for (int64_t chunk = 0; chunk < chunks; chunk++, panel += GEMM_STEP) {
         const int64_t k = (first_chunk + chunk) * chunk_elements;
         const int64_t valid = min64(chunk_elements, b->rows - k);
         for (int64_t c = 0; c < columns; c += GEMM_ROWS) {

@@ -21,7 +21,7 @@ struct amx_packed *amx_packed_new(int element, int64_t count, int64_t k, int64_t
     packed->chunks = k / per_chunk + (k % per_chunk != 0);
     int64_t bytes;
     if (__builtin_mul_overflow(panels, packed->chunks, &bytes) ||
-        __builtin_mul_overflow(bytes, (int64_t)GEMM_B_STEP, &bytes)) {
+        __builtin_mul_overflow(bytes, (int64_t)GEMM_STEP, &bytes)) {
         free(packed);
         return NULL;
     }
@@ -53,7 +53,7 @@ int amx_packed_fill(struct amx_packed *packed, int64_t item, const void *b, int6
     }
     const struct gemm_matrix matrix = {b, packed->k, packed->n, row, column, packed->element};
     uint8_t *panel = packed->data + item * packed->item_bytes;
-    for (int64_t c = 0; c < packed->n; c += GEMM_PANEL, panel += packed->chunks * GEMM_B_STEP) {
+    for (int64_t c = 0; c < packed->n; c += GEMM_PANEL, panel += packed->chunks * GEMM_STEP) {
         gemm_pack_b(panel, &matrix, c, 0, packed->chunks);
     }
     return 0;

@@ -1,10 +1,9 @@
 /* How a product is cut into blocks and threads: from its shape and this core's caches, never from the CPU's
  * model.
  *
- * kc  a B panel of 32 columns x kc chunks stays in two thirds of L1 while the A block streams past it
- * mc  the A block of mc rows x kc chunks takes at most half of L2
- * nc  the B stripe that a call packs for all its threads is bounded in memory; a prepacked B has no such
- * limit
+ * kc      a B panel of 32 columns x kc chunks stays in two thirds of L1 while A streams past it
+ * mc, nc  the blocks that are used again stay in half of L2 (choose_block)
+ * stripe  what a call packs of B at a time is bounded in memory; a prepacked B has no such limit
  */
 #include <errno.h>
 
@@ -100,6 +99,23 @@ static void split(int64_t row_panels, int64_t column_panels, int threads, struct
     }
 }
 
+/* mc and nc. Where one block of K is all of K, C is written once and may lie anywhere: the A block alone is
+ * kept in L2. Else C is loaded again for every block of K, and A, B and C blocks share L2, as square as can
+ * be, so that A and B are read again as seldom as possible. */
+static void choose_block(struct amx_gemm_plan *plan, int64_t l2, int64_t row_panels, int64_t column_panels) {
+    const int64_t k_bytes = plan->kc * GEMM_CHUNK;
+    int64_t tallest = max64(1, l2 / (k_bytes * GEMM_PANEL)), widest = column_panels;
+    if (plan->kc < plan->chunks) {
+        int64_t edge = GEMM_PANEL;
+        while (4 * (edge + GEMM_PANEL) * (edge + GEMM_PANEL) + 2 * (edge + GEMM_PANEL) * k_bytes <= l2) {
+            edge += GEMM_PANEL;
+        }
+        tallest = widest = edge / GEMM_PANEL;
+    }
+    plan->mc = GEMM_PANEL * max64(1, min64(tallest, row_panels));
+    plan->nc = GEMM_PANEL * max64(1, min64(widest, column_panels));
+}
+
 int amx_gemm_threads(void) {
     return gemm_threads_available();
 }
@@ -114,15 +130,12 @@ int amx_gemm_make_plan(int engine, int op, int threads, int64_t m, int64_t n, in
     const int64_t chunks = ceil_div(k * element, GEMM_CHUNK);
     *plan = (struct amx_gemm_plan){.m = m, .n = n, .k = k, .batch = batch, .chunks = chunks};
 
-    const int64_t deepest = max64(1, caches.l1 * 2 / 3 / GEMM_B_STEP);
+    const int64_t row_panels = ceil_div(m, GEMM_PANEL), column_panels = ceil_div(n, GEMM_PANEL);
+    const int64_t deepest = max64(1, caches.l1 * 2 / 3 / GEMM_STEP);
     plan->kc =
         max64(1, ceil_div(chunks, max64(1, ceil_div(chunks, deepest)))); /* equal blocks, none deeper */
-    const int64_t tallest = max64(1, caches.l2 / 2 / (plan->kc * 2 * GEMM_TILE));
-    const int64_t row_panels = ceil_div(m, GEMM_PANEL), column_panels = ceil_div(n, GEMM_PANEL);
-    const int64_t widest = max64(1, STRIPE_BYTES / (plan->kc * GEMM_B_STEP));
-    plan->mc = GEMM_PANEL * max64(1, min64(tallest, row_panels));
-    plan->nc = GEMM_PANEL * max64(1, min64(widest, column_panels));
-
+    choose_block(plan, caches.l2 / 2, row_panels, column_panels);
+    plan->stream_a = (min64(plan->mc, m) + GEMM_PANEL) * plan->kc * GEMM_CHUNK > caches.l1;
     const double operations = 2.0 * (double)m * (double)n * (double)k * (double)batch;
     const double worth = engine == AMX_NATIVE ? NATIVE_PARALLEL_OPERATIONS : EMULATED_PARALLEL_OPERATIONS;
     const int available = operations < worth ? 1 : gemm_threads_available();
@@ -138,5 +151,7 @@ int amx_gemm_make_plan(int engine, int op, int threads, int64_t m, int64_t n, in
             split(row_panels, column_panels, plan->threads, plan);
         }
     }
+    const int64_t widest_stripe = max64(plan->column_parts, STRIPE_BYTES / (max64(1, chunks) * GEMM_STEP));
+    plan->stripe = GEMM_PANEL * max64(1, min64(widest_stripe, column_panels));
     return 0;
 }
