@@ -13,9 +13,11 @@ if TYPE_CHECKING:
     from amx.backend import Backend, get_backend, set_backend
     from amx.diagnosis import Diagnosis, available, explain
     from amx.errors import AmxError, EmulatedWarning
-    from amx.gemm import PackedMatrix, get_num_threads, matmul, pack, set_num_threads
+    from amx.gemm import matmul
+    from amx.packing import PackedMatrix, pack
     from amx.permission import prefault, request
     from amx.planning import Plan, plan
+    from amx.threads import get_num_threads, set_num_threads
     from amx.tile_config import TileConfig
     from amx.tiles import TileContext
 
@@ -27,21 +29,21 @@ _HOMES = {
     "Backend": "backend",
     "Diagnosis": "diagnosis",
     "EmulatedWarning": "errors",
-    "PackedMatrix": "gemm",
+    "PackedMatrix": "packing",
     "Plan": "planning",
     "TileConfig": "tile_config",
     "TileContext": "tiles",
     "available": "diagnosis",
     "explain": "diagnosis",
     "get_backend": "backend",
-    "get_num_threads": "gemm",
+    "get_num_threads": "threads",
     "matmul": "gemm",
-    "pack": "gemm",
+    "pack": "packing",
     "plan": "planning",
     "prefault": "permission",
     "request": "permission",
     "set_backend": "backend",
-    "set_num_threads": "gemm",
+    "set_num_threads": "threads",
 }
 
 __all__ = [

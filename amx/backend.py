@@ -1,19 +1,24 @@
 """Which engine runs tiles: the CPU, or the software tile machine with the same results bit for bit.
 
-The start value comes from the environment variable `AMX_BACKEND` (`auto`, `native` or `emulated`; default
-`auto`). Nothing is decided, and no permission requested, before the first use.
+The start value comes from the environment variable `AMX_BACKEND`: `auto` (default), `native` or `emulated`.
+Nothing is decided, and no permission requested, before the first use.
 """
 
 from __future__ import annotations
 
 import enum
 import os
+import sys
 import threading
 import warnings
+from typing import TYPE_CHECKING
 
 from amx import errors
 
-__all__ = ["Backend", "Group", "engine_for", "get_backend", "set_backend"]
+if TYPE_CHECKING:
+    from amx import cpu
+
+__all__ = ["Backend", "Group", "announced", "engine_for", "get_backend", "set_backend"]
 
 
 class Backend(enum.Enum):
@@ -26,20 +31,23 @@ class Backend(enum.Enum):
 class Group(enum.Enum):
     """Instructions that a CPU announces together."""
 
+    TILE = "tile"
     INT8 = "int8"
     BF16 = "bf16"
     FP16 = "fp16"
 
 
-# The group of each instruction, by its number in csrc/amx.h: AMX_TDPBSSD, BSUD, BUSD, BUUD, BF16PS, FP16PS.
-_GROUPS = (Group.INT8, Group.INT8, Group.INT8, Group.INT8, Group.BF16, Group.FP16)
+# The group of each product, by its number in csrc/amx.h: AMX_TDPBSSD, BSUD, BUSD, BUUD, BF16PS, FP16PS; and
+# of what only moves tiles.
+_GROUPS = (Group.INT8, Group.INT8, Group.INT8, Group.INT8, Group.BF16, Group.FP16, Group.TILE)
 _MODES = ("auto", "native", "emulated")
 _BACKENDS = (Backend.NATIVE, Backend.EMULATED)  # by AMX_NATIVE and AMX_EMULATED in csrc/amx.h
 
 _lock = threading.RLock()
 _mode: str | None = None  # None until first needed: then AMX_BACKEND's value
-# The engine of each instruction, None while it is not decided: what a product looks up on every call.
+# The engine of each of _GROUPS, None while it is not decided: what a product looks up on every call.
 _engines: list[int | None] = [None] * len(_GROUPS)
+_announced: dict[Group, bool] = {}
 
 
 def set_backend(mode: str) -> None:
@@ -47,8 +55,8 @@ def set_backend(mode: str) -> None:
 
     Parameters
     ----------
-    mode: `"native"` (raise where AMX cannot be used), `"emulated"`, or `"auto"` (native where it can be
-        used, else emulated with one `EmulatedWarning`).
+    mode: `"native"` (raise where AMX cannot be used), `"emulated"`, or `"auto"` (native where it can be used,
+        else emulated with one `EmulatedWarning`).
 
     Raises
     ------
@@ -59,10 +67,11 @@ def set_backend(mode: str) -> None:
     with _lock:
         _mode = checked
         _engines[:] = [None] * len(_GROUPS)
+        _announced.clear()
 
 
-def get_backend(group: Group | str = Group.INT8, *, request: bool = True) -> Backend:
-    """The engine that runs a group of instructions (`"int8"`, `"bf16"` or `"fp16"`).
+def get_backend(group: Group | str = Group.TILE, *, request: bool = True) -> Backend:
+    """The engine that runs tiles, or a group of their instructions (`"int8"`, `"bf16"` or `"fp16"`).
 
     Deciding this for the first time requests permission from the kernel, as any first use does, unless
     `request` is False; `amx.available()` asks without side effect.
@@ -71,23 +80,30 @@ def get_backend(group: Group | str = Group.INT8, *, request: bool = True) -> Bac
     ------
     AmxPermissionError: `request` is False, and AMX could be used if permission were requested.
     AmxUnavailableError: the mode is `"native"` and AMX cannot be used; the error is the diagnosis.
-    BackendError: there is no such group, or AMX_BACKEND names no mode.
     FeatureError: the mode is `"native"` and the CPU does not announce this group.
+    BackendError: there is no such group, or AMX_BACKEND names no mode.
     """
     return _BACKENDS[engine_for(_GROUPS.index(_parse(group)), request=request)]
 
 
-def engine_for(op: int, *, request: bool = True) -> int:
-    """The engine, by its number in csrc/amx.h, for an instruction by its number; raises as `get_backend`."""
-    engine = _engines[op]
+def engine_for(index: int, *, request: bool = True) -> int:
+    """The engine by its number in csrc/amx.h, for an instruction by its number; raises as `get_backend`."""
+    engine = _engines[index]
     if engine is None:
         with _lock:
-            group = _GROUPS[op]
-            engine = _BACKENDS.index(_decide(group, request))
-            for each, its_group in enumerate(_GROUPS):
-                if its_group is group:
-                    _engines[each] = engine
+            engine = _BACKENDS.index(_decide(_GROUPS[index], request))
+            _engines[index] = engine
     return engine
+
+
+def announced(group: Group) -> bool:
+    """Whether the CPU announces a group, so that its instructions may execute natively."""
+    from amx import cpu
+
+    known = _announced.get(group)
+    if known is None:
+        known = _announced[group] = _feature(group) in cpu.features()
+    return known
 
 
 def _parse(group: Group | str) -> Group:
@@ -95,9 +111,9 @@ def _parse(group: Group | str) -> Group:
         return Group(group)
     except ValueError:
         raise errors.BackendError(
-            f"instruction group {group!r}",
-            cause="there is no such group",
-            remedy=f"use one of {', '.join(each.value for each in Group)}",
+            f"Instruction group {group!r}",
+            cause="There is no such group",
+            remedy=f"Use one of {', '.join(each.value for each in Group)}",
         ) from None
 
 
@@ -105,62 +121,90 @@ def _check(mode: str, source: str) -> str:
     if mode not in _MODES:
         raise errors.BackendError(
             f"{source} says {mode!r}",
-            cause="there is no such backend",
-            remedy=f"use one of {', '.join(_MODES)}",
+            cause="There is no such backend",
+            remedy=f"Use one of {', '.join(_MODES)}",
         )
     return mode
 
 
 def _decide(group: Group, request: bool) -> Backend:
+    """Tiles first; then, where they are native, the group. So the lack of AMX is warned about once."""
     global _mode
     if _mode is None:
         _mode = _check(os.environ.get("AMX_BACKEND") or "auto", "the environment variable AMX_BACKEND")
     if _mode == "emulated":
         return Backend.EMULATED
-    from amx import permission
-
-    if not request and _offered() and not permission.granted():
-        raise errors.AmxPermissionError(
-            "this process has no permission for tile data",
-            cause="nobody has requested it, and request=False forbids to do it here",
-            remedy="call amx.request() first",
-            operation="arch_prctl(ARCH_GET_XCOMP_PERM)",
-        )
+    if group is not Group.TILE and get_backend(Group.TILE, request=request) is Backend.EMULATED:
+        return Backend.EMULATED
     try:
-        _make_native_usable(group)
+        if group is Group.TILE:
+            _make_tiles_usable(request)
+        elif not announced(group):
+            raise missing(group)
     except errors.AmxUnavailableError as reason:
-        if _mode == "native":
+        if _mode == "native" or (not request and isinstance(reason, errors.AmxPermissionError)):
             raise
+        what = "AMX" if group is Group.TILE else f"AMX's {group.value} group"
         warnings.warn(
-            f"{group.value} runs on the software tile machine, slowly: {reason} "
+            f"{what} runs on the software tile machine, slowly: {reason} "
             "Set AMX_BACKEND=emulated to say that this is wanted.",
             errors.EmulatedWarning,
-            stacklevel=2,
+            stacklevel=_stacklevel(),
         )
         return Backend.EMULATED
     return Backend.NATIVE
 
 
-def _offered() -> bool:
-    from amx import diagnosis
+def _make_tiles_usable(request: bool) -> None:
+    from amx import diagnosis, permission
 
-    return diagnosis.available()
-
-
-def _make_native_usable(group: Group) -> None:
-    from amx import cpu, diagnosis, permission
-
-    if not _offered():
+    if not diagnosis.available():
         raise diagnosis.explain().error()
-    permission.request()
-    feature = {
-        Group.INT8: cpu.Feature.AMX_INT8,
-        Group.BF16: cpu.Feature.AMX_BF16,
-        Group.FP16: cpu.Feature.AMX_FP16,
-    }[group]
-    if feature not in cpu.features():
-        raise errors.FeatureError(
-            f"the CPU does not announce {feature.value} ({feature.where})",
-            cause="it lacks the instructions, or a hypervisor hides them",
-            remedy="use the emulated backend for it, or expose the bit to this guest",
+    if request:
+        permission.request()
+    elif not permission.granted():
+        raise errors.AmxPermissionError(
+            "This process has no permission for tile data",
+            cause="Nobody has requested it, and request=False forbids to do it here",
+            remedy="Call amx.request() first",
+            operation="arch_prctl(ARCH_GET_XCOMP_PERM)",
         )
+
+
+def missing(group: Group) -> errors.FeatureError:
+    """The error for instructions that the CPU does not announce."""
+    feature = _feature(group)
+    return errors.FeatureError(
+        f"The CPU does not announce {feature} ({feature.where})",
+        cause="It lacks the instructions, or a hypervisor hides them",
+        remedy="Use the emulated backend for it, or expose the bit to this guest",
+    )
+
+
+def _feature(group: Group) -> cpu.Feature:
+    from amx.cpu import Feature
+
+    return {
+        Group.TILE: Feature.AMX_TILE,
+        Group.INT8: Feature.AMX_INT8,
+        Group.BF16: Feature.AMX_BF16,
+        Group.FP16: Feature.AMX_FP16,
+    }[group]
+
+
+def _stacklevel() -> int:
+    """Which frame, counted from the function that warns, is the first outside this package."""
+    package = os.path.dirname(__file__) + os.sep
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(package):
+        level, frame = level + 1, frame.f_back
+    return level
+
+
+def _renew_lock() -> None:
+    """In a forked child: the thread that held the lock, if any, is not there to release it."""
+    global _lock
+    _lock = threading.RLock()
+
+
+os.register_at_fork(after_in_child=_renew_lock)

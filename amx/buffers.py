@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -51,17 +52,36 @@ def region_of(
     ------
     TileShapeError, TileDtypeError, BufferLayoutError, BufferTooShortError, BufferReadOnlyError, TypeError.
     """
-    if hasattr(source, "__array_interface__") or hasattr(source, "__array__"):
-        array = np.asarray(source) if not isinstance(source, np.ndarray) else source
+    offset = operator.index(offset)  # in Python's integers: NumPy's would wrap in the checks below
+    stride = None if stride is None else operator.index(stride)
+    if hasattr(source, "__array_interface__") or (hasattr(source, "__array__") and not writable):
+        array = np.asarray(source)
+        _check_dtype(array.dtype)
         if writable and not array.flags.writeable:
-            raise _read_only(f"an array of shape {array.shape}")
+            raise _read_only(f"An array of shape {array.shape}")
         if array.ndim >= 2:
             return _array_region(array, shape, offset, stride, dtype)
-        return _flat_region(array, shape, offset, stride, _name(array.dtype, dtype), writable)
+        name = _name(array.dtype, dtype)
+        if not array.flags.c_contiguous:
+            raise _not_adjacent(array)
+        return _flat_region(array.reshape(-1).view(np.uint8), shape, offset, stride, name, writable)
     flat = memoryview(source)  # type: ignore[arg-type]  # a TypeError names the type
+    if not flat.c_contiguous:
+        raise _not_adjacent(source)
     if writable and flat.readonly:
-        raise _read_only(f"a {type(source).__name__}")
+        raise _read_only(f"A {type(source).__name__}")
     return _flat_region(flat, shape, offset, stride, None if dtype is None else parse(dtype).value, writable)
+
+
+def _check_dtype(dtype: np.dtype[Any]) -> None:
+    """Bytes that tiles may hold are plain numbers in this machine's order: no references, no records."""
+    if (dtype.kind in "iuf" or dtype.name == "bfloat16") and dtype.isnative:
+        return
+    raise errors.TileDtypeError(
+        f"An array of {dtype!r}",
+        cause="Tiles take the bytes of numbers in this machine's byte order and convert nothing",
+        remedy="Convert the array with astype(), or pass a view of its bytes",
+    )
 
 
 def _array_region(array: Array, shape: TileShape, offset: int, stride: int | None, dtype: object) -> Region:
@@ -96,14 +116,7 @@ def _flat_region(
     source: Any, shape: TileShape, offset: int, stride: int | None, dtype: str | None, writable: bool
 ) -> Region:
     stride = shape.colsb if stride is None else stride
-    try:
-        base = ffi.from_buffer("char[]", source, require_writable=writable)
-    except (BufferError, ValueError, TypeError) as error:
-        raise errors.BufferLayoutError(
-            f"a flat {type(source).__name__} whose bytes are not adjacent",
-            cause=str(error),
-            remedy="pass np.ascontiguousarray(...) of it",
-        ) from error
+    base = ffi.from_buffer("char[]", source, require_writable=writable)
     size = memoryview(source).nbytes
     last = offset + (shape.rows - 1) * stride
     first_byte, end = min(offset, last), max(offset, last) + shape.colsb
@@ -126,6 +139,14 @@ def _name(carrier: np.dtype[Any], dtype: object) -> str:
         f"an array of {carrier.name} with dtype={dtype!r}",
         cause="a tile load converts nothing; only uint16 may be called bfloat16",
         remedy="convert the array, or leave dtype out",
+    )
+
+
+def _not_adjacent(source: object) -> errors.BufferLayoutError:
+    return errors.BufferLayoutError(
+        f"A flat {type(source).__name__} whose bytes are not adjacent",
+        cause="It is a view with a step",
+        remedy="Pass np.ascontiguousarray(...) of it",
     )
 
 

@@ -174,7 +174,7 @@ def feature_named(feature: Feature | str) -> Feature:
     """The feature of that name ("amx_bf16", "bf16"); a ValueError when there is none."""
     if isinstance(feature, Feature):
         return feature
-    flag = f"amx_{feature.lower().removeprefix('amx_')}"
+    flag = f"amx_{str(feature).lower().removeprefix('amx_')}"
     for known in Feature:
         if known.value == flag:
             return known

@@ -13,43 +13,17 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from amx import errors
+from amx import errors, threads
 from amx._lib import CData, ffi, lib
 from amx.backend import _engines, engine_for
-from amx.dtypes import Array, accumulator, as_elements, parse, tdp
-from amx.packing import PackedMatrix, address, pack
+from amx.dtypes import Array, accumulator, parse, tdp
+from amx.packing import PackedMatrix, address, as_operand
 
-__all__ = ["PackedMatrix", "get_num_threads", "matmul", "pack", "set_num_threads"]
+__all__ = ["matmul"]
 
 _EXDEV = 18  # the C side's word for an output that overlaps an operand
 _ENOMEM = 12
-
-_threads = 0  # our own limit; 0: none
-
-
-def set_num_threads(count: int | None) -> None:
-    """Use at most `count` threads for a product; None takes the limit away.
-
-    OpenMP's own limits (`OMP_NUM_THREADS`, threadpoolctl) hold beside it: the smaller number counts.
-    Applies to all Python threads. In a forked child products run on one thread whatever this says, since
-    OpenMP's threads do not survive fork.
-
-    Raises
-    ------
-    ValueError: (as `ShapeError`) `count` is below 1.
-    """
-    global _threads
-    if count is not None and count < 1:
-        raise errors.ShapeError(
-            f"set_num_threads({count})", cause="a product needs a thread", remedy="give 1 or more, or None"
-        )
-    _threads = count or 0
-
-
-def get_num_threads() -> int:
-    """How many threads a large product would use now, from this Python thread."""
-    available = int(lib.amx_gemm_threads())
-    return min(_threads, available) if _threads else available
+_MOST_DIMENSIONS = 32
 
 
 def matmul(a: object, b: object, *, out: Array | None = None, dtype: object = None) -> Array:
@@ -75,7 +49,7 @@ def matmul(a: object, b: object, *, out: Array | None = None, dtype: object = No
     DtypeError: types that AMX does not multiply, or `out` of another dtype than the result.
     ShapeError: shapes that do not fit each other, or `out` of another shape than the result.
     BufferReadOnlyError: `out` cannot be written.
-    AllocationError: no memory for the work space.
+    AllocationError: no memory for the work space (for the result itself: NumPy's MemoryError).
     AmxUnavailableError: the backend is `"native"` and AMX cannot be used.
     """
     if type(b) is PackedMatrix and type(a) is np.ndarray and dtype is None:
@@ -110,7 +84,7 @@ def _short_way(a: Array, b: PackedMatrix, op: int, out: Array | None) -> Array |
     engine = _engines[op]
     if engine is None:
         engine = engine_for(op)
-    error = lib.amx_gemm_plain(engine, op, _threads, shape[0], first, b.handle, third)
+    error = lib.amx_gemm_plain(engine, op, threads.limit, shape[0], first, b.handle, third)
     if error:
         if error == -_EXDEV:
             return None
@@ -120,12 +94,12 @@ def _short_way(a: Array, b: PackedMatrix, op: int, out: Array | None) -> Array |
 
 def _product(a: object, b: object, out: Array | None, dtype: object) -> Array:
     wanted = None if dtype is None else parse(dtype)
-    first, a_element = as_elements(np.asanyarray(a), wanted, "a")
+    first, a_element = as_operand(a, wanted, "a")
     if isinstance(b, PackedMatrix):
         second, b_element = None, b.element
         b_shape = b.shape
     else:
-        second, b_element = as_elements(np.asanyarray(b), wanted, "b")
+        second, b_element = as_operand(b, wanted, "b")
         b_shape = second.shape
     op = tdp(a_element, b_element)
     if op is None:
@@ -186,13 +160,13 @@ def _call(
         matrix = cast("PackedMatrix", packed)
         item = _items(matrix.shape[:-2], batch)
         error = lib.amx_gemm_packed(
-            engine, op, _threads, m, count, *first, matrix.handle, _pointer(item), *third
+            engine, op, threads.limit, m, count, *first, matrix.handle, _pointer(item), *third
         )
     else:
         b_offset = _offsets(b, batch)
         b_row, b_column = b.strides[-2:]
         second = address(b), b_row, b_column, _pointer(b_offset)
-        error = lib.amx_gemm(engine, op, _threads, m, n, k, count, *first, *second, *third)
+        error = lib.amx_gemm(engine, op, threads.limit, m, n, k, count, *first, *second, *third)
     _raise_for(error)
 
 
@@ -224,6 +198,12 @@ def _result_shape(
     a: tuple[int, ...], b: tuple[int, ...]
 ) -> tuple[tuple[int, ...], tuple[int, ...], int, int, int]:
     """(shape of the result, batch, M, N, K) by numpy.matmul's rules."""
+    if max(len(a), len(b)) > _MOST_DIMENSIONS:
+        raise errors.ShapeError(
+            f"matmul() of {len(a)} and {len(b)} dimensions",
+            cause=f"NumPy broadcasts at most {_MOST_DIMENSIONS}",
+            remedy="reshape the operands",
+        )
     if len(a) == 0 or len(b) == 0:
         raise errors.ShapeError(
             f"matmul() of shapes {a} and {b}",
@@ -280,9 +260,21 @@ def _check_out(out: object, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Non
 def _can_store_into(c: Array, a: Array, b: Array | None) -> bool:
     """Whether tiles can be stored into `c`: adjacent columns, no element twice, no memory of an operand."""
     adjacent = c.strides[-1] == c.itemsize or c.shape[-1] == 1
-    distinct = all(stride != 0 or count == 1 for stride, count in zip(c.strides, c.shape, strict=True))
     apart = not np.may_share_memory(c, a) and (b is None or not np.may_share_memory(c, b))
-    return adjacent and distinct and apart
+    return adjacent and apart and _is_distinct(c)
+
+
+def _is_distinct(c: Array) -> bool:
+    """Whether no two elements of `c` share a byte. It may say no of some that share none.
+
+    In the order of their strides, each stride has to reach beyond what the smaller ones span.
+    """
+    spanned = c.itemsize
+    for stride, count in sorted((abs(s), n) for s, n in zip(c.strides, c.shape, strict=True) if n > 1):
+        if stride < spanned:
+            return False
+        spanned = stride * (count - 1) + spanned
+    return True
 
 
 def _raise_for(error: int) -> None:

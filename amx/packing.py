@@ -8,6 +8,7 @@ implementation detail: pack again after an upgrade, do not store it.
 from __future__ import annotations
 
 import math
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from amx import errors
 from amx._lib import CData, ffi, lib
 from amx.dtypes import Array, Element, accumulator, as_elements, parse, tdp
 
-__all__ = ["PackedMatrix", "address", "pack"]
+__all__ = ["PackedMatrix", "address", "as_operand", "pack"]
 
 
 class PackedMatrix:
@@ -28,20 +29,46 @@ class PackedMatrix:
     """
 
     __slots__ = ("element", "handle", "instructions", "k", "n", "result_dtype", "shape")
+    shape: tuple[int, ...]
+    element: Element
+    handle: CData
+    k: int
+    n: int
+    result_dtype: np.dtype[Any]
+    instructions: dict[np.dtype[Any], int]
 
     def __init__(self, shape: tuple[int, ...], element: Element, handle: CData) -> None:
-        self.shape = shape
-        self.element = element
-        self.handle = handle
-        self.k, self.n = shape[-2:]
-        self.result_dtype = accumulator(element)
-        # By the dtype of a first operand whose buffer can be read as it is: what a packed product looks up
-        # on every call.
-        self.instructions = {
-            np.dtype(first.value): op
-            for first in Element
-            if first is not Element.BFLOAT16 and (op := tdp(first, element)) is not None
+        fields = {
+            "shape": shape,
+            "element": element,
+            "handle": handle,
+            "k": shape[-2],
+            "n": shape[-1],
+            "result_dtype": accumulator(element),
+            # By the dtype of a first operand whose buffer can be read as it is.
+            "instructions": {
+                np.dtype(first.value): op
+                for first in Element
+                if first is not Element.BFLOAT16 and (op := tdp(first, element)) is not None
+            },
         }
+        for name, value in fields.items():
+            object.__setattr__(self, name, value)
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise AttributeError(f"a PackedMatrix is immutable: {name} cannot be set")
+
+    def __delattr__(self, name: str) -> NoReturn:
+        raise AttributeError(f"a PackedMatrix is immutable: {name} cannot be deleted")
+
+    def __copy__(self) -> PackedMatrix:
+        return self
+
+    def __deepcopy__(self, memo: object) -> PackedMatrix:
+        return self
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a PackedMatrix cannot be pickled: send the array, and pack it again with amx.pack()")
 
     @property
     def ndim(self) -> int:
@@ -72,7 +99,7 @@ def pack(b: object, *, dtype: object = None) -> PackedMatrix:
     ShapeError: fewer than two dimensions.
     AllocationError: no memory for the packed form.
     """
-    array, element = as_elements(np.asanyarray(b), None if dtype is None else parse(dtype), "b")
+    array, element = as_operand(b, None if dtype is None else parse(dtype), "b")
     if array.ndim < 2:
         raise errors.ShapeError(
             f"pack() was given an array of shape {array.shape}",
@@ -93,6 +120,17 @@ def pack(b: object, *, dtype: object = None) -> PackedMatrix:
         matrix = array[index]
         lib.amx_packed_fill(handle, item, address(matrix), *matrix.strides)
     return PackedMatrix(array.shape, element, handle)
+
+
+def as_operand(operand: object, wanted: Element | None, name: str) -> tuple[Array, Element]:
+    """What `as_elements` makes of an operand of any kind that NumPy takes for an array."""
+    if isinstance(operand, np.ma.MaskedArray):
+        raise errors.DtypeError(
+            f"Operand {name} is a masked array",
+            cause="tiles have no masks, and masked elements would be multiplied as if they were not",
+            remedy=f"pass {name}.filled(0), or {name}.data if the mask does not matter",
+        )
+    return as_elements(np.asarray(operand), wanted, name)
 
 
 def address(array: Array) -> CData:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import operator
 from dataclasses import dataclass
 
 from amx import errors
+from amx import threads as _threads
 from amx._lib import ffi, lib
 from amx.backend import Backend, engine_for
 from amx.dtypes import parse, tdp
 
 __all__ = ["Plan", "plan"]
+
+_MOST = 2**62  # elements or threads: more overflows the arithmetic of a plan
 
 
 @dataclass(frozen=True)
@@ -67,18 +71,23 @@ def plan(
     ShapeError: a negative dimension or number of threads.
     DtypeError: a dtype that AMX does not multiply.
     """
-    if min(m, n, k, batch, 1 if threads is None else threads) < 0:
-        raise errors.ShapeError(
-            f"m={m}, n={n}, k={k}, batch={batch}, threads={threads}",
-            cause="a dimension is negative",
-            remedy="give sizes of at least 0",
-        )
     element = parse(dtype)
     op = tdp(element, element)
     assert op is not None, "every element type is multiplied by itself"
     engine = engine_for(op)
     c = ffi.new("struct amx_gemm_plan *")
-    lib.amx_gemm_make_plan(engine, op, threads or 0, m, n, k, batch, c)
+    m, n, k, batch = sizes = tuple(operator.index(size) for size in (m, n, k, batch))
+    most = _threads.limit if threads is None else operator.index(threads)
+    if (
+        min(*sizes, most) < 0
+        or max(*sizes, most) > _MOST
+        or lib.amx_gemm_make_plan(engine, op, most, m, n, k, batch, c) != 0
+    ):
+        raise errors.ShapeError(
+            f"m={m}, n={n}, k={k}, batch={batch}, threads={threads}",
+            cause="A size is negative, or larger than any memory",
+            remedy="Give sizes that arrays can have",
+        )
     return Plan(
         backend=Backend.NATIVE if engine == lib.AMX_NATIVE else Backend.EMULATED,
         m=c.m,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -48,9 +49,8 @@ class TileConfig:
     start_row: int = 0
 
     def __init__(self, tiles: Sequence[TileShape | tuple[int, int] | None], *, start_row: int = 0) -> None:
-        shapes = tuple(
-            shape if shape is None or isinstance(shape, TileShape) else TileShape(*shape) for shape in tiles
-        )
+        shapes = tuple(_shape(number, tile) for number, tile in enumerate(tiles))
+        start_row = operator.index(start_row)
         if not 0 <= start_row <= 255:
             raise bad_config(f"start_row={start_row}", "it is one byte", "use 0")
         object.__setattr__(self, "tiles", shapes + (None,) * (MAX_NAMES - len(shapes)))
@@ -159,6 +159,20 @@ class TileConfig:
     def __str__(self) -> str:
         used = [f"TMM{number}: {shape}" for number, shape in enumerate(self.tiles) if shape is not None]
         return ", ".join(used) or "no tiles"
+
+
+def _shape(number: int, tile: TileShape | tuple[int, int] | None) -> TileShape | None:
+    if tile is None:
+        return None
+    try:
+        rows, colsb = (tile.rows, tile.colsb) if isinstance(tile, TileShape) else tile
+        return TileShape(operator.index(rows), operator.index(colsb))
+    except (TypeError, ValueError):
+        raise bad_config(
+            f"TMM{number} is {tile!r}",
+            "A tile is two integers, rows and bytes of a row",
+            "Use None for no tile",
+        ) from None
 
 
 def _check_shape(number: int, shape: TileShape, palette: Palette) -> None:

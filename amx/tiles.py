@@ -11,7 +11,7 @@ import numpy as np
 
 from amx import cpu, errors
 from amx._lib import ffi, lib
-from amx.backend import Backend, Group, get_backend
+from amx.backend import _GROUPS, Backend, announced, get_backend, missing
 from amx.buffers import region_of
 from amx.dtypes import Element, accumulator, tdp
 from amx.tile_config import MAX_NAMES, TileConfig, TileShape, bad_config
@@ -76,6 +76,8 @@ class TileContext:
     """
 
     def __init__(self, config: TileConfig, *, request: bool = True) -> None:
+        if not isinstance(config, TileConfig):
+            raise TypeError(f"TileContext takes a TileConfig, not a {type(config).__name__}")
         if config.start_row != 0:
             raise bad_config(
                 f"start_row={config.start_row}",
@@ -88,6 +90,7 @@ class TileContext:
         self._found = ffi.new("uint8_t[64]")
         self._held: list[str | None] = [None] * MAX_NAMES  # dtype in each tile; None: anything
         self._open = False
+        self._abandoned = False  # left by another thread than its own, which must give the tiles back
         self._backend = Backend.EMULATED
         self._engine = lib.AMX_EMULATED
         self._owner = 0
@@ -99,11 +102,15 @@ class TileContext:
         return self._backend
 
     def __enter__(self) -> TileContext:
+        if self._open and self._generation == _generation and self._owner != threading.get_ident():
+            raise _wrong_thread()
+        if _thread.context is not None and _thread.context._abandoned:
+            _thread.context._give_back()
         if _thread.context is not None:
             raise errors.ContextNestedError(
-                "this thread has a TileContext open",
-                cause="a thread has one set of tile registers",
-                remedy="leave the other context first, or use one configuration for both",
+                "This thread has a TileContext open",
+                cause="A thread has one set of tile registers",
+                remedy="Leave the other context first, or use one configuration for both",
             )
         self._backend = get_backend(request=self._request)
         if self._backend is Backend.NATIVE:
@@ -129,8 +136,13 @@ class TileContext:
         if not self._open:
             return
         if self._owner != threading.get_ident():
+            self._abandoned = True  # say, the garbage collector ends a generator here that was begun there
             raise _wrong_thread()
-        self._open = False
+        self._give_back()
+
+    def _give_back(self) -> None:
+        """Leave the tiles of this thread as they were found."""
+        self._open = self._abandoned = False
         if self._generation == _generation:
             _thread.context = None
             lib.amx_tile_owner(self._engine, 0)
@@ -139,8 +151,7 @@ class TileContext:
         else:
             lib.amx_tilerelease(self._engine)
 
-    # ---- moving data
-    # -------------------------------------------------------------------------------------------
+    # moving data
 
     def load(
         self, tile: int, source: object, *, offset: int = 0, stride: int | None = None, dtype: object = None
@@ -226,8 +237,7 @@ class TileContext:
         self._raise_for(lib.amx_tilezero(self._engine, self._image, tile), "tilezero")
         self._held[tile] = None
 
-    # ---- products
-    # ----------------------------------------------------------------------------------------------
+    # products
 
     def dpbssd(self, d: int, a: int, b: int) -> None:
         """TDPBSSD: d += a * b; int8 by int8 into int32, modulo 2**32. d, a, b: three distinct tiles."""
@@ -277,14 +287,14 @@ class TileContext:
                 )
         op = tdp(a_element, b_element)
         assert op is not None, "the callers name pairs that have an instruction"
+        group = _GROUPS[op]
         self._check_usable()
-        if a_element is Element.FLOAT16 and self._backend is Backend.NATIVE:
-            _refuse_without_fp16()
+        if self._backend is Backend.NATIVE and not announced(group):
+            raise missing(group)
         self._raise_for(lib.amx_tdp(self._engine, self._image, op, d, a, b), insn)
         self._held[d] = accumulator(a_element).name
 
-    # ---- checks
-    # ------------------------------------------------------------------------------------------------
+    # checks
 
     def _shape(self, tile: int) -> TileShape:
         shape = self.config.tiles[tile] if type(tile) is int and 0 <= tile < MAX_NAMES else None
@@ -379,14 +389,3 @@ def _wrong_thread() -> errors.ContextThreadError:
         cause="tile registers are a thread's own",
         remedy="open a context in each thread",
     )
-
-
-def _refuse_without_fp16() -> None:
-    """Raise `FeatureError` where dpfp16ps could only end in #UD: the tiles of this context are the CPU's."""
-    if get_backend(Group.FP16) is Backend.EMULATED:
-        raise errors.FeatureError(
-            "tdpfp16ps on tiles of the CPU",
-            cause="the CPU does not announce AMX-FP16 (CPUID leaf 7.1 EAX[21])",
-            remedy='call amx.set_backend("emulated") before the context is opened',
-            operation="tdpfp16ps",
-        )

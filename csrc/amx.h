@@ -82,8 +82,8 @@ int amx_tileloadd(int engine, const uint8_t *expected, int tile, const void *bas
 int amx_tileloaddt1(int engine, const uint8_t *expected, int tile, const void *base, int64_t stride);
 int amx_tilestored(int engine, const uint8_t *expected, int tile, void *base, int64_t stride);
 int amx_tdp(int engine, const uint8_t *expected, int op, int d, int a, int b);
-void amx_tile_owner(int engine,
-                    int owned); /* an open TileContext on this thread: products then keep its data */
+/* An open TileContext on this thread: products then keep its data. */
+void amx_tile_owner(int engine, int owned);
 
 /* ---- gemm: matrix products (csrc/gemm/) -------------------------------------------------------------------
  */

@@ -2,7 +2,7 @@
 
 Sanitizers do not see inside asm, so this proves the bounds of every access: a byte too far ends the process
     with SIGSEGV.
-Usage: guard_pages.py BACKEND SEED [COUNT]
+Usage: guard_pages.py BACKEND SEED COUNT [too-far]; the last touches one byte too far, to show that it ends.
 """
 
 import ctypes

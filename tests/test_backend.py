@@ -40,12 +40,22 @@ def test_native_where_everything_is_there(on):
 def test_auto_falls_back_with_one_warning_that_says_why(on):
     """Without AMX auto emulates; the warning carries the diagnosis and comes once."""
     on("ice-lake", "auto")
-    with pytest.warns(errors.EmulatedWarning, match=r"int8 runs on the software tile machine.*no AMX"):
+    with pytest.warns(errors.EmulatedWarning, match=r"AMX runs on the software tile machine.*no AMX"):
         assert amx.get_backend() is amx.Backend.EMULATED
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert amx.get_backend() is amx.Backend.EMULATED
+        for group in ("tile", "int8", "bf16", "fp16"):
+            assert amx.get_backend(group) is amx.Backend.EMULATED
         amx.matmul(np.ones((2, 2), np.int8), np.ones((2, 2), np.int8))
+        amx.matmul(np.ones((2, 2), np.float16), np.ones((2, 2), np.float16))
+
+
+def test_the_warning_points_at_the_caller(on):
+    """The line that the warning names is the one outside the package that needed a backend."""
+    on("ice-lake", "auto")
+    with pytest.warns(errors.EmulatedWarning) as caught:
+        amx.matmul(np.ones((2, 2), np.int8), np.ones((2, 2), np.int8))
+    assert [warning.filename for warning in caught] == [__file__]
 
 
 def test_native_raises_where_auto_would_emulate(on):
@@ -71,7 +81,7 @@ def test_hidden_fp16(on):
     """Sapphire Rapids has no AMX-FP16: auto emulates that group alone, native names the CPUID bit."""
     on("sapphire-rapids", "auto")
     assert amx.get_backend("bf16") is amx.Backend.NATIVE
-    with pytest.warns(errors.EmulatedWarning, match=r"fp16 .*EAX\[21\]"):
+    with pytest.warns(errors.EmulatedWarning, match=r"fp16 group .*EAX\[21\]"):
         assert amx.get_backend("fp16") is amx.Backend.EMULATED
     on("sapphire-rapids", "native")
     with pytest.raises(errors.FeatureError, match=r"7\.1.*EAX\[21\]"):
@@ -113,3 +123,35 @@ def test_the_environment_decides_at_first_use():
     result = children.run_python("-c", "import amx; amx.get_backend()", AMX_BACKEND="fast")
     assert result.returncode == 1
     assert "the environment variable AMX_BACKEND says 'fast'" in result.stderr
+
+
+FORK_WHILE_DECIDING = """
+import os, signal, threading, warnings
+import numpy as np, amx, machines
+from amx import machine
+deciding, forked = threading.Event(), threading.Event()
+def slow(*arguments, **options):
+    deciding.set()
+    forked.wait(10)
+warnings.showwarning = slow
+one = np.ones((2, 2), np.int8)
+with machine.use(machines.load("ice-lake")):
+    amx.set_backend("auto")
+    thread = threading.Thread(target=lambda: amx.matmul(one, one))
+    thread.start()
+    deciding.wait(10)
+    child = os.fork()
+    if child == 0:
+        signal.alarm(10)
+        warnings.showwarning = lambda *arguments, **options: None
+        os._exit(0 if (amx.matmul(one, one) == 2).all() else 1)
+    forked.set()
+    thread.join()
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+"""
+
+
+def test_fork_while_another_thread_decides():
+    """A child forked during the first use of another thread does not wait for that thread's lock."""
+    result = children.run_python("-W", "ignore::DeprecationWarning", "-c", FORK_WHILE_DECIDING)
+    assert result.returncode == 0, result.stderr

@@ -1,5 +1,6 @@
 """Products with threads, forks and signals around them."""
 
+import os
 import signal
 import threading
 
@@ -158,10 +159,40 @@ def test_thread_limits():
     assert result.stdout.strip() == "[3, 3, 1, 1, 3]", result.stderr
 
 
-def test_no_threads_are_refused():
-    """set_num_threads(0) is a ValueError that names the value."""
-    with pytest.raises(ValueError, match=r"set_num_threads\(0\)"):
-        amx.set_num_threads(0)
+FEWER = """
+import sys
+import numpy as np
+import operands, amx
+amx.set_backend(sys.argv[1])
+rng = np.random.default_rng(24)
+a, b = operands.random_array(rng, (400, 500), "int8"), operands.random_array(rng, (500, 600), "int8")
+assert amx.plan(400, 600, 500).threads in (1, 4)
+assert np.array_equal(amx.matmul(a, b), operands.expected(a, b, "int8"))
+assert np.array_equal(amx.matmul(a, amx.pack(b)), operands.expected(a, b, "int8"))
+"""
+
+
+def test_fewer_threads_come_than_were_called(backend):
+    """OpenMP may give a team of two where four were planned: the product is right."""
+    result = children.run_python("-c", FEWER, backend, OMP_NUM_THREADS="4", OMP_THREAD_LIMIT="2")
+    assert children.how_it_ended(result) == 0, result.stderr
+
+
+def test_plans_keep_to_the_limit(backend):
+    """amx.plan() without threads= follows set_num_threads."""
+    amx.set_num_threads(1)
+    assert amx.plan(2000, 2000, 2000).threads == 1
+    amx.set_num_threads(None)
+    assert amx.plan(2000, 2000, 2000).threads == amx.get_num_threads()
+
+
+@pytest.mark.parametrize("count", [0, -1, 2**31, 2**40])
+def test_impossible_numbers_of_threads_are_refused(count):
+    """A number that is none of threads is a ValueError that names it; other types are a TypeError."""
+    with pytest.raises(ValueError, match=rf"set_num_threads\({count}\)"):
+        amx.set_num_threads(count)
+    with pytest.raises(TypeError):
+        amx.set_num_threads(2.5)
 
 
 def test_signal_dispositions_stay(backend, operand):
@@ -169,3 +200,24 @@ def test_signal_dispositions_stay(backend, operand):
     before = [signal.getsignal(number) for number in (signal.SIGILL, signal.SIGSEGV, signal.SIGBUS)]
     amx.matmul(*operand[:2])
     assert [signal.getsignal(number) for number in (signal.SIGILL, signal.SIGSEGV, signal.SIGBUS)] == before
+
+
+def test_a_forked_child_has_the_configuration_and_no_tile_data(backend):
+    """The registers behave as the kernel's rule says (fpu_clone), on the software tile machine too."""
+    lib, ffi = amx.lowlevel.lib, amx.lowlevel.ffi
+    image = amx.TileConfig([(2, 8)]).to_bytes()
+    amx.get_backend()
+    engine = lib.AMX_NATIVE if backend == "native" else lib.AMX_EMULATED
+    rows, config = ffi.new("uint8_t[16]", bytes(range(1, 17))), ffi.new("uint8_t[64]")
+    lib.amx_ldtilecfg(engine, ffi.from_buffer("uint8_t[]", image))
+    lib.amx_tileloadd(engine, ffi.NULL, 0, rows, 8)
+    child = os.fork()
+    if child == 0:
+        lib.amx_sttilecfg(engine, config)
+        lib.amx_tilestored(engine, ffi.NULL, 0, rows, 8)
+        os._exit((bytes(config) == image) + 2 * (bytes(rows) == bytes(16)))
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    lib.amx_tilestored(engine, ffi.NULL, 0, rows, 8)
+    lib.amx_tilerelease(engine)
+    assert code == 3
+    assert bytes(rows) == bytes(range(1, 17))

@@ -1,6 +1,9 @@
 """Matrix products: shapes, types, layouts, batches, out=, and what is refused."""
 
+import copy
 import ctypes
+import os
+import pickle
 
 import ml_dtypes
 import numpy as np
@@ -53,13 +56,22 @@ def test_integer_sums_wrap_modulo_2_to_32(backend):
     assert amx.matmul(a, a.T)[0, 0] == (255 * 255 * 40_000) - 2**32
 
 
-def test_float_chains_that_end_in_minus_zero_keep_it(backend):
-    """Pairs that do not exist beyond an odd or short K leave a chain's -0 as it is."""
-    tiny = np.full((1, 33), 2.0**-100, ml_dtypes.bfloat16)
-    for k in (1, 2, 3, 31, 33):
-        a, b = -tiny[:, :k], tiny[:, :k].T
-        result = operands.as_bits(amx.matmul(a, b))
-        np.testing.assert_array_equal(result, operands.expected(a, b, "bfloat16"), err_msg=str(k))
+@pytest.mark.parametrize(("rest", "want"), [(1, 0), (2, 0x80000000), (3, 0), (31, 0)])
+def test_padding_of_k_leaves_zeros_as_they_are(backend, rest, want):
+    """Pairs that do not exist beyond K change no -0; the +0 that an odd last element meets does.
+
+    The first two chunks leave -0 in the accumulator: two products whose difference is flushed. Then the sign
+    of the last chunk's chains shows in the result: -0 in both only where every pair exists.
+    """
+    k = 64 + rest
+    a, b = np.zeros((1, k), np.float32), np.zeros((k, 1), np.float32)
+    a[0, 0], b[0, 0] = 2.0**-63, 1.5 * 2.0**-63
+    a[0, 32], b[32, 0] = -(2.0**-63), 1.5078125 * 2.0**-63
+    a[0, 64:], b[64:, 0] = -(2.0**-100), 2.0**-100
+    result = operands.as_bits(amx.matmul(a, b, dtype="bfloat16"))[0, 0]
+    pattern = [x.astype(ml_dtypes.bfloat16) for x in (a, b)]
+    assert result == operands.expected(*pattern, "bfloat16")[0, 0]
+    assert result == want
 
 
 @pytest.mark.parametrize("element", ["bfloat16", "float16"])
@@ -346,3 +358,115 @@ def test_the_steady_state_allocates_nothing_in_c(backend):
                 amx.matmul(a, second, out=out)
             assert abs(in_use() - before) < 1000  # bytes; Python's own objects come and go
     amx.set_num_threads(None)
+
+
+def test_products_larger_than_one_block(backend):
+    """Every loop over blocks turns twice: rows, columns, K, and the stripe that is packed at a time."""
+    if backend == "native" and os.environ["AMX_TEST_LANE"] == "trapped":
+        pytest.skip(
+            "the loops are the same for both engines, and a trapped product of this size takes minutes"
+        )
+    rng = np.random.default_rng(33)
+
+    def check(m, n, k):
+        a, b = (rng.integers(-128, 128, shape, dtype=np.int8) for shape in [(m, k), (k, n)])
+        want = a.astype(np.float64) @ b.astype(np.float64)  # sums stay below 2**53: exact
+        np.testing.assert_array_equal(amx.matmul(a, b), want)
+        np.testing.assert_array_equal(amx.matmul(a, amx.pack(b)), want)
+        np.testing.assert_array_equal(amx.matmul(np.asfortranarray(a), b), want)
+
+    for k in (500, 3000):
+        plan = amx.plan(10**6, 10**6, k)
+        check(plan.mc + 5, 70, k)
+        check(5, min(plan.nc, plan.stripe) + 5, k)
+    assert plan.kc < plan.chunks
+    check(5, plan.stripe + 5, 3000)
+
+
+def test_out_whose_elements_overlap(backend):
+    """An output that holds an element in two places gets the product all the same, if the places agree."""
+    memory = np.zeros(200, np.int32)
+    out = np.lib.stride_tricks.as_strided(memory, (40, 40), (4, 4))
+    amx.matmul(ones((40, 2000)), ones((2000, 40)), out=out)
+    assert (out == 2000).all()
+
+
+def test_masked_arrays_are_refused():
+    """A mask would be ignored: the error says so."""
+    masked, plain = np.ma.masked_array(ones((2, 2)), [[True, False], [False, False]]), ones((2, 2))
+    for use in (
+        lambda: amx.matmul(masked, plain),
+        lambda: amx.matmul(plain, masked),
+        lambda: amx.pack(masked),
+    ):
+        with pytest.raises(amx.errors.DtypeError, match="masked"):
+            use()
+
+
+def test_subclasses_are_read_as_plain_arrays(backend):
+    """What a subclass makes of indexing or shapes does not reach the C code."""
+
+    class Odd(np.ndarray):
+        def __getitem__(self, index):
+            return np.zeros((1, 1), self.dtype)
+
+    odd = ones((70, 70)).view(Odd)
+    assert (amx.matmul(odd, odd) == 70).all()
+    assert (amx.matmul(ones((2, 70)), amx.pack(odd)) == 70).all()
+    assert type(amx.matmul(ones((2, 2)).view(Odd), ones((2, 2)))) is np.ndarray
+
+
+def test_packed_matrices_cannot_be_changed():
+    """No attribute can be set or deleted; a copy is the same object; pickling says what to do."""
+    packed = amx.pack(ones((64, 64)))
+    for name in ("n", "k", "shape", "handle", "new"):
+        with pytest.raises(AttributeError, match="immutable"):
+            setattr(packed, name, 32)
+    with pytest.raises(AttributeError, match="immutable"):
+        del packed.handle
+    assert copy.deepcopy(packed) is packed
+    assert copy.copy(packed) is packed
+    with pytest.raises(TypeError, match="pack it again"):
+        pickle.dumps(packed)
+
+
+def test_empty_batches_in_one_arena(backend):
+    """Operands and output of no items may lie in the same memory."""
+    memory = np.zeros(10**5, np.uint8)
+    a = memory[: 10**4].view(np.int8).reshape(1, 100, 100)[:0]
+    out = memory[: 4 * 10**4].view(np.int32).reshape(1, 100, 100)[:0]
+    assert amx.matmul(a, np.zeros((1, 100, 100), np.int8)[:0], out=out) is out
+
+
+@pytest.mark.parametrize("sizes", [(1, 1, 2**62), (2**63 - 1, 1, 1), (1, 2**70, 1), (-1, 1, 1)])
+def test_plans_of_impossible_sizes(sizes):
+    """Sizes that no array has are refused, not wrapped."""
+    amx.set_backend("emulated")
+    with pytest.raises(amx.errors.ShapeError, match="negative, or larger"):
+        amx.plan(*sizes, "bfloat16")
+
+
+def test_too_many_dimensions():
+    """More dimensions than NumPy broadcasts are refused by number."""
+    a = np.zeros((1,) * 35, np.int8)
+    with pytest.raises(amx.errors.ShapeError, match="35"):
+        amx.matmul(a, a)
+
+
+def test_a_foreign_configuration_survives_a_product(backend):
+    """A product gives back the configuration that it found, and releases the tiles where it found none."""
+    one = ones((1, 1))
+    amx.matmul(one, one)
+    lib, ffi = amx.lowlevel.lib, amx.lowlevel.ffi
+    engine = lib.AMX_NATIVE if backend == "native" else lib.AMX_EMULATED
+    now = ffi.new("uint8_t[64]")
+    lib.amx_sttilecfg(engine, now)
+    assert bytes(now) == bytes(64)
+    image = amx.TileConfig([(3, 12), None, (1, 4)]).to_bytes()
+    lib.amx_ldtilecfg(engine, ffi.from_buffer("uint8_t[]", image))
+    try:
+        amx.matmul(ones((70, 70)), ones((70, 70)))
+        lib.amx_sttilecfg(engine, now)
+        assert bytes(now) == image
+    finally:
+        lib.amx_tilerelease(engine)

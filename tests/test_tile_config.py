@@ -1,5 +1,6 @@
 """Tile configurations: their 64 bytes, and what the palette does not allow."""
 
+import numpy as np
 import pytest
 
 import amx
@@ -57,6 +58,9 @@ BAD = [
     (lambda: TileConfig([None, (16, 65)]), "TMM1 has rows of 65 bytes"),
     (lambda: TileConfig([(16, 0)]), "rows of 0 bytes"),
     (lambda: TileConfig([(1, 4)] * 9), "9 tiles"),
+    (lambda: TileConfig([(1.0, 4)]), r"TMM0 is \(1.0, 4\)"),
+    (lambda: TileConfig([(1, 4, 5)]), r"TMM0 is \(1, 4, 5\)"),
+    (lambda: TileConfig("ab"), "TMM0 is 'a'"),
     (lambda: TileConfig([(1, 4)], start_row=256), "start_row=256"),
     (lambda: TileConfig.from_bytes(b"\2" + bytes(63)), "palette 2"),
     (lambda: TileConfig.from_bytes(bytes([1, 0, 5]) + bytes(61)), "byte 2 is 5"),
@@ -93,3 +97,10 @@ def test_a_smaller_palette_is_respected():
         config.validate(Palette(1, 4096, 512, 32, 8, 16))
     with pytest.raises(amx.errors.TileConfigError, match="8 tiles"):
         TileConfig([(1, 4)] * 8).validate(Palette(1, 4096, 1024, 64, 4, 16))
+
+
+def test_integers_of_numpy_are_integers():
+    """Sizes may be any integers; the configuration holds Python's."""
+    config = TileConfig([(np.int64(16), np.uint8(64))])
+    assert config == TileConfig([(16, 64)])
+    assert TileConfig.from_bytes(config.to_bytes()) == config

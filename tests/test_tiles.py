@@ -4,6 +4,7 @@ import gc
 import os
 import sys
 import threading
+import warnings
 
 import ml_dtypes
 import numpy as np
@@ -430,21 +431,117 @@ def test_a_forked_child_is_told_that_the_data_is_gone(backend):
         assert "none of its tile data" in message.read()
 
 
+def test_the_same_context_in_two_threads(backend):
+    """While a context is open on one thread it cannot be entered on another, and goes on undisturbed."""
+    context, seen = TileContext(INT8), []
+
+    def elsewhere():
+        try:
+            context.__enter__()
+        except errors.ContextThreadError as error:
+            seen.append(error)
+
+    with context as tiles:
+        tiles.load(1, bytes_of())
+        thread = threading.Thread(target=elsewhere)
+        thread.start()
+        thread.join()
+        np.testing.assert_array_equal(tiles.store(1), bytes_of())
+    assert len(seen) == 1
+
+
+def test_a_context_left_by_another_thread_is_taken_back(backend):
+    """When another thread ends a generator that holds a context, the owner's next context still works."""
+
+    def hold():
+        with TileContext(INT8) as tiles:
+            yield tiles
+
+    generator, seen = hold(), []
+    next(generator)
+
+    def elsewhere():
+        try:
+            generator.close()
+        except errors.ContextThreadError as error:
+            seen.append(error)
+
+    thread = threading.Thread(target=elsewhere)
+    thread.start()
+    thread.join()
+    assert len(seen) == 1
+    with TileContext(INT8) as tiles:
+        tiles.load(1, bytes_of())
+        np.testing.assert_array_equal(tiles.store(1), bytes_of())
+
+
+def test_only_plain_numbers_go_through_tiles():
+    """References, records, text and foreign byte orders are refused both ways: no crash, no wrong number."""
+    others = [np.zeros((16, 8), object), np.zeros((16, 16), ">i4"), np.zeros((16, 32), ">f2")]
+    others += [np.zeros((16, 1), "V64"), np.zeros((16, 16), "S4"), np.zeros((16, 16), "U1")]
+    others += [np.zeros((16, 16), [("x", "i4")]), np.zeros((16, 8), "M8[s]"), np.zeros((16, 64), bool)]
+    for other in others:
+        refused(errors.TileDtypeError, "convert nothing", lambda t, o=other: t.load(1, o))
+        refused(errors.TileDtypeError, "convert nothing", lambda t, o=other: t.store(1, o))
+
+
+def test_offsets_of_numpy_integers_do_not_wrap():
+    """NumPy's narrow integers as offset and stride are checked by their value."""
+    for stride in (np.uint16(4370), np.int16(2185), np.uint8(80)):
+        out = bytearray(1100)
+        refused(errors.BufferTooShortError, "1100 bytes", lambda t, s=stride, o=out: t.store(0, o, stride=s))
+    with TileContext(INT8) as tiles, pytest.raises(TypeError):
+        tiles.load(1, bytes(2048), offset=1.0)
+
+
+def test_outputs_must_be_memory_of_their_own():
+    """An object that only makes copies of itself as arrays cannot be written to."""
+
+    class Copies:
+        def __array__(self, dtype=None, copy=None):
+            return np.zeros((16, 16), np.int32)
+
+    amx.set_backend("emulated")
+    with TileContext(INT8) as tiles, pytest.raises(TypeError):
+        tiles.store(0, Copies())
+
+
+def test_flat_arrays_of_any_number(backend):
+    """One-dimensional arrays are flat buffers, bfloat16 too, which exports no buffer of its own."""
+    flat = np.arange(512).astype(ml_dtypes.bfloat16)
+    with TileContext(INT8) as tiles:
+        tiles.load(1, flat)
+        np.testing.assert_array_equal(tiles.store(1).reshape(-1), flat.view(np.uint16))
+        out = np.zeros(512, ml_dtypes.bfloat16)
+        assert tiles.store(1, out) is out
+        np.testing.assert_array_equal(out, flat)
+
+
+def test_a_config_is_needed():
+    """TileContext of anything but a TileConfig is a TypeError that names it."""
+    with pytest.raises(TypeError, match="NoneType"):
+        TileContext(None)
+
+
 def test_start_row_is_for_debuggers():
     """A configuration with start_row would make the first load skip rows: refused."""
     with pytest.raises(errors.TileConfigError, match="start_row=3"):
         TileContext(TileConfig([(16, 64)], start_row=3))
 
 
-def test_fp16_needs_its_bit_natively(backend):
-    """dpfp16ps on the CPU's tiles raises FeatureError where the CPU does not announce it, naming the leaf."""
-    announced = backend == "emulated" or amx.available("fp16")
-    with TileContext(INT8) as tiles:
-        if announced:
-            tiles.dpfp16ps(0, 1, 2)
+@pytest.mark.parametrize(("insn", "group"), [("dpbssd", "int8"), ("dpbf16ps", "bf16"), ("dpfp16ps", "fp16")])
+def test_products_need_their_bit_natively(backend, monkeypatch, insn, group):
+    """On the CPU's tiles a product that the CPU does not announce raises FeatureError, naming the leaf."""
+    hidden = {amx.cpu.Feature(f"amx_{group}")}
+    monkeypatch.setattr(amx.cpu, "features", lambda: frozenset(amx.cpu.Feature) - hidden)
+    amx.set_backend(backend)
+    with warnings.catch_warnings(), TileContext(INT8) as tiles:
+        warnings.simplefilter("error")
+        if backend == "emulated":
+            getattr(tiles, insn)(0, 1, 2)
         else:
-            with pytest.raises(errors.FeatureError, match=r"7\.1"):
-                tiles.dpfp16ps(0, 1, 2)
+            with pytest.raises(errors.FeatureError, match=r"\[\d+\]"):
+                getattr(tiles, insn)(0, 1, 2)
 
 
 def test_contexts_leak_nothing(backend):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import sys
 from pathlib import Path
 
 import amx
@@ -160,7 +161,11 @@ def _record(path: Path) -> int:
     facts = machine.current()
     processor, kernel = cpu.processor(), facts.kernel()
     title = f"{processor}, {kernel.sysname} {kernel.release}"
-    path.write_text(record(facts, title=title, source="amx info --record"), encoding="utf-8")
+    try:
+        path.write_text(record(facts, title=title, source="amx info --record"), encoding="utf-8")
+    except OSError as error:
+        print(f"amx info: cannot write {path}: {error.strerror}", file=sys.stderr)
+        return 2
     return 0
 
 

@@ -195,8 +195,8 @@ static size_t b_stripe_bytes(const struct amx_gemm_plan *plan) {
     return (size_t)(panels_of(plan->stripe) * plan->chunks * GEMM_STEP);
 }
 
-/* What one thread of the call does. `shared_stripe` is the caller's where the threads share each item. */
-static int run_thread(const struct call *call, struct gemm_team team, uint8_t *a_block, uint8_t *stripe) {
+/* What one thread of the call does. The stripe is the team's where it shares each item. */
+static void run_thread(const struct call *call, struct gemm_team team, uint8_t *a_block, uint8_t *stripe) {
     const struct amx_gemm_plan *plan = &call->plan;
     struct gemm_session session;
     struct job job = {.call = call, .a_block = a_block, .b_stripe = stripe, .session = &session};
@@ -213,7 +213,6 @@ static int run_thread(const struct call *call, struct gemm_team team, uint8_t *a
         run_item(call, item, &job);
     }
     gemm_session_end(&session);
-    return 0;
 }
 
 /* The buffers of one thread; a stripe of its own only where it needs one. NULL in *a_block without memory. */
@@ -229,7 +228,10 @@ static int get_buffers(const struct call *call, int own_stripe, uint8_t **a_bloc
 static int run_alone(const struct call *call) {
     uint8_t *a_block, *stripe = NULL;
     const int error = get_buffers(call, 1, &a_block, &stripe);
-    return error != 0 ? error : run_thread(call, (struct gemm_team){0, 1}, a_block, stripe);
+    if (error == 0) {
+        run_thread(call, (struct gemm_team){0, 1}, a_block, stripe);
+    }
+    return error;
 }
 
 #if defined(_OPENMP)
@@ -330,7 +332,7 @@ int amx_gemm(int engine, int op, int threads, int64_t m, int64_t n, int64_t k, i
     if (error != 0) {
         return error;
     }
-    if (m > 0 && n > 0 && k > 0) {
+    if (m > 0 && n > 0 && k > 0 && batch > 0) {
         const struct extent out = extent_of(c, m, n, c_row, 4, 4);
         if (overlap(out, extent_of(a, m, k, a_row, a_column, element)) ||
             overlap(out, extent_of(b, k, n, b_row, b_column, element))) {
@@ -359,7 +361,8 @@ int amx_gemm_packed(int engine, int op, int threads, int64_t m, int64_t batch,  
     if (error != 0 || element != b->element) {
         return error != 0 ? error : -EINVAL;
     }
-    if (m > 0 && b->n > 0 && b->k > 0 &&
+    call.plan.stripe = b->n; /* packed already: nothing bounds it */
+    if (m > 0 && b->n > 0 && b->k > 0 && batch > 0 &&
         overlap(extent_of(c, m, b->n, c_row, 4, 4), extent_of(a, m, b->k, a_row, a_column, element))) {
         return -EXDEV;
     }

@@ -6,9 +6,11 @@
  * stripe  what a call packs of B at a time is bounded in memory; a prepacked B has no such limit
  */
 #include <errno.h>
+#include <pthread.h>
 
 #include "gemm/gemm.h"
 
+#define LARGEST (INT64_C(1) << 48) /* more than addresses reach; smaller sizes overflow nothing below */
 enum { L1_DEFAULT = 32 << 10, L2_DEFAULT = 1 << 20, STRIPE_BYTES = 16 << 20 };
 
 /* Below this many operations a second thread costs more than it brings: waking a team takes microseconds. */
@@ -56,11 +58,14 @@ static struct caches read_caches(void) {
     return caches;
 }
 
+static struct caches known;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+static void read_once(void) {
+    known = read_caches();
+}
 static struct caches core_caches(void) {
-    static struct caches known; /* a race writes the same values twice */
-    if (known.l2 == 0) {
-        known = read_caches();
-    }
+    pthread_once(&once, read_once);
     return known;
 }
 
@@ -123,11 +128,12 @@ int amx_gemm_threads(void) {
 int amx_gemm_make_plan(int engine, int op, int threads, int64_t m, int64_t n, int64_t k, int64_t batch,
                        struct amx_gemm_plan *plan) {
     const int64_t element = op >= AMX_TDPBF16PS ? 2 : 1;
-    if (gemm_micro_for(op) == NULL || m < 0 || n < 0 || k < 0 || batch < 0 || threads < 0) {
+    if (gemm_micro_for(op) == NULL || m < 0 || n < 0 || k < 0 || batch < 0 || threads < 0 || m > LARGEST ||
+        n > LARGEST || k > LARGEST) {
         return -EINVAL;
     }
     const struct caches caches = core_caches();
-    const int64_t chunks = ceil_div(k * element, GEMM_CHUNK);
+    const int64_t chunks = k / (GEMM_CHUNK / element) + (k % (GEMM_CHUNK / element) != 0);
     *plan = (struct amx_gemm_plan){.m = m, .n = n, .k = k, .batch = batch, .chunks = chunks};
 
     const int64_t row_panels = ceil_div(m, GEMM_PANEL), column_panels = ceil_div(n, GEMM_PANEL);
