@@ -452,6 +452,19 @@ def test_the_json_holds_every_row(emulated, small):
     assert [left["case"] for left in report["left_out"]] == ["512x512x512:int8"]
 
 
+@pytest.mark.parametrize(
+    ("text", "quick", "reasons"),
+    [
+        ("512x512x512", True, []),
+        ("513x512x512", True, ["too large for --quick"]),
+        ("1024x1024x1025", False, ["too large for the emulated backend"]),
+    ],
+)
+def test_large_products_are_left_out_with_the_reason(emulated, text, quick, reasons):
+    _, left_out = session._choose(session.Options((case(text),), (), quick=quick))
+    assert [left.reason for left in left_out] == reasons
+
+
 def test_what_cannot_be_measured_is_a_row_with_the_reason(emulated, small):
     rows = report_of("8x9x10").ceiling.rows
     tiles = [row for row in rows if "tileload" in row.name or row.dtype]

@@ -201,9 +201,10 @@ def measure(
         else:
             rates += loads
         rates += _streams(data, target, count)
-    rates, refused = _runnable(rates)
+    rates, refused = _runnable(sorted(rates, key=lambda rate: rate.threads))
     missing += refused
-    sides = [Side(rate.name, "machine", rate.run) for rate in rates]
+    # Another number of threads counts as another library: workers that still spin would disturb it.
+    sides = [Side(rate.name, f"{rate.threads} thread(s)", rate.run) for rate in rates]
     samples = interleave(sides, pace, clock)
     measured = [
         CeilingRow(

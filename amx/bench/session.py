@@ -25,8 +25,9 @@ THOROUGH = Pace(rounds=7, sample=0.020)
 QUICK = Pace(rounds=3, sample=0.002)
 MEMORY_BYTES = 512 << 20
 QUICK_MEMORY_BYTES = 64 << 20
-# Operations of one product beyond which --quick, and the emulator, leave it out: 512 x 512 x 512.
+# Operations of one product beyond which it is left out: 512 x 512 x 512, and 1024 x 1024 x 1024.
 LARGEST_QUICK = 1 << 28
+LARGEST_EMULATED = 1 << 31
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,10 +163,9 @@ def _choose(options: Options) -> tuple[tuple[Case, ...], tuple[LeftOut, ...]]:
     chosen: list[Case] = []
     left_out: list[LeftOut] = []
     for case in options.cases:
-        large = case.shape.operations > LARGEST_QUICK
-        if large and options.quick:
+        if options.quick and case.shape.operations > LARGEST_QUICK:
             left_out.append(LeftOut(case, "too large for --quick"))
-        elif large and not ceiling.is_native(case.dtype):
+        elif case.shape.operations > LARGEST_EMULATED and not ceiling.is_native(case.dtype):
             left_out.append(LeftOut(case, "too large for the emulated backend"))
         else:
             chosen.append(case)

@@ -164,6 +164,7 @@ class _Bar(AbstractContextManager["_Bar"]):
             auto_refresh=False,
         )
         self._task = self._bar.add_task("", total=None)
+        self._done = 0
 
     def __enter__(self) -> _Bar:
         self._bar.start()
@@ -174,8 +175,9 @@ class _Bar(AbstractContextManager["_Bar"]):
 
     def start(self, steps: int) -> None:
         """The number of steps that will follow."""
-        self._bar.update(self._task, total=steps, completed=-1, refresh=True)
+        self._bar.update(self._task, total=steps, refresh=True)
 
     def step(self, text: str) -> None:
         """A step begins, so the one before is done."""
-        self._bar.update(self._task, advance=1, description=text, refresh=True)
+        self._bar.update(self._task, completed=self._done, description=text, refresh=True)
+        self._done += 1
