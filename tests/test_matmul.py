@@ -375,12 +375,16 @@ def test_products_larger_than_one_block(backend):
         np.testing.assert_array_equal(amx.matmul(a, amx.pack(b)), want)
         np.testing.assert_array_equal(amx.matmul(np.asfortranarray(a), b), want)
 
-    for k in (500, 3000):
-        plan = amx.plan(10**6, 10**6, k)
-        check(plan.mc + 5, 70, k)
-        check(5, min(plan.nc, plan.stripe) + 5, k)
-    assert plan.kc < plan.chunks
-    check(5, plan.stripe + 5, 3000)
+    amx.set_num_threads(1)  # else each thread's part may fit one block
+    try:
+        for k in (500, 3000):
+            check(amx.plan(10**6, 10**6, k).mc + 5, 70, k)
+        plan = amx.plan(10**6, 10**6, 3000)
+        assert plan.kc < plan.chunks
+        check(5, plan.nc + 5, 3000)
+        check(5, plan.stripe + 5, 3000)
+    finally:
+        amx.set_num_threads(None)
 
 
 def test_out_whose_elements_overlap(backend):
