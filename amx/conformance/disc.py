@@ -91,6 +91,8 @@ def _(seen: Judge) -> None:
     before = seen["before"]
     for where in ("old thread, before", "after", "old thread, after", "new thread, after"):
         seen.equal(where, seen[where], before, _snapshot)
+    if "on a CPU" not in seen:
+        seen.note("More CPUs than cpu_set_t has: not each was looked at.")
     for number, snapshot in enumerate(seen.all("on a CPU")):
         seen.equal(f"CPU {number} of those allowed", snapshot, before, _snapshot)
 

@@ -90,15 +90,18 @@ def _nothing() -> str:
     return ""
 
 
+_KERNELS = (Need.KERNEL_TILES, Need.FRAMES, Need.REAL_FRAMES)  # tiles as the kernel has them
+
+
 def _lacking(lane: Lane, found: Diagnosis) -> Iterator[tuple[Need, str]]:
     why = found.cause.words if found.cause else ""
     if lane is Lane.NONE:
-        yield from ((need, why) for need in (Need.AMX, Need.TILES, Need.FRAMES, Need.REAL_FRAMES))
+        yield from ((need, why) for need in (Need.AMX, Need.TILES, *_KERNELS))
     elif lane is Lane.EMULATED:
         if not found.usable:
             yield Need.AMX, why
-        why = "an emulator runs the tiles: the kernel's frames do not contain them"
-        yield from ((need, why) for need in (Need.FRAMES, Need.REAL_FRAMES))
+        why = "an emulator runs the tiles: the kernel does not know them"
+        yield from ((need, why) for need in _KERNELS)
     elif lane is Lane.MODEL:
         yield (
             Need.REAL_FRAMES,

@@ -39,7 +39,7 @@ def _at(seen: Judge, what: str, key: str, address: str) -> None:
     "Without permission an instruction on tile data raises SIGILL, ILL_ILLOPC, at its address.",
     authority=_NM,
     since="5.16",
-    needs={Need.TILES},
+    needs={Need.TILES, Need.KERNEL_TILES},
     depends=("PERM-01", "FAULT-02"),
     covers=("K01", "K02"),
 )
@@ -76,7 +76,7 @@ def _(seen: Judge) -> None:
     "A load that faults for lack of permission changes nothing.",
     authority="#NM is a fault (Intel SDM vol. 1, 13.14)",
     since="5.16",
-    needs={Need.TILES},
+    needs={Need.TILES, Need.KERNEL_TILES},
     depends=("FAULT-01",),
 )
 def _(seen: Judge) -> None:
@@ -93,7 +93,7 @@ def _(seen: Judge) -> None:
     "The SIGILL of a missing permission cannot be blocked or ignored, and one thread's kills the process.",
     authority="kernel/signal.c, force_sig_info_to_task()",
     since="5.16",
-    needs={Need.TILES},
+    needs={Need.TILES, Need.KERNEL_TILES},
     depends=("FAULT-01",),
 )
 def _(seen: Judge) -> None:
@@ -141,7 +141,7 @@ def _address(observed: Any) -> int:
     "A handler of the SIGILL may ask for permission and return; the instruction then works.",
     authority=f"{_NM}: the instruction is restarted",
     since="5.16",
-    needs={Need.AMX},
+    needs={Need.AMX, Need.KERNEL_TILES},
     depends=("FAULT-01", "PERM-02"),
     covers=("K12",),
 )

@@ -77,7 +77,7 @@ def _state(seen: Judge, heir: str) -> None:
     "A child of fork has the parent's tile configuration and empty tiles; the parent keeps both.",
     authority=_CLONE,
     since="5.16",
-    needs={Need.AMX},
+    needs={Need.AMX, Need.KERNEL_TILES},
     depends=("INH-01",),
     covers=("K14",),
 )
@@ -91,7 +91,7 @@ def _(seen: Judge) -> None:
     "A new thread has its creator's tile configuration and empty tiles.",
     authority=_CLONE,
     since="5.16",
-    needs={Need.AMX},
+    needs={Need.AMX, Need.KERNEL_TILES},
     depends=("PERM-04",),
 )
 def _(seen: Judge) -> None:
@@ -104,7 +104,7 @@ def _(seen: Judge) -> None:
     authority="arch/x86/kernel/fpu/core.c, fpu_flush_thread() and fpstate_reset(); fs/exec.c, "
     "begin_new_exec()",
     since="5.16",
-    needs={Need.AMX},
+    needs={Need.AMX, Need.KERNEL_TILES},
     depends=("PERM-01", "PERM-06", "DISC-08"),
     bugs=(KnownBug("registers of the old program after exec", "6.5, 6.4.13, 6.1.50 (1f69383b203e)"),),
     timeout=10.0,

@@ -19,7 +19,7 @@ ILL_ILLOPC = 1
     "Permission for guests is separate from the process's own, and no signal stack is in its way.",
     authority=f"{PERM}; Sean Christopherson, LKML 12 April 2021, on guests' own XCR0",
     since="5.17",
-    needs=(Need.AMX,),
+    needs=(Need.AMX, Need.KERNEL_TILES),
     depends=("PERM-02", "FAULT-01", "ALT-01"),
 )
 def _separate(seen: Judge) -> None:

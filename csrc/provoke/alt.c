@@ -261,6 +261,7 @@ static void on_overflow(int signo, siginfo_t *info, void *context) {
 static void look_at_frame(int signo, siginfo_t *info, void *context) {
     (void)signo, (void)info;
     kernel->read_frame(context, &seen_frame);
+    kernel->sigreturn(context);
 }
 
 /* Whether a signal arrives on an altstack of this size. */

@@ -107,7 +107,7 @@ static void disc_05(const struct kernel *k) {
     k->thread_join(new);
 
     if (sched_getaffinity(0, sizeof allowed, &allowed))
-        return; /* more CPUs than cpu_set_t has */
+        return; /* the judge then finds no CPU */
     for (int cpu = 0; cpu < CPU_SETSIZE; cpu++) {
         cpu_set_t one;
         CPU_ZERO(&one);

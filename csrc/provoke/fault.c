@@ -298,6 +298,7 @@ static void map_and_resume(int signo, siginfo_t *info, void *context) {
     see_int("start_row in the frame", frame.xstate ? frame.xstate[config_offset + 1] : -1);
     if (mprotect(second_half, PAGE, PROT_READ | PROT_WRITE))
         provoke_broken("mprotect: %s", strerror(errno));
+    skipping->sigreturn(context);
 }
 
 static void fault_07(const struct kernel *k) {
