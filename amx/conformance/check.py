@@ -27,7 +27,7 @@ class Need(enum.Enum):
     AMX = "AMX that this process may use"
     TILES = "tile instructions that execute, permission aside"
     KERNEL_TILES = "tile state that the kernel arms, copies and drops"
-    FRAMES = "tile data in signal frames"
+    FRAMES = "tile data where the kernel shows it, or a model that does"
     REAL_FRAMES = "tile data of the CPU in ptrace, cores or the kernel's own signal frames"
     PTRACE = "ptrace of its own children"
     ROOT = "root"

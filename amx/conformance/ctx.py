@@ -18,7 +18,7 @@ def _expect_rounds(seen: Judge) -> None:
     "Threads that share a CPU keep their own tiles and configurations.",
     authority=SWITCH,
     since="5.16",
-    needs=(Need.AMX, Need.ALONE),
+    needs=(Need.AMX, Need.KERNEL_TILES, Need.ALONE),
     depends=("PERM-02",),
     covers=("K15",),
     timeout=15.0,
@@ -33,7 +33,7 @@ def _threads(seen: Judge) -> None:
     "Processes that share a CPU keep their own tiles, and those without any never see a trace of them.",
     authority=f"{SWITCH}; Borislav Petkov, LKML 30 August 2021: unpermitted data cannot exist",
     since="5.16",
-    needs=(Need.AMX, Need.ALONE),
+    needs=(Need.AMX, Need.KERNEL_TILES, Need.ALONE),
     depends=("PERM-02",),
     timeout=15.0,
 )
@@ -52,7 +52,7 @@ def _processes(seen: Judge) -> None:
     "Live tiles survive system calls, sleep, migration, page faults, children and the use of AVX.",
     authority=f"{SWITCH}; the kernel uses no tiles itself, and the psABI's rules bind libraries only",
     since="5.16",
-    needs=(Need.AMX,),
+    needs=(Need.AMX, Need.KERNEL_TILES),
     depends=("PERM-02",),
     timeout=10.0,
 )
@@ -69,7 +69,7 @@ def _battery(seen: Judge) -> None:
     "Live tiles survive ptrace interrupts, single steps, SIGSTOP and SIGCONT.",
     authority=SWITCH,
     since="5.16",
-    needs=(Need.AMX, Need.PTRACE),
+    needs=(Need.AMX, Need.KERNEL_TILES, Need.PTRACE),
     depends=("PERM-02",),
     timeout=15.0,
 )

@@ -105,7 +105,7 @@ def _lacking(lane: Lane, found: Diagnosis) -> Iterator[tuple[Need, str]]:
     elif lane is Lane.MODEL:
         yield (
             Need.REAL_FRAMES,
-            "the model has tile data in its own signal frames alone, not in ptrace or cores",
+            "only a real kernel shows this, not the model",
         )
     root = os.geteuid() == 0
     if not root:

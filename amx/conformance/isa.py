@@ -13,7 +13,8 @@ from amx.conformance.show import XTILEDATA
     authority="SDM vol. 1, 13.7 to 13.10: XSAVE writes components in their initial state, XSAVEOPT and XSAVEC"
     " leave them out; 13.14: extended feature disable",
     since="5.16",
-    needs=(Need.TILES, Need.REAL_FRAMES),
+    needs=(Need.TILES, Need.FRAMES),
+    depends=("DISC-01",),
     information=True,
 )
 def _overrun(seen: Judge) -> None:

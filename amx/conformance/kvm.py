@@ -68,6 +68,7 @@ def _granted(seen: Judge) -> None:
     authority="arch/x86/kvm/x86.c: KVM_X86_XCOMP_GUEST_SUPP, KVM_CAP_XSAVE2; Documentation/virt/kvm/api.rst",
     since="5.17",
     needs=(Need.KVM, Need.OPT_IN),
+    depends=("DISC-01",),
 )
 def _offer(seen: Judge) -> None:
     beyond = seen["offered"] & ~seen["supported"]

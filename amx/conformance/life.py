@@ -17,7 +17,7 @@ LIVE = (Need.AMX, Need.REAL_FRAMES)
     authority="arch/x86/kernel/fpu/xstate.c: __xfd_enable_feature(), fpstate_realloc(), fpstate_free();"
     " LKML 30 August 2021, allocation on first use against Borislav Petkov's allocation up front",
     since="5.16",
-    needs=(*LIVE, Need.ROOT, Need.ALONE),
+    needs=(Need.AMX, Need.FRAMES, Need.ROOT, Need.ALONE),
     depends=("PERM-02",),
     timeout=20.0,
 )

@@ -8,7 +8,7 @@ from amx.conformance.check import Judge, KnownBug, Need, check
 from amx.conformance.frames import ENDED, TILES
 from amx.conformance.show import XTILECFG, XTILEDATA, result
 
-LIVE = (Need.AMX, Need.REAL_FRAMES, Need.PTRACE)
+LIVE = (Need.AMX, Need.FRAMES, Need.PTRACE)
 REGSET = "arch/x86/kernel/fpu/regset.c: xstateregs_get(), xstateregs_set()"
 VALIDATE = "arch/x86/kernel/fpu/xstate.c: validate_user_xstate_header()"
 
@@ -36,7 +36,7 @@ def _length(seen: Judge) -> None:
     authority="arch/x86/kernel/fpu/xstate.c: __copy_xstate_to_uabi_buf()",
     since="5.16",
     needs=LIVE,
-    depends=("PTR-01", "PERM-02"),
+    depends=("DISC-01", "PTR-01", "PERM-02"),
     covers=("K17",),
     bugs=(
         KnownBug(
@@ -126,7 +126,7 @@ def _headers(seen: Judge) -> None:
     " series, was dropped",
     since="5.16",
     needs=LIVE,
-    depends=("PTR-01", "PERM-02"),
+    depends=("PTR-01", "PERM-02", "FAULT-02"),
 )
 def _expansion(seen: Judge) -> None:
     states = ("unpermitted", "permitted")

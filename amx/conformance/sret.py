@@ -5,8 +5,8 @@ from __future__ import annotations
 import signal
 
 from amx.conformance.check import Judge, KnownBug, Need, check
-from amx.conformance.frames import DIED, TILES
-from amx.conformance.show import XTILECFG, XTILEDATA, signal_name
+from amx.conformance.frames import TILES
+from amx.conformance.show import XTILECFG, XTILEDATA, ending, signal_name
 
 LIVE = (Need.AMX, Need.FRAMES)
 RESTORE = "arch/x86/kernel/fpu/signal.c: __fpu_restore_sig(), restore_fpregs_from_user()"
@@ -159,7 +159,7 @@ def _unmapped(seen: Judge) -> None:
         seen.equal(f"{variant}: the handler came to its end", seen[f"{variant}.reached"], 1)
         seen.equal(f"{variant}: hung for a second", bool(seen[f"{variant}.hung"]), False)
         if not seen[f"{variant}.hung"]:
-            seen.equal(f"{variant}: the process's end", seen[f"{variant}.ending"], DIED)
+            seen.equal(f"{variant}: the process's end", ending(seen[f"{variant}.ending"]), "SIGSEGV")
 
 
 @check(

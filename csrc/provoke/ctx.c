@@ -109,7 +109,6 @@ static void work_in_process(const struct kernel *k, unsigned number) {
 /* Without permission and without a configuration: no tile state may ever be in use. */
 static void watch_inuse(const struct kernel *k, unsigned unused) {
     (void)unused;
-    k->tilerelease();
     wait_for(k, WORKERS + SPECTATORS);
     for (int round = 0; round < ROUNDS; round++) {
         k->sched_yield();

@@ -42,6 +42,6 @@ static void isa_01(const struct kernel *k) {
 }
 
 const struct provocation provoke_isa[] = {
-    {"ISA-01", "XSAVE, XSAVEOPT and XSAVEC of everything without permission", isa_01, 1},
+    {"ISA-01", "XSAVE, XSAVEOPT and XSAVEC of everything without permission", isa_01, 0},
     {0},
 };

@@ -8,6 +8,7 @@
 #define _GNU_SOURCE /* gettid, CLONE_VM */
 #include "provoke.h"
 #include "model_frames.h"
+#include "model_state.h"
 #include "system.h"
 
 #include "trap/kernel_model.h"
@@ -116,6 +117,10 @@ static struct kernel_model_process *new_process(void) {
             return &processes[i].process;
         }
     provoke_broken("more than %d processes in one memory", PROCESSES);
+}
+
+struct kernel_model_task *model_first_task(void) {
+    return &tasks[0].task;
 }
 
 static void forget_task(struct kernel_model_task *task) {
@@ -487,6 +492,7 @@ const struct kernel *provoke_model_kernel(void) {
     model.cpuid = model_cpuid;
     model.xcr0 = model_xcr0;
     model.auxv = model_auxv;
+    model_add_state(&model);
     model_add_frames(&model);
 
     const uint64_t mask = lock();

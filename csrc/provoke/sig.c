@@ -260,8 +260,9 @@ static void sig_07(const struct kernel *k) {
     see_int("checks", checks);
     see_int("main_lost", lost);
     see_int("handler_lost", lost_in_handler);
-    if (warnings >= 0)
-        see_int("fpu_warnings", fpu_warnings() - warnings);
+    const int warnings_now = fpu_warnings();
+    if (warnings >= 0 && warnings_now >= 0) /* old lines may have left the log */
+        see_int("fpu_warnings", warnings_now > warnings ? warnings_now - warnings : 0);
 }
 
 static void sig_08(const struct kernel *k) {

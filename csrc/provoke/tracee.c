@@ -32,9 +32,13 @@ static pid_t start(const struct kernel *k, void (*run)(const struct kernel *k, v
     system_exit_group(0);
 }
 
-/* 1 when it stopped, 0 when it ended. */
-static int follow(pid_t pid) {
-    const int status = tool_wait(pid);
+/* 1 when it stopped, 0 when it ended. A signal that it did not raise to stop is its own affair. */
+static int follow(const struct kernel *k, pid_t pid) {
+    int status = tool_wait(pid);
+    while (WIFSTOPPED(status) && WSTOPSIG(status) != SIGSTOP) {
+        k->ptrace(PTRACE_CONT, pid, NULL, (void *)(uintptr_t)WSTOPSIG(status));
+        status = tool_wait(pid);
+    }
     if (WIFSTOPPED(status))
         return 1;
     if (WIFEXITED(status) && WEXITSTATUS(status) == EXIT_CANNOT) /* it has said why */
@@ -46,7 +50,7 @@ static int follow(pid_t pid) {
 pid_t tracee_start(const struct kernel *k, void (*run)(const struct kernel *k, void *argument),
                    void *argument) {
     const pid_t pid = start(k, run, argument, 1);
-    if (!follow(pid))
+    if (!follow(k, pid))
         provoke_broken("the traced child ended before its first stop");
     k->ptrace(PTRACE_SETOPTIONS, pid, NULL, (void *)PTRACE_O_EXITKILL);
     return pid;
@@ -60,7 +64,7 @@ int tracee_resume(const struct kernel *k, pid_t pid) {
     const long error = k->ptrace(PTRACE_CONT, pid, NULL, NULL);
     if (error < 0)
         provoke_broken("ptrace(PTRACE_CONT): errno %d", (int)-error);
-    return follow(pid);
+    return follow(k, pid);
 }
 
 static long regset(const struct kernel *k, long request, pid_t pid, void *area, size_t *length) {
