@@ -21,9 +21,8 @@ _SIZE_VALID = "arch/x86/kernel/signal.c, sigaltstack_size_valid()"
     needs={Need.AMX},
     depends=("PERM-02", "DISC-08"),
     covers=("K06", "K08"),
-    documented='Documentation/arch/x86/xstate.rst says "-ENOSUPP", an errno that does not exist, and calls '
-    "the operation "
-    "ARCH_REQ_XCOMP_SUPP; the kernel gives ENOSPC.",
+    documented='Documentation/arch/x86/xstate.rst: "ARCH_REQ_XCOMP_SUPP results in -ENOSUPP". There is no '
+    "such operation and no such errno: ARCH_REQ_XCOMP_PERM gives ENOSPC.",
 )
 def _(seen: Judge) -> None:
     seen.equal("sigaltstack(AT_MINSIGSTKSZ - 8192) before permission", seen["set"], 0, result)
@@ -75,9 +74,9 @@ def _(seen: Judge) -> None:
     needs={Need.AMX},
     depends=("PERM-02", "DISC-08"),
     covers=("K11",),
-    documented="Documentation/arch/x86/elf_auxvec.rst gives AT_MINSIGSTKSZ as the minimum; sigaltstack() "
-    "itself accepts "
-    "somewhat less, so its check and that of the request differ (by 115 bytes on Granite Rapids).",
+    documented="Documentation/arch/x86/elf_auxvec.rst: AT_MINSIGSTKSZ is the minimum for a signal to be "
+    "delivered. sigaltstack() accepts somewhat less, so its check and that of the request differ (by 115 "
+    "bytes where it was measured).",
 )
 def _(seen: Judge) -> None:
     size, state = seen["minsigstksz"], seen["xsave"]

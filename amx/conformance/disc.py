@@ -46,11 +46,9 @@ def _(seen: Judge) -> None:
 @check(
     "DISC-03",
     "The numbers grant nothing with the arguments they had in earlier proposals.",
-    authority="0x1021 and 0x1022 took masks as ARCH_SET_STATE_ENABLE and ARCH_GET_STATE_ENABLE in versions "
-    "8 to 11 of "
-    "the AMX series and ARCH_SET_XCR0 in an older one; merged they are ARCH_GET_XCOMP_SUPP and "
-    "ARCH_GET_XCOMP_PERM, "
-    "which take a pointer (arch/x86/include/uapi/asm/prctl.h)",
+    authority="0x1021 and 0x1022 took masks as ARCH_SET_STATE_ENABLE and ARCH_GET_STATE_ENABLE in versions 8 "
+    "to 11 of the AMX series and ARCH_SET_XCR0 in an older one; merged they are ARCH_GET_XCOMP_SUPP and "
+    "ARCH_GET_XCOMP_PERM, which take a pointer (arch/x86/include/uapi/asm/prctl.h)",
     since="5.16",
     depends=("DISC-01",),
 )
@@ -64,8 +62,7 @@ def _(seen: Judge) -> None:
     "DISC-04",
     "The numbers around the five operations are unknown.",
     authority="arch/x86/kernel/process_64.c, do_arch_prctl_64(): -EINVAL by default. An operation to "
-    "allocate ahead was "
-    "proposed (version 5) and rejected",
+    "allocate ahead was proposed (version 5) and rejected",
     since="5.16",
 )
 def _(seen: Judge) -> None:
@@ -81,8 +78,7 @@ def _(seen: Judge) -> None:
     "DISC-05",
     "XCR0 and CPUID are the same before and after the request, in old and new threads, and on each CPU.",
     authority="arch/x86/kernel/fpu/xstate.c, fpu__init_cpu_xstate() writes XCR0 once a CPU; that XGETBV "
-    "should follow "
-    "permission was rejected on the list for the cost of the exits (August 2021)",
+    "should follow permission was rejected on the list for the cost of the exits (August 2021)",
     since="5.16",
     needs={Need.AMX, Need.ALONE},
     depends=("PERM-02",),

@@ -57,9 +57,6 @@ def _(seen: Judge) -> None:
     "(fpu/xstate.c)",
     since="5.16",
     needs={Need.TILES},
-    documented="Documentation/arch/x86/xstate.rst says that the first use of an AMX TILE instruction "
-    "without permission "
-    "raises SIGILL; LDTILECFG, STTILECFG and TILERELEASE do not.",
 )
 def _(seen: Judge) -> None:
     tiles = XTILECFG | XTILEDATA

@@ -23,9 +23,6 @@ def _granted(seen: Judge, what: str, permission: int) -> None:
     since="5.16",
     depends=("DISC-01",),
     covers=("K07",),
-    documented="Documentation/arch/x86/xstate.rst has AMX as one feature to ask for; XTILECFG (17) is "
-    "permitted always, "
-    "so only bit 18 tells whether permission was granted.",
 )
 def _(seen: Judge) -> None:
     seen.equal("ARCH_GET_XCOMP_PERM", seen["perm"], 0, result)
@@ -53,7 +50,6 @@ def _(seen: Judge) -> None:
     authority="arch/x86/kernel/fpu/xstate.c, xstate_request_perm(): XFEATURE_MAX and xstate_prctl_req[]",
     since="5.16",
     depends=("DISC-01",),
-    documented="Documentation/arch/x86/xstate.rst names no errno for other components.",
 )
 def _(seen: Judge) -> None:
     below: list[int] = seen["below 64"]
@@ -121,8 +117,8 @@ def _(seen: Judge) -> None:
 @check(
     "PERM-07",
     "Requests and tiles work after the leader has exited.",
-    authority="arch/x86/kernel/fpu/xstate.c, xstate_get_group_perm(): the leader's task lives as long as "
-    "its group",
+    authority="arch/x86/kernel/fpu/xstate.h, xstate_get_group_perm(): the leader's task lives as long as its "
+    "group",
     since="5.16",
     needs={Need.AMX},
     depends=("PERM-02", "PERM-06"),

@@ -21,7 +21,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* A machine as Granite Rapids under a hypervisor shows it, without PKU, shadow stack and APX. */
+/* The machine whose kernel was observed (docs/abi.md): without PKU, shadow stack and APX. */
 enum {
     CONFIG_OFFSET = 2752,
     CONFIG_SIZE = 64,
