@@ -158,6 +158,7 @@ int amx_bench_repeat(int64_t repetitions, int engine, int op, int threads, int64
  */
 
 #include "emulator/emulator.h" /* its types and single instructions */
+#include "emulator/features.h" /* what there is, and how well it is known */
 
 struct amxemu_state *amx_emu_new(void); /* in the INIT state; NULL without memory; freed by amx_emu_free */
 void amx_emu_free(struct amxemu_state *s);

@@ -10,9 +10,11 @@ from amx._lib import ffi, lib
 
 OK, UD, GP, SS, PF = lib.AMXEMU_OK, lib.AMXEMU_UD, lib.AMXEMU_GP, lib.AMXEMU_SS, lib.AMXEMU_PF
 NOT_AMX, VALID, INVALID = lib.AMXEMU_NOT_AMX, lib.AMXEMU_VALID, lib.AMXEMU_INVALID
+WITHDRAWN = lib.AMXEMU_WITHDRAWN
 SCALAR, AVX2 = lib.AMXEMU_SCALAR, lib.AMXEMU_AVX2
 OPS = {ffi.string(lib.amxemu_mnemonic(op)).decode(): op for op in range(lib.AMXEMU_OPS)}
-PRODUCTS = tuple(name for name in OPS if name.startswith("tdp"))
+PRODUCTS = tuple(name for name in OPS if name.startswith(("tdp", "tcmm")))
+ROW_MOVES = tuple(name for name in OPS if name.startswith(("tilemovrow", "tcvtrow")))
 
 
 def image(shapes, *, palette=1, start_row=0):
@@ -118,19 +120,26 @@ class Machine:
         assert not self.words(0)[:, n:].any()
         return self.words(0)[:m, :n].copy()
 
-    def step(self, code, window, *, rip=0x400000, gpr=None, fs_base=0, gs_base=0):
-        """Decode and execute; the outcome and the new RIP."""
+    def step(self, code, window, *, rip=0x400000, gpr=None, fs_base=0, gs_base=0, egpr=None, zmm=None):
+        """Decode and execute; the outcome and the new RIP. `zmm`: 32 rows of 64 bytes, None without."""
         insn = ffi.new("struct amxemu_insn *")
         assert lib.amxemu_decode(ffi.from_buffer("uint8_t[]", code), len(code), insn) == VALID
         registers = ffi.new("struct amxemu_registers *", {"rip": rip, "fs_base": fs_base, "gs_base": gs_base})
         for number, content in (gpr or {}).items():
             registers.gpr[number] = content % 2**64
+        if egpr is not None:
+            upper = ffi.new("uint64_t[16]")
+            for number, content in egpr.items():
+                upper[number - 16] = content % 2**64
+            registers.egpr = upper
+        if zmm is not None:
+            registers.zmm = ffi.from_buffer("uint8_t[32][64]", zmm)
         outcome = lib.amx_emu_step(self.state, registers, insn, window.handle, self._fault)
         return outcome, registers.rip
 
 
 def decode(code):
-    """The verdict, and the instruction where it is VALID."""
+    """The verdict, and the instruction where it is VALID or WITHDRAWN."""
     insn = ffi.new("struct amxemu_insn *")
     verdict = lib.amxemu_decode(ffi.from_buffer("uint8_t[]", bytes(code)), len(code), insn)
-    return verdict, insn if verdict == VALID else None
+    return verdict, insn if verdict in (VALID, WITHDRAWN) else None

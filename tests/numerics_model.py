@@ -28,6 +28,13 @@ class Rules:
     separate_sum: bool = True  # chains start from +0; False: the even chain starts from d
     fp16_denormals: bool = True  # float16 denormals keep their value
     two_chains: bool = True  # even and odd elements apart; False: one chain through all
+    conjugates: bool = True  # the product of imaginary parts counts negatively
+    negates_a: bool = True  # by the sign of a, not of b: a NaN shows it
+    imaginary_of_a_first: bool = True  # in the even chain of an imaginary part
+    fp8_denormals: bool = True  # 8-bit denormals keep their value
+    hf8_finite: bool = True  # E4M3 has numbers where IEEE has infinity and NaN
+    pairs_first: bool = True  # 8-bit products are added in pairs, the sums then to the chains
+    neighbours: bool = True  # the pairs are 0 and 1, 2 and 3; False: 0 and 2, 1 and 3
 
 
 HARDWARE = Rules()
@@ -111,6 +118,29 @@ def widen_fp16(x: int) -> int:
     return sign | biased - 15 + 127 << 23 | fraction << 13
 
 
+def widen_fp8(x: int, fraction_bits: int, bias: int, rules: Rules = HARDWARE) -> int:
+    """E5M2 (2, 15) or E4M3 (3, 7) bits as binary32 bits: exact, denormals become normal, NaN quiet."""
+    sign, biased, fraction = (x & 0x80) << 24, (x & 0x7F) >> fraction_bits, x & (1 << fraction_bits) - 1
+    whole = fraction_bits == 3 and rules.hf8_finite
+    top = (1 << 7 - fraction_bits) - 1
+    if biased == top and (fraction == 7 if whole else True):
+        return sign | INFINITY | fraction << 23 - fraction_bits | (QUIET if fraction else 0)
+    if biased == 0:
+        if fraction == 0 or not rules.fp8_denormals:
+            return sign
+        leading = fraction.bit_length() - 1
+        exponent = leading - fraction_bits + 1 - bias
+        return sign | exponent + 127 << 23 | (fraction << 23 - leading & 0x7FFFFF)
+    return sign | biased - bias + 127 << 23 | fraction << 23 - fraction_bits
+
+
+FP8 = {  # formats of a and b: fraction bits and bias
+    "tdpbf8ps": ((2, 15), (2, 15)),
+    "tdpbhf8ps": ((2, 15), (3, 7)),
+    "tdphbf8ps": ((3, 7), (2, 15)),
+    "tdphf8ps": ((3, 7), (3, 7)),
+}
+COMPLEX = ("tcmmrlfp16ps", "tcmmimfp16ps")
 SIGNED = {  # of a and b
     "tdpbssd": (True, True),
     "tdpbsud": (True, False),
@@ -130,11 +160,61 @@ def float_element(name: str, d: int, a: list[int], b: list[int], rules: Rules = 
 
     even, odd = 0 if rules.separate_sum else d, 0
     for x, y in zip(a, b, strict=True):
-        even = fma(widen(x & 0xFFFF), widen(y & 0xFFFF), even, rules)
+        factors = [(widen(x & 0xFFFF), widen(y & 0xFFFF)), (widen(x >> 16), widen(y >> 16))]
+        if name in COMPLEX:
+            factors = complex_factors(name, factors, rules)
+        even = fma(*factors[0], even, rules)
         if rules.two_chains:
-            odd = fma(widen(x >> 16), widen(y >> 16), odd, rules)
+            odd = fma(*factors[1], odd, rules)
         else:
-            even = fma(widen(x >> 16), widen(y >> 16), even, rules)
+            even = fma(*factors[1], even, rules)
+    return with_d(d, even, odd, rules)
+
+
+def complex_factors(name: str, factors: list[tuple[int, int]], rules: Rules) -> list[tuple[int, int]]:
+    """What is multiplied for the even and for the odd chain; in: (real, real), (imaginary, imaginary)."""
+    (real_a, real_b), (imaginary_a, imaginary_b) = factors
+    if name == "tcmmimfp16ps":
+        crossed = [(imaginary_a, real_b), (real_a, imaginary_b)]
+        return crossed if rules.imaginary_of_a_first else crossed[::-1]
+    if rules.conjugates and rules.negates_a:
+        imaginary_a ^= SIGN
+    elif rules.conjugates:
+        imaginary_b ^= SIGN
+    return [(real_a, real_b), (imaginary_a, imaginary_b)]
+
+
+def fp8_element(name: str, d: int, a: list[int], b: list[int], rules: Rules = HARDWARE) -> int:
+    """One element of d from words of four 8-bit floats each."""
+    even, odd = 0 if rules.separate_sum else d, 0
+    for x, y in zip(a, b, strict=True):
+        products = [
+            fma(
+                widen_fp8(x >> shift & 0xFF, *FP8[name][0], rules),
+                widen_fp8(y >> shift & 0xFF, *FP8[name][1], rules),
+                SIGN,
+                rules,
+            )
+            for shift in (0, 8, 16, 24)
+        ]
+        if not rules.neighbours:
+            products[1], products[2] = products[2], products[1]
+        if rules.pairs_first:
+            terms = [[add(*products[:2], rules)], [add(*products[2:], rules)]]
+        else:
+            terms = [products[:2], products[2:]]
+        for term in terms[0]:
+            even = add(even, term, rules)
+        for term in terms[1]:
+            if rules.two_chains:
+                odd = add(odd, term, rules)
+            else:
+                even = add(even, term, rules)
+    return with_d(d, even, odd, rules)
+
+
+def with_d(d: int, even: int, odd: int, rules: Rules) -> int:
+    """The two chains and what was in d."""
     total = add(even, odd, rules) if rules.even_first else add(odd, even, rules)
     if not rules.separate_sum:
         return total
@@ -160,6 +240,49 @@ def product(name: str, d: Tile, a: Tile, b: Tile, rules: Rules = HARDWARE) -> Ti
     def element(m: int, n: int) -> int:
         if name in SIGNED:
             return int8_element(name, d[m][n], a[m], columns[n])
+        if name in FP8:
+            return fp8_element(name, d[m][n], a[m], columns[n], rules)
         return float_element(name, d[m][n], a[m], columns[n], rules)
 
     return [[element(m, n) for n in range(len(columns))] for m in range(len(a))]
+
+
+def from_int32(x: int) -> int:
+    """Binary32 bits of a two's complement number, to nearest even."""
+    return rounded((x - 2**32 if x & SIGN else x) << UNIT, 0, HARDWARE)
+
+
+def to_half(x: int, fraction_bits: int, bias: int, denormals: bool) -> int:
+    """Bfloat16 (7, 127) or half precision (10, 15) bits of a binary32 number, to nearest even.
+
+    With `denormals` results below the smallest normal number are denormal; operands are zero there anyway.
+    """
+    sign, dropped = x >> 16 & 0x8000, 23 - fraction_bits
+    top = 2 * bias + 1
+    if is_nan(x):
+        return sign | top << fraction_bits | (x | QUIET) % 2**23 >> dropped
+    exact = abs(value(x))  # of 2**-149
+    # the representable numbers are whole multiples of a unit, which grows with the number
+    smallest_unit = 149 + 1 - bias - fraction_bits
+    unit = max(exact.bit_length() - 1 - fraction_bits, smallest_unit if denormals else 0)
+    count, rest = exact >> unit, exact & (1 << unit) - 1
+    count += 2 * rest > 1 << unit or (2 * rest == 1 << unit and count & 1)
+    if count == 0:
+        return sign
+    biased = count.bit_length() - 1 + unit - 149 + bias
+    if x & INFINITY == INFINITY or biased >= top:
+        return sign | top << fraction_bits
+    if biased <= 0:
+        return sign | count
+    fraction = count << fraction_bits >> count.bit_length() - 1
+    return sign | biased << fraction_bits | fraction % (1 << fraction_bits)
+
+
+ROWS = {  # what becomes of a word
+    "tilemovrow": lambda x: x,
+    "tcvtrowd2ps": from_int32,
+    "tcvtrowps2bf16h": lambda x: to_half(x, 7, 127, denormals=False) << 16,
+    "tcvtrowps2bf16l": lambda x: to_half(x, 7, 127, denormals=False),
+    "tcvtrowps2phh": lambda x: to_half(x, 10, 15, denormals=True) << 16,
+    "tcvtrowps2phl": lambda x: to_half(x, 10, 15, denormals=True),
+}

@@ -1,7 +1,6 @@
-"""TDP* on the software tile machine: when it is #UD, what it leaves, and every bit of its numerics."""
+"""Products on the software tile machine: when they are #UD, what they leave, every bit of their numerics."""
 
 import functools
-import itertools
 import random
 
 import numerics_model
@@ -12,8 +11,9 @@ from numerics_model import HARDWARE, Rules
 
 from amx._lib import lib
 
-FLOATS = ("tdpbf16ps", "tdpfp16ps")
-INTEGERS = tuple(name for name in PRODUCTS if name not in FLOATS)
+INTEGERS = tuple(numerics_model.SIGNED)
+FLOATS = tuple(name for name in PRODUCTS if name not in INTEGERS)
+FP8 = tuple(numerics_model.FP8)
 SHAPE = (3, 5, 4)  # rows, words of a row, words of K
 TAGS = {"scalar": SCALAR, "avx2": AVX2}
 
@@ -141,7 +141,23 @@ def test_integers_wrap_and_do_not_saturate(name, byte_a, byte_b, result):
 
 # ---- floats ----
 
-FORMATS = {"tdpbf16ps": (7, 255), "tdpfp16ps": (10, 31), "f32": (23, 255)}  # fraction bits, largest exponent
+FORMATS = {  # fraction bits, largest exponent
+    "bf16": (7, 255),
+    "fp16": (10, 31),
+    "bf8": (2, 31),
+    "hf8": (3, 15),
+    "f32": (23, 255),
+}
+OPERANDS = {  # formats of a and b
+    "tdpbf16ps": ("bf16", "bf16"),
+    "tdpfp16ps": ("fp16", "fp16"),
+    "tcmmrlfp16ps": ("fp16", "fp16"),
+    "tcmmimfp16ps": ("fp16", "fp16"),
+    "tdpbf8ps": ("bf8", "bf8"),
+    "tdpbhf8ps": ("bf8", "hf8"),
+    "tdphbf8ps": ("hf8", "bf8"),
+    "tdphf8ps": ("hf8", "hf8"),
+}
 KINDS = ("tame", "special", "underflow", "overflow", "powers", "denormal", "nan", "anything")
 
 
@@ -177,25 +193,30 @@ def element(rng, format_, kind):
     return number(rng, format_, one - 2 + rng.randrange(5))
 
 
+def word(rng, format_, kind):
+    """As many elements as 32 bits hold, the first in the lowest bits."""
+    width = 8 if format_ in ("bf8", "hf8") else 16
+    return sum(element(rng, format_, kind) << shift for shift in range(0, 32, width))
+
+
 @functools.cache
 def corpus(name):
     """Small random products, (d, a, b) as lists of rows of words; the same in each run."""
     rng = random.Random(name)
     cases = []
-    for _ in range(1500):
+    for _ in range(1500 if OPERANDS[name][0] == "bf16" or name == "tdpfp16ps" else 700):
         m, n, k = rng.randint(1, 3), rng.randint(1, 3), rng.randint(1, 6)
         kinds = [rng.choice(KINDS) for _ in range(2)]
         d = [[element(rng, "f32", kinds[0]) for _ in range(n)] for _ in range(m)]
         a, b = (
-            [
-                [element(rng, name, kinds[1]) | element(rng, name, kinds[1]) << 16 for _ in range(columns)]
-                for _ in range(rows)
-            ]
-            for rows, columns in ((m, k), (k, n))
+            [[word(rng, format_, kinds[1]) for _ in range(columns)] for _ in range(rows)]
+            for format_, (rows, columns) in zip(OPERANDS[name], ((m, k), (k, n)), strict=True)
         )
         cases.append((d, a, b))
     if name == "tdpbf16ps":
         cases += [([[0x80000000]], [a], [[word] for word in b]) for a, b, _ in BOUNDARY]
+    if name in FP8:  # only what was in d can be denormal
+        cases.append(([[0x80000001]], [[0]], [[0]]))
     return cases
 
 
@@ -231,14 +252,10 @@ def test_full_tiles_of_floats_equal_the_model(name):
     rng = random.Random(seed := random.getrandbits(32))
     print(f"seed {seed}")
     machine = Machine()
-    for kind in KINDS:
+    for kind in KINDS if name in ("tdpbf16ps", "tdpfp16ps") else ("special", "anything"):
         d = [[element(rng, "f32", kind) for _ in range(16)] for _ in range(16)]
         a, b = (
-            [
-                [element(rng, name, kind) | element(rng, name, kind) << 16 for _ in range(16)]
-                for _ in range(16)
-            ]
-            for _ in range(2)
+            [[word(rng, format_, kind) for _ in range(16)] for _ in range(16)] for format_ in OPERANDS[name]
         )
         assert machine.product(name, *map(as_words, (d, a, b))).tolist() == numerics_model.product(
             name, d, a, b
@@ -290,40 +307,50 @@ def test_denormals_zeros_and_overflow(name, d, a, b, result):
     assert hex(Machine().product(name, *(as_words([[x]]) for x in (d, a, b)))[0, 0]) == hex(result)
 
 
-MUTATIONS = {
-    "NaN of b before a": Rules(nan_order=(1, 0, 2)),
-    "NaN of c first": Rules(nan_order=(2, 0, 1)),
-    "sum before d": Rules(dst_first=False),
-    "odd before even": Rules(even_first=False),
-    "accumulates into d": Rules(separate_sum=False),
-    "one chain": Rules(two_chains=False),
-    "positive default NaN": Rules(default_nan=0x7FC00000),
-    "denormals count": Rules(denormals_are_zero=False),
-    "float16 denormals are zero": Rules(fp16_denormals=False),
-    "tiny before rounding": Rules(tiny_after_rounding=False),
-    "tiny becomes +0": Rules(tiny_keeps_sign=False),
+HALVES = ("tdpbf16ps", "tdpfp16ps", *numerics_model.COMPLEX)
+HF8 = tuple(name for name in FP8 if "hf8" in OPERANDS[name])
+MUTATIONS = {  # and the instructions that can tell
+    "NaN of b before a": (Rules(nan_order=(1, 0, 2)), FLOATS),
+    "NaN of c first": (Rules(nan_order=(2, 0, 1)), HALVES),
+    "sum before d": (Rules(dst_first=False), FLOATS),
+    "odd before even": (Rules(even_first=False), FLOATS),
+    "accumulates into d": (Rules(separate_sum=False), FLOATS),
+    "one chain": (Rules(two_chains=False), FLOATS),
+    # products of finite numbers only are never invalid
+    "positive default NaN": (Rules(default_nan=0x7FC00000), [x for x in FLOATS if x != "tdphf8ps"]),
+    "denormals count": (Rules(denormals_are_zero=False), FLOATS),
+    "float16 denormals are zero": (Rules(fp16_denormals=False), ("tdpfp16ps", *numerics_model.COMPLEX)),
+    # sums of products of float16 and smaller formats are 2**-48 and more, never tiny
+    "tiny before rounding": (Rules(tiny_after_rounding=False), ("tdpbf16ps",)),
+    "tiny becomes +0": (Rules(tiny_keeps_sign=False), ("tdpbf16ps",)),
+    "imaginary products added": (Rules(conjugates=False), ("tcmmrlfp16ps",)),
+    "b negated instead of a": (Rules(negates_a=False), ("tcmmrlfp16ps",)),
+    "real part of a first": (Rules(imaginary_of_a_first=False), ("tcmmimfp16ps",)),
+    "8-bit denormals are zero": (Rules(fp8_denormals=False), FP8),
+    "E4M3 has infinities": (Rules(hf8_finite=False), HF8),
+    "8-bit products one by one": (Rules(pairs_first=False), FP8),
+    "8-bit pairs are 0 and 2": (Rules(neighbours=False), FP8),
 }
-# Products of float16 are 2**-48 and more, so their sums are never tiny.
-INDISTINGUISHABLE = {
-    ("tdpfp16ps", "tiny before rounding"),
-    ("tdpfp16ps", "tiny becomes +0"),
-    ("tdpbf16ps", "float16 denormals are zero"),
-}
+
+
+@functools.cache
+def modelled(name, mutation):
+    """What the model with a mistake makes of the corpus."""
+    return [numerics_model.product(name, *case, MUTATIONS[mutation][0]) for case in corpus(name)]
 
 
 @pytest.mark.usefixtures("path")
 @pytest.mark.parametrize(
     ("name", "mutation"),
-    [pair for pair in itertools.product(FLOATS, MUTATIONS) if pair not in INDISTINGUISHABLE],
+    [(name, mutation) for mutation, (_, names) in MUTATIONS.items() for name in names],
 )
 def test_each_mistake_would_be_noticed(name, mutation):
     """A model with one rule changed disagrees with the C code somewhere in the corpus."""
-    assert MUTATIONS[mutation] != HARDWARE
+    assert MUTATIONS[mutation][0] != HARDWARE
     machine = Machine()
     differing = sum(
-        machine.product(name, *map(as_words, case)).tolist()
-        != numerics_model.product(name, *case, MUTATIONS[mutation])
-        for case in corpus(name)
+        machine.product(name, *map(as_words, case)).tolist() != wrong
+        for case, wrong in zip(corpus(name), modelled(name, mutation), strict=True)
     )
     assert differing > 0
     print(f"{differing} of {len(corpus(name))} products differ")
@@ -335,9 +362,9 @@ def test_each_mistake_would_be_noticed(name, mutation):
 def bits(rng, name, kind, size):
     """Many words of one kind at once."""
     words = rng.integers(0, 2**32, size, np.uint32)
-    if name in INTEGERS or kind == "anything":
+    if name in INTEGERS or name in FP8 or kind == "anything":
         return words
-    fraction_bits, top = FORMATS[name]
+    fraction_bits, top = FORMATS[OPERANDS[name][0]]
     half_exponents = {
         "tame": (top // 2 - 3, top // 2 + 3),
         "underflow": (max(top // 2 - 66, 0), max(top // 2 - 60, 6)),
@@ -386,7 +413,7 @@ def test_the_callers_mxcsr_is_neither_obeyed_nor_changed(name, flags):
     """Rounding modes, FTZ, DAZ, sticky flags: the same bits come out, and MXCSR is as before."""
     mxcsr = DEFAULT_MXCSR | flags
     rng = random.Random(5)
-    words = [[element(rng, "tdpbf16ps", kind) * 0x10001 for kind in KINDS * 2] for _ in range(16)]
+    words = [[element(rng, "bf16", kind) * 0x10001 for kind in KINDS * 2] for _ in range(16)]
     results = []
     for value in (DEFAULT_MXCSR, mxcsr):
         machine = Machine()

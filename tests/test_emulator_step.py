@@ -1,7 +1,9 @@
 """One decoded instruction: effective addresses, faults, and what happens to RIP."""
 
 import pytest
-from emulator_machine import GP, OK, PF, SS, UD, Machine, Window, image
+from emulator_machine import GP, OK, PF, SS, UD, WITHDRAWN, Machine, Window, decode, image
+
+from amx._lib import ffi, lib
 
 RAX, RCX, RSP, RBP, R12 = 0, 1, 4, 5, 12
 RIP = 0x400000
@@ -177,3 +179,45 @@ def test_an_unconfigured_machine_stores_zeros():
     memory = window(64)
     assert Machine().step(STTILECFG_RAX, memory, gpr={RAX: BASE})[0] == OK
     assert memory.bytes == bytes(64)
+
+
+# ---- MOVRS and APX ----
+
+
+@pytest.mark.parametrize("code", ["c4e27b4a4cc810", "c4e2794a4cc810"])
+def test_movrs_loads_are_loads(code):
+    """TILELOADDRS and TILELOADDRST1 tmm1, [rax + 8 * rcx + 16]; faults and start_row too."""
+    code = bytes.fromhex(code)
+    made = machine()
+    assert made.step(code, window(), gpr={RAX: BASE, RCX: 3}) == (OK, RIP + len(code))
+    assert loaded(made) == [16, 40, 64, 88]
+    assert made.step(code, window(64), gpr={RAX: BASE, RCX: 3}) == (PF, RIP)
+    assert (made.fault, made.start_row) == (BASE + 64, 2)
+
+
+APX_LOAD = bytes.fromhex("629a7b084b4cf110")  # tileloadd tmm1, [r25 + 8 * r30 + 16]
+
+
+def test_registers_of_apx_address_memory():
+    made = machine()
+    assert made.step(APX_LOAD, window(), egpr={25: BASE, 30: 3}) == (OK, RIP + len(APX_LOAD))
+    assert loaded(made) == [16, 40, 64, 88]
+
+
+def test_without_apx_its_encodings_are_ud():
+    """Also where they name no register of its."""
+    made = machine()
+    assert made.step(APX_LOAD, window()) == (UD, RIP)
+    plain = bytes.fromhex("62f27c084900")  # ldtilecfg [rax]
+    assert made.step(plain, window(), gpr={RAX: BASE}) == (UD, RIP)
+    assert made.step(plain, Window(bytearray(64), BASE), gpr={RAX: BASE}, egpr={})[0] == OK
+
+
+def test_withdrawn_instructions_are_ud():
+    """Executed, they change nothing."""
+    made = machine(start_row=2)
+    verdict, insn = decode(bytes.fromhex("c4e26148ca"))  # tmmultf32ps
+    assert verdict == WITHDRAWN
+    registers = ffi.new("struct amxemu_registers *", {"rip": RIP})
+    outcome = lib.amx_emu_step(made.state, registers, insn, window().handle, ffi.new("uint64_t *"))
+    assert (outcome, registers.rip, made.start_row) == (UD, RIP, 2)

@@ -1,4 +1,5 @@
-/* The software tile machine: what the AMX instructions do to the tile state, memory and nothing else.
+/* The software tile machine: what the AMX instructions do to the tile state, memory, ZMM registers, and
+ * nothing else.
  *
  * Pure: no system call, no signal, no allocation, no global state but the choice of the arithmetic path.
  * Sources: Intel SDM vol. 2 (instruction pages) and vol. 1 chapter 18; where silicon was compared with it,
@@ -59,7 +60,39 @@ enum amxemu_op {
     AMXEMU_TDPBUUD,
     AMXEMU_TDPBF16PS,
     AMXEMU_TDPFP16PS,
-    AMXEMU_OPS,
+    AMXEMU_TCMMRLFP16PS,
+    AMXEMU_TCMMIMFP16PS,
+    AMXEMU_TDPBF8PS,
+    AMXEMU_TDPBHF8PS,
+    AMXEMU_TDPHBF8PS,
+    AMXEMU_TDPHF8PS, /* the last product */
+    AMXEMU_TILELOADDRS,
+    AMXEMU_TILELOADDRST1,
+    AMXEMU_TILEMOVROW,
+    AMXEMU_TCVTROWD2PS,
+    AMXEMU_TCVTROWPS2BF16H,
+    AMXEMU_TCVTROWPS2BF16L,
+    AMXEMU_TCVTROWPS2PHH,
+    AMXEMU_TCVTROWPS2PHL,
+    AMXEMU_OPS, /* Intel withdrew what follows: it has a name, and executes as #UD */
+    AMXEMU_TMMULTF32PS = AMXEMU_OPS,
+    AMXEMU_TTMMULTF32PS,
+    AMXEMU_TTDPBF16PS,
+    AMXEMU_TTDPFP16PS,
+    AMXEMU_TTCMMRLFP16PS,
+    AMXEMU_TTCMMIMFP16PS,
+    AMXEMU_TCONJTCMMIMFP16PS,
+    AMXEMU_TCONJTFP16,
+    AMXEMU_TTRANSPOSED,
+    AMXEMU_T2RPNTLVWZ0,
+    AMXEMU_T2RPNTLVWZ0T1,
+    AMXEMU_T2RPNTLVWZ1,
+    AMXEMU_T2RPNTLVWZ1T1,
+    AMXEMU_T2RPNTLVWZ0RS,
+    AMXEMU_T2RPNTLVWZ0RST1,
+    AMXEMU_T2RPNTLVWZ1RS,
+    AMXEMU_T2RPNTLVWZ1RST1,
+    AMXEMU_NAMED_OPS,
 };
 const char *amxemu_mnemonic(enum amxemu_op op); /* lower case, NULL for an unknown op */
 
@@ -74,26 +107,34 @@ enum amxemu_outcome amxemu_tileloadd(struct amxemu_state *s, unsigned t, uint64_
                                      const struct amxemu_memory *memory, struct amxemu_fault *fault);
 enum amxemu_outcome amxemu_tilestored(struct amxemu_state *s, unsigned t, uint64_t base, int64_t stride,
                                       const struct amxemu_memory *memory, struct amxemu_fault *fault);
-/* op from AMXEMU_TDPBSSD on; d, a, b as in the SDM: d += a * b. */
+/* op from AMXEMU_TDPBSSD to AMXEMU_TDPHF8PS; d, a, b as in the SDM: d += a * b. */
 enum amxemu_outcome amxemu_tdp(struct amxemu_state *s, enum amxemu_op op, unsigned d, unsigned a, unsigned b);
+/* op from AMXEMU_TILEMOVROW on: a row of t, converted as op says; all of zmm is written. */
+enum amxemu_outcome amxemu_tilerow(struct amxemu_state *s, enum amxemu_op op, unsigned t, uint32_t row,
+                                   uint8_t zmm[AMXEMU_COLSB]);
 
 /* Decode and step over machine code. */
-enum { AMXEMU_RIP = 16 };
+enum { AMXEMU_RIP = 32 };
 struct amxemu_insn {
     enum amxemu_op op;
     uint8_t length;  /* bytes, prefixes included */
-    uint8_t d, a, b; /* tiles: d is modrm.reg (also of loads, stores, zero), a is modrm.rm, b is vvvv */
+    uint8_t d, a, b; /* tiles: d is modrm.reg (also of loads, stores, zero), a is modrm.rm, b is vvvv;
+                        where a row goes to a ZMM register, d is that one, 0-31, and a the tile */
     uint8_t has_memory;
-    int8_t base, index; /* register numbers 0-15, -1 none, base AMXEMU_RIP: of the next instruction */
+    int8_t base, index; /* register numbers 0-31, -1 none, base AMXEMU_RIP: of the next instruction */
     int8_t segment;     /* 4 FS, 5 GS, -1 none */
     uint8_t scale;      /* shift: 0-3 */
     uint8_t address32;  /* prefix 67 */
     int32_t displacement;
+    int8_t row_register; /* 0-31, holds the row's number; -1: it is `row` */
+    uint8_t row;
+    uint8_t apx; /* only CPUs with APX know this encoding */
 };
 enum amxemu_verdict {
-    AMXEMU_NOT_AMX, /* some other instruction, or too few bytes to tell */
-    AMXEMU_VALID,   /* decoded into *insn */
-    AMXEMU_INVALID, /* an encoding in AMX's opcode space that raises #UD whatever the state is */
+    AMXEMU_NOT_AMX,   /* some other instruction, or too few bytes to tell */
+    AMXEMU_VALID,     /* decoded into *insn */
+    AMXEMU_INVALID,   /* an encoding in AMX's opcode space that raises #UD whatever the state is */
+    AMXEMU_WITHDRAWN, /* well formed, of an instruction that Intel withdrew; decoded into *insn, #UD */
 };
 enum amxemu_verdict amxemu_decode(const uint8_t *code, size_t size, struct amxemu_insn *insn);
 
@@ -101,6 +142,8 @@ struct amxemu_registers {
     uint64_t gpr[16]; /* rax rcx rdx rbx rsp rbp rsi rdi r8-r15 */
     uint64_t rip;     /* of the instruction; step() advances it on AMXEMU_OK */
     uint64_t fs_base, gs_base;
+    const uint64_t *egpr;         /* r16-r31; NULL: what needs APX is #UD, as on CPUs without */
+    uint8_t (*zmm)[AMXEMU_COLSB]; /* zmm0-zmm31; NULL: what writes them is #UD, as without AVX-512 */
 };
 enum amxemu_outcome amxemu_step(struct amxemu_state *s, struct amxemu_registers *r,
                                 const struct amxemu_insn *insn, const struct amxemu_memory *memory,

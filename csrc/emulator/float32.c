@@ -125,6 +125,11 @@ uint32_t amxemu_add32(uint32_t x, uint32_t y) {
     return amxemu_fma32(x, ONE, y);
 }
 
+/* -0 added changes no product, not even a zero's sign. */
+uint32_t amxemu_mul32(uint32_t x, uint32_t y) {
+    return amxemu_fma32(x, y, SIGN);
+}
+
 uint32_t amxemu_from_bf16(uint16_t x) {
     return (uint32_t)x << 16;
 }
@@ -147,4 +152,65 @@ uint32_t amxemu_from_fp16(uint16_t x) {
         __builtin_clz(fraction) - (31 - FP16_FRACTION); /* makes the leading bit the hidden one */
     return sign | (uint32_t)(REBIAS + 1 - shift) << FRACTION_BITS |
            ((fraction << shift & 0x3FF) << (FRACTION_BITS - FP16_FRACTION));
+}
+
+/* E5M2 is the upper byte of a float16. */
+uint32_t amxemu_from_bf8(uint8_t x) {
+    return amxemu_from_fp16((uint16_t)(x << 8));
+}
+
+/* S.1111.111 is the only NaN; that its whole fraction is kept is not known from silicon. */
+uint32_t amxemu_from_hf8(uint8_t x) {
+    enum { HF8_FRACTION = 3, HF8_MAX = 15, REBIAS = 127 - 7 };
+    const uint32_t sign = (uint32_t)(x & 0x80) << 24;
+    const uint32_t biased = x >> HF8_FRACTION & HF8_MAX;
+    const uint32_t fraction = x & 7;
+
+    if (biased == HF8_MAX && fraction == 7)
+        return sign | INFINITE | fraction << (FRACTION_BITS - HF8_FRACTION);
+    if (biased == 0) {
+        if (fraction == 0)
+            return sign;
+        const int shift = __builtin_clz(fraction) - (31 - HF8_FRACTION);
+        return sign | (uint32_t)(REBIAS + 1 - shift) << FRACTION_BITS |
+               (fraction << shift & 7) << (FRACTION_BITS - HF8_FRACTION);
+    }
+    return sign | (biased + REBIAS) << FRACTION_BITS | fraction << (FRACTION_BITS - HF8_FRACTION);
+}
+
+uint32_t amxemu_from_int32(int32_t x) {
+    if (x == 0)
+        return 0;
+    return x < 0 ? rounded(-(uint64_t)x, 0, SIGN) : rounded((uint64_t)x, 0, 0);
+}
+
+uint16_t amxemu_to_bf16(uint32_t x) {
+    enum { DROPPED = 16 };
+    if (is_nan(x))
+        return (uint16_t)((x | QUIET) >> DROPPED);
+    x = denormal_to_zero(x);
+    return (uint16_t)((x + 0x7FFF + (x >> DROPPED & 1)) >> DROPPED);
+}
+
+uint16_t amxemu_to_fp16(uint32_t x) {
+    enum { DROPPED = 13, MIN_NORMAL = -14, MAX_NORMAL = 15, FP16_FRACTION = 10, FP16_INFINITE = 0x7C00 };
+    const uint16_t sign = (uint16_t)(x >> 16 & 0x8000);
+    const int exponent = exponent_of(x) + FRACTION_BITS; /* of the leading bit */
+
+    if (is_nan(x))
+        return (uint16_t)(sign | FP16_INFINITE | ((x | QUIET) & FRACTION) >> DROPPED);
+    if (is_zero(x))
+        return sign;
+    if (exponent > MAX_NORMAL)
+        return sign | FP16_INFINITE;
+    const int drop = exponent < MIN_NORMAL ? DROPPED + MIN_NORMAL - exponent : DROPPED;
+    if (drop > FRACTION_BITS + 1)
+        return sign;
+    const uint32_t significand = significand_of(x);
+    const uint32_t half = UINT32_C(1) << (drop - 1), rest = significand & (2 * half - 1);
+    uint32_t kept = significand >> drop;
+    kept += rest > half || (rest == half && (kept & 1));
+    /* the leading bit, and a carry out of rounding, count up the exponent */
+    const uint32_t below = exponent < MIN_NORMAL ? 0 : (uint32_t)(exponent - MIN_NORMAL);
+    return (uint16_t)(sign | ((below << FP16_FRACTION) + kept));
 }

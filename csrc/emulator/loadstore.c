@@ -1,4 +1,5 @@
-/* What moves tile data: TILELOADD (TILELOADDT1 differs in its cache hint only), TILESTORED, TILEZERO.
+/* What moves tile data: TILELOADD (TILELOADDT1 and AMX-MOVRS's TILELOADDRS, TILELOADDRST1 differ in
+ * their cache hints only), TILESTORED, TILEZERO.
  *
  * The access of one row is all or nothing; a fault leaves the number of finished rows in start_row, where the
  * instruction goes on when it is executed again.

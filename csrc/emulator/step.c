@@ -4,10 +4,16 @@
 
 enum { RSP = 4, RBP = 5, FS = 4, GS = 5 };
 
+enum { LEGACY_REGISTERS = 16 };
+
+static uint64_t gpr(const struct amxemu_registers *r, int number) {
+    return number < LEGACY_REGISTERS ? r->gpr[number] : r->egpr[number - LEGACY_REGISTERS];
+}
+
 static uint64_t base_value(const struct amxemu_registers *r, const struct amxemu_insn *insn) {
     if (insn->base == AMXEMU_RIP)
         return r->rip + insn->length;
-    return insn->base < 0 ? 0 : r->gpr[insn->base];
+    return insn->base < 0 ? 0 : gpr(r, insn->base);
 }
 
 /* The operand as rows: base + displacement, and the scaled index as the stride. */
@@ -15,7 +21,7 @@ static struct amxemu_rows rows_of(const struct amxemu_registers *r, const struct
     const int stack = (insn->base == RSP || insn->base == RBP) && insn->segment < 0;
     return (struct amxemu_rows){
         .base = base_value(r, insn) + (uint64_t)(int64_t)insn->displacement,
-        .stride = insn->index < 0 ? 0 : r->gpr[insn->index] << insn->scale,
+        .stride = insn->index < 0 ? 0 : gpr(r, insn->index) << insn->scale,
         .offset_mask = insn->address32 ? UINT32_MAX : UINT64_MAX,
         .segment_base = insn->segment == FS   ? r->fs_base
                         : insn->segment == GS ? r->gs_base
@@ -52,9 +58,19 @@ static enum amxemu_outcome configure(struct amxemu_state *s, const struct amxemu
     return insn->op == AMXEMU_LDTILECFG ? amxemu_ldtilecfg(s, image) : AMXEMU_OK;
 }
 
+static enum amxemu_outcome move_row(struct amxemu_state *s, const struct amxemu_registers *r,
+                                    const struct amxemu_insn *insn) {
+    if (r->zmm == NULL)
+        return AMXEMU_UD;
+    const uint32_t row = insn->row_register < 0 ? insn->row : (uint32_t)gpr(r, insn->row_register);
+    return amxemu_tilerow(s, insn->op, insn->a, row, r->zmm[insn->d]);
+}
+
 static enum amxemu_outcome execute(struct amxemu_state *s, const struct amxemu_registers *r,
                                    const struct amxemu_insn *insn, const struct amxemu_memory *memory,
                                    struct amxemu_fault *fault) {
+    if (insn->apx && r->egpr == NULL)
+        return AMXEMU_UD;
     const struct amxemu_rows operand = rows_of(r, insn);
     switch (insn->op) {
     case AMXEMU_LDTILECFG:
@@ -67,10 +83,19 @@ static enum amxemu_outcome execute(struct amxemu_state *s, const struct amxemu_r
         return amxemu_tilezero(s, insn->d);
     case AMXEMU_TILELOADD:
     case AMXEMU_TILELOADDT1:
+    case AMXEMU_TILELOADDRS:
+    case AMXEMU_TILELOADDRST1:
         return amxemu_load_rows(s, insn->d, &operand, memory, fault);
     case AMXEMU_TILESTORED:
         return amxemu_store_rows(s, insn->d, &operand, memory, fault);
-    default:
+    case AMXEMU_TILEMOVROW:
+    case AMXEMU_TCVTROWD2PS:
+    case AMXEMU_TCVTROWPS2BF16H:
+    case AMXEMU_TCVTROWPS2BF16L:
+    case AMXEMU_TCVTROWPS2PHH:
+    case AMXEMU_TCVTROWPS2PHL:
+        return move_row(s, r, insn);
+    default: /* products; amxemu_tdp refuses what was withdrawn */
         return amxemu_tdp(s, insn->op, insn->d, insn->a, insn->b);
     }
 }

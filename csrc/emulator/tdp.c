@@ -1,4 +1,4 @@
-/* When a tile product is valid and what it leaves in d: TDPBSSD ... TDPFP16PS. */
+/* When a tile product is valid and what it leaves in d: TDPBSSD ... TDPHF8PS. */
 #include "tdp.h"
 
 #include <string.h>
@@ -23,14 +23,14 @@ static void int8_product(const struct amxemu_product *p, int a_signed, int b_sig
     amxemu_int8_scalar(p, a_signed, b_signed);
 }
 
-static void float_product(const struct amxemu_product *p, int is_fp16) {
+static void float_product(const struct amxemu_product *p, enum amxemu_float type) {
 #ifdef __x86_64__
     if (amxemu_selected_path() == AMXEMU_AVX2) {
-        amxemu_float_avx2(p, is_fp16);
+        amxemu_float_avx2(p, type);
         return;
     }
 #endif
-    amxemu_float_scalar(p, is_fp16);
+    amxemu_float_scalar(p, type);
 }
 
 static void zero_outside(uint8_t (*tile)[AMXEMU_COLSB], unsigned rows, unsigned colsb) {
@@ -67,10 +67,28 @@ enum amxemu_outcome amxemu_tdp(struct amxemu_state *s, enum amxemu_op op, unsign
         int8_product(&p, 0, 0);
         break;
     case AMXEMU_TDPBF16PS:
-        float_product(&p, 0);
+        float_product(&p, AMXEMU_FLOAT_BF16);
         break;
     case AMXEMU_TDPFP16PS:
-        float_product(&p, 1);
+        float_product(&p, AMXEMU_FLOAT_FP16);
+        break;
+    case AMXEMU_TCMMRLFP16PS:
+        float_product(&p, AMXEMU_FLOAT_COMPLEX_REAL);
+        break;
+    case AMXEMU_TCMMIMFP16PS:
+        float_product(&p, AMXEMU_FLOAT_COMPLEX_IMAGINARY);
+        break;
+    case AMXEMU_TDPBF8PS:
+        amxemu_fp8_scalar(&p, 1, 1);
+        break;
+    case AMXEMU_TDPBHF8PS:
+        amxemu_fp8_scalar(&p, 1, 0);
+        break;
+    case AMXEMU_TDPHBF8PS:
+        amxemu_fp8_scalar(&p, 0, 1);
+        break;
+    case AMXEMU_TDPHF8PS:
+        amxemu_fp8_scalar(&p, 0, 0);
         break;
     default:
         return AMXEMU_UD;

@@ -16,12 +16,23 @@ struct amxemu_product {
     unsigned m, n, k;
 };
 
+/* What the two 16-bit elements of a word are. Complex numbers are two float16, the real part first; a kernel
+ * computes one part of the product. */
+enum amxemu_float {
+    AMXEMU_FLOAT_BF16,
+    AMXEMU_FLOAT_FP16,
+    AMXEMU_FLOAT_COMPLEX_REAL,
+    AMXEMU_FLOAT_COMPLEX_IMAGINARY,
+};
+
 void amxemu_int8_scalar(const struct amxemu_product *p, int a_signed, int b_signed);
-void amxemu_float_scalar(const struct amxemu_product *p, int is_fp16);
-void amxemu_float_row_scalar(const struct amxemu_product *p, int is_fp16, unsigned row);
+void amxemu_float_scalar(const struct amxemu_product *p, enum amxemu_float type);
+void amxemu_float_row_scalar(const struct amxemu_product *p, enum amxemu_float type, unsigned row);
+/* bf8: E5M2; else hf8, E4M3. On every path. */
+void amxemu_fp8_scalar(const struct amxemu_product *p, int a_is_bf8, int b_is_bf8);
 
 /* Only where amxemu_best_path() is AMXEMU_AVX2. */
 void amxemu_int8_avx2(const struct amxemu_product *p, int a_signed, int b_signed);
-void amxemu_float_avx2(const struct amxemu_product *p, int is_fp16);
+void amxemu_float_avx2(const struct amxemu_product *p, enum amxemu_float type);
 
 #endif

@@ -106,6 +106,21 @@ AVX2 static void widen_fp16(struct planes *to, const uint8_t (*tile)[AMXEMU_COLS
         }
 }
 
+/* As factors_of_a in tdp_scalar.c. */
+AVX2 static void choose_part(struct planes *a, unsigned rows, enum amxemu_float type) {
+    const __m256i sign = _mm256_set1_epi32((int)0x80000000);
+    for (unsigned r = 0; r < rows; r++)
+        for (unsigned w = 0; w < WORDS; w += LANES) {
+            const __m256i real = load(&a->even[r][w]), imaginary = load(&a->odd[r][w]);
+            if (type == AMXEMU_FLOAT_COMPLEX_REAL) {
+                store(&a->odd[r][w], _mm256_xor_si256(imaginary, sign));
+            } else {
+                store(&a->even[r][w], imaginary);
+                store(&a->odd[r][w], real);
+            }
+        }
+}
+
 AVX2 static inline __m256 load_float(const void *from) {
     return _mm256_loadu_ps((const float *)from);
 }
@@ -116,18 +131,20 @@ enum { FLOAT_BLOCK = 2 };
 /* Returns the rows that have a NaN in them as a mask, with d unchanged there: which NaN comes out is not
  * VFMADD's to say (tdp_scalar.c does those rows). To be called with the tile unit's MXCSR; not inlined, so
  * that no arithmetic moves out of the stretch in which that is set. */
-AVX2 NOINLINE static unsigned multiply_float(const struct amxemu_product *p, int is_fp16) {
+AVX2 NOINLINE static unsigned multiply_float(const struct amxemu_product *p, enum amxemu_float type) {
     const unsigned columns = (1u << p->n) - 1;
     unsigned nan_rows = 0;
     struct planes a, b;
 
-    if (is_fp16) {
-        widen_fp16(&a, p->a, round_up(p->m, FLOAT_BLOCK));
-        widen_fp16(&b, p->b, p->k);
-    } else {
+    if (type == AMXEMU_FLOAT_BF16) {
         widen_bf16(&a, p->a, round_up(p->m, FLOAT_BLOCK));
         widen_bf16(&b, p->b, p->k);
+    } else {
+        widen_fp16(&a, p->a, round_up(p->m, FLOAT_BLOCK));
+        widen_fp16(&b, p->b, p->k);
     }
+    if (type == AMXEMU_FLOAT_COMPLEX_REAL || type == AMXEMU_FLOAT_COMPLEX_IMAGINARY)
+        choose_part(&a, round_up(p->m, FLOAT_BLOCK), type);
     for (unsigned m = 0; m < p->m; m += FLOAT_BLOCK) {
         __m256 even[FLOAT_BLOCK][2], odd[FLOAT_BLOCK][2];
         for (unsigned i = 0; i < FLOAT_BLOCK; i++)
@@ -172,15 +189,15 @@ static void write_mxcsr(uint32_t value) {
     __asm__ volatile("ldmxcsr %0" : : "m"(value) : "memory");
 }
 
-void amxemu_float_avx2(const struct amxemu_product *p, int is_fp16) {
+void amxemu_float_avx2(const struct amxemu_product *p, enum amxemu_float type) {
     enum { TILE_UNIT_MXCSR = 0x9FC0 }; /* nearest even, FTZ, DAZ, every exception masked */
     const uint32_t mxcsr = read_mxcsr();
 
     write_mxcsr(TILE_UNIT_MXCSR);
-    const unsigned nan_rows = multiply_float(p, is_fp16);
+    const unsigned nan_rows = multiply_float(p, type);
     write_mxcsr(mxcsr);
     for (unsigned row = 0; row < p->m; row++)
         if (nan_rows >> row & 1)
-            amxemu_float_row_scalar(p, is_fp16, row);
+            amxemu_float_row_scalar(p, type, row);
 }
 #endif

@@ -31,24 +31,69 @@ void amxemu_int8_scalar(const struct amxemu_product *p, int a_signed, int b_sign
         }
 }
 
-static uint32_t widen_half(uint32_t half, int is_fp16) {
-    return is_fp16 ? amxemu_from_fp16((uint16_t)half) : amxemu_from_bf16((uint16_t)half);
+struct pair {
+    uint32_t even, odd;
+};
+
+static struct pair widen_halves(uint32_t word, enum amxemu_float type) {
+    const uint16_t even = (uint16_t)word, odd = (uint16_t)(word >> 16);
+    if (type == AMXEMU_FLOAT_BF16)
+        return (struct pair){amxemu_from_bf16(even), amxemu_from_bf16(odd)};
+    return (struct pair){amxemu_from_fp16(even), amxemu_from_fp16(odd)};
+}
+
+/* What the real and the imaginary element of b are multiplied with, for one part of the complex product. A
+ * NaN's sign is changed with the others'. Specification only: compared with no silicon. */
+static struct pair factors_of_a(uint32_t word, enum amxemu_float type) {
+    enum { SIGN = 31 };
+    const struct pair a = widen_halves(word, type);
+    switch (type) {
+    case AMXEMU_FLOAT_COMPLEX_REAL:
+        return (struct pair){a.even, a.odd ^ UINT32_C(1) << SIGN};
+    case AMXEMU_FLOAT_COMPLEX_IMAGINARY:
+        return (struct pair){a.odd, a.even};
+    default:
+        return a;
+    }
 }
 
 /* Even and odd elements of K run in two chains from +0; d comes last and first in NaN priority. */
-void amxemu_float_row_scalar(const struct amxemu_product *p, int is_fp16, unsigned row) {
+void amxemu_float_row_scalar(const struct amxemu_product *p, enum amxemu_float type, unsigned row) {
     for (unsigned n = 0; n < p->n; n++) {
         uint32_t even = 0, odd = 0;
         for (unsigned k = 0; k < p->k; k++) {
-            const uint32_t a = load32(p->a[row], k), b = load32(p->b[k], n);
-            even = amxemu_fma32(widen_half(a & 0xFFFF, is_fp16), widen_half(b & 0xFFFF, is_fp16), even);
-            odd = amxemu_fma32(widen_half(a >> 16, is_fp16), widen_half(b >> 16, is_fp16), odd);
+            const struct pair a = factors_of_a(load32(p->a[row], k), type);
+            const struct pair b = widen_halves(load32(p->b[k], n), type);
+            even = amxemu_fma32(a.even, b.even, even);
+            odd = amxemu_fma32(a.odd, b.odd, odd);
         }
         store32(p->d[row], n, amxemu_add32(load32(p->d[row], n), amxemu_add32(even, odd)));
     }
 }
 
-void amxemu_float_scalar(const struct amxemu_product *p, int is_fp16) {
+void amxemu_float_scalar(const struct amxemu_product *p, enum amxemu_float type) {
     for (unsigned m = 0; m < p->m; m++)
-        amxemu_float_row_scalar(p, is_fp16, m);
+        amxemu_float_row_scalar(p, type, m);
+}
+
+static uint32_t widen_fp8(uint8_t byte, int is_bf8) {
+    return is_bf8 ? amxemu_from_bf8(byte) : amxemu_from_hf8(byte);
+}
+
+/* Specification only, the order of the additions in particular: products in pairs, the sums of pairs in two
+ * chains. Products of two such numbers have at most 8 significant bits and are never tiny: exact. */
+void amxemu_fp8_scalar(const struct amxemu_product *p, int a_is_bf8, int b_is_bf8) {
+    for (unsigned m = 0; m < p->m; m++)
+        for (unsigned n = 0; n < p->n; n++) {
+            uint32_t even = 0, odd = 0;
+            for (unsigned k = 0; k < p->k; k++) {
+                uint32_t product[4];
+                for (unsigned j = 0; j < 4; j++)
+                    product[j] = amxemu_mul32(widen_fp8(p->a[m][4 * k + j], a_is_bf8),
+                                              widen_fp8(p->b[k][4 * n + j], b_is_bf8));
+                even = amxemu_add32(even, amxemu_add32(product[0], product[1]));
+                odd = amxemu_add32(odd, amxemu_add32(product[2], product[3]));
+            }
+            store32(p->d[m], n, amxemu_add32(load32(p->d[m], n), amxemu_add32(even, odd)));
+        }
 }

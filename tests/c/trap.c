@@ -79,6 +79,45 @@ static const struct amxemu_memory checked_memory = {read_checked, write_checked,
 static const int gregs_of[16] = {REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP, REG_RSI, REG_RDI,
                                  REG_R8,  REG_R9,  REG_R10, REG_R11, REG_R12, REG_R13, REG_R14, REG_R15};
 
+/* The ZMM registers of the interrupted code: where the standard XSAVE format of the frame keeps their parts
+ * (SDM vol. 1, 13.5; the software-reserved bytes: Linux, fpu/signal.c). */
+enum { SSE = 1, AVX = 2, ZMM_HI256 = 6, HI16_ZMM = 7, XSTATE_LEAF = 0xD };
+enum { XMM_AT = 160, SOFTWARE_AT = 464, XFEATURES_AT = SOFTWARE_AT + 8, XSTATE_BV_AT = 512 };
+enum { UPPER_ZMM = 16 };
+
+static int frame_has_zmm(const uint8_t *frame) {
+    const uint64_t needed = 1 << SSE | 1 << AVX | 1 << ZMM_HI256 | 1 << HI16_ZMM;
+    uint32_t magic;
+    uint64_t features;
+    memcpy(&magic, frame + SOFTWARE_AT, sizeof magic);
+    memcpy(&features, frame + XFEATURES_AT, sizeof features);
+    return magic == FP_XSTATE_MAGIC1 && (features & needed) == needed;
+}
+
+/* A component that was in its INIT state becomes one of zeros. */
+static void put_part(uint8_t *frame, unsigned component, unsigned offset, const uint8_t *bytes, size_t size) {
+    uint32_t length = 256, at = XMM_AT, ecx, edx;
+    uint64_t in_use;
+    memcpy(&in_use, frame + XSTATE_BV_AT, sizeof in_use);
+    if (component != SSE)
+        __cpuid_count(XSTATE_LEAF, component, length, at, ecx, edx);
+    if (!(in_use >> component & 1))
+        memset(frame + at, 0, length);
+    in_use |= UINT64_C(1) << component;
+    memcpy(frame + XSTATE_BV_AT, &in_use, sizeof in_use);
+    memcpy(frame + at + offset, bytes, size);
+}
+
+static void put_zmm(uint8_t *frame, unsigned number, const uint8_t bytes[AMXEMU_COLSB]) {
+    if (number >= UPPER_ZMM) {
+        put_part(frame, HI16_ZMM, (number - UPPER_ZMM) * 64, bytes, 64);
+        return;
+    }
+    put_part(frame, SSE, number * 16, bytes, 16);
+    put_part(frame, AVX, number * 16, bytes + 16, 16);
+    put_part(frame, ZMM_HI256, number * 32, bytes + 32, 32);
+}
+
 static struct amxemu_registers registers_of(const ucontext_t *context, const struct amxemu_insn *insn) {
     struct amxemu_registers r = {.rip = (uint64_t)context->uc_mcontext.gregs[REG_RIP]};
     for (int i = 0; i < 16; i++)
@@ -128,7 +167,14 @@ static void on_sigill(int signal, siginfo_t *info, void *opaque) {
     }
     if (trap_state() != NULL && amxemu_decode(code, size, &insn) == AMXEMU_VALID) {
         struct amxemu_registers r = registers_of(context, &insn);
+        uint8_t *const frame = (uint8_t *)context->uc_mcontext.fpregs;
+        const int writes_zmm = insn.op >= AMXEMU_TILEMOVROW;
+        uint8_t zmm[32][AMXEMU_COLSB];
+        if (writes_zmm && frame_has_zmm(frame))
+            r.zmm = zmm;
         outcome = amxemu_step(tiles, &r, &insn, &checked_memory, &fault);
+        if (writes_zmm && outcome == AMXEMU_OK)
+            put_zmm(frame, insn.d, zmm[insn.d]);
         context->uc_mcontext.gregs[REG_RIP] = (greg_t)r.rip;
         atomic_fetch_add_explicit(&executed, 1, memory_order_relaxed);
     }

@@ -109,6 +109,22 @@ static void put_mov(struct emitter *e, unsigned number, uint64_t value) {
 
 enum { RAX = 0 };
 
+static uint8_t zmm_before[ZMM_BYTES], zmm_after[ZMM_BYTES];
+
+/* vmovdqu64 between a ZMM register and the memory at `bytes` */
+static void put_zmm(struct emitter *e, unsigned number, const uint8_t *bytes, int storing) {
+    const uint8_t move[6] = {
+        0x62,
+        (uint8_t)((~number >> 3 & 1) << 7 | 0x61 | (~number >> 4 & 1) << 4),
+        0xFE,
+        0x48,
+        storing ? 0x7F : 0x6F,
+        (uint8_t)((number & 7) << 3),
+    };
+    put_mov(e, RAX, (uint64_t)(uintptr_t)bytes);
+    put(e, move, sizeof move);
+}
+
 static void emit(const struct insn *insn) {
     static const uint8_t push[] = {0x53, 0x55, 0x41, 0x54, 0x41, 0x55, 0x41, 0x56, 0x41, 0x57};
     static const uint8_t pop[] = {0x41, 0x5F, 0x41, 0x5E, 0x41, 0x5D, 0x41, 0x5C, 0x5D, 0x5B, 0xC3};
@@ -120,6 +136,8 @@ static void emit(const struct insn *insn) {
     put(&e, push, sizeof push);
     put_mov(&e, RAX, (uint64_t)(uintptr_t)&saved_rsp);
     put(&e, store_rsp, sizeof store_rsp);
+    if (is_row(insn->op))
+        put_zmm(&e, insn->zmm, zmm_before, 0);
     for (int i = 0; i < insn->registers; i++)
         put_mov(&e, insn->set[i].number, insn->set[i].value);
     const uint8_t jump = 0xE9;
@@ -130,14 +148,17 @@ static void emit(const struct insn *insn) {
     e.at = at;
     put(&e, insn->bytes, insn->length);
     resume = (uint64_t)(uintptr_t)e.at;
+    if (is_row(insn->op))
+        put_zmm(&e, insn->zmm, zmm_after, 1);
     put_mov(&e, RAX, (uint64_t)(uintptr_t)&saved_rsp);
     put(&e, load_rsp, sizeof load_rsp);
     put(&e, pop, sizeof pop);
 }
 
-struct outcome cpu_run(const struct insn *insn, uint32_t *mxcsr) {
+struct outcome cpu_run(const struct insn *insn, uint32_t *mxcsr, uint8_t zmm[ZMM_BYTES]) {
     const uint32_t ours = MXCSR_DEFAULT;
 
+    memcpy(zmm_before, zmm, ZMM_BYTES);
     emit(insn);
     if (insn->gs_base)
         syscall(SYS_arch_prctl, ARCH_SET_GS, insn->gs_base);
@@ -149,11 +170,14 @@ struct outcome cpu_run(const struct insn *insn, uint32_t *mxcsr) {
     __asm__ volatile("ldmxcsr %0" : : "m"(ours) : "memory");
     if (insn->gs_base)
         syscall(SYS_arch_prctl, ARCH_SET_GS, 0UL);
+    if (is_row(insn->op))
+        memcpy(zmm, zmm_after, ZMM_BYTES);
     return (struct outcome){seen.kind, seen.fault};
 }
 
-uint32_t cpu_missing_products(void) {
-    const struct address none = {.base = NO_REGISTER, .index = NO_REGISTER};
+uint32_t cpu_missing(void) {
+    struct address form = {.base = RAX, .index = NO_REGISTER, .with_sib = 1};
+    uint8_t zmm[ZMM_BYTES] = {0};
     struct amxemu_state state = {.palette = 1};
     uint32_t missing = 0, mxcsr;
 
@@ -162,11 +186,22 @@ uint32_t cpu_missing_products(void) {
         state.colsb[t] = 4;
     }
     for (enum amxemu_op op = AMXEMU_TDPBSSD; op < AMXEMU_OPS; op++) {
-        struct insn insn = {.valid = 1, .op = op, .d = 0, .a = 1, .b = 2, .mxcsr = MXCSR_DEFAULT};
+        struct insn insn = {
+            .valid = 1,
+            .op = op,
+            .d = 0,
+            .a = 1,
+            .b = 2,
+            .row_constant = 1,
+            .mxcsr = MXCSR_DEFAULT,
+            .registers = 1,
+            .set = {{.number = RAX, .value = ARENA}},
+        };
         struct random r = {0};
-        encode(&r, &insn, &none, 0);
+        encode(&r, &insn, &form, 0);
         cpu_set(&state);
-        if (cpu_run(&insn, &mxcsr).kind == AMXEMU_UD)
+        if ((is_row(op) && !__builtin_cpu_supports("avx512f")) ||
+            cpu_run(&insn, &mxcsr, zmm).kind == AMXEMU_UD)
             missing |= UINT32_C(1) << op;
     }
     return missing;

@@ -2,11 +2,11 @@
 
 #include <string.h>
 
-/* A binary format of 16 or 32 bits. */
+/* A binary format of 8, 16 or 32 bits. */
 struct format {
     unsigned fraction_bits, max_biased;
 };
-static const struct format BF16 = {7, 255}, FP16 = {10, 31}, FP32 = {23, 255};
+static const struct format BF16 = {7, 255}, FP16 = {10, 31}, FP32 = {23, 255}, BF8 = {2, 31}, HF8 = {3, 15};
 
 static uint32_t number(struct random *r, struct format f, unsigned biased) {
     const uint32_t fraction = (uint32_t)random64(r) & ((1u << f.fraction_bits) - 1);
@@ -78,12 +78,35 @@ static uint32_t element(struct random *r, struct format f, enum kind kind) {
     }
 }
 
+/* binary32 numbers around the limits of float16 */
+static void fill_about_fp16(struct random *r, uint8_t *bytes, size_t size) {
+    for (size_t i = 0; i < size; i += 4) {
+        const uint32_t word = number(r, FP32, FP32.max_biased / 2 - 28 + below(r, 48));
+        memcpy(bytes + i, &word, sizeof word);
+    }
+}
+
+static void fill_fp8(struct random *r, enum kind kind, uint8_t *bytes, size_t size) {
+    const struct format format = one_in(r, 2) ? BF8 : HF8;
+    for (size_t i = 0; i < size; i++)
+        bytes[i] = (uint8_t)element(r, format, kind);
+}
+
 void fill_data(struct random *r, enum family family, uint8_t *bytes, size_t size) {
-    const int is_float = family == FAMILY_BF16 || family == FAMILY_FP16;
-    const struct format half = family == FAMILY_FP16 ? FP16 : BF16;
-    const int as_sum = one_in(r, 3);
+    const int is_float = family == FAMILY_BF16 || family == FAMILY_FP16 || family == FAMILY_COMPLEX ||
+                         family == FAMILY_FP8 || family == FAMILY_ROW;
+    const struct format half = family == FAMILY_BF16 ? BF16 : FP16;
+    const int as_sum = one_in(r, 3) || family == FAMILY_ROW;
     const enum kind kind = (enum kind)below(r, KINDS);
 
+    if (family == FAMILY_ROW && one_in(r, 2)) {
+        fill_about_fp16(r, bytes, size);
+        return;
+    }
+    if (family == FAMILY_FP8 && !as_sum) {
+        fill_fp8(r, kind, bytes, size);
+        return;
+    }
     for (size_t i = 0; i < size; i += 4) {
         uint32_t word = (uint32_t)random64(r);
         if (is_float && as_sum) {

@@ -4,7 +4,7 @@
 #include <string.h>
 
 struct vex {
-    unsigned r, x, b, w, vvvv, l, pp;
+    unsigned r, x, b, map, w, vvvv, l, pp;
     uint8_t opcode;
 };
 
@@ -18,21 +18,29 @@ static void put(struct buffer *out, unsigned byte) {
 }
 
 static const struct {
-    uint8_t pp, opcode;
+    uint8_t pp, opcode, map;
 } encodings[AMXEMU_OPS] = {
-    [AMXEMU_LDTILECFG] = {0, 0x49},  [AMXEMU_STTILECFG] = {1, 0x49}, [AMXEMU_TILERELEASE] = {0, 0x49},
-    [AMXEMU_TILEZERO] = {3, 0x49},   [AMXEMU_TILELOADD] = {3, 0x4B}, [AMXEMU_TILELOADDT1] = {1, 0x4B},
-    [AMXEMU_TILESTORED] = {2, 0x4B}, [AMXEMU_TDPBSSD] = {3, 0x5E},   [AMXEMU_TDPBSUD] = {2, 0x5E},
-    [AMXEMU_TDPBUSD] = {1, 0x5E},    [AMXEMU_TDPBUUD] = {0, 0x5E},   [AMXEMU_TDPBF16PS] = {2, 0x5C},
-    [AMXEMU_TDPFP16PS] = {3, 0x5C},
+    [AMXEMU_LDTILECFG] = {0, 0x49, 2},     [AMXEMU_STTILECFG] = {1, 0x49, 2},
+    [AMXEMU_TILERELEASE] = {0, 0x49, 2},   [AMXEMU_TILEZERO] = {3, 0x49, 2},
+    [AMXEMU_TILELOADD] = {3, 0x4B, 2},     [AMXEMU_TILELOADDT1] = {1, 0x4B, 2},
+    [AMXEMU_TILESTORED] = {2, 0x4B, 2},    [AMXEMU_TDPBSSD] = {3, 0x5E, 2},
+    [AMXEMU_TDPBSUD] = {2, 0x5E, 2},       [AMXEMU_TDPBUSD] = {1, 0x5E, 2},
+    [AMXEMU_TDPBUUD] = {0, 0x5E, 2},       [AMXEMU_TDPBF16PS] = {2, 0x5C, 2},
+    [AMXEMU_TDPFP16PS] = {3, 0x5C, 2},     [AMXEMU_TCMMRLFP16PS] = {0, 0x6C, 2},
+    [AMXEMU_TCMMIMFP16PS] = {1, 0x6C, 2},  [AMXEMU_TDPBF8PS] = {0, 0xFD, 5},
+    [AMXEMU_TDPBHF8PS] = {3, 0xFD, 5},     [AMXEMU_TDPHBF8PS] = {2, 0xFD, 5},
+    [AMXEMU_TDPHF8PS] = {1, 0xFD, 5},      [AMXEMU_TILELOADDRS] = {3, 0x4A, 2},
+    [AMXEMU_TILELOADDRST1] = {1, 0x4A, 2},
+};
+/* EVEX: the row's number in a register, or as an immediate. */
+static const struct {
+    uint8_t pp, opcode, constant_pp, constant_opcode;
+} row_encodings[AMXEMU_OPS] = {
+    [AMXEMU_TILEMOVROW] = {1, 0x4A, 1, 0x07},      [AMXEMU_TCVTROWD2PS] = {2, 0x4A, 2, 0x07},
+    [AMXEMU_TCVTROWPS2BF16H] = {3, 0x6D, 3, 0x07}, [AMXEMU_TCVTROWPS2BF16L] = {2, 0x6D, 2, 0x77},
+    [AMXEMU_TCVTROWPS2PHH] = {0, 0x6D, 0, 0x07},   [AMXEMU_TCVTROWPS2PHL] = {1, 0x6D, 3, 0x77},
 };
 
-static int is_product(enum amxemu_op op) {
-    return op >= AMXEMU_TDPBSSD;
-}
-static int is_move(enum amxemu_op op) {
-    return op >= AMXEMU_TILELOADD && op <= AMXEMU_TILESTORED;
-}
 static int is_configure(enum amxemu_op op) {
     return op <= AMXEMU_STTILECFG;
 }
@@ -110,16 +118,70 @@ static void put_address(struct buffer *out, unsigned reg, const struct address *
         put(out, displacement >> 8 * i & 0xFF);
 }
 
+static void finish(struct insn *insn, const struct buffer *out) {
+    insn->length = (uint8_t)out->length;
+    memset(insn->bytes, 0xCC, sizeof insn->bytes);
+    memcpy(insn->bytes, out->bytes, out->length);
+}
+
+/* One bit of EVEX wrong. Not tried: what APX gave a meaning. */
+static void spoil_evex(struct random *r, uint8_t p[3]) {
+    switch (below(r, 4)) {
+    case 0: /* W */
+        p[1] ^= 0x80;
+        break;
+    case 1: /* z, b */
+        p[2] ^= one_in(r, 2) ? 0x80 : 0x10;
+        break;
+    case 2: /* vector length */
+        p[2] = (uint8_t)((p[2] & ~0x60) | (one_in(r, 2) ? 0 : 0x20));
+        break;
+    default: /* aaa */
+        p[2] ^= (uint8_t)(1 + below(r, 7));
+    }
+}
+
+static void encode_row(struct random *r, struct insn *insn, int broken) {
+    const unsigned vvvv = insn->row_constant ? 0 : insn->set[0].number;
+    const unsigned pp = insn->row_constant ? row_encodings[insn->op].constant_pp : row_encodings[insn->op].pp;
+    uint8_t p[3] = {
+        (uint8_t)((~insn->zmm >> 3 & 1) << 7 | 0x60 | (~insn->zmm >> 4 & 1) << 4 |
+                  (insn->row_constant ? 3 : 2)),
+        (uint8_t)((~vvvv & 15) << 3 | 4 | pp),
+        0x48,
+    };
+    struct buffer out = {.length = 0};
+
+    if (broken) {
+        spoil_evex(r, p);
+        insn->valid = 0;
+    } else {
+        put_harmless_prefixes(r, &out);
+    }
+    put(&out, 0x62);
+    for (unsigned i = 0; i < 3; i++)
+        put(&out, p[i]);
+    put(&out, insn->row_constant ? row_encodings[insn->op].constant_opcode : row_encodings[insn->op].opcode);
+    put(&out, 0xC0 | (insn->zmm & 7) << 3 | insn->a);
+    if (insn->row_constant)
+        put(&out, insn->row);
+    finish(insn, &out);
+}
+
 void encode(struct random *r, struct insn *insn, const struct address *address, int broken) {
     const enum amxemu_op op = insn->op;
     const int memory = is_configure(op) || is_move(op);
     struct buffer out = {.length = 0};
-    struct vex vex = {.pp = encodings[op].pp, .opcode = encodings[op].opcode};
+    struct vex vex = {.pp = encodings[op].pp, .opcode = encodings[op].opcode, .map = encodings[op].map};
     unsigned reg = is_configure(op) || op == AMXEMU_TILERELEASE ? 0 : insn->d;
     unsigned rm = is_product(op) ? insn->a : 0;
     int register_form = !memory;
     enum defect defect = DEFECTS;
 
+    if (is_row(op)) {
+        encode_row(r, insn, broken);
+        return;
+    }
     if (broken) {
         do
             defect = (enum defect)below(r, DEFECTS);
@@ -196,7 +258,7 @@ void encode(struct random *r, struct insn *insn, const struct address *address, 
     if (defect == DEFECT_REX)
         put(&out, 0x40 | below(r, 16));
     put(&out, 0xC4);
-    put(&out, (vex.r ^ 1) << 7 | (vex.x ^ 1) << 6 | (vex.b ^ 1) << 5 | 2);
+    put(&out, (vex.r ^ 1) << 7 | (vex.x ^ 1) << 6 | (vex.b ^ 1) << 5 | vex.map);
     put(&out, vex.w << 7 | (vex.vvvv ^ 15) << 3 | vex.l << 2 | vex.pp);
     put(&out, vex.opcode);
     if (register_form) {
@@ -206,7 +268,5 @@ void encode(struct random *r, struct insn *insn, const struct address *address, 
     } else {
         put_address(&out, reg, address);
     }
-    insn->length = (uint8_t)out.length;
-    memset(insn->bytes, 0xCC, sizeof insn->bytes);
-    memcpy(insn->bytes, out.bytes, out.length);
+    finish(insn, &out);
 }

@@ -6,7 +6,10 @@
 
 #include <string.h>
 
-const char *const family_names[FAMILIES] = {"config", "memory", "int8", "bf16", "fp16", "encoding"};
+const char *const family_names[FAMILIES] = {
+    "config",  "memory", "int8", "bf16",  "fp16",           "encoding",
+    "complex", "fp8",    "row",  "movrs", "newer-encoding",
+};
 
 enum { CONFIG_COLSB = 16, CONFIG_ROWS = 48 };
 
@@ -283,6 +286,10 @@ static enum amxemu_op some_product(struct random *r, enum family family) {
         return AMXEMU_TDPBF16PS;
     if (family == FAMILY_FP16)
         return AMXEMU_TDPFP16PS;
+    if (family == FAMILY_COMPLEX)
+        return (enum amxemu_op)(AMXEMU_TCMMRLFP16PS + below(r, 2));
+    if (family == FAMILY_FP8)
+        return (enum amxemu_op)(AMXEMU_TDPBF8PS + below(r, 4));
     return (enum amxemu_op)(AMXEMU_TDPBSSD + below(r, 4));
 }
 
@@ -301,7 +308,17 @@ static enum amxemu_op some_op(struct random *r, enum family family) {
     case FAMILY_MEMORY:
         return percent < 90 ? some_move(r) : percent < 97 ? AMXEMU_LDTILECFG : AMXEMU_TILEZERO;
     case FAMILY_ENCODING:
-        return (enum amxemu_op)below(r, AMXEMU_OPS);
+        return (enum amxemu_op)below(r, AMXEMU_TDPFP16PS + 1);
+    case FAMILY_ROW:
+        return percent < 80   ? (enum amxemu_op)(AMXEMU_TILEMOVROW + below(r, 6))
+               : percent < 92 ? some_move(r)
+                              : AMXEMU_LDTILECFG;
+    case FAMILY_MOVRS:
+        return percent < 90 ? (enum amxemu_op)(AMXEMU_TILELOADDRS + below(r, 2)) : AMXEMU_LDTILECFG;
+    case FAMILY_NEWER_ENCODING:
+        return percent < 90
+                   ? (enum amxemu_op)(AMXEMU_TCMMRLFP16PS + below(r, AMXEMU_OPS - AMXEMU_TCMMRLFP16PS))
+                   : AMXEMU_TILEZERO;
     default:
         return percent < 80   ? some_product(r, family)
                : percent < 96 ? some_move(r)
@@ -327,6 +344,17 @@ static void choose_tiles(struct random *r, const struct amxemu_state *state, str
     }
 }
 
+static void choose_row(struct random *r, struct insn *insn) {
+    insn->zmm = below(r, 32);
+    insn->row_constant = one_in(r, 2);
+    insn->row = below(r, 256);
+    if (!insn->row_constant) {
+        const uint64_t value = random64(r);
+        insn->row = (uint32_t)value;
+        set_register(insn, some_register(r, NO_REGISTER), value);
+    }
+}
+
 void generate_insn(struct random *r, enum family family, const struct amxemu_state *state,
                    struct shadow *memory, uint64_t fs_base, struct insn *insn) {
     struct address form = {.base = NO_REGISTER, .index = NO_REGISTER};
@@ -341,7 +369,9 @@ void generate_insn(struct random *r, enum family family, const struct amxemu_sta
         choose_operand(r, insn, &form, &extent, 1, fs_base);
         if (insn->op == AMXEMU_LDTILECFG)
             put_image(r, family, &insn->memory, memory);
-    } else if (insn->op >= AMXEMU_TILELOADD && insn->op <= AMXEMU_TILESTORED) {
+    } else if (is_row(insn->op)) {
+        choose_row(r, insn);
+    } else if (is_move(insn->op)) {
         const int configured = state->palette && state->rows[insn->d];
         const struct extent extent = {
             .first_row = configured ? state->start_row : 0,
@@ -351,5 +381,5 @@ void generate_insn(struct random *r, enum family family, const struct amxemu_sta
         };
         choose_operand(r, insn, &form, &extent, 0, fs_base);
     }
-    encode(r, insn, &form, family == FAMILY_ENCODING && !one_in(r, 3));
+    encode(r, insn, &form, (family == FAMILY_ENCODING || family == FAMILY_NEWER_ENCODING) && !one_in(r, 3));
 }

@@ -20,6 +20,9 @@ struct insn {
     int valid; /* else the encoding raises #UD */
     enum amxemu_op op;
     unsigned d, a, b;
+    unsigned zmm;     /* where a row goes */
+    uint32_t row;     /* its number */
+    int row_constant; /* is part of the instruction, else in the register set[0] */
     struct operand memory;
     int registers; /* how many to load before */
     struct {
@@ -36,9 +39,25 @@ enum family {
     FAMILY_INT8,
     FAMILY_BF16,
     FAMILY_FP16,
-    FAMILY_ENCODING,
+    FAMILY_ENCODING, /* of what silicon has verified */
+    FAMILY_COMPLEX,
+    FAMILY_FP8,
+    FAMILY_ROW,
+    FAMILY_MOVRS,
+    FAMILY_NEWER_ENCODING,
     FAMILIES,
 };
 extern const char *const family_names[FAMILIES];
+
+static inline int is_product(enum amxemu_op op) {
+    return op >= AMXEMU_TDPBSSD && op <= AMXEMU_TDPHF8PS;
+}
+static inline int is_move(enum amxemu_op op) {
+    return (op >= AMXEMU_TILELOADD && op <= AMXEMU_TILESTORED) || op == AMXEMU_TILELOADDRS ||
+           op == AMXEMU_TILELOADDRST1;
+}
+static inline int is_row(enum amxemu_op op) {
+    return op >= AMXEMU_TILEMOVROW && op <= AMXEMU_TCVTROWPS2PHL;
+}
 
 #endif

@@ -38,13 +38,17 @@ struct results {
 };
 
 static uint64_t fs_base;
-static uint32_t missing_products;
+static uint32_t missing; /* instructions that this CPU does not have */
 
 static void run(enum lane lane, const struct before *before, const struct insn *insn, struct results *r) {
+    enum { BEFORE = 0xC5 };
+    memset(r->cpu.zmm, BEFORE, ZMM_BYTES);
+    memset(r->direct.zmm, BEFORE, ZMM_BYTES);
+    memset(r->decoded.zmm, BEFORE, ZMM_BYTES);
     if (lane != LANE_EMULATED) {
         arena_set(&before->memory);
         cpu_set(&before->state);
-        r->cpu.outcome = cpu_run(insn, &r->cpu.mxcsr);
+        r->cpu.outcome = cpu_run(insn, &r->cpu.mxcsr, r->cpu.zmm);
         cpu_get(&r->cpu.state);
     }
     r->direct.state = r->decoded.state = before->state;
@@ -52,8 +56,8 @@ static void run(enum lane lane, const struct before *before, const struct insn *
     r->direct.memory = &r->direct_memory;
     r->decoded.memory = &r->decoded_memory;
     r->direct.mxcsr = r->decoded.mxcsr = insn->mxcsr;
-    r->direct.outcome = direct_run(&r->direct.state, &r->direct_memory, insn);
-    r->decoded.outcome = decoded_run(&r->decoded.state, &r->decoded_memory, insn, fs_base);
+    r->direct.outcome = direct_run(&r->direct.state, &r->direct_memory, insn, r->direct.zmm);
+    r->decoded.outcome = decoded_run(&r->decoded.state, &r->decoded_memory, insn, fs_base, r->decoded.zmm);
 }
 
 static int states_equal(const struct amxemu_state *a, const struct amxemu_state *b) {
@@ -69,11 +73,13 @@ static int outcomes_equal(struct outcome a, struct outcome b) {
 
 static int cpu_differs(const struct results *r) {
     return !outcomes_equal(r->cpu.outcome, r->direct.outcome) || r->cpu.mxcsr != r->direct.mxcsr ||
+           memcmp(r->cpu.zmm, r->direct.zmm, ZMM_BYTES) != 0 ||
            !states_equal(&r->cpu.state, &r->direct.state) || !arena_equals(&r->direct_memory);
 }
 
 static int decoded_differs(const struct results *r) {
     return !outcomes_equal(r->decoded.outcome, r->direct.outcome) ||
+           memcmp(r->decoded.zmm, r->direct.zmm, ZMM_BYTES) != 0 ||
            !states_equal(&r->decoded.state, &r->direct.state) ||
            memcmp(&r->decoded_memory, &r->direct_memory, sizeof r->direct_memory) != 0;
 }
@@ -122,6 +128,8 @@ static void stream_instruction(const struct insn *insn, const struct result *res
     stream(outcome, sizeof outcome);
     stream(image, sizeof image);
     stream(result->state.tile[insn->d], sizeof result->state.tile[0]);
+    if (is_row(insn->op))
+        stream(result->zmm, sizeof result->zmm);
 }
 
 struct tally {
@@ -143,7 +151,7 @@ static void run_case(const struct options *options, uint64_t number, struct tall
          left--) {
         struct insn insn;
         generate_insn(&r, family, &before.state, &before.memory, fs_base, &insn);
-        if (missing_products >> insn.op & 1) {
+        if (missing >> insn.op & 1) {
             tally->left_out++;
             continue;
         }
@@ -169,27 +177,42 @@ static void run_case(const struct options *options, uint64_t number, struct tall
     }
 }
 
-/* Whether the results of a family depend on products that this CPU does not have. */
-static int depends_on_missing(enum family family) {
-    const uint32_t int8 = 15u << AMXEMU_TDPBSSD, bf16 = 1u << AMXEMU_TDPBF16PS, fp16 = 1u << AMXEMU_TDPFP16PS;
+/* Bits for the instructions first ... last. */
+static uint32_t mask_of(enum amxemu_op first, enum amxemu_op last) {
+    return (UINT32_C(2) << last) - (UINT32_C(1) << first);
+}
+
+/* The instructions, from TDPBSSD on, that the results of a family depend on. */
+static uint32_t needed_by(enum family family) {
     switch (family) {
-    case FAMILY_CONFIG:
-    case FAMILY_MEMORY:
-        return 0;
     case FAMILY_INT8:
-        return (missing_products & int8) != 0;
+        return mask_of(AMXEMU_TDPBSSD, AMXEMU_TDPBUUD);
     case FAMILY_BF16:
-        return (missing_products & bf16) != 0;
+        return mask_of(AMXEMU_TDPBF16PS, AMXEMU_TDPBF16PS);
     case FAMILY_FP16:
-        return (missing_products & fp16) != 0;
+        return mask_of(AMXEMU_TDPFP16PS, AMXEMU_TDPFP16PS);
+    case FAMILY_ENCODING:
+        return mask_of(AMXEMU_TDPBSSD, AMXEMU_TDPFP16PS);
+    case FAMILY_COMPLEX:
+        return mask_of(AMXEMU_TCMMRLFP16PS, AMXEMU_TCMMIMFP16PS);
+    case FAMILY_FP8:
+        return mask_of(AMXEMU_TDPBF8PS, AMXEMU_TDPHF8PS);
+    case FAMILY_ROW:
+        return mask_of(AMXEMU_TILEMOVROW, AMXEMU_TCVTROWPS2PHL);
+    case FAMILY_MOVRS:
+        return mask_of(AMXEMU_TILELOADDRS, AMXEMU_TILELOADDRST1);
+    case FAMILY_NEWER_ENCODING:
+        return mask_of(AMXEMU_TCMMRLFP16PS, AMXEMU_TCVTROWPS2PHL);
+    case FAMILIES: /* all of them */
+        return UINT32_MAX;
     default:
-        return missing_products != 0;
+        return 0;
     }
 }
 
 static int usage(void) {
     fprintf(stderr, "usage: differential [--lane auto|native|trapped|emulated] [--count N] [--seed S]\n"
-                    "                    [--family config|memory|int8|bf16|fp16|encoding] [--stream]\n");
+                    "                    [--family NAME] [--stream]\n");
     return 2;
 }
 
@@ -253,9 +276,9 @@ int main(int argc, char **argv) {
         return CANNOT_RUN;
     }
     fs_base = cpu_fs_base();
-    if (options.lane == LANE_NATIVE)
-        missing_products = cpu_missing_products();
-    if (options.stream && depends_on_missing(options.family)) {
+    if (options.lane != LANE_EMULATED)
+        missing = cpu_missing();
+    if (options.stream && (missing & needed_by(options.family))) {
         fprintf(stderr, "differential: this CPU lacks some of the instructions of the results\n");
         return CANNOT_RUN;
     }
@@ -272,7 +295,7 @@ int main(int argc, char **argv) {
            tally.by_kind[AMXEMU_UD], tally.by_kind[AMXEMU_GP], tally.by_kind[AMXEMU_SS],
            tally.by_kind[AMXEMU_PF], tally.differences);
     if (tally.left_out)
-        printf("Left out, since this CPU does not have them: %" PRIu64 " products.\n", tally.left_out);
+        printf("Left out, since this CPU does not have them: %" PRIu64 " instructions.\n", tally.left_out);
     if (options.lane == LANE_TRAPPED)
         printf("This CPU has no AMX: encodings, operands, decode and step are compared, and the AVX2 path "
                "with the "

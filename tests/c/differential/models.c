@@ -41,7 +41,7 @@ static size_t write_translated(void *context, uint64_t offset, const void *from,
 }
 
 static enum amxemu_outcome direct_kind(struct amxemu_state *state, const struct insn *insn,
-                                       const struct amxemu_memory *memory) {
+                                       const struct amxemu_memory *memory, uint8_t zmm[ZMM_BYTES]) {
     const struct operand *o = &insn->memory;
     uint8_t image[AMXEMU_CONFIG_BYTES];
     switch (insn->op) {
@@ -60,22 +60,27 @@ static enum amxemu_outcome direct_kind(struct amxemu_state *state, const struct 
         return amxemu_tilezero(state, insn->d);
     case AMXEMU_TILELOADD:
     case AMXEMU_TILELOADDT1:
+    case AMXEMU_TILELOADDRS:
+    case AMXEMU_TILELOADDRST1:
         return amxemu_tileloadd(state, insn->d, o->base, (int64_t)o->stride, memory, NULL);
     case AMXEMU_TILESTORED:
         return amxemu_tilestored(state, insn->d, o->base, (int64_t)o->stride, memory, NULL);
     default:
+        if (is_row(insn->op))
+            return amxemu_tilerow(state, insn->op, insn->a, insn->row, zmm);
         return amxemu_tdp(state, insn->op, insn->d, insn->a, insn->b);
     }
 }
 
-struct outcome direct_run(struct amxemu_state *state, struct shadow *memory, const struct insn *insn) {
+struct outcome direct_run(struct amxemu_state *state, struct shadow *memory, const struct insn *insn,
+                          uint8_t zmm[ZMM_BYTES]) {
     struct translation t = {&insn->memory, memory, 0, 0};
     const struct amxemu_memory callbacks = {read_translated, write_translated, &t};
     struct outcome outcome = {AMXEMU_UD, 0};
     if (!insn->valid)
         return outcome;
     amxemu_select_path(AMXEMU_SCALAR);
-    outcome.kind = direct_kind(state, insn, &callbacks);
+    outcome.kind = direct_kind(state, insn, &callbacks, zmm);
     amxemu_select_path(amxemu_best_path());
     if (outcome.kind == AMXEMU_PF && t.noncanonical)
         outcome.kind = insn->memory.stack ? AMXEMU_SS : AMXEMU_GP;
@@ -102,9 +107,11 @@ static size_t write_shadow(void *context, uint64_t address, const void *from, si
 }
 
 struct outcome decoded_run(struct amxemu_state *state, struct shadow *memory, const struct insn *insn,
-                           uint64_t fs_base) {
+                           uint64_t fs_base, uint8_t zmm[ZMM_BYTES]) {
     const struct amxemu_memory callbacks = {read_shadow, write_shadow, memory};
-    struct amxemu_registers registers = {.rip = CODE_INSN, .fs_base = fs_base, .gs_base = insn->gs_base};
+    static uint8_t all_zmm[32][ZMM_BYTES];
+    struct amxemu_registers registers = {
+        .rip = CODE_INSN, .fs_base = fs_base, .gs_base = insn->gs_base, .zmm = all_zmm};
     struct amxemu_insn decoded;
     struct amxemu_fault fault = {0};
     struct outcome outcome = {AMXEMU_UD, 0};
@@ -113,13 +120,16 @@ struct outcome decoded_run(struct amxemu_state *state, struct shadow *memory, co
     case AMXEMU_NOT_AMX: /* never what was generated: reported as an outcome that nothing else has */
         return (struct outcome){AMXEMU_PF, UINT64_MAX};
     case AMXEMU_INVALID:
+    case AMXEMU_WITHDRAWN:
         return outcome;
     case AMXEMU_VALID:
         break;
     }
     for (int i = 0; i < insn->registers; i++)
         registers.gpr[insn->set[i].number] = insn->set[i].value;
+    memcpy(all_zmm[insn->zmm], zmm, ZMM_BYTES);
     outcome.kind = amxemu_step(state, &registers, &decoded, &callbacks, &fault);
+    memcpy(zmm, all_zmm[insn->zmm], ZMM_BYTES);
     if (outcome.kind == AMXEMU_PF)
         outcome.fault = fault.address;
     if (registers.rip != CODE_INSN + (outcome.kind == AMXEMU_OK ? insn->length : 0u))

@@ -69,7 +69,18 @@ void report(const struct insn *insn, const struct amxemu_state *before, const ch
         if (bytes_of(a)[i] != bytes_of(b)[i] && shown++ < 16)
             printf("memory %#" PRIx64 ": %s %02x, %s %02x\n", ARENA + i, name_a, bytes_of(a)[i], name_b,
                    bytes_of(b)[i]);
-    if (insn->op >= AMXEMU_TDPBSSD) {
+    for (unsigned i = 0; i < ZMM_BYTES / 4; i++) {
+        uint32_t x, y;
+        memcpy(&x, a->zmm + 4 * i, sizeof x);
+        memcpy(&y, b->zmm + 4 * i, sizeof y);
+        if (x != y)
+            printf("zmm%u word %u: %s %08" PRIx32 ", %s %08" PRIx32 "\n", insn->zmm, i, name_a, x, name_b, y);
+    }
+    if (is_row(insn->op)) {
+        printf("row %u, of a tile that is not zero:\n", insn->row % AMXEMU_ROWS);
+        print_tile(before, insn->a);
+    }
+    if (is_product(insn->op)) {
         printf("operands that are not zero:\n");
         print_tile(before, insn->d);
         print_tile(before, insn->a);

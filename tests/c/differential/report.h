@@ -10,6 +10,7 @@ struct result {
     struct amxemu_state state;
     const struct shadow *memory; /* NULL: the arena itself */
     uint32_t mxcsr;
+    uint8_t zmm[ZMM_BYTES];
 };
 
 void report(const struct insn *insn, const struct amxemu_state *before, const char *name_a,

@@ -15,6 +15,8 @@ enum lane {
 #define CODE_INSN                                                                                            \
     (ARENA_CODE + 256) /* where the instruction lies; what is around it loads and saves registers */
 
+enum { ZMM_BYTES = 64 };
+
 struct outcome {
     enum amxemu_outcome kind;
     uint64_t fault; /* for AMXEMU_PF */
@@ -26,17 +28,19 @@ int cpu_has_usable_tiles(void);
 uint64_t cpu_fs_base(void);
 void cpu_set(const struct amxemu_state *state);
 void cpu_get(struct amxemu_state *state);
-/* The arena is the memory. *mxcsr: insn->mxcsr again, unless the instruction changed it. */
-struct outcome cpu_run(const struct insn *insn, uint32_t *mxcsr);
-/* A bit for each TDP* that is #UD here, by trying: not every CPU has TDPFP16PS, and CPUID may hide what
- * works. */
-uint32_t cpu_missing_products(void);
+/* The arena is the memory; zmm is insn->zmm before and after, where the instruction writes it. *mxcsr:
+ * insn->mxcsr again, unless the instruction changed it. */
+struct outcome cpu_run(const struct insn *insn, uint32_t *mxcsr, uint8_t zmm[ZMM_BYTES]);
+/* A bit for each instruction from TDPBSSD on that is #UD here, by trying: CPUs differ, and CPUID may hide
+ * what works. */
+uint32_t cpu_missing(void);
 
 /* ---- models.c ---- */
 /* By the operands as the generator means them, on the scalar path. */
-struct outcome direct_run(struct amxemu_state *state, struct shadow *memory, const struct insn *insn);
+struct outcome direct_run(struct amxemu_state *state, struct shadow *memory, const struct insn *insn,
+                          uint8_t zmm[ZMM_BYTES]);
 /* By the bytes and the registers, on the best path. */
 struct outcome decoded_run(struct amxemu_state *state, struct shadow *memory, const struct insn *insn,
-                           uint64_t fs_base);
+                           uint64_t fs_base, uint8_t zmm[ZMM_BYTES]);
 
 #endif
