@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <setjmp.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -80,7 +81,10 @@ int tool_catch(void (*action)(const struct kernel *), const struct kernel *k, si
 long tool_exec_again(const struct kernel *k, const char *stage) {
     char *arguments[PROVOKE_ARGUMENTS];
     provoke_arguments(arguments, stage);
-    return k->execve("/proc/self/exe", arguments, environ);
+    const long error = k->execve("/proc/self/exe", arguments, environ);
+    if (error != -ENOENT)
+        return error;
+    return k->execve((const char *)getauxval(AT_EXECFN), arguments, environ); /* no /proc is mounted */
 }
 
 size_t tool_insn_length(enum insn insn) {
