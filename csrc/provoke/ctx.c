@@ -221,7 +221,8 @@ static void ctx_04(const struct kernel *k) {
         sleep_ms(1);
     }
     const int before_finish = atomic_load(&shared->rounds);
-    sleep_ms(20); /* checks after the last interruption */
+    for (int waited = 0; atomic_load(&shared->rounds) == before_finish && waited < 1000; waited++)
+        sleep_ms(1); /* for a check after the last interruption */
     atomic_store(&shared->finish, 1);
     see_ending("ending", tool_wait(pid));
     see_int("interrupts", interrupts);

@@ -268,7 +268,7 @@ static void *run_thread(void *argument) {
 }
 
 static int model_thread_start(uint64_t *thread, void *(*run)(void *), void *argument) {
-    struct thread_birth *const birth = malloc(sizeof *birth);
+    struct thread_birth *const birth = aligned_alloc(_Alignof(struct thread_birth), sizeof *birth);
     if (!birth)
         return ENOMEM;
     birth->parent = *current();
