@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from amx import cpu, errors, lowlevel, permission, xstate
+    from amx import cpu, emulation, errors, lowlevel, permission, xstate
     from amx.backend import Backend, get_backend, set_backend
     from amx.diagnosis import Diagnosis, available, explain
     from amx.errors import AmxError, EmulatedWarning
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_MODULES = ("cpu", "errors", "lowlevel", "permission", "xstate")
+_MODULES = ("cpu", "emulation", "errors", "lowlevel", "permission", "xstate")
 _HOMES = {
     "AmxError": "errors",
     "Backend": "backend",
@@ -58,6 +58,7 @@ __all__ = [
     "__version__",
     "available",
     "cpu",
+    "emulation",
     "errors",
     "explain",
     "get_backend",

@@ -24,6 +24,12 @@ DEFECTS = {
     "67 truncates nothing": ("step.c", "insn->address32 ? UINT32_MAX", "insn->address32 ? UINT64_MAX"),
     "no #SS": ("step.c", "stack ? AMXEMU_SS", "stack ? AMXEMU_GP"),
     "no NaN row is redone": ("tdp_avx2.c", "if (nan & columns)", "if (nan & columns & 0)"),
+    "rows come from the lower registers": (
+        "decode.c",
+        "(int8_t)payload->vvvv",
+        "(int8_t)(payload->vvvv & 7)",
+    ),
+    "AVX2 does not negate": ("tdp_avx2.c", "_mm256_xor_si256(imaginary, sign)", "imaginary"),
     "AVX2 keeps the caller's MXCSR": ("tdp_avx2.c", "write_mxcsr(TILE_UNIT_MXCSR);", ""),
 }
 
