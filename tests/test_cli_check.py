@@ -152,7 +152,7 @@ def wait_for(path):
 def test_an_interrupt_gives_a_partial_summary(tmp_path):
     """What was made is reported, what was not is named, and it is no success."""
     there, report = tmp_path / "there", tmp_path / "report"
-    child = start(tmp_path, GOOD, f"touch {there}; sleep 1000", GOOD, arguments=["--json", str(report)])
+    child = start(tmp_path, GOOD, f"touch {there}; exec sleep 20", GOOD, arguments=["--json", str(report)])
     wait_for(there)
     child.send_signal(signal.SIGINT)
     output, errors = child.communicate(timeout=60)
@@ -168,7 +168,7 @@ def test_an_interrupt_gives_a_partial_summary(tmp_path):
 def test_nothing_vanishes_when_the_output_is_piped(tmp_path):
     """Not even when the run itself is killed: each line has left before the next check begins."""
     there = tmp_path / "there"
-    child = start(tmp_path, GOOD, BAD, f"touch {there}; sleep 1000")
+    child = start(tmp_path, GOOD, BAD, f"touch {there}; exec sleep 20")
     wait_for(there)
     child.kill()
     output = child.communicate(timeout=60)[0]
