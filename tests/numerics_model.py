@@ -33,8 +33,9 @@ class Rules:
     imaginary_of_a_first: bool = True  # in the even chain of an imaginary part
     fp8_denormals: bool = True  # 8-bit denormals keep their value
     hf8_finite: bool = True  # E4M3 has numbers where IEEE has infinity and NaN
-    pairs_first: bool = True  # 8-bit products are added in pairs, the sums then to the chains
-    neighbours: bool = True  # the pairs are 0 and 1, 2 and 3; False: 0 and 2, 1 and 3
+    one_rounding: bool = True  # 8-bit products are added exactly; False: one by one, rounded each time
+    fp8_default_nan: bool = True  # any NaN gives the default one
+    fp8_sees_denormal_d: bool = True  # a denormal d beside a sum of zero keeps its sign
 
 
 HARDWARE = Rules()
@@ -184,33 +185,47 @@ def complex_factors(name: str, factors: list[tuple[int, int]], rules: Rules) -> 
     return [(real_a, real_b), (imaginary_a, imaginary_b)]
 
 
+def fp8_value(x: int, fraction_bits: int, rules: Rules) -> int | None:
+    """A finite 8-bit float in units of its smallest denormal number; None for infinities and NaN."""
+    biased, fraction = (x & 0x7F) >> fraction_bits, x & (1 << fraction_bits) - 1
+    magnitude = (
+        fraction * rules.fp8_denormals if biased == 0 else (fraction | 1 << fraction_bits) << biased - 1
+    )
+    if widen_fp8(x, fraction_bits, 0, rules) & INFINITY == INFINITY:
+        return None
+    return -magnitude if x & 0x80 else magnitude
+
+
 def fp8_element(name: str, d: int, a: list[int], b: list[int], rules: Rules = HARDWARE) -> int:
-    """One element of d from words of four 8-bit floats each."""
-    even, odd = 0 if rules.separate_sum else d, 0
-    for x, y in zip(a, b, strict=True):
-        products = [
-            fma(
-                widen_fp8(x >> shift & 0xFF, *FP8[name][0], rules),
-                widen_fp8(y >> shift & 0xFF, *FP8[name][1], rules),
-                SIGN,
-                rules,
-            )
-            for shift in (0, 8, 16, 24)
-        ]
-        if not rules.neighbours:
-            products[1], products[2] = products[2], products[1]
-        if rules.pairs_first:
-            terms = [[add(*products[:2], rules)], [add(*products[2:], rules)]]
-        else:
-            terms = [products[:2], products[2:]]
-        for term in terms[0]:
-            even = add(even, term, rules)
-        for term in terms[1]:
-            if rules.two_chains:
-                odd = add(odd, term, rules)
-            else:
-                even = add(even, term, rules)
-    return with_d(d, even, odd, rules)
+    """One element of d from words of four 8-bit floats each: an exact sum, rounded once, added to d."""
+    formats = FP8[name]
+    pairs = [(x >> s & 0xFF, y >> s & 0xFF) for x, y in zip(a, b, strict=True) for s in (0, 8, 16, 24)]
+    wide = [tuple(widen_fp8(x, *f, rules) for x, f in zip(pair, formats, strict=True)) for pair in pairs]
+    products = [fma(x, y, SIGN, rules) for x, y in wide]  # exact
+    if not rules.one_rounding:
+        total = 0
+        for product_ in products:
+            total = add(total, product_, rules)
+        return add(d, total, rules)
+    nans = [x for x in (d, *products) if is_nan(x)]
+    if nans:
+        return rules.default_nan if rules.fp8_default_nan else nans[0]
+    infinities = {x for x in products if x & ~SIGN == INFINITY}
+    if len(infinities) == 2:
+        return rules.default_nan
+    if infinities:
+        return add(d, infinities.pop(), rules)
+    unit = sum(1 - bias - fraction_bits for fraction_bits, bias in formats)  # a product's is 2**unit
+    exact = 0
+    for (x, y), (f, g) in ((pair, formats) for pair in pairs):
+        exact += fp8_value(x, f[0], rules) * fp8_value(y, g[0], rules)
+    if not rules.separate_sum and d & INFINITY != INFINITY:
+        return rounded((exact << UNIT + unit) + (value(d, rules) << 149), 0, rules)
+    total = rounded(exact << UNIT + unit, 0, rules)
+    denormal = d & INFINITY == 0 and d & ~SIGN
+    if total == 0 and denormal and rules.fp8_sees_denormal_d:
+        return d & SIGN
+    return add(d, total, rules)
 
 
 def with_d(d: int, even: int, odd: int, rules: Rules) -> int:

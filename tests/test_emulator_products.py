@@ -310,15 +310,14 @@ def test_denormals_zeros_and_overflow(name, d, a, b, result):
 HALVES = ("tdpbf16ps", "tdpfp16ps", *numerics_model.COMPLEX)
 HF8 = tuple(name for name in FP8 if "hf8" in OPERANDS[name])
 MUTATIONS = {  # and the instructions that can tell
-    "NaN of b before a": (Rules(nan_order=(1, 0, 2)), FLOATS),
+    "NaN of b before a": (Rules(nan_order=(1, 0, 2)), HALVES),
     "NaN of c first": (Rules(nan_order=(2, 0, 1)), HALVES),
-    "sum before d": (Rules(dst_first=False), FLOATS),
-    "odd before even": (Rules(even_first=False), FLOATS),
+    "sum before d": (Rules(dst_first=False), HALVES),
+    "odd before even": (Rules(even_first=False), HALVES),
     "accumulates into d": (Rules(separate_sum=False), FLOATS),
-    "one chain": (Rules(two_chains=False), FLOATS),
-    # products of finite numbers only are never invalid
-    "positive default NaN": (Rules(default_nan=0x7FC00000), [x for x in FLOATS if x != "tdphf8ps"]),
-    "denormals count": (Rules(denormals_are_zero=False), FLOATS),
+    "one chain": (Rules(two_chains=False), HALVES),
+    "positive default NaN": (Rules(default_nan=0x7FC00000), FLOATS),
+    "denormals count": (Rules(denormals_are_zero=False), HALVES),
     "float16 denormals are zero": (Rules(fp16_denormals=False), ("tdpfp16ps", *numerics_model.COMPLEX)),
     # sums of products of float16 and smaller formats are 2**-48 and more, never tiny
     "tiny before rounding": (Rules(tiny_after_rounding=False), ("tdpbf16ps",)),
@@ -328,8 +327,9 @@ MUTATIONS = {  # and the instructions that can tell
     "real part of a first": (Rules(imaginary_of_a_first=False), ("tcmmimfp16ps",)),
     "8-bit denormals are zero": (Rules(fp8_denormals=False), FP8),
     "E4M3 has infinities": (Rules(hf8_finite=False), HF8),
-    "8-bit products one by one": (Rules(pairs_first=False), FP8),
-    "8-bit pairs are 0 and 2": (Rules(neighbours=False), FP8),
+    "8-bit products rounded one by one": (Rules(one_rounding=False), FP8),
+    "NaN of 8-bit products kept": (Rules(fp8_default_nan=False), FP8),
+    "denormal d is zero beside 8-bit products": (Rules(fp8_sees_denormal_d=False), FP8),
 }
 
 

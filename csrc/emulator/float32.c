@@ -125,11 +125,6 @@ uint32_t amxemu_add32(uint32_t x, uint32_t y) {
     return amxemu_fma32(x, ONE, y);
 }
 
-/* -0 added changes no product, not even a zero's sign. */
-uint32_t amxemu_mul32(uint32_t x, uint32_t y) {
-    return amxemu_fma32(x, y, SIGN);
-}
-
 uint32_t amxemu_from_bf16(uint16_t x) {
     return (uint32_t)x << 16;
 }
@@ -154,34 +149,29 @@ uint32_t amxemu_from_fp16(uint16_t x) {
            ((fraction << shift & 0x3FF) << (FRACTION_BITS - FP16_FRACTION));
 }
 
-/* E5M2 is the upper byte of a float16. */
-uint32_t amxemu_from_bf8(uint8_t x) {
-    return amxemu_from_fp16((uint16_t)(x << 8));
-}
-
-/* S.1111.111 is the only NaN; that its whole fraction is kept is not known from silicon. */
-uint32_t amxemu_from_hf8(uint8_t x) {
-    enum { HF8_FRACTION = 3, HF8_MAX = 15, REBIAS = 127 - 7 };
-    const uint32_t sign = (uint32_t)(x & 0x80) << 24;
-    const uint32_t biased = x >> HF8_FRACTION & HF8_MAX;
-    const uint32_t fraction = x & 7;
-
-    if (biased == HF8_MAX && fraction == 7)
-        return sign | INFINITE | fraction << (FRACTION_BITS - HF8_FRACTION);
-    if (biased == 0) {
-        if (fraction == 0)
-            return sign;
-        const int shift = __builtin_clz(fraction) - (31 - HF8_FRACTION);
-        return sign | (uint32_t)(REBIAS + 1 - shift) << FRACTION_BITS |
-               (fraction << shift & 7) << (FRACTION_BITS - HF8_FRACTION);
-    }
-    return sign | (biased + REBIAS) << FRACTION_BITS | fraction << (FRACTION_BITS - HF8_FRACTION);
-}
-
 uint32_t amxemu_from_int32(int32_t x) {
     if (x == 0)
         return 0;
     return x < 0 ? rounded(-(uint64_t)x, 0, SIGN) : rounded((uint64_t)x, 0, 0);
+}
+
+uint32_t amxemu_from_fixed(int64_t high, int64_t low, int power) {
+    const int64_t carry = low >> 32;
+    uint64_t upper = (uint64_t)(high + carry);
+    uint64_t lower = (uint64_t)low & UINT32_MAX;
+    uint32_t sign = 0;
+
+    if (high + carry < 0) {
+        sign = SIGN;
+        upper = ~upper + (lower == 0);
+        lower = -lower & UINT32_MAX;
+    }
+    if (upper == 0 && lower == 0)
+        return 0;
+    if (upper >> 32 == 0)
+        return rounded(upper << 32 | lower, power, sign);
+    /* more than 32 bits are left, so one bit stands for those below */
+    return rounded(upper << 1 | (lower != 0), power + 31, sign);
 }
 
 uint16_t amxemu_to_bf16(uint32_t x) {

@@ -10,15 +10,14 @@
  * is the result, quieted; an invalid operation gives 0xFFC00000. */
 uint32_t amxemu_fma32(uint32_t a, uint32_t b, uint32_t c);
 uint32_t amxemu_add32(uint32_t x, uint32_t y); /* the same for x + y, NaN order x, y */
-uint32_t amxemu_mul32(uint32_t x, uint32_t y); /* the same for x * y */
 
 uint32_t amxemu_from_bf16(uint16_t x);
 uint32_t amxemu_from_fp16(uint16_t x); /* exact, denormals included; NaN quieted */
-uint32_t amxemu_from_bf8(uint8_t x);   /* E5M2: likewise */
-uint32_t amxemu_from_hf8(uint8_t x);   /* E4M3, without infinities: likewise */
 
 /* To nearest even; NaN quieted, the upper bits of its payload kept. Specification only. */
 uint32_t amxemu_from_int32(int32_t x);
+/* (high * 2^32 + low) * 2^power, where high is below 2^62 and the result neither tiny nor overflows */
+uint32_t amxemu_from_fixed(int64_t high, int64_t low, int power);
 uint16_t amxemu_to_bf16(uint32_t x); /* denormals count as zeros of their sign */
 uint16_t amxemu_to_fp16(uint32_t x); /* with gradual underflow */
 

@@ -79,16 +79,16 @@ enum amxemu_outcome amxemu_tdp(struct amxemu_state *s, enum amxemu_op op, unsign
         float_product(&p, AMXEMU_FLOAT_COMPLEX_IMAGINARY);
         break;
     case AMXEMU_TDPBF8PS:
-        amxemu_fp8_scalar(&p, 1, 1);
+        amxemu_fp8(&p, 1, 1);
         break;
     case AMXEMU_TDPBHF8PS:
-        amxemu_fp8_scalar(&p, 1, 0);
+        amxemu_fp8(&p, 1, 0);
         break;
     case AMXEMU_TDPHBF8PS:
-        amxemu_fp8_scalar(&p, 0, 1);
+        amxemu_fp8(&p, 0, 1);
         break;
     case AMXEMU_TDPHF8PS:
-        amxemu_fp8_scalar(&p, 0, 0);
+        amxemu_fp8(&p, 0, 0);
         break;
     default:
         return AMXEMU_UD;

@@ -29,7 +29,7 @@ void amxemu_int8_scalar(const struct amxemu_product *p, int a_signed, int b_sign
 void amxemu_float_scalar(const struct amxemu_product *p, enum amxemu_float type);
 void amxemu_float_row_scalar(const struct amxemu_product *p, enum amxemu_float type, unsigned row);
 /* bf8: E5M2; else hf8, E4M3. On every path. */
-void amxemu_fp8_scalar(const struct amxemu_product *p, int a_is_bf8, int b_is_bf8);
+void amxemu_fp8(const struct amxemu_product *p, int a_is_bf8, int b_is_bf8);
 
 /* Only where amxemu_best_path() is AMXEMU_AVX2. */
 void amxemu_int8_avx2(const struct amxemu_product *p, int a_signed, int b_signed);

@@ -75,25 +75,3 @@ void amxemu_float_scalar(const struct amxemu_product *p, enum amxemu_float type)
     for (unsigned m = 0; m < p->m; m++)
         amxemu_float_row_scalar(p, type, m);
 }
-
-static uint32_t widen_fp8(uint8_t byte, int is_bf8) {
-    return is_bf8 ? amxemu_from_bf8(byte) : amxemu_from_hf8(byte);
-}
-
-/* Specification only, the order of the additions in particular: products in pairs, the sums of pairs in two
- * chains. Products of two such numbers have at most 8 significant bits and are never tiny: exact. */
-void amxemu_fp8_scalar(const struct amxemu_product *p, int a_is_bf8, int b_is_bf8) {
-    for (unsigned m = 0; m < p->m; m++)
-        for (unsigned n = 0; n < p->n; n++) {
-            uint32_t even = 0, odd = 0;
-            for (unsigned k = 0; k < p->k; k++) {
-                uint32_t product[4];
-                for (unsigned j = 0; j < 4; j++)
-                    product[j] = amxemu_mul32(widen_fp8(p->a[m][4 * k + j], a_is_bf8),
-                                              widen_fp8(p->b[k][4 * n + j], b_is_bf8));
-                even = amxemu_add32(even, amxemu_add32(product[0], product[1]));
-                odd = amxemu_add32(odd, amxemu_add32(product[2], product[3]));
-            }
-            store32(p->d[m], n, amxemu_add32(load32(p->d[m], n), amxemu_add32(even, odd)));
-        }
-}
