@@ -307,6 +307,44 @@ def test_denormals_zeros_and_overflow(name, d, a, b, result):
     assert hex(Machine().product(name, *(as_words([[x]]) for x in (d, a, b)))[0, 0]) == hex(result)
 
 
+@pytest.mark.parametrize(
+    ("name", "d", "a", "b", "result"),
+    [  # the first element is in the lowest byte
+        ("tdpbf8ps", 0x00000000, 0x38BC403C, 0x443C3C3C, 0x40800000),  # 1*1 + 2*1 - 1*1 + 0.5*4
+        ("tdpbf8ps", 0x00000000, 0x00F80178, 0x00780178, 0x2F800000),  # 2**30 + 2**-32 - 2**30: exact
+        ("tdpbf8ps", 0x3F800000, 0x0000000C, 0x0000000C, 0x3F800000),  # 1 + 2**-24: the tie goes to even
+        ("tdpbf8ps", 0x00000000, 0x0000007C, 0x00000081, 0xFF800000),  # infinity times a negative denormal
+        ("tdpbf8ps", 0x00000000, 0x0000007C, 0x00000080, 0xFFC00000),  # infinity times zero
+        ("tdpbf8ps", 0x00000000, 0x00007C7C, 0x0000BC3C, 0xFFC00000),  # infinity minus infinity
+        ("tdpbf8ps", 0x7F800000, 0x0000007C, 0x000000BC, 0xFFC00000),
+        ("tdpbf8ps", 0x7F812345, 0x00000000, 0x00000000, 0xFFC00000),  # a NaN in d
+        ("tdpbf8ps", 0x80000001, 0x00000000, 0x00000000, 0x80000000),
+        ("tdpbf8ps", 0x80000000, 0x00000000, 0x00000000, 0x00000000),
+        ("tdphf8ps", 0x00000000, 0x0000007E, 0x0000007E, 0x48440000),  # 448 * 448
+        ("tdphf8ps", 0x00000000, 0x00000078, 0x00000038, 0x43800000),  # 256: no infinity there
+        ("tdphf8ps", 0x00000000, 0x0000007F, 0x00000038, 0xFFC00000),
+        ("tdpbhf8ps", 0x00000000, 0x0000003C, 0x00000078, 0x43800000),  # a is E5M2, b E4M3
+        ("tdphbf8ps", 0x00000000, 0x00000078, 0x0000003C, 0x43800000),
+    ],
+)
+def test_8_bit_floats_on_paper(name, d, a, b, result):
+    assert hex(Machine().product(name, *(as_words([[x]]) for x in (d, a, b)))[0, 0]) == hex(result)
+
+
+@pytest.mark.usefixtures("path")
+@pytest.mark.parametrize(
+    ("name", "a", "b", "result"),
+    [  # float16, the real part in the low half
+        ("tcmmrlfp16ps", 0x40003C00, 0x44004200, 0xC0A00000),  # (1 + 2i)(3 + 4i) = -5 + 10i
+        ("tcmmimfp16ps", 0x40003C00, 0x44004200, 0x41200000),
+        ("tcmmimfp16ps", 0x3C000000, 0x00003C00, 0x3F800000),  # i * 1
+        ("tcmmrlfp16ps", 0x7E010000, 0x00000000, 0xFFC02000),  # the sign of a NaN is changed too
+    ],
+)
+def test_complex_numbers_on_paper(name, a, b, result):
+    assert hex(Machine().product(name, *(as_words([[x]]) for x in (0, a, b)))[0, 0]) == hex(result)
+
+
 HALVES = ("tdpbf16ps", "tdpfp16ps", *numerics_model.COMPLEX)
 HF8 = tuple(name for name in FP8 if "hf8" in OPERANDS[name])
 MUTATIONS = {  # and the instructions that can tell
