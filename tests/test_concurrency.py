@@ -118,7 +118,7 @@ signal.signal(signal.SIGALRM, handler)
 signal.setitimer(signal.ITIMER_REAL, 0.0002, 0.0002)
 rounds = 0
 end = time.monotonic() + 2
-while time.monotonic() < end:
+while time.monotonic() < end or (seen <= 10 and time.monotonic() < end + 60):
     assert np.array_equal(operands.as_bits(amx.matmul(a, b)), want)
     assert np.array_equal(operands.as_bits(amx.matmul(a, packed)), want)
     rounds += 1
