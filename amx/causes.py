@@ -159,14 +159,17 @@ class Cause(enum.Enum):
         return self.words
 
 
-def of_request(result: int, *, guest: bool = False) -> Cause:
-    """The cause of a refused request, from arch_prctl's -errno and this thread's alternate stack."""
+def of_request(result: int, *, guest: bool = False, offered: bool = False) -> Cause:
+    """The cause of a refused request, from arch_prctl's -errno and this thread's alternate stack.
+
+    offered: ARCH_GET_XCOMP_SUPP has the tile data, which Linux then grants.
+    """
     match -result:
         case errno.EFAULT:
             return Cause.WRONG_CONSTANT
         case errno.ENOSPC:
             return altstack_cause() or Cause.ALTSTACK_OF_ANOTHER_THREAD
-        case errno.EOPNOTSUPP:  # the kernel knows the operation and has no tile data to grant
+        case errno.EOPNOTSUPP if not offered:  # the kernel knows the operation and has no tile data to grant
             return (
                 Cause.KERNEL_DISAGREES
                 if cpu.Feature.AMX_TILE in cpu.announced()
@@ -175,17 +178,20 @@ def of_request(result: int, *, guest: bool = False) -> Cause:
         case errno.EBUSY if guest:
             return Cause.GUEST_LOCKED
         case _:
-            return of_read(result)
+            return of_read(result, answered=offered)
 
 
-def of_read(result: int) -> Cause:
-    """The cause of a refused read, from arch_prctl's -errno; Linux itself refuses none that it knows."""
+def of_read(result: int, *, answered: bool = False) -> Cause:
+    """The cause of a refused read, from arch_prctl's -errno; Linux itself refuses none that it knows.
+
+    answered: another of the operations was, so that the kernel knows them.
+    """
     match -result:
         case errno.EPERM:
             return Cause.SECCOMP_EPERM
         case errno.ENOSYS:
             return Cause.SECCOMP_ENOSYS
-        case errno.EINVAL:
+        case errno.EINVAL if not answered:
             return of_unknown_operation(_machine.current().kernel())
         case _:
             return Cause.UNEXPECTED

@@ -198,16 +198,17 @@ def _climb(machine: Machine, *, probe: bool = False, request: bool = False) -> I
         yield from map(_not_reached, _KERNEL_RUNGS[1:])
         return
 
-    held = _permission(machine, probe=probe)
+    offered = _all_ok(kernel)
+    held = _permission(machine, offered=offered, probe=probe)
     yield held
-    granted, request = _all_ok(held), request and announced and _all_ok(kernel)
+    granted, request = _all_ok(held), request and announced and offered
     child = (
         machine.probe_child(ChildAction.REQUEST, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) if probe else None
     )
     asked = (
         Rung(RungName.REQUEST, Outcome.OK, ("already granted",))
         if granted
-        else _request(machine, child, request)
+        else _request(machine, child, offered=offered, request=request)
     )
     yield asked
     confirmed = _confirmed(machine, asked, None if granted or request else child)
@@ -306,7 +307,7 @@ def _all_operations(machine: Machine, *, probe: bool) -> Iterator[str]:
             yield _text(op, machine.arch_prctl(op, 0))
 
 
-def _permission(machine: Machine, *, probe: bool) -> Rung:
+def _permission(machine: Machine, *, offered: bool, probe: bool) -> Rung:
     name, op = RungName.PERMISSION, ARCH_GET_XCOMP_PERM
     if probe:
         child = machine.probe_child(ChildAction.GET, op)
@@ -318,13 +319,13 @@ def _permission(machine: Machine, *, probe: bool) -> Rung:
         reply = machine.arch_prctl_get(op)
     evidence = (_text(op, reply.result, reply.value),)
     if reply.result != 0:
-        return Rung(name, Outcome.FAILED, evidence, causes.of_read(reply.result))
+        return Rung(name, Outcome.FAILED, evidence, causes.of_read(reply.result, answered=offered))
     if reply.value & XFEATURE_MASK_XTILEDATA:
         return Rung(name, Outcome.OK, evidence)
     return Rung(name, Outcome.SKIPPED, (*evidence, "not requested yet"))
 
 
-def _request(machine: Machine, child: Probe | None, request: bool) -> Rung:
+def _request(machine: Machine, child: Probe | None, *, offered: bool, request: bool) -> Rung:
     """Ask in this process if `request`, unless the child that asked before did not get through."""
     name, op = RungName.REQUEST, ARCH_REQ_XCOMP_PERM
     stack = f"alternate stack: {permission.altstack()}"
@@ -336,13 +337,13 @@ def _request(machine: Machine, child: Probe | None, request: bool) -> Rung:
             evidence = (f"in a child: {_text(op, child.result)}", stack)
             if child.result == 0:
                 return Rung(name, Outcome.OK, evidence)
-            return Rung(name, Outcome.FAILED, evidence, causes.of_request(child.result))
+            return Rung(name, Outcome.FAILED, evidence, causes.of_request(child.result, offered=offered))
     if request:
         result = machine.arch_prctl(op, XFEATURE_XTILEDATA)
         evidence = (_text(op, result), stack)
         if result == 0:
             return Rung(name, Outcome.OK, evidence)
-        return Rung(name, Outcome.FAILED, evidence, causes.of_request(result))
+        return Rung(name, Outcome.FAILED, evidence, causes.of_request(result, offered=offered))
     foreseen = causes.altstack_cause()
     if foreseen:
         return Rung(name, Outcome.FAILED, ("would be refused with ENOSPC", stack), foreseen)
