@@ -3,11 +3,13 @@
 import json
 import os
 import resource
+import shutil
 import signal
 import subprocess
+import sys
 
 import pytest
-from compiling import ROOT, compiler
+from compiling import EMULATOR, ROOT, compile_c, compiler
 
 from amx.conformance import provoke
 from amx.conformance.check import checks
@@ -16,6 +18,15 @@ try:
     PROGRAM = provoke.program()
 except FileNotFoundError as missing:
     pytest.skip(str(missing), allow_module_level=True)
+
+
+BASELINE = ["-march=x86-64", "-mno-avx"]  # as csrc/CMakeLists.txt has it for this program
+SOURCES = [
+    *sorted(ROOT.glob("csrc/provoke/*.c")),
+    ROOT / "csrc/trap/kernel_model.c",
+    *(source for source in EMULATOR if source.name != "binding.c"),
+]
+CMAKE = shutil.which("cmake")
 
 
 def run(*arguments, program=PROGRAM, **more):
@@ -117,18 +128,54 @@ def test_children_that_die_leave_no_core(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def no_core_files():
+    """No core file may be made, which does not keep the pipes of core_pattern away."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+@pytest.mark.parametrize("prepare", [no_core_files, hostile])
+def test_a_child_on_its_own_dumps_no_core(tmp_path, prepare):
+    """It dies where the kernel has it die, in SRET-06 and LIFE-04, and is looked at."""
+    sources = [source for source in SOURCES if source.name != "main.c"]
+    program = compile_c(tmp_path / "child", [ROOT / "tests/c/provoke_child.c", *sources], *BASELINE)
+    run_in = tmp_path / "empty"
+    run_in.mkdir()
+    done = run(program=program, preexec_fn=prepare, cwd=run_in)
+    assert lines(done.stdout) == [
+        {"dumpable": 0},
+        {"ending": {"signal": signal.SIGSEGV, "core": False}},
+        {"end": True},
+    ]
+    assert list(run_in.iterdir()) == []
+
+
+@pytest.mark.skipif(not CMAKE, reason="needs cmake")
+def test_it_is_of_baseline_instructions_whatever_cflags_say(tmp_path):
+    """VEX instructions of the compiler's would change the registers that are looked at."""
+    flags = [f"-DPython_EXECUTABLE={sys.executable}", "-DAMX_OPENMP=OFF", "-DCMAKE_BUILD_TYPE=Debug"]
+    for command in (
+        [CMAKE, "-S", ROOT / "csrc", "-B", tmp_path, *flags],
+        [CMAKE, "--build", tmp_path, "--target", "amx-provoke"],
+    ):
+        built = subprocess.run(
+            command,
+            env={**os.environ, "CFLAGS": "-march=x86-64-v3"},
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert built.returncode == 0, built.stdout + built.stderr
+    done = run("run", "XS-02", program=tmp_path / "amx-provoke")
+    assert done.returncode in (0, 77), done.stdout
+    differs = [line for line in lines(done.stdout) for key in line if key.endswith(("differs", ".lost"))]
+    assert {value for line in differs for value in line.values()} <= {0}, differs
+
+
 def test_it_links_statically(tmp_path):
     """For an initramfs: it runs without libc's loader and without /proc."""
-    sources = [
-        *ROOT.glob("csrc/provoke/*.c"),
-        ROOT / "csrc/trap/kernel_model.c",
-        *ROOT.glob("csrc/emulator/*.c"),
-    ]
     program = tmp_path / "amx-provoke"
     built = subprocess.run(
         [
-            *compiler(), "-std=gnu11", "-O1", "-Wall", "-Wextra", "-Werror", "-ffp-contract=off", "-static",
-            f"-I{ROOT}/csrc", *(str(source) for source in sources if source.name != "binding.c"),
+            *compiler(), "-std=gnu11", "-O1", *BASELINE, "-Wall", "-Wextra", "-Werror", "-ffp-contract=off",
+            "-static", f"-I{ROOT}/csrc", *map(str, SOURCES),
             "-o", str(program), "-lpthread",
         ],
         stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,

@@ -358,6 +358,11 @@ def test_a_known_bug_may_be_in_a_release_without_its_fix(release, lacks):
     assert KnownBug("endless loop", "6.8-rc4, 6.7.6, 6.6.18, 6.1.79").may_be_in(release) is lacks
 
 
+@pytest.mark.parametrize(("release", "has"), [("6.6.0", False), ("6.13.12", False), ("6.14", True)])
+def test_a_known_bug_is_not_in_a_release_older_than_it(release, has):
+    assert KnownBug("sizes ignored", "7.1, 6.18.35", introduced="6.14").may_be_in(release) is has
+
+
 def report_of(*verdicts, **more):
     from amx.conformance.verdict import Result
 

@@ -39,14 +39,20 @@ class Need(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class KnownBug:
-    """A kernel bug that this check can show: what, and the releases with the fix ("6.8, 6.7.6, 6.6.18")."""
+    """A kernel bug that this check can show: what, and the releases with the fix ("6.8, 6.7.6, 6.6.18").
+
+    `introduced` is the first release with the bug; none: it is as old as what it concerns.
+    """
 
     what: str
     fixed: str
+    introduced: str = ""
 
     def may_be_in(self, release: str) -> bool:
-        """Whether a kernel release lacks the fix: older than the first with it, and than its own branch's."""
+        """Whether a kernel release has the bug and lacks the fix: that of its own branch, or of the first."""
         here = version(release)
+        if self.introduced and here < version(self.introduced):
+            return False
         fixes = [version(fix) for fix in re.findall(r"\d+\.\d+[.\d]*", self.fixed)]
         branch = [fix for fix in fixes if fix[:2] == here[:2]]
         return here < (branch or [max(fixes, default=here)])[0]

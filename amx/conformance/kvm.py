@@ -42,6 +42,8 @@ def _separate(seen: Judge) -> None:
     depends=("KVM-01",),
 )
 def _locked(seen: Judge) -> None:
+    if not seen.exited("child_ending", "the child"):
+        return
     for when in ("after_vcpu", "after_close", "child"):
         seen.equal(f"request {when.replace('_', ' ')}", seen[when], -errno.EBUSY, result)
     seen.equal("guest permission", seen["guest"] & XTILEDATA, 0, hex)

@@ -26,6 +26,8 @@ def _buffers(seen: Judge) -> None:
     seen.equal("buffers of threads that did", seen["touched"], seen["threads"])
     seen.equal("buffers left when the threads have ended", seen["joined"], 0)
     seen.equal("buffers left when the children are reaped", seen["reaped"], 0)
+    if seen["attempts"] > 1:
+        seen.note(f"counted {seen['attempts']} times: the count of the whole system moved meanwhile")
     seen.note(f"{seen['zombies']} buffers of {seen['children']} children that are dead and not reaped")
 
 

@@ -15,6 +15,7 @@ SIZES_IGNORED = KnownBug(
     " that smaller frames lose everything but x87 and SSE (dc8aa31a7ac2 in 6.14, which broke CRIU and gVisor;"
     " reverted by 44eeff9bc467)",
     "7.1, 6.18.35",
+    introduced="6.14",
 )
 SIGILL, SIGSEGV, SI_KERNEL = signal.SIGILL.value, signal.SIGSEGV.value, 128
 
@@ -150,6 +151,7 @@ def _claimed(seen: Judge) -> None:
         KnownBug(
             "CVE-2024-26603: sigreturn faults for ever, in the kernel, where not even SIGKILL ends it",
             "6.8, 6.7.6, 6.6.18, 6.1.79",
+            introduced="5.14",
         ),
     ),
     timeout=10.0,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from amx.conformance.check import Judge, Need, check
-from amx.conformance.frames import ENDED, MAGIC1, MAGIC2
+from amx.conformance.frames import MAGIC1, MAGIC2
 from amx.conformance.show import result
 
 COVERS = ("K15", "K16", "K17", "K18", "K19", "K20", "K21", "K22", "K23")
@@ -14,10 +14,13 @@ AUTHORITY = (
 
 def _kept(seen: Judge) -> None:
     bit = 1 << seen["component"]
+    if not seen.exited("tracee", "the tracee"):
+        return
     for who in ("threads", "processes"):
         seen.equal(f"{who} on one CPU: rounds", seen[f"{who}.rounds"], seen["rounds"])
         switches = seen[f"{who}.switches"]
-        seen.true(f"{who} on one CPU: context switches", switches > 0, switches, "some")
+        least = 2 * seen["switchers"]
+        seen.true(f"{who} on one CPU: context switches", switches >= least, switches, f"{least} or more")
         seen.equal(f"{who} on one CPU: rounds that found registers changed", seen[f"{who}.lost"], 0)
 
     seen.equal("PTRACE_GETREGSET", seen["ptrace.get"], 0, result)
@@ -28,7 +31,6 @@ def _kept(seen: Judge) -> None:
     seen.equal("ptrace: the written registers read back", seen["ptrace.read_back_differs"], 0)
     seen.equal("ptrace: XCR0 at byte 464 afterwards", seen["ptrace.sw_after"], seen["xcr0"], hex)
     seen.equal("ptrace: the tracee finds them as written", seen["ptrace.live_differs"], 0)
-    seen.equal("the tracee's end", seen["tracee"], ENDED)
 
     frame = seen["frame"]
     seen.equal("frame: FP_XSTATE_MAGIC1", frame["magic1"], MAGIC1, hex)

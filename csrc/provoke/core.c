@@ -140,6 +140,8 @@ static size_t make_core(const struct kernel *k, int with_tiles, uint8_t *bytes) 
     if (found)
         unlink(path);
     rmdir(directory);
+    if (!found && WIFSIGNALED(status) && WTERMSIG(status) != SIGABRT) /* not of the crash that was meant */
+        provoke_end();
     if (!found)
         provoke_cannot("the crash left no core file in %s", directory);
     if (size < (long)sizeof(Elf64_Ehdr) || memcmp(bytes, ELFMAG, SELFMAG) != 0)

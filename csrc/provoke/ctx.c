@@ -3,19 +3,17 @@
 #include "frames.h"
 #include "system.h"
 
-#include <sched.h>
+#include <errno.h>
 #include <stdatomic.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/wait.h>
-#include <time.h>
 
 enum { WORKERS = 6, SPECTATORS = 2, ROUNDS = 400 };
 
 /* Shared by threads and processes. */
 static struct shared {
-    atomic_int ready, rounds, lost, finish;
+    atomic_int ready, rounds, lost, switches, finish;
     atomic_int clean_inuse, clean_rounds, zero_lost, zero_rounds;
 } *shared;
 
@@ -27,15 +25,6 @@ static void share(void) {
         provoke_broken("mmap of a shared page fails");
 }
 
-static void stay_on_one_cpu(void) {
-    const int cpu = sched_getcpu();
-    cpu_set_t one;
-    CPU_ZERO(&one);
-    CPU_SET((unsigned)(cpu < 0 ? 0 : cpu), &one);
-    if (sched_setaffinity(0, sizeof one, &one) != 0)
-        provoke_broken("sched_setaffinity to CPU %d fails", cpu);
-}
-
 /* Until all run; not for ever, should one have died. */
 static void wait_for(const struct kernel *k, int count) {
     atomic_fetch_add(&shared->ready, 1);
@@ -43,17 +32,12 @@ static void wait_for(const struct kernel *k, int count) {
         k->sched_yield();
 }
 
-static void see_switches(int who) {
-    struct rusage usage;
-    getrusage(who, &usage);
-    see_int("switches", usage.ru_nvcsw + usage.ru_nivcsw);
-}
-
 /* A configuration and data of its own, kept over many switches. */
 static void work(const struct kernel *k, unsigned number, int count) {
     struct tiles tiles;
     tiles_make(&tiles, 16 - (int)number, 64 - 4 * (int)number, 100 + number);
     wait_for(k, count);
+    const int before = thread_switches();
     tiles_load(k, &tiles);
     for (int round = 0; round < ROUNDS; round++) {
         k->sched_yield();
@@ -63,7 +47,16 @@ static void work(const struct kernel *k, unsigned number, int count) {
         tiles_load(k, &tiles);
     }
     k->tilerelease();
+    atomic_fetch_add(&shared->switches, thread_switches() - before);
     atomic_fetch_add(&shared->rounds, ROUNDS);
+}
+
+static void see_work(void) {
+    see_int("workers", WORKERS);
+    see_int("expected_rounds", WORKERS * ROUNDS);
+    see_int("rounds", atomic_load(&shared->rounds));
+    see_int("switches", atomic_load(&shared->switches));
+    see_int("lost", atomic_load(&shared->lost));
 }
 
 static void *work_in_thread(void *number) {
@@ -84,10 +77,7 @@ static void ctx_01(const struct kernel *k) {
     }
     for (int i = 0; i < WORKERS; i++)
         k->thread_join(threads[i]);
-    see_int("expected_rounds", WORKERS * ROUNDS);
-    see_int("rounds", atomic_load(&shared->rounds));
-    see_int("lost", atomic_load(&shared->lost));
-    see_switches(RUSAGE_SELF);
+    see_work();
 }
 
 static pid_t process(const struct kernel *k, void (*run)(const struct kernel *k, unsigned number),
@@ -146,20 +136,12 @@ static void ctx_02(const struct kernel *k) {
         process(k, work_in_process, i);
     for (int i = 0, status; i < WORKERS + SPECTATORS && wait(&status) > 0; i++)
         see_ending("ending", status);
-    see_int("expected_rounds", WORKERS * ROUNDS);
-    see_int("rounds", atomic_load(&shared->rounds));
-    see_int("lost", atomic_load(&shared->lost));
+    see_work();
     see_int("spectator_rounds", ROUNDS);
     see_int("unpermitted.rounds", atomic_load(&shared->clean_rounds));
     see_int("unpermitted.inuse", atomic_load(&shared->clean_inuse));
     see_int("permitted.rounds", atomic_load(&shared->zero_rounds));
     see_int("permitted.nonzero", atomic_load(&shared->zero_lost));
-    see_switches(RUSAGE_CHILDREN);
-}
-
-static void sleep_ms(long milliseconds) {
-    const struct timespec pause = {milliseconds / 1000, milliseconds % 1000 * 1000 * 1000};
-    nanosleep(&pause, NULL);
 }
 
 static void check_until_finish(const struct kernel *k, unsigned unused) {
@@ -178,10 +160,25 @@ static void check_until_finish(const struct kernel *k, unsigned unused) {
     k->tilerelease();
 }
 
-/* 1 when it is stopped, 0 when it is gone. */
-static int stopped(pid_t pid) {
-    int status;
-    return waitpid(pid, &status, WUNTRACED) == pid && WIFSTOPPED(status);
+/* The child that CTX-04 interrupts. Once it has ended, its number may be another's. */
+static struct {
+    pid_t pid;
+    int ended, status;
+} interrupted;
+
+/* Waits for its next stop, 1, or its end, 0. */
+static int stopped(void) {
+    if (interrupted.ended)
+        return 0;
+    if (waitpid(interrupted.pid, &interrupted.status, WUNTRACED) != interrupted.pid)
+        provoke_broken("waitpid: errno %d", errno);
+    interrupted.ended = !WIFSTOPPED(interrupted.status);
+    return !interrupted.ended;
+}
+
+static void send(int signo) {
+    if (!interrupted.ended)
+        kill(interrupted.pid, signo);
 }
 
 /* linux/ptrace.h, whose names clash with sys/ptrace.h. */
@@ -193,38 +190,45 @@ enum {
     TRACE_INTERRUPT = 0x4207,
 };
 
+static long trace(const struct kernel *k, long request) {
+    return interrupted.ended ? -ESRCH : k->ptrace(request, interrupted.pid, NULL, NULL);
+}
+
 static void ctx_04(const struct kernel *k) {
-    int interrupts = 0, steps = 0, stops = 0, status;
+    int interrupts = 0, steps = 0, stops = 0;
     tool_request(k);
     share();
-    const pid_t pid = process(k, check_until_finish, 0);
-    while (atomic_load(&shared->rounds) == 0 && waitpid(pid, &status, WNOHANG) == 0)
+    const pid_t pid = interrupted.pid = process(k, check_until_finish, 0);
+    while (atomic_load(&shared->rounds) == 0 && !interrupted.ended) {
+        interrupted.ended = waitpid(pid, &interrupted.status, WNOHANG) == pid;
         sleep_ms(1);
-    const long denied = k->ptrace(TRACE_SEIZE, pid, NULL, NULL);
-    if (denied < 0) {
-        kill(pid, SIGKILL);
-        provoke_cannot("ptrace(PTRACE_SEIZE) is denied: errno %d", (int)-denied);
+    }
+    const long seized = trace(k, TRACE_SEIZE);
+    if (seized == -EPERM || seized == -EACCES) {
+        send(SIGKILL);
+        provoke_cannot("ptrace(PTRACE_SEIZE) is denied: errno %d", (int)-seized);
     }
     for (int i = 0; i < 20; i++) {
-        interrupts += k->ptrace(TRACE_INTERRUPT, pid, NULL, NULL) == 0 && stopped(pid);
-        k->ptrace(TRACE_CONT, pid, NULL, NULL);
+        interrupts += trace(k, TRACE_INTERRUPT) == 0 && stopped();
+        trace(k, TRACE_CONT);
         sleep_ms(1);
     }
-    if (k->ptrace(TRACE_INTERRUPT, pid, NULL, NULL) == 0 && stopped(pid))
-        while (steps < 1000 && k->ptrace(TRACE_SINGLESTEP, pid, NULL, NULL) == 0 && stopped(pid))
+    if (trace(k, TRACE_INTERRUPT) == 0 && stopped())
+        while (steps < 1000 && trace(k, TRACE_SINGLESTEP) == 0 && stopped())
             steps++;
-    k->ptrace(TRACE_DETACH, pid, NULL, NULL);
+    trace(k, TRACE_DETACH);
     for (int i = 0; i < 5; i++) {
-        kill(pid, SIGSTOP);
-        stops += stopped(pid);
-        kill(pid, SIGCONT);
+        send(SIGSTOP);
+        stops += stopped();
+        send(SIGCONT);
         sleep_ms(1);
     }
     const int before_finish = atomic_load(&shared->rounds);
-    for (int waited = 0; atomic_load(&shared->rounds) == before_finish && waited < 1000; waited++)
+    for (int waited = 0; !interrupted.ended && atomic_load(&shared->rounds) == before_finish && waited < 2000;
+         waited++)
         sleep_ms(1); /* for a check after the last interruption */
     atomic_store(&shared->finish, 1);
-    see_ending("ending", tool_wait(pid));
+    see_ending("ending", interrupted.ended ? interrupted.status : tool_wait(pid));
     see_int("interrupts", interrupts);
     see_int("steps", steps);
     see_int("stops", stops);

@@ -7,15 +7,11 @@
 #include <linux/futex.h>
 #include <poll.h>
 #include <sched.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <time.h>
 #include <unistd.h>
-
-static void sleep_ms(long milliseconds) {
-    const struct timespec pause = {milliseconds / 1000, milliseconds % 1000 * 1000 * 1000};
-    nanosleep(&pause, NULL);
-}
 
 static int probe_getppid(const struct kernel *k) {
     (void)k;
@@ -88,6 +84,11 @@ static int probe_vfork(const struct kernel *k) {
     return pid > 0 && tool_wait(pid) == 0;
 }
 
+/* For systems without /proc. */
+static const char *own_path(void) {
+    return (const char *)getauxval(AT_EXECFN);
+}
+
 static int probe_exec(const struct kernel *k) {
     char *const arguments[] = {(char[]){"amx-provoke"}, (char[]){"list"}, NULL};
     char *const environment[] = {NULL};
@@ -96,6 +97,7 @@ static int probe_exec(const struct kernel *k) {
         const int null = open("/dev/null", O_WRONLY);
         dup2(null, 1);
         k->execve("/proc/self/exe", arguments, environment);
+        k->execve(own_path(), arguments, environment);
         system_exit_group(1);
     }
     return pid > 0 && tool_wait(pid) == 0;
@@ -135,8 +137,10 @@ static int probe_getrandom(const struct kernel *k) {
 
 static int probe_file_read(const struct kernel *k) {
     char bytes[4096];
-    const int file = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+    int file = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
     (void)k;
+    if (file < 0)
+        file = open(own_path(), O_RDONLY | O_CLOEXEC);
     const int happened = file >= 0 && read(file, bytes, sizeof bytes) > 0;
     if (file >= 0)
         close(file);
@@ -233,6 +237,14 @@ void ctx_probes(const struct kernel *k) {
                   {"AVX and VZEROUPPER", probe_vector_registers}};
     struct tiles tiles;
     tool_request(k);
+    see_int("probes", sizeof probes / sizeof *probes);
+    /* What some of them need. */
+    cpu_set_t allowed;
+    CPU_ZERO(&allowed);
+    sched_getaffinity(0, sizeof allowed, &allowed);
+    see_int("cpus", CPU_COUNT(&allowed));
+    see_int("avx", registers_present(k, 2));
+    see_int("procfs", access("/proc/self/stat", R_OK) == 0);
     tiles_make(&tiles, 16, 64, 3);
     tiles_load(k, &tiles);
     for (size_t i = 0; i < sizeof probes / sizeof *probes; i++) {

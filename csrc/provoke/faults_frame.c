@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include "faults.h"
 #include "frames.h"
+#include "system.h"
 
 #include <elf.h>
 #include <errno.h>
@@ -127,6 +128,33 @@ static void lose_tile_data(void *ucontext) {
     if (frame.xstate && frame.magic1)
         area_put(frame.xstate, AREA_XSTATE_BV,
                  area_get(frame.xstate, AREA_XSTATE_BV) & ~XFEATURE_MASK_XTILEDATA);
+    fault_base->sigreturn(ucontext);
+}
+
+/* The frame's own words: the handler may have edited them. */
+static void grant_what_is_claimed(void *ucontext) {
+    struct frame frame;
+    fault_base->read_frame(ucontext, &frame);
+    if (frame.xstate && frame.magic1 && !(frame.xfeatures & XFEATURE_MASK_XTILEDATA) &&
+        area_get(frame.xstate, AREA_XSTATE_BV) & XFEATURE_MASK_XTILEDATA)
+        fault_base->arch_prctl(ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA);
+    fault_base->sigreturn(ucontext);
+}
+
+/* As before 6.8: the fault is taken, nothing is mapped, and the restore begins again. */
+static void loop_on_unmapped(void *ucontext) {
+    enum { PAGE = 4096 };
+    struct frame frame;
+    unsigned char resident[8];
+    fault_base->read_frame(ucontext, &frame);
+    const struct xcomponent data = tool_component(fault_base, XFEATURE_XTILEDATA);
+    const uintptr_t from = ((uintptr_t)frame.xstate + data.offset) & ~(uintptr_t)(PAGE - 1);
+    const uintptr_t to = (uintptr_t)frame.xstate + data.offset + data.size;
+    const size_t pages = (to - from + PAGE - 1) / PAGE;
+    const int has_data = frame.xstate && frame.xstate_bv & XFEATURE_MASK_XTILEDATA;
+    while (has_data && pages <= sizeof resident &&
+           system_call(SYS_mincore, (long)from, (long)(pages * PAGE), (long)resident, 0, 0, 0) == -ENOMEM)
+        system_call(SYS_sched_yield, 0, 0, 0, 0, 0, 0);
     fault_base->sigreturn(ucontext);
 }
 
@@ -278,6 +306,12 @@ const struct fault faults_of_frames[] = {
      {.read_frame = remember, .sigreturn = drop_edits}},
     {"sigreturn-loses-opmask", "k0-k7 are zero after a handler", {.sigreturn = lose_opmask}},
     {"sigreturn-loses-tiles", "tile data is initial after a handler", {.sigreturn = lose_tile_data}},
+    {"sigreturn-grants-claims",
+     "a frame that claims tile data brings permission",
+     {.sigreturn = grant_what_is_claimed}},
+    {"sigreturn-loops",
+     "sigreturn faults for ever where tile data is not mapped",
+     {.sigreturn = loop_on_unmapped}},
     {"regset-short", "PTRACE_GETREGSET gives 8 bytes less", {.ptrace = get_short}},
     {"regset-takes-short", "PTRACE_SETREGSET takes any length", {.ptrace = take_short}},
     {"regset-takes-headers", "PTRACE_SETREGSET refuses no header", {.ptrace = take_headers}},

@@ -1,9 +1,11 @@
 /* Deliberate faults of context switches, the buffers for tile data, permission for guests, and XSAVE. */
 #include "faults.h"
 #include "frames.h"
+#include "system.h"
 
 #include <errno.h>
 #include <stdatomic.h>
+#include <time.h>
 
 /* ---- context switches --------------------------------------------------------------------------------- */
 
@@ -66,6 +68,42 @@ static int count_thread(uint64_t *thread, void *(*run)(void *), void *argument) 
 static int one_a_thread(void) {
     const int now = fault_base->xstate_buffers();
     return now < 0 ? now : now + atomic_load(&threads_started);
+}
+
+/* No faults of a kernel: what the count of the whole system looks like beside other processes. */
+static int freed_late(void) {
+    enum { OTHERS = 5, LATE_MS = 200 };
+    static struct timespec first;
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    if (!first.tv_sec)
+        first = now;
+    const int64_t passed =
+        (now.tv_sec - first.tv_sec) * INT64_C(1000) + (now.tv_nsec - first.tv_nsec) / 1000000;
+    return fault_base->xstate_buffers() + (passed < LATE_MS ? OTHERS : 0);
+}
+
+static int disturbed_once(void) {
+    enum { THREADS_OF_ONE_ATTEMPT = 64 };
+    const int threads = atomic_load(&threads_started);
+    return fault_base->xstate_buffers() + (threads > 0 && threads <= THREADS_OF_ONE_ATTEMPT);
+}
+
+/* ---- children ----------------------------------------------------------------------------------------- */
+
+static pid_t die_at_birth(void) {
+    const pid_t pid = fault_base->fork();
+    if (pid == 0)
+        system_call(SYS_kill, system_call(SYS_getpid, 0, 0, 0, 0, 0, 0), SIGKILL, 0, 0, 0, 0);
+    return pid;
+}
+
+static long die_of_write(long request, pid_t pid, void *address, void *data) {
+    const long result = fault_base->ptrace(request, pid, address, data);
+    enum { SETREGSET = 0x4205 }; /* linux/ptrace.h */
+    if (request == SETREGSET)
+        kill(pid, SIGKILL);
+    return result;
 }
 
 /* ---- guests ------------------------------------------------------------------------------------------- */
@@ -145,6 +183,14 @@ const struct fault faults_of_switches[] = {
     {"buffer-for-every-thread",
      "threads get a buffer when they start",
      {.thread_start = count_thread, .xstate_buffers = one_a_thread}},
+    {"buffers-of-others-freed-late",
+     "no fault: buffers of other tasks are freed a while after the start",
+     {.xstate_buffers = freed_late}},
+    {"buffers-of-others-once",
+     "no fault: another task gets a buffer meanwhile",
+     {.thread_start = count_thread, .xstate_buffers = disturbed_once}},
+    {"children-die-at-birth", "every child of fork is killed", {.fork = die_at_birth}},
+    {"regset-kills", "PTRACE_SETREGSET kills the tracee", {.ptrace = die_of_write}},
     {"guest-grants-host", "guest permission is the process's as well", {.arch_prctl = grant_host}},
     {"guest-checks-signal-stack", "small signal stacks forbid guests", {.arch_prctl = check_stack_for_guest}},
     {"guest-never-locked", "guest permission may come after a virtual CPU", {.arch_prctl = never_lock}},

@@ -8,6 +8,10 @@
 
 #include <string.h>
 
+#ifdef __AVX__
+#error "baseline x86-64 alone: VEX instructions of the compiler's would change the registers looked at"
+#endif
+
 /* ---- the area (area.c) -------------------------------------------------------------------------------- */
 
 /* Standard format: SDM vol. 1, 13.4; the software-reserved bytes: struct _fpx_sw_bytes, asm/sigcontext.h. */
@@ -65,10 +69,18 @@ void registers_make(const struct kernel *k, int component, unsigned seed, uint8_
 void registers_load(int component, const uint8_t *data);
 void registers_store(int component, uint8_t *data);
 
+/* ---- where and how often a thread runs (schedule.c) --------------------------------------------------- */
+
+void sleep_ms(long milliseconds);
+/* This thread, and all that it starts from now on, share one CPU. */
+void stay_on_one_cpu(void);
+int thread_switches(void); /* of this thread so far, voluntary or not */
+
 /* ---- a traced child (tracee.c) ------------------------------------------------------------------------ */
 
 /* Forks a child that asks to be traced and runs `run`, which stops by tracee_stop(); returns its pid once it
- * has stopped there. Where ptrace is denied: provoke_cannot(). The child dies with this process. */
+ * has stopped there. Where ptrace is denied: provoke_cannot(). The child dies with this process. A tracee
+ * that is killed ends the run, here and below, with see_ending("tracee") as the last that was seen. */
 pid_t tracee_start(const struct kernel *k, void (*run)(const struct kernel *k, void *argument),
                    void *argument);
 void tracee_stop(void);

@@ -35,13 +35,6 @@ static void see_guest(const struct kernel *k, const char *key) {
     see_bits(key, permission);
 }
 
-static void touch(const struct kernel *k) {
-    uint8_t config[64];
-    tool_config(config, 16, 64);
-    k->ldtilecfg(config);
-    k->tilezero();
-}
-
 static void kvm_01(const struct kernel *k) {
     enum { SMALL = 4096 };
     const stack_t small = {.ss_sp = tool_map(SMALL), .ss_size = SMALL};
@@ -54,7 +47,7 @@ static void kvm_01(const struct kernel *k) {
     see_int("request", request(k));
     see_bits("host", tool_permission(k));
     see_guest(k, "guest");
-    see_int("touch", tool_catch(touch, k, &info));
+    see_int("touch", tool_catch(tool_touch, k, &info));
     see_int("touch_code", info.si_code);
     see_int("host_request", k->arch_prctl(ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA));
 }
@@ -103,7 +96,7 @@ static void kvm_02(const struct kernel *k) {
     see_guest(k, "guest");
     close_all(machine);
     see_int("after_close", request(k));
-    child_run(k, request_in_child, NULL, 2000);
+    see_ending("child_ending", child_run(k, request_in_child, NULL, 2000));
     provoke_broken("execve: errno %d", (int)-tool_exec_again(k, "exec"));
 }
 

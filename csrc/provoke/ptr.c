@@ -57,6 +57,7 @@ static void ptr_01(const struct kernel *k) {
         see_bits("sw", area_get(area, AREA_MAGIC1));
         see_bits("xstate_bv", area_get(area, AREA_XSTATE_BV));
     } while (tracee_resume(k, pid) && state < sizeof states / sizeof *states);
+    see_int("granted", tiles_granted(k)); /* to a process that is not traced */
 }
 
 static void ptr_02(const struct kernel *k) {
@@ -113,12 +114,12 @@ static void written_to(const struct kernel *k, void *unused) {
     see_tiles(k, "cleared_17_18.xinuse", "cleared_17_18.config_lost");
 }
 
-static void clear_and_resume(const struct kernel *k, pid_t pid, uint64_t bits, const char *key) {
+static int clear_and_resume(const struct kernel *k, pid_t pid, uint64_t bits, const char *key) {
     size_t length;
     get(k, pid, area, &length);
     area_put(area, AREA_XSTATE_BV, area_get(area, AREA_XSTATE_BV) & ~bits);
     see_int(key, set_whole(k, pid, area));
-    tracee_resume(k, pid);
+    return tracee_resume(k, pid);
 }
 
 static void ptr_03(const struct kernel *k) {
@@ -135,9 +136,8 @@ static void ptr_03(const struct kernel *k) {
     see_int("set", set_whole(k, pid, area));
     get(k, pid, other, &length);
     see_int("read_back_differs", memcmp(area + data, other + data, tiles.size) != 0);
-    tracee_resume(k, pid);
-    clear_and_resume(k, pid, XFEATURE_MASK_XTILEDATA, "cleared_18");
-    clear_and_resume(k, pid, XFEATURE_MASK_XTILECFG | XFEATURE_MASK_XTILEDATA, "cleared_17_18");
+    if (tracee_resume(k, pid) && clear_and_resume(k, pid, XFEATURE_MASK_XTILEDATA, "cleared_18"))
+        clear_and_resume(k, pid, XFEATURE_MASK_XTILECFG | XFEATURE_MASK_XTILEDATA, "cleared_17_18");
 }
 
 static void stop_once(const struct kernel *k, void *unused) {

@@ -1,5 +1,6 @@
 /* Children that are traced, and children that may not hang. */
 #include "frames.h"
+#include "main.h"
 #include "system.h"
 
 #include <elf.h>
@@ -15,8 +16,6 @@
 #define NT_X86_XSTATE 0x202
 #endif
 
-enum { EXIT_CANNOT = 77 }; /* as provoke_cannot() ends a process */
-
 static pid_t start(const struct kernel *k, void (*run)(const struct kernel *k, void *argument),
                    void *argument, int traced) {
     const pid_t pid = k->fork();
@@ -25,6 +24,9 @@ static pid_t start(const struct kernel *k, void (*run)(const struct kernel *k, v
     if (pid > 0)
         return pid;
     prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+    /* With a hard limit of 0 on core files a pipe of core_pattern would still get one. */
+    if (!traced)
+        prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
     const long denied = traced ? k->ptrace(PTRACE_TRACEME, 0, NULL, NULL) : 0;
     if (denied < 0)
         provoke_cannot("ptrace(PTRACE_TRACEME) is denied: errno %d", (int)-denied);
@@ -41,17 +43,23 @@ static int follow(const struct kernel *k, pid_t pid) {
     }
     if (WIFSTOPPED(status))
         return 1;
-    if (WIFEXITED(status) && WEXITSTATUS(status) == EXIT_CANNOT) /* it has said why */
-        system_exit_group(EXIT_CANNOT);
     see_ending("tracee", status);
     return 0;
+}
+
+/* ESRCH of a tracee that has stopped: it was killed. */
+static void end_if_gone(pid_t pid, long result) {
+    if (result != -ESRCH)
+        return;
+    see_ending("tracee", tool_wait(pid));
+    provoke_end();
 }
 
 pid_t tracee_start(const struct kernel *k, void (*run)(const struct kernel *k, void *argument),
                    void *argument) {
     const pid_t pid = start(k, run, argument, 1);
     if (!follow(k, pid))
-        provoke_broken("the traced child ended before its first stop");
+        provoke_end();
     k->ptrace(PTRACE_SETOPTIONS, pid, NULL, (void *)PTRACE_O_EXITKILL);
     return pid;
 }
@@ -62,6 +70,7 @@ void tracee_stop(void) {
 
 int tracee_resume(const struct kernel *k, pid_t pid) {
     const long error = k->ptrace(PTRACE_CONT, pid, NULL, NULL);
+    end_if_gone(pid, error);
     if (error < 0)
         provoke_broken("ptrace(PTRACE_CONT): errno %d", (int)-error);
     return follow(k, pid);
@@ -70,6 +79,7 @@ int tracee_resume(const struct kernel *k, pid_t pid) {
 static long regset(const struct kernel *k, long request, pid_t pid, void *area, size_t *length) {
     struct iovec vector = {area, *length};
     const long result = k->ptrace(request, pid, (void *)(uintptr_t)NT_X86_XSTATE, &vector);
+    end_if_gone(pid, result);
     *length = vector.iov_len;
     return result;
 }

@@ -2,11 +2,9 @@
 #define _GNU_SOURCE
 #include "frames.h"
 
-#include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
 #include <sys/wait.h>
 
 enum { SWITCHERS = 5, ROUNDS = 200 };
@@ -21,9 +19,10 @@ static uint32_t size_of(const struct kernel *k) {
 
 /* ---- context switches --------------------------------------------------------------------------------- */
 
-/* Shared by threads and processes: who is ready, and how many rounds lost something. */
+/* Shared by threads and processes: who is ready, how many rounds lost something, and how often they were
+ * switched away from meanwhile. */
 static struct shared {
-    atomic_int ready, rounds, lost;
+    atomic_int ready, rounds, lost, switches;
 } *shared;
 
 static void switch_often(const struct kernel *k, unsigned seed) {
@@ -34,6 +33,7 @@ static void switch_often(const struct kernel *k, unsigned seed) {
     atomic_fetch_add(&shared->ready, 1);
     for (int tries = 0; atomic_load(&shared->ready) < SWITCHERS && tries < 1000 * 1000; tries++)
         k->sched_yield(); /* not for ever, should one have died */
+    const int switches_before = thread_switches();
     registers_load(component, mine);
     for (int round = 0; round < ROUNDS; round++) {
         k->sched_yield();
@@ -46,15 +46,16 @@ static void switch_often(const struct kernel *k, unsigned seed) {
             registers_load(component, mine);
         }
     }
+    atomic_fetch_add(&shared->switches, thread_switches() - switches_before);
     atomic_fetch_add(&shared->rounds, ROUNDS);
 }
 
-static void *thread_switches(void *number) {
+static void *switch_in_thread(void *number) {
     switch_often(kernel, 10 + (unsigned)(uintptr_t)number);
     return NULL;
 }
 
-static void process_switches(const struct kernel *k, unsigned number) {
+static void switch_in_process(const struct kernel *k, unsigned number) {
     const pid_t pid = k->fork();
     if (pid < 0)
         provoke_broken("fork: errno %d", (int)-pid);
@@ -64,33 +65,18 @@ static void process_switches(const struct kernel *k, unsigned number) {
     _Exit(0);
 }
 
-/* All that this process starts share one CPU from now on. */
-static void stay_on_one_cpu(void) {
-    const int cpu = sched_getcpu();
-    cpu_set_t one;
-    CPU_ZERO(&one);
-    CPU_SET((unsigned)(cpu < 0 ? 0 : cpu), &one);
-    if (sched_setaffinity(0, sizeof one, &one) != 0)
-        provoke_broken("sched_setaffinity to CPU %d fails", cpu);
-}
-
 static void restart(void) {
     atomic_store(&shared->ready, 0);
     atomic_store(&shared->rounds, 0);
     atomic_store(&shared->lost, 0);
-}
-
-static void see_switches(const char *key, int who) {
-    struct rusage usage;
-    getrusage(who, &usage);
-    see_int(key, usage.ru_nvcsw + usage.ru_nivcsw);
+    atomic_store(&shared->switches, 0);
 }
 
 static void context_switches(const struct kernel *k) {
     uint64_t threads[SWITCHERS];
     restart();
     for (uintptr_t i = 0; i < SWITCHERS; i++) {
-        const int error = k->thread_start(&threads[i], thread_switches, (void *)i);
+        const int error = k->thread_start(&threads[i], switch_in_thread, (void *)i);
         if (error)
             provoke_broken("pthread_create: errno %d", error);
     }
@@ -98,15 +84,15 @@ static void context_switches(const struct kernel *k) {
         k->thread_join(threads[i]);
     see_int("threads.rounds", atomic_load(&shared->rounds));
     see_int("threads.lost", atomic_load(&shared->lost));
-    see_switches("threads.switches", RUSAGE_SELF);
+    see_int("threads.switches", atomic_load(&shared->switches));
     restart();
     for (unsigned i = 0; i < SWITCHERS; i++)
-        process_switches(k, i);
+        switch_in_process(k, i);
     while (wait(NULL) > 0)
         continue;
     see_int("processes.rounds", atomic_load(&shared->rounds));
     see_int("processes.lost", atomic_load(&shared->lost));
-    see_switches("processes.switches", RUSAGE_CHILDREN);
+    see_int("processes.switches", atomic_load(&shared->switches));
 }
 
 /* ---- ptrace ------------------------------------------------------------------------------------------- */
@@ -182,6 +168,7 @@ static void keep(const struct kernel *k, int number) {
     through_signal(k);
     through_ptrace(k);
     stay_on_one_cpu();
+    see_int("switchers", SWITCHERS);
     see_int("rounds", SWITCHERS * ROUNDS);
     context_switches(k);
 }

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from amx.conformance.check import Expectation, KnownBug, Verdict
+from amx.conformance.check import Expectation, KnownBug, Verdict, version
 from amx.conformance.environment import Environment
 from amx.conformance.lane import Lane
 from amx.conformance.runner import Report
@@ -67,8 +67,11 @@ def explanation(result: Result, release: str) -> Iterator[str]:
 
 def bug(known: KnownBug, release: str) -> str:
     """A known bug, where it is fixed, and whether this kernel can have it."""
-    here = "lacks the fix" if known.may_be_in(release) else "should have the fix"
-    return f"{known.what} (fixed in {known.fixed}; this kernel, {release}, {here})"
+    may_be = known.may_be_in(release)
+    since = f"introduced in {known.introduced}, " if known.introduced else ""
+    older = known.introduced and version(release) < version(known.introduced)
+    here = "lacks the fix" if may_be else "is older than the bug" if older else "should have the fix"
+    return f"{known.what} ({since}fixed in {known.fixed}; this kernel, {release}, {here})"
 
 
 def observation(key: str, value: Any) -> str:
