@@ -13,8 +13,7 @@ _TILES = XTILECFG | XTILEDATA
 @check(
     "DISC-01",
     "ARCH_GET_XCOMP_SUPP answers with the features of XCR0.",
-    authority="arch/x86/kernel/fpu/xstate.c, fpu_xstate_prctl(): fpu_user_cfg.max_features and the legacy "
-    "features",
+    authority="arch/x86/kernel/fpu/xstate.c, fpu_xstate_prctl(): max_features with the legacy ones",
     since="5.16",
 )
 def _(seen: Judge) -> None:
@@ -46,11 +45,11 @@ def _(seen: Judge) -> None:
 @check(
     "DISC-03",
     "The numbers grant nothing with the arguments they had in earlier proposals.",
-    authority="0x1021 and 0x1022 took masks as ARCH_SET_STATE_ENABLE and ARCH_GET_STATE_ENABLE in versions 8 "
-    "to 11 of the AMX series and ARCH_SET_XCR0 in an older one; merged they are ARCH_GET_XCOMP_SUPP and "
-    "ARCH_GET_XCOMP_PERM, which take a pointer (arch/x86/include/uapi/asm/prctl.h)",
+    authority="arch/x86/include/uapi/asm/prctl.h: both take a pointer. "
+    "0x1021 took a mask as ARCH_SET_XCR0 in an early proposal, "
+    "0x1021 and 0x1022 as ARCH_SET_STATE_ENABLE and ARCH_GET_STATE_ENABLE in versions 8 to 11 of the series",
     since="5.16",
-    depends=("DISC-01",),
+    depends=("DISC-01", "PERM-01"),
 )
 def _(seen: Judge) -> None:
     for call in ("0x1021(7)", "0x1021(0x60000)", "0x1022(18)"):
@@ -61,8 +60,8 @@ def _(seen: Judge) -> None:
 @check(
     "DISC-04",
     "The numbers around the five operations are unknown.",
-    authority="arch/x86/kernel/process_64.c, do_arch_prctl_64(): -EINVAL by default. An operation to "
-    "allocate ahead was proposed (version 5) and rejected",
+    authority="arch/x86/kernel/process_64.c, do_arch_prctl_64(): -EINVAL by default. "
+    "An operation to allocate ahead was proposed (version 5) and rejected",
     since="5.16",
 )
 def _(seen: Judge) -> None:
@@ -77,8 +76,8 @@ def _(seen: Judge) -> None:
 @check(
     "DISC-05",
     "XCR0 and CPUID are the same before and after the request, in old and new threads, and on each CPU.",
-    authority="arch/x86/kernel/fpu/xstate.c, fpu__init_cpu_xstate() writes XCR0 once a CPU; that XGETBV "
-    "should follow permission was rejected on the list for the cost of the exits (August 2021)",
+    authority="arch/x86/kernel/fpu/xstate.c, fpu__init_cpu_xstate() writes XCR0 once a CPU. "
+    "That XGETBV should follow permission was rejected on the list for the cost of the exits (August 2021)",
     since="5.16",
     needs={Need.AMX, Need.ALONE},
     depends=("PERM-02",),
@@ -102,8 +101,8 @@ def _snapshot(values: list[int]) -> str:
 @check(
     "DISC-06",
     "CPUID gives the tile components and the palette that software is built for.",
-    authority="Intel SDM vol. 1, 13.2 and 18.2; the kernel relies on the sizes (fpu/xstate.c, "
-    "check_xtile_data_against_struct())",
+    authority="Intel SDM vol. 1, 13.2 and 18.2; "
+    "arch/x86/kernel/fpu/xstate.c, check_xtile_data_against_struct(): the kernel relies on the sizes",
     since="5.16",
     needs={Need.TILES},
 )
@@ -133,8 +132,7 @@ def _(seen: Judge) -> None:
 @check(
     "DISC-07",
     "CPUID, /proc/cpuinfo and ARCH_GET_XCOMP_SUPP agree on whether there are tiles.",
-    authority="arch/x86/kernel/fpu/xstate.c, fpu__init_system_xstate(): leaves the tile data out where XFD "
-    "lacks",
+    authority="arch/x86/kernel/fpu/xstate.c, fpu__init_system_xstate(): no tile data without XFD",
     since="5.16",
     covers=("gate",),
 )

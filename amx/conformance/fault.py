@@ -53,10 +53,11 @@ def _(seen: Judge) -> None:
 @check(
     "FAULT-02",
     "Instructions on the configuration need no permission, nor does XRSTOR of initial tile data.",
-    authority="XFD covers XTILEDATA alone (Intel SDM vol. 1, 13.14); XTILECFG is a default feature "
-    "(fpu/xstate.c)",
+    authority="Intel SDM vol. 1, 13.14: XFD covers XTILEDATA alone; "
+    "arch/x86/kernel/fpu/xstate.c: XTILECFG is a default feature",
     since="5.16",
     needs={Need.TILES},
+    depends=("PERM-01",),
 )
 def _(seen: Judge) -> None:
     tiles = XTILECFG | XTILEDATA

@@ -110,8 +110,9 @@ def _(seen: Judge) -> None:
     timeout=10.0,
 )
 def _(seen: Judge) -> None:
-    for how in ("by the leader", "by a thread", "spawned"):
-        for number, values in enumerate(seen.all(how) or [[-1] * 6]):
+    for how, programs in (("by the leader", 10), ("by a thread", 1), ("spawned", 1)):
+        seen.equal(f"programs after exec {how}", len(seen.all(how)), programs)
+        for number, values in enumerate(seen.all(how)):
             permission, palette, xinuse, no_altstack, raised, _ = values
             after = f"exec {how}" + (f", {number + 1}" if how == "by the leader" else "")
             seen.equal(f"{after}: the permission", permission, seen["fresh"], hex)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from errno import EINVAL, EOPNOTSUPP
 
-from amx.conformance.check import Judge, KnownBug, Need, check
+from amx.conformance.check import Judge, KnownBug, Need, check, version
 from amx.conformance.show import XTILECFG, XTILEDATA, result
 
 _REQUEST = "arch/x86/kernel/fpu/xstate.c, __xstate_request_perm()"
 _NAMES = "ARCH_REQ_XCOMP_PERM"
+_BEFORE_APX = 19  # XFEATURE_MAX up to 6.15 (arch/x86/include/asm/fpu/types.h)
+_NEVER_KNOWN = 32  # a kernel that takes this for a component does not look at XFEATURE_MAX
+_REQUESTS = 16 * 1000  # of PERM-08
 
 
 def _granted(seen: Judge, what: str, permission: int) -> None:
@@ -18,8 +21,8 @@ def _granted(seen: Judge, what: str, permission: int) -> None:
 @check(
     "PERM-01",
     "A fresh program may use every supported component but the tile data.",
-    authority="arch/x86/kernel/fpu/xstate.c, fpu_xstate_prctl() and fpstate_reset(): default features, "
-    "without those under XFD",
+    authority="arch/x86/kernel/fpu/xstate.c, fpu_xstate_prctl(); fpu/core.c, fpstate_reset(): "
+    "the default features, which are those without XFD",
     since="5.16",
     depends=("DISC-01",),
     covers=("K07",),
@@ -35,6 +38,7 @@ def _(seen: Judge) -> None:
     authority=_REQUEST,
     since="5.16",
     needs={Need.AMX},
+    depends=("PERM-01",),
     covers=("K09", "K10"),
     bugs=(KnownBug("the request replaced the whole mask by the requested bit", "5.18 (063452fd94d1)"),),
 )
@@ -48,14 +52,14 @@ def _(seen: Judge) -> None:
     "A request for another component is EOPNOTSUPP, for a number the kernel does not know EINVAL; neither "
     "grants.",
     authority="arch/x86/kernel/fpu/xstate.c, xstate_request_perm(): XFEATURE_MAX and xstate_prctl_req[]",
-    since="5.16",
-    depends=("DISC-01",),
+    since="5.16 (19 is known since 6.16)",
+    depends=("DISC-01", "PERM-01"),
 )
 def _(seen: Judge) -> None:
     below: list[int] = seen["below 64"]
     others = [number for number in range(64) if number != 18]
     known = max((number for number in others if below[number] == -EOPNOTSUPP), default=-1) + 1
-    known = max(known, 19)  # XFEATURE_MAX before APX
+    known = max(known, _BEFORE_APX)
     for number in others:
         expected = -EOPNOTSUPP if number < known else -EINVAL
         if number in (0, 17, 19, 20, 63) or below[number] != expected:
@@ -65,7 +69,16 @@ def _(seen: Judge) -> None:
     seen.equal("the permission afterwards", seen["after"], seen["before"], hex)
     if "unsupported tile data" in seen:
         seen.equal(f"{_NAMES}(18) where SUPP lacks it", seen["unsupported tile data"], -EOPNOTSUPP, result)
-    seen.note(f"This kernel knows the components below {known} (XFEATURE_MAX); APX (19) is known since 6.16.")
+    has_apx = version(seen["release"])[:2] >= (6, 16)
+    least = _BEFORE_APX + has_apx
+    seen.true(
+        f"the first number that {seen['release']} does not know",
+        least <= known < _NEVER_KNOWN,
+        known,
+        f"{least} to {_NEVER_KNOWN - 1}",
+    )
+    if known > _BEFORE_APX and not has_apx:
+        seen.note("Linux knows APX (19) since 6.16: it has been brought back, or 19 is refused wrongly.")
 
 
 @check(
@@ -117,8 +130,7 @@ def _(seen: Judge) -> None:
 @check(
     "PERM-07",
     "Requests and tiles work after the leader has exited.",
-    authority="arch/x86/kernel/fpu/xstate.h, xstate_get_group_perm(): the leader's task lives as long as its "
-    "group",
+    authority="arch/x86/kernel/fpu/xstate.h, xstate_get_group_perm(): reads the leader's task, a zombie then",
     since="5.16",
     needs={Need.AMX},
     depends=("PERM-02", "PERM-06"),
@@ -146,7 +158,10 @@ def _(seen: Judge) -> None:
     seen.equal("requests that failed", seen["failures"], 0)
     if seen["failures"]:
         seen.note(f"The first failure was {result(seen['first error'])}.")
-    seen.note(f"{seen['requests']} requests, {seen['threads meanwhile']} threads created meanwhile.")
+    seen.true("requests", seen["requests"] >= _REQUESTS, seen["requests"], f"{_REQUESTS} or more")
+    churned = seen["threads meanwhile"]
+    seen.true("threads created meanwhile", churned > 0, churned, "1 or more")
+    _granted(seen, "the permission", seen["permission"])
 
 
 @check(

@@ -12,7 +12,6 @@
 #include <unistd.h>
 
 enum {
-    TILE_DATA = 8192,     /* bytes of component 18, which a plain frame lacks */
     MAPPING = 256 * 1024, /* more than any stack that is tried */
     AUTODISARM = (int)(1u << 31),
 };
@@ -40,7 +39,7 @@ static void alt_01(const struct kernel *k) {
     const uint64_t minsigstksz = tool_minsigstksz(k);
     see_int("minsigstksz", (int64_t)minsigstksz);
     see_bits("before", tool_permission(k));
-    see_int("set", set_stack(k, minsigstksz - TILE_DATA, 0));
+    see_int("set", set_stack(k, minsigstksz - tool_component(k, XFEATURE_XTILEDATA).size, 0));
     see_int("refused", request(k));
     see_bits("after refusal", tool_permission(k));
     see_int("disabled", disable(k));
@@ -196,7 +195,8 @@ struct race {
     _Atomic int ready, ended, both;
 };
 
-/* A small altstack comes and goes; while it is there, permission must not be. */
+/* A small altstack comes and goes; while it is there, permission must not be. It is there while this
+ * thread first yields, so that a request meets it on one CPU too. */
 static void *flip(void *argument) {
     enum { SMALL = 4096 };
     struct race *const race = argument;
@@ -206,44 +206,57 @@ static void *flip(void *argument) {
         if (set_stack(k, SMALL, 0) == 0) {
             if (tool_permission(k) & XFEATURE_MASK_XTILEDATA)
                 race->both = 1;
+            if (i == 0)
+                k->sched_yield();
             disable(k);
         }
     race->ended = 1;
     return NULL;
 }
 
-static int lost_race(const struct kernel *k) {
+enum outcome { MET, MISSED, BOTH, NEVER_GRANTED, OTHER_ANSWER, OTHER_ENDING, OUTCOMES };
+
+static enum outcome run_race(const struct kernel *k) {
     struct race race = {.k = k};
     uint64_t thread;
     long result = -ENOSPC;
+    int refused = 0, other = 0;
     if (k->thread_start(&thread, flip, &race))
-        return 3;
-    while (!race.ready) {
-    }
-    while (!race.ended && result)
+        return OTHER_ENDING;
+    while (!race.ready)
+        k->sched_yield();
+    while (!race.ended && result) {
         result = request(k);
+        refused |= result == -ENOSPC;
+        other |= result && result != -ENOSPC;
+        if (result)
+            k->sched_yield();
+    }
     if (result)
         result = request(k); /* the altstack is gone for good */
     k->thread_join(thread);
-    return race.both ? 1 : result ? 2 : 0;
+    return race.both ? BOTH : result ? NEVER_GRANTED : other ? OTHER_ANSWER : refused ? MET : MISSED;
 }
 
 static void alt_06(const struct kernel *k) {
-    int64_t endings[4] = {0};
+    int64_t outcomes[OUTCOMES] = {0};
     tool_need_tiles(k);
     set_stack(k, 0, SS_DISABLE); /* the mapping, once for all children */
     for (int i = 0; i < RACES; i++) {
         const pid_t child = k->fork();
         if (child == 0)
-            _exit(lost_race(k));
+            _exit((int)run_race(k));
         const int status = tool_wait(child);
-        endings[WIFEXITED(status) && WEXITSTATUS(status) < 3 ? WEXITSTATUS(status) : 3]++;
+        const int exited = WIFEXITED(status) && WEXITSTATUS(status) < OTHER_ENDING;
+        outcomes[exited ? WEXITSTATUS(status) : OTHER_ENDING]++;
     }
     see_int("races", RACES);
-    see_int("never both", endings[0]);
-    see_int("granted and small", endings[1]);
-    see_int("never granted", endings[2]);
-    see_int("other endings", endings[3]);
+    see_int("met the stack", outcomes[MET]);
+    see_int("missed the stack", outcomes[MISSED]);
+    see_int("granted and small", outcomes[BOTH]);
+    see_int("never granted", outcomes[NEVER_GRANTED]);
+    see_int("other answers", outcomes[OTHER_ANSWER]);
+    see_int("other endings", outcomes[OTHER_ENDING]);
 }
 
 /* ---- ALT-07 ------------------------------------------------------------------------------------------- */

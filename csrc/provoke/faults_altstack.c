@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 enum { AT_MINSIGSTKSZ_TYPE = 51, AUTODISARM = (int)(1u << 31) };
@@ -77,6 +78,23 @@ static long rounding_sigaltstack(const stack_t *set, stack_t *old) {
     return fault_base->sigaltstack(&larger, old);
 }
 
+/* With permission a stack is taken when it has room for the state alone: where it ends there is nothing. */
+static long too_small_sigaltstack(const stack_t *set, stack_t *old) {
+    enum { ROOM = 64 * 1024 };
+    static char *pages;
+    uint32_t xsave[4];
+    const long result = fault_base->sigaltstack(set, old);
+    fault_base->cpuid(0xd, 0, xsave);
+    if (result != -ENOMEM || !fault_permitted() || set->ss_size <= xsave[1])
+        return result;
+    if (!pages)
+        pages = tool_map(2 * ROOM);
+    if (mprotect(pages, ROOM, PROT_NONE))
+        provoke_broken("mprotect failed");
+    const stack_t larger = {pages + set->ss_size, set->ss_flags, ROOM}; /* of it, ss_size bytes are there */
+    return fault_base->sigaltstack(&larger, old);
+}
+
 const struct fault faults_of_altstacks[] = {
     {"altstack-ignored",
      "a request does not look at the caller's alternate stack",
@@ -96,6 +114,9 @@ const struct fault faults_of_altstacks[] = {
     {"autodisarm-unchecked",
      "with SS_AUTODISARM, sigaltstack takes any size",
      {.sigaltstack = autodisarm_sigaltstack}},
+    {"altstack-without-room-for-frame",
+     "with permission, sigaltstack takes what has room for the state but not for the frame around it",
+     {.sigaltstack = too_small_sigaltstack}},
     {"altstack-race-is-lost",
      "requests that race with a small alternate stack grant",
      {.arch_prctl = racing_prctl}},

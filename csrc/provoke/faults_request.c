@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <time.h>
@@ -21,20 +22,12 @@ static long hand_out(uint64_t mask, uint64_t argument) {
 
 /* ---- DISC --------------------------------------------------------------------------------------------- */
 
-static long supp_without_tiles(int op, uint64_t argument) {
+static long supp_contradicts_cpuid(int op, uint64_t argument) {
     uint64_t mask;
     const long result = fault_base->arch_prctl(op, argument);
     if (op != ARCH_GET_XCOMP_SUPP || result || read_mask(op, &mask))
         return result;
-    return hand_out(mask & ~(XFEATURE_MASK_XTILECFG | XFEATURE_MASK_XTILEDATA), argument);
-}
-
-static long supp_claims_tiles(int op, uint64_t argument) {
-    uint64_t mask;
-    const long result = fault_base->arch_prctl(op, argument);
-    if (op != ARCH_GET_XCOMP_SUPP || result || read_mask(op, &mask))
-        return result;
-    return hand_out(mask | XFEATURE_MASK_XTILECFG | XFEATURE_MASK_XTILEDATA, argument);
+    return hand_out(mask ^ (XFEATURE_MASK_XTILECFG | XFEATURE_MASK_XTILEDATA), argument);
 }
 
 static long bad_pointer_accepted(int op, uint64_t argument) {
@@ -107,6 +100,15 @@ static long errno_swapped(int op, uint64_t argument) {
     return result;
 }
 
+static long every_number_known(int op, uint64_t argument) {
+    const long result = fault_base->arch_prctl(op, argument);
+    return op == ARCH_REQ_XCOMP_PERM && result == -EINVAL && argument < 64 ? -EOPNOTSUPP : result;
+}
+
+static long permission_unreadable(int op, uint64_t argument) {
+    return op == ARCH_GET_XCOMP_PERM ? -EPERM : fault_base->arch_prctl(op, argument);
+}
+
 static long refused_request_grants(int op, uint64_t argument) {
     if (op == ARCH_REQ_XCOMP_PERM && argument == XFEATURE_XTILECFG)
         fault_base->arch_prctl(op, XFEATURE_XTILEDATA);
@@ -119,6 +121,25 @@ static long second_request_fails(int op, uint64_t argument) {
 
 static long leader_alone_requests(int op, uint64_t argument) {
     return is_request(op, argument) && gettid() != getpid() ? -EPERM : fault_base->arch_prctl(op, argument);
+}
+
+/* Whether the calling thread has outlived the leader. */
+static int leader_exited(void) {
+    char path[64], text[512];
+    if (gettid() == getpid())
+        return 0;
+    snprintf(path, sizeof path, "/proc/self/task/%d/stat", (int)getpid());
+    FILE *const stat = fopen(path, "re");
+    if (!stat)
+        return 0;
+    text[fread(text, 1, sizeof text - 1, stat)] = 0;
+    fclose(stat);
+    const char *const name_end = strrchr(text, ')');
+    return name_end && !strncmp(name_end, ") Z", 3);
+}
+
+static long leader_must_live(int op, uint64_t argument) {
+    return is_request(op, argument) && leader_exited() ? -ESRCH : fault_base->arch_prctl(op, argument);
 }
 
 static long concurrent_requests_are_busy(int op, uint64_t argument) {
@@ -223,12 +244,9 @@ static void privilege_loss_takes_tiles(void) {
 }
 
 const struct fault faults_of_requests[] = {
-    {"supp-without-tiles",
-     "ARCH_GET_XCOMP_SUPP lacks the tile components",
-     {.arch_prctl = supp_without_tiles}},
-    {"supp-claims-tiles",
-     "ARCH_GET_XCOMP_SUPP has the tile components, whatever the CPU",
-     {.arch_prctl = supp_claims_tiles}},
+    {"supp-contradicts-cpuid",
+     "ARCH_GET_XCOMP_SUPP has the tile components where the CPU has no tiles, and lacks them where it does",
+     {.arch_prctl = supp_contradicts_cpuid}},
     {"bad-pointer-accepted",
      "reading operations take pointers they cannot write through",
      {.arch_prctl = bad_pointer_accepted}},
@@ -250,6 +268,8 @@ const struct fault faults_of_requests[] = {
      "a request leaves nothing but the requested component permitted",
      {.arch_prctl = request_replaces_mask}},
     {"errno-swapped", "EINVAL and EOPNOTSUPP of requests are swapped", {.arch_prctl = errno_swapped}},
+    {"every-number-is-known", "no number below 64 is EINVAL", {.arch_prctl = every_number_known}},
+    {"permission-is-unreadable", "ARCH_GET_XCOMP_PERM is EPERM", {.arch_prctl = permission_unreadable}},
     {"refused-request-grants",
      "a request for XTILECFG is refused and grants tile data",
      {.arch_prctl = refused_request_grants}},
@@ -257,6 +277,7 @@ const struct fault faults_of_requests[] = {
     {"leader-alone-requests",
      "a request by another thread than the leader is EPERM",
      {.arch_prctl = leader_alone_requests}},
+    {"leader-must-live", "a request after the leader's exit is ESRCH", {.arch_prctl = leader_must_live}},
     {"concurrent-requests-are-busy",
      "a request during another one is EBUSY",
      {.arch_prctl = concurrent_requests_are_busy}},

@@ -86,6 +86,14 @@ static void zero_unconfigured(void) {
         fault_base->tilezero();
 }
 
+static void hide_start_row(const void *ucontext, struct frame *frame) {
+    enum { START_ROW = 1 };
+    fault_base->read_frame(ucontext, frame);
+    const struct xcomponent config = tool_component(fault_base, XFEATURE_XTILECFG);
+    if (config.size && frame->xstate && frame->xstate_size >= config.offset + config.size)
+        frame->xstate[config.offset + START_ROW] = 0;
+}
+
 const struct fault faults_of_tiles[] = {
     {"wrong-si-code", "TILEZERO without permission is ILL_ILLOPN", {.tilezero = wrong_code}},
     {"wrong-si-addr",
@@ -108,5 +116,6 @@ const struct fault faults_of_tiles[] = {
     {"no-config-looks-like-no-permission",
      "TILEZERO without configuration is ILL_ILLOPC",
      {.tilezero = zero_unconfigured}},
+    {"frame-hides-start-row", "start_row is 0 in every frame", {.read_frame = hide_start_row}},
     {0},
 };

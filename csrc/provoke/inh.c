@@ -15,11 +15,6 @@ static pid_t checked(pid_t pid) {
     return pid;
 }
 
-static void see_touch(const struct kernel *k, const char *key) {
-    siginfo_t info;
-    see_int(key, tool_catch(tool_touch, k, &info));
-}
-
 static void inh_01(const struct kernel *k) {
     int requested[2];
     char byte;
@@ -52,7 +47,7 @@ static void inh_01(const struct kernel *k) {
     child = checked(k->fork());
     if (child == 0) {
         see_bits("child from after the request", tool_permission(k));
-        see_touch(k, "child's touch");
+        tool_see_touch(k, "child's touch");
         _exit(0);
     }
     see_ending("third child", tool_wait(child));

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/ptrace.h>
+#include <sys/utsname.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -35,6 +36,10 @@ static void perm_02(const struct kernel *k) {
 static void perm_03(const struct kernel *k) {
     uint64_t supported = 0;
     int64_t results[64];
+    struct utsname name;
+    if (uname(&name))
+        provoke_broken("uname: %s", strerror(errno));
+    see_text("release", name.release);
     const long error = k->arch_prctl(ARCH_GET_XCOMP_SUPP, (uintptr_t)&supported);
     if (error)
         provoke_broken("ARCH_GET_XCOMP_SUPP: %s", strerror((int)-error));
@@ -50,11 +55,6 @@ static void perm_03(const struct kernel *k) {
         see_int("unsupported tile data", request(k, XFEATURE_XTILEDATA));
 }
 
-static void see_touch(const struct kernel *k, const char *key) {
-    siginfo_t info;
-    see_int(key, tool_catch(tool_touch, k, &info));
-}
-
 struct other {
     const struct kernel *k;
     pid_t leader;
@@ -66,7 +66,7 @@ static void *touch_when_told(void *argument) {
     other->started = 1;
     tool_await(&other->go);
     see_bits("thread's permission", tool_permission(other->k));
-    see_touch(other->k, "touch");
+    tool_see_touch(other->k, "touch");
     return NULL;
 }
 
@@ -113,7 +113,7 @@ static void perm_06(const struct kernel *k) {
     tool_need_tiles(k);
     k->thread_join(start(&other, request_here));
     see_bits("leader's permission", tool_permission(k));
-    see_touch(k, "touch");
+    tool_see_touch(k, "touch");
 }
 
 /* The state letter of a thread of this process, '?' where /proc does not tell. */
@@ -140,7 +140,7 @@ static void *outlive_leader(void *argument) {
     see_text("leader", (char[]){leader, 0});
     see_int("request", request(k, XFEATURE_XTILEDATA));
     see_bits("permission", tool_permission(k));
-    see_touch(k, "touch");
+    tool_see_touch(k, "touch");
     provoke_end();
 }
 
@@ -251,7 +251,7 @@ static void perm_10(const struct kernel *k) {
     see_int("user", geteuid());
     see_int("request", request(k, XFEATURE_XTILEDATA));
     see_bits("permission", tool_permission(k));
-    see_touch(k, "touch");
+    tool_see_touch(k, "touch");
 }
 
 static void perm_11(const struct kernel *k) {
@@ -265,7 +265,7 @@ static void perm_11(const struct kernel *k) {
     see_bits("supported", supported);
     see_int("request", request(k, XFEATURE_XTILEDATA));
     see_bits("permission", tool_permission(k));
-    see_touch(k, "touch");
+    tool_see_touch(k, "touch");
 }
 
 const struct provocation provoke_perm[] = {

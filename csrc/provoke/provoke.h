@@ -167,8 +167,9 @@ struct xcomponent {
     uint32_t size, offset, flags; /* CPUID.D.n: EAX, EBX, ECX */
 };
 struct xcomponent tool_component(const struct kernel *k, uint32_t number);
-void tool_touch(const struct kernel *k);  /* LDTILECFG, TILEZERO; for tool_catch() */
-void *tool_map(size_t size);              /* zeroed pages, never freed */
-void tool_await(const _Atomic int *flag); /* until it is not 0 */
+void tool_touch(const struct kernel *k);                      /* LDTILECFG, TILEZERO; for tool_catch() */
+void tool_see_touch(const struct kernel *k, const char *key); /* the signal of tool_touch(), 0: none */
+void *tool_map(size_t size);                                  /* zeroed pages, never freed */
+void tool_await(const _Atomic int *flag);                     /* until it is not 0 */
 
 #endif

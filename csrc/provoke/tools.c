@@ -144,6 +144,11 @@ void tool_touch(const struct kernel *k) {
     k->tilezero();
 }
 
+void tool_see_touch(const struct kernel *k, const char *key) {
+    siginfo_t info;
+    see_int(key, tool_catch(tool_touch, k, &info));
+}
+
 void tool_await(const _Atomic int *flag) {
     while (!*flag)
         nanosleep(&(struct timespec){.tv_nsec = 50 * 1000}, NULL);

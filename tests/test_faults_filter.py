@@ -1,0 +1,69 @@
+"""A real seccomp filter on one operation of arch_prctl fails exactly the rows that it breaks.
+
+None of them is an error of the harness. What the filter does to rows that need AMX is seen where there is
+AMX: on the native lane of this machine.
+"""
+
+import errno
+import json
+
+import children
+import pytest
+
+from amx.conformance import environment, provoke
+from amx.conformance.check import checks
+from amx.conformance.lane import Lane
+
+try:
+    provoke.program()
+except FileNotFoundError as missing:
+    pytest.skip(str(missing), allow_module_level=True)
+
+GROUPS = ("DISC", "PERM", "INH", "FAULT", "ALT", "SBX")
+RUN = f"""
+import json
+from amx.conformance import environment
+from amx.conformance.check import checks
+from amx.conformance.runner import Runner
+runner = Runner(environment.read(model=False))
+made = [runner.result(check) for check in checks() if check.group in {GROUPS}]
+print(json.dumps([[made.check.id, made.verdict.name, made.reason] for made in made]))
+"""
+LIES, DENIES = "errno=0", f"errno={errno.EPERM}"
+# Without AMX and with it. A filter that denies what AMX is asked for takes it away: then nothing needs it.
+BREAKS = {
+    (LIES, "0x1021"): ("DISC-01 DISC-02", "DISC-01 DISC-02 DISC-07"),
+    (LIES, "0x1022"): ("DISC-02 PERM-01", "DISC-02 PERM-01"),
+    (LIES, "0x1023"): ("PERM-03", "PERM-02 PERM-03"),
+    (LIES, "0x1024"): ("DISC-02", "DISC-02"),
+    (LIES, "0x1025"): ("", ""),
+    (DENIES, "0x1021"): ("DISC-01 DISC-02 DISC-07", "DISC-01 DISC-02 DISC-07"),
+    (DENIES, "0x1022"): ("DISC-02 PERM-01", "DISC-02 PERM-01"),
+    (DENIES, "0x1023"): ("PERM-03", "PERM-03"),
+    (DENIES, "0x1024"): ("DISC-02", "DISC-02"),
+    (DENIES, "0x1025"): ("", ""),
+}
+
+
+def under(action, operation):
+    """Verdict and reason of each row under the filter, by id."""
+    result = children.run_python(children.TESTS / "under_seccomp.py", action, operation, RUN)
+    assert children.how_it_ended(result) == 0, result.stderr
+    return {id: (verdict, reason) for id, verdict, reason in json.loads(result.stdout)}
+
+
+@pytest.mark.parametrize("native", [False, True], ids=["without AMX", "native"])
+@pytest.mark.parametrize(("action", "operation"), BREAKS)
+def test_a_filter_fails_exactly_the_rows_that_it_breaks(action, operation, native):
+    place = environment.read(model=False)
+    if (place.lane is Lane.NATIVE) is not native:
+        cause = place.diagnosis.cause
+        pytest.skip(cause.words if cause else "this machine has AMX")
+    made = under(action, operation)
+    failed = {id for id, (verdict, _) in made.items() if verdict == "FAIL"}
+    assert failed == set(BREAKS[action, operation][native].split())
+    assert {id: result for id, result in made.items() if result[0] == "ERROR"} == {}
+
+
+def test_all_rows_of_these_groups_are_looked_at():
+    assert set(under(LIES, "0x1025")) == {check.id for check in checks() if check.group in GROUPS}
