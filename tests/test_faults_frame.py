@@ -134,6 +134,13 @@ def test_other_processes_do_not_fail_the_count_of_buffers(fault):
     assert made.verdict is Verdict.PASS, made
 
 
+def test_permission_that_cannot_be_read_is_no_error_of_the_harness():
+    """As under a filter that denies ARCH_GET_XCOMP_PERM alone, which PERM-01 is the row for."""
+    made = results(True, "permission-unreadable", sound(True) - set(SLOW) | {"PERM-01"})
+    assert made.pop("PERM-01").verdict is Verdict.FAIL
+    assert {id: result for id, result in made.items() if result.verdict is Verdict.ERROR} == {}
+
+
 def test_every_row_of_these_groups_can_fail():
     """But LIFE-03, which takes a CPU away, and LIFE-05, which claims nothing."""
     broken = {row.rstrip("+") for rows in BREAKS.values() for row in rows.split()}

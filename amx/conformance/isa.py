@@ -14,7 +14,7 @@ from amx.conformance.show import XTILEDATA
     " leave them out; 13.14: extended feature disable",
     since="5.16",
     needs=(Need.TILES, Need.FRAMES),
-    depends=("DISC-01",),
+    depends=("DISC-01", "PERM-01"),
     information=True,
 )
 def _overrun(seen: Judge) -> None:

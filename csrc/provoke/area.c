@@ -55,7 +55,9 @@ int tiles_lost(const struct kernel *k, const struct tiles *tiles) {
 }
 
 int tiles_granted(const struct kernel *k) {
+    uint64_t permission = 0;
     if (!(k->xcr0() & XFEATURE_MASK_XTILEDATA) || k->arch_prctl(ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) != 0)
         return 0;
-    return (tool_permission(k) & XFEATURE_MASK_XTILEDATA) != 0;
+    return k->arch_prctl(ARCH_GET_XCOMP_PERM, (uintptr_t)&permission) == 0 &&
+           (permission & XFEATURE_MASK_XTILEDATA) != 0;
 }

@@ -131,11 +131,12 @@ static void lose_tile_data(void *ucontext) {
     fault_base->sigreturn(ucontext);
 }
 
-/* The frame's own words: the handler may have edited them. */
+/* The handler may have edited the frame's masks, but it cannot make room. */
 static void grant_what_is_claimed(void *ucontext) {
     struct frame frame;
     fault_base->read_frame(ucontext, &frame);
-    if (frame.xstate && frame.magic1 && !(frame.xfeatures & XFEATURE_MASK_XTILEDATA) &&
+    const struct xcomponent data = tool_component(fault_base, XFEATURE_XTILEDATA);
+    if (frame.xstate && frame.magic1 && frame.xstate_size < data.offset + data.size &&
         area_get(frame.xstate, AREA_XSTATE_BV) & XFEATURE_MASK_XTILEDATA)
         fault_base->arch_prctl(ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA);
     fault_base->sigreturn(ucontext);

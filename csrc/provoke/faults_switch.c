@@ -106,6 +106,12 @@ static long die_of_write(long request, pid_t pid, void *address, void *data) {
     return result;
 }
 
+/* ---- sandboxes ---------------------------------------------------------------------------------------- */
+
+static long deny_reading(int op, uint64_t argument) {
+    return op == ARCH_GET_XCOMP_PERM ? -EPERM : fault_base->arch_prctl(op, argument);
+}
+
 /* ---- guests ------------------------------------------------------------------------------------------- */
 
 enum { KVM_CREATE_VCPU = 0xae41, KVM_CHECK_EXTENSION = 0xae03, KVM_CAP_XSAVE2 = 208 };
@@ -191,6 +197,7 @@ const struct fault faults_of_switches[] = {
      {.thread_start = count_thread, .xstate_buffers = disturbed_once}},
     {"children-die-at-birth", "every child of fork is killed", {.fork = die_at_birth}},
     {"regset-kills", "PTRACE_SETREGSET kills the tracee", {.ptrace = die_of_write}},
+    {"permission-unreadable", "ARCH_GET_XCOMP_PERM is EPERM", {.arch_prctl = deny_reading}},
     {"guest-grants-host", "guest permission is the process's as well", {.arch_prctl = grant_host}},
     {"guest-checks-signal-stack", "small signal stacks forbid guests", {.arch_prctl = check_stack_for_guest}},
     {"guest-never-locked", "guest permission may come after a virtual CPU", {.arch_prctl = never_lock}},

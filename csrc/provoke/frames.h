@@ -56,7 +56,7 @@ void tiles_load(const struct kernel *k, const struct tiles *tiles);
 /* How many bytes of configuration and TMM0 differ. Never faults: without a configuration the data counts as
  * lost. */
 int tiles_lost(const struct kernel *k, const struct tiles *tiles);
-/* Whether tiles may be used here at all: the CPU has them and the request is granted. */
+/* Whether tiles may be used here at all: the CPU has them, the request is granted, and that can be read. */
 int tiles_granted(const struct kernel *k);
 
 /* ---- the registers of a component (registers.c) ------------------------------------------------------- */
