@@ -1,8 +1,7 @@
 """A second operand in the layout of the tiles, for many products with it.
 
-The layout is csrc/gemm/gemm.h's: panels of 32 columns, each a run of pairs of 1 KiB tiles, zero-padded. It
-is an
-implementation detail: pack again after an upgrade, do not store it.
+The layout is csrc/gemm/gemm.h's: panels of 32 columns, each a run of pairs of 1 KiB tiles, zero-padded. It is
+an implementation detail: pack again after an upgrade, do not store it.
 """
 
 from __future__ import annotations

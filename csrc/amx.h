@@ -8,8 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* ---- machine: the few contacts with CPU and kernel -------------------------------------------------------
- */
+/* ---- machine: the few contacts with CPU and kernel ---- */
 
 int amx_is_stub(
     void); /* 1 in a build without the machine layer; then everything marked (s) returns -ENOSYS */
@@ -65,8 +64,7 @@ int amx_probe_guarded(int what, uint64_t address, struct amx_probe *probe); /* S
 enum { AMX_CHILD_GET, AMX_CHILD_REQUEST, AMX_CHILD_TILEZERO, AMX_CHILD_TDPFP16PS };
 int amx_probe_child(int action, int op, uint64_t component, int timeout_ms, struct amx_probe *probe);
 
-/* ---- tile: the instructions, on the CPU or on the software tile machine -----------------------------------
- */
+/* ---- tile: the instructions, on the CPU or on the software tile machine ---- */
 
 enum { AMX_NATIVE = 0, AMX_EMULATED = 1 };
 enum { AMX_TDPBSSD = 0, AMX_TDPBSUD, AMX_TDPBUSD, AMX_TDPBUUD, AMX_TDPBF16PS, AMX_TDPFP16PS };
@@ -85,8 +83,7 @@ int amx_tdp(int engine, const uint8_t *expected, int op, int d, int a, int b);
 /* An open TileContext on this thread: products then keep its data. */
 void amx_tile_owner(int engine, int owned);
 
-/* ---- gemm: matrix products (csrc/gemm/) -------------------------------------------------------------------
- */
+/* ---- gemm: matrix products (csrc/gemm/) ---- */
 
 /* C = A B for `batch` pairs of matrices. All strides and offsets in bytes, of any sign; the arrays of offsets
  * have one entry an item, NULL stands for zeros. Elements: 1 byte for the 8-bit instructions, 2 for the
@@ -129,9 +126,7 @@ int amx_gemm_make_plan(int engine, int op, int threads, int64_t m, int64_t n, in
                        struct amx_gemm_plan *plan);
 int amx_gemm_threads(void); /* what 0 stands for, now and in this thread */
 
-/* ---- bench: loops that `amx bench` times (csrc/bench/)
- * -----------------------------------------------------
- */
+/* ---- bench: loops that `amx bench` times (csrc/bench/) ---- */
 
 /* What the tile unit can do. (s) Results: the number of threads that ran it, at most `threads`, or -errno.
  * Permission is the caller's to have; tiles of these threads are lost. op: AMX_TDP*. a, b: `chunks` pairs of
@@ -154,8 +149,7 @@ int amx_bench_repeat(int64_t repetitions, int engine, int op, int threads, int64
                      const struct amx_packed *b, const int64_t *b_item,                              /**/
                      void *c, int64_t c_row, const int64_t *c_offset);
 
-/* ---- emulator: the software tile machine by itself --------------------------------------------------------
- */
+/* ---- emulator: the software tile machine by itself ---- */
 
 #include "emulator/emulator.h" /* its types and single instructions */
 #include "emulator/features.h" /* what there is, and how well it is known */

@@ -189,7 +189,7 @@ static void run_item(const struct call *call, int64_t item, struct job *job) {
 }
 
 static size_t a_block_bytes(const struct amx_gemm_plan *plan) {
-    return (size_t)(plan->mc / GEMM_PANEL * plan->kc * 2 * GEMM_TILE);
+    return (size_t)(plan->mc / GEMM_PANEL * plan->kc * GEMM_STEP);
 }
 static size_t b_stripe_bytes(const struct amx_gemm_plan *plan) {
     return (size_t)(panels_of(plan->stripe) * plan->chunks * GEMM_STEP);
@@ -215,7 +215,7 @@ static void run_thread(const struct call *call, struct gemm_team team, uint8_t *
     gemm_session_end(&session);
 }
 
-/* The buffers of one thread; a stripe of its own only where it needs one. NULL in *a_block without memory. */
+/* The buffers of one thread; a stripe of its own only where it needs one. 0, or -ENOMEM. */
 static int get_buffers(const struct call *call, int own_stripe, uint8_t **a_block, uint8_t **stripe) {
     *a_block = gemm_workspace(GEMM_BUFFER_A, a_block_bytes(&call->plan));
     if (own_stripe && call->packed == NULL) {

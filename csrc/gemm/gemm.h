@@ -41,8 +41,7 @@ struct gemm_matrix {
     int element; /* bytes: 1 or 2 */
 };
 
-/* ---- pack.c ----------------------------------------------------------------------------------------------
- */
+/* ---- pack.c ---- */
 
 /* Rows first_row ... of A (at most 32), chunks first_chunk ..., into an A panel of two tiles a chunk. */
 void gemm_pack_a(uint8_t *panel, const struct gemm_matrix *a, int64_t first_row, int64_t first_chunk,
@@ -51,14 +50,13 @@ void gemm_pack_a(uint8_t *panel, const struct gemm_matrix *a, int64_t first_row,
 void gemm_pack_b(uint8_t *panel, const struct gemm_matrix *b, int64_t first_column, int64_t first_chunk,
                  int64_t chunks);
 
-/* ---- micro_*.c -------------------------------------------------------------------------------------------
- */
+/* ---- micro_*.c ---- */
 
 /* One panel of B against a column of equal blocks of A, each (1 or 2 row tiles) x (1 or 2 column tiles). */
 struct gemm_column {
-    /* A: row r of row tile i in chunk q of block p at a + p * a_block + q * GEMM_CHUNK or its packed
-     * equivalent a_chunk + i * a_tile + r * a_row. The last chunk lies in a_tail instead, if that is not
-     * NULL: packed, [block][row tile][16 rows][64 bytes], always two tiles a block. */
+    /* A: row r of row tile i in chunk q of block p is at a + p * a_block + q * a_chunk + i * a_tile + r *
+     * a_row, in its own memory or packed. The last chunk lies in a_tail instead, if that is not NULL: packed,
+     * [block][row tile][16 rows][64 bytes], always two tiles a block. */
     const uint8_t *a, *a_tail;
     int64_t a_row, a_tile, a_chunk, a_block;
     const uint8_t *b;
@@ -71,8 +69,8 @@ struct gemm_column {
 /* The tile configuration is gemm_configure()'s. tiles is the emulated state, or NULL natively. */
 typedef void gemm_micro(struct amxemu_state *tiles, const struct gemm_column *column);
 struct gemm_micro_set {
-    gemm_micro *native[2][2],
-        *emulated[2][2]; /* [row tiles - 1][column tiles - 1]; native NULL in a stub build */
+    /* [row tiles - 1][column tiles - 1]; native is NULL in a stub build */
+    gemm_micro *native[2][2], *emulated[2][2];
 };
 extern const struct gemm_micro_set gemm_micro_TDPBSSD, gemm_micro_TDPBSUD, gemm_micro_TDPBUSD,
     gemm_micro_TDPBUUD, gemm_micro_TDPBF16PS, gemm_micro_TDPFP16PS;
@@ -82,16 +80,14 @@ const struct gemm_micro_set *gemm_micro_for(int op); /* AMX_TDP* */
  * TMM0-3 hold C (2 * row tile + column tile), TMM4-5 A, TMM6-7 B. */
 void gemm_configure(uint8_t config[64], int64_t rows, int64_t columns);
 
-/* ---- workspace.c -----------------------------------------------------------------------------------------
- */
+/* ---- workspace.c ---- */
 
 /* A buffer of this thread, 64-byte aligned, kept for the next call; NULL without memory. Freed when the
  * thread ends. */
 enum gemm_buffer { GEMM_BUFFER_A, GEMM_BUFFER_B, GEMM_BUFFERS };
 uint8_t *gemm_workspace(enum gemm_buffer which, size_t size);
 
-/* ---- threads.c -------------------------------------------------------------------------------------------
- */
+/* ---- threads.c ---- */
 
 /* One member of the team that computes a product. */
 struct gemm_team {
@@ -99,8 +95,7 @@ struct gemm_team {
 };
 int gemm_threads_available(void); /* what OpenMP would use now; 1 without OpenMP and in a forked child */
 
-/* ---- plan.c ----------------------------------------------------------------------------------------------
- */
+/* ---- plan.c ---- */
 
 /* The part of `count` units that belongs to `rank` of `size`, balanced to within one unit. */
 struct gemm_range {
