@@ -175,4 +175,35 @@ int amx_emu_step(struct amxemu_state *s, struct amxemu_registers *r, const struc
 /* tile 0 += tile 1 * tile 2 with MXCSR set to `mxcsr`; what MXCSR is afterwards. */
 uint32_t amx_emu_mxcsr_around_tdp(struct amxemu_state *s, int op, uint32_t mxcsr);
 
+/* ---- trap: this process's own AMX instructions, executed by the software tile machine ---- */
+
+struct amx_trap_options {
+    const char *cpu;   /* of struct amxemu_cpu: spr, gnr, gnr-d, dmr */
+    int patch;         /* whether sites that trapped are patched; 0: every instruction traps */
+    const char *trace; /* directory; NULL: none */
+    int hybrid;        /* -1: find out; 1: the CPU has AMX, and runs configuration instructions itself */
+};
+/* (s) Takes SIGILL, SIGSEGV, SIGBUS and SIGTRAP and chains what is not AMX's. -EINVAL unknown cpu; -EALREADY
+ * active, or this program runs under `amx emulate`; -EPERM this process has the kernel's permission, so that
+ * AMX instructions run by themselves. */
+int amx_trap_start(const struct amx_trap_options *options);
+/* (s) Instructions and handlers are put back as they were, handlers only where they are still ours. No
+ * thread may be executing AMX instructions. -ESRCH not active. */
+int amx_trap_stop(void);
+
+/* Of all threads since the start, in a forked child since the fork. */
+struct amx_trap_counts {
+    uint64_t instructions;                /* AMX instructions that completed */
+    uint64_t traps;                       /* signals taken for them */
+    uint64_t sites, patched, unpatchable; /* where they stand */
+    uint64_t faults;                      /* instructions that ended in a signal to the program */
+    uint64_t cpuid, xgetbv, arch_prctl;   /* answered in place of the CPU or the kernel */
+};
+void amx_trap_count(struct amx_trap_counts *counts);
+
+/* (s) What the emulated CPU and its kernel answer, to the calling thread; -ESRCH when not active. */
+int amx_trap_cpuid(uint32_t leaf, uint32_t subleaf, uint32_t registers[4]); /* eax, ebx, ecx, edx */
+int amx_trap_xgetbv(uint32_t index, uint64_t *value);                       /* XCR0, XINUSE; else -EINVAL */
+int amx_trap_arch_prctl(int op, uint64_t argument);                         /* 0 or the kernel's -errno */
+
 #endif

@@ -11,7 +11,8 @@ TESTS = Path(__file__).parent
 
 def run_python(*arguments, timeout=120, **environment):
     """Run Python with the modules of tests/ importable; in the native lane the child is in the lane too."""
-    prefix = ["-m", "native_lane"] if "AMX_TEST_LANE" in os.environ else []
+    lane = environment.get("AMX_TEST_LANE", os.environ.get("AMX_TEST_LANE"))
+    prefix = ["-m", "native_lane"] if lane else []
     return subprocess.run(
         [sys.executable, *prefix, *map(str, arguments)],
         env={**os.environ, "PYTHONPATH": str(TESTS), **environment},

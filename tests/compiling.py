@@ -10,7 +10,13 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 EMULATOR = sorted(ROOT.glob("csrc/emulator/*.c"))
-TRAP = [ROOT / "tests/c/trap.c", *(source for source in EMULATOR if source.name != "binding.c")]
+FOR_FOREIGN_PROGRAMS = ("preload", "interpose", "seccomp")  # as csrc/CMakeLists.txt has it
+TRAP = sorted(
+    source
+    for source in ROOT.glob("csrc/trap/*.c")
+    if source.name != "stub.c" and not source.name.startswith(FOR_FOREIGN_PROGRAMS)
+)
+TRAP += [source for source in EMULATOR if source.name != "binding.c"]
 
 
 def compiler():
@@ -25,7 +31,8 @@ def compile_c(output, sources, *flags):
     """Compile and link; a warning is an error."""
     command = [
         *compiler(), "-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-ffp-contract=off",
-        f"-I{ROOT}/csrc", f"-I{ROOT}/tests/c", *flags, *map(str, sources), "-o", str(output), "-lpthread",
+        f"-I{ROOT}/csrc", f"-I{ROOT}/tests/c", *flags, *map(str, sources), "-o", str(output),
+        "-lpthread", "-ldl",
     ]  # fmt: skip
     subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
     return output

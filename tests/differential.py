@@ -8,7 +8,7 @@ printed; 77: could not run.
 
 --lane native     needs a CPU with AMX and the kernel's permission
 --lane trapped    for CPUs without AMX: the same bytes raise #UD, and the tile machine executes them behind
-                  SIGILL; proves encodings, operands, decode and step, not silicon's numerics
+                  SIGILL (csrc/trap/); proves encodings, operands, decode and step, not silicon's numerics
 --record FILE     on a CPU with AMX: write SHA-256 digests of its results, for test_differential.py to replay
 """
 
@@ -27,6 +27,8 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+
+import compiling
 
 ROOT = Path(__file__).resolve().parents[1]
 DIGESTS = ROOT / "tests/data/silicon-digests.json"
@@ -52,7 +54,7 @@ def build(directory: Path, emulator: Path = ROOT / "csrc/emulator") -> Path:
         raise FileNotFoundError(f"no C compiler at CC={os.environ.get('CC', 'cc')}")
     sources = [
         *sorted(ROOT.glob("tests/c/differential/*.c")),
-        ROOT / "tests/c/trap.c",
+        *(source for source in compiling.TRAP if source not in compiling.EMULATOR),
         *(source for source in sorted(emulator.glob("*.c")) if source.name != "binding.c"),
     ]
     program = directory / "differential"
@@ -60,7 +62,7 @@ def build(directory: Path, emulator: Path = ROOT / "csrc/emulator") -> Path:
     subprocess.run(
         [*words, "-std=gnu11", "-O2", "-g", "-Wall", "-Wextra", "-Wshadow", "-ffp-contract=off"]
         + [f"-I{include}" for include in includes]
-        + [*map(str, sources), "-o", str(program), "-pthread"],
+        + [*map(str, sources), "-o", str(program), "-pthread", "-ldl"],
         check=True,
         stdin=subprocess.DEVNULL,
     )

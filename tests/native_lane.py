@@ -6,12 +6,11 @@ registers kept and given back), not the arithmetic of silicon; the process then 
 machine with AMX.
 
 It is a child of the tests, started by tests/test_native_lane.py. Ways in: `pytest -p native_lane`,
-`python -m native_lane` with a script or `-c` and code, or `enter()`. AMX_TEST_LANE is set in the lane; where
-instructions are to trap, AMX_TEST_TRAP names the compiled trap.
+`python -m native_lane` with a script or `-c` and code, or `enter()`. AMX_TEST_LANE says which it is: native
+or trapped.
 """
 
 import contextlib
-import ctypes
 import os
 import runpy
 import sys
@@ -19,39 +18,43 @@ from pathlib import Path
 
 MACHINE = Path(__file__).parent / "data/machines/granite-rapids-bare-metal.json"
 LANE = "AMX_TEST_LANE"
-TRAP = "AMX_TEST_TRAP"
-_trap = None
+ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA = 0x1023, 18
 _for_good = contextlib.ExitStack()
-
-
-def build_trap(directory):
-    """Compile the trap into a directory."""
-    import compiling
-
-    return compiling.compile_c(
-        Path(directory) / "libtrap.so", compiling.TRAP, "-shared", "-fPIC", "-fvisibility=hidden"
-    )
 
 
 def enter():
     """From here on tiles are native, in this process and its forked children."""
     import amx
 
-    if os.environ.get(TRAP):
-        _install_trap(os.environ[TRAP])
+    if is_trapped():
+        _start_trap()
     amx.set_backend("native")
     assert amx.get_backend() is amx.Backend.NATIVE
 
 
-def _install_trap(library):
-    from amx import machine, recording
+def is_trapped():
+    """Whether the lane's instructions are emulated."""
+    return os.environ.get(LANE) == "trapped"
 
-    global _trap
-    _trap = ctypes.CDLL(library)
-    _trap.trap_count.restype = ctypes.c_ulong
-    error = _trap.trap_install()
+
+def emulated():
+    """How many instructions were, so far."""
+    from amx._lib import ffi, lib
+
+    counts = ffi.new("struct amx_trap_counts *")
+    lib.amx_trap_count(counts)
+    return counts.instructions
+
+
+def _start_trap():
+    from amx import machine, recording
+    from amx._lib import ffi, lib
+
+    cpu = ffi.new("char[]", b"gnr")
+    error = lib.amx_trap_start(ffi.new("struct amx_trap_options *", {"cpu": cpu, "patch": 1, "hybrid": -1}))
     if error != 0:
-        raise OSError(-error, "the trap could not be installed")
+        raise OSError(-error, "the trap could not be started")
+    assert lib.amx_trap_arch_prctl(ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0
     _for_good.enter_context(machine.use(recording.load(MACHINE)))
 
 
@@ -61,9 +64,9 @@ def pytest_configure():
 
 
 def pytest_terminal_summary(terminalreporter):
-    """Say that instructions really trapped."""
-    if _trap is not None:
-        terminalreporter.write_line(f"{_trap.trap_count()} instructions trapped")
+    """Say that instructions were really emulated."""
+    if is_trapped():
+        terminalreporter.write_line(f"{emulated()} instructions emulated")
 
 
 def main():

@@ -27,7 +27,7 @@ def dtype(request):
 
 def trapped():
     """Instructions trapped so far; None where they run for real."""
-    return None if native_lane._trap is None else native_lane._trap.trap_count()
+    return native_lane.emulated() if native_lane.is_trapped() else None
 
 
 def matrices_of(block):

@@ -1,64 +1,31 @@
-"""The test-only SIGILL handler behind which AMX instructions run on machines without AMX."""
-
-import ctypes
-import textwrap
+"""AMX instructions of a process itself, trapped and executed by the software tile machine (csrc/trap/)."""
 
 import children
-import compiling
 import pytest
+from trapping import run
 
-PRELUDE = """
-import ctypes, mmap, os, sys
+import amx
+from amx._lib import lib
 
-trap = ctypes.CDLL(sys.argv[1])
-assert trap.trap_install() == 0
-
-def function(code):
-    page = mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
-    page.write(bytes.fromhex(code) + b"\\xc3")
-    address = ctypes.addressof(ctypes.c_char.from_buffer(page))
-    pages.append(page)
-    return ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_long)(address)
-
-pages = []
-ldtilecfg, sttilecfg = function("c4e2784907"), function("c4e2794907")  # [rdi]
-tileloadd, tilestored = function("c4e27b4b0437"), function("c4e27a4b0437")  # tmm0, [rdi + rsi]
-config = ctypes.create_string_buffer(bytes([1, *[0] * 15, 64, *[0] * 31, 16, *[0] * 15]), 64)
-data = ctypes.create_string_buffer(bytes(i % 251 + 1 for i in range(1024)), 1024)
-"""
+pytestmark = pytest.mark.skipif(bool(lib.amx_is_stub()), reason="this build has no machine layer")
 
 
-@pytest.fixture(scope="module")
-def library(tmp_path_factory):
-    flags = ("-shared", "-fPIC", "-fvisibility=hidden")
-    built = compiling.compile_c(tmp_path_factory.mktemp("trap") / "libtrap.so", compiling.TRAP, *flags)
-    if ctypes.CDLL(str(built)).trap_os_has_tiles():
-        pytest.skip("AMX instructions do not trap here")
-    return built
-
-
-def run(library, script):
-    return children.run_python("-c", PRELUDE + textwrap.dedent(script), library, AMX_TEST_TRAP="")
-
-
-def test_a_load_and_a_store(library):
+def test_a_load_and_a_store():
     result = run(
-        library,
         """
         ldtilecfg(config, 0)
         tileloadd(data, 64)
         out = ctypes.create_string_buffer(1024)
         tilestored(out, 64)
-        print(out.raw == data.raw, trap.trap_count())
+        print(out.raw == data.raw, counts().instructions >= 2, counts().faults)
         """,
     )
-    assert result.stdout == "True 3\n", result.stderr
+    assert result.stdout == "True True 0\n", result.stderr
 
 
-def test_fork_keeps_the_configuration_and_loses_the_data(library):
+def test_fork_keeps_the_configuration_and_loses_the_data():
     """As the kernel does; the parent keeps both."""
     result = run(
-        library,
         """
         ldtilecfg(config, 0)
         tileloadd(data, 64)
@@ -82,10 +49,62 @@ def test_fork_keeps_the_configuration_and_loses_the_data(library):
     [
         ('function("0f0b")(0, 0)', "SIGILL"),  # not AMX
         ('function("c4e27b49c0")(0, 0)', "SIGILL"),  # TILEZERO without configuration
+        ('ldtilecfg(config, 0); function("c4e27b5cc0")(0, 0)', "SIGILL"),  # TDPFP16PS, one tile only
         ("ldtilecfg(config, 0); tileloadd(16, 0)", "SIGSEGV"),
         ("ldtilecfg(data, 0)", "SIGSEGV"),  # palette 1, and nothing else right
         ("ldtilecfg(1 << 62, 0)", "SIGSEGV"),
     ],
 )
-def test_faults_end_the_process_as_on_hardware(library, instruction, signal):
-    assert children.how_it_ended(run(library, instruction)) == signal
+def test_faults_end_the_process_as_on_hardware(instruction, signal):
+    assert children.how_it_ended(run(instruction)) == signal
+
+
+def test_tile_data_needs_the_modelled_permission():
+    """Without it SIGILL, as on hardware; the kernel's own permission is not asked for."""
+    refused = run("assert start() == 0; ldtilecfg(config, 0); tileloadd(data, 64)", started=False)
+    assert children.how_it_ended(refused) == "SIGILL"
+    granted = run("ldtilecfg(config, 0); tileloadd(data, 64)")
+    assert children.how_it_ended(granted) == 0, granted.stderr
+
+
+def test_starting_twice_is_refused():
+    result = run(
+        """
+        import errno
+        print(start() == -errno.EALREADY, lib.amx_trap_stop(), lib.amx_trap_stop() == -errno.ESRCH, start())
+        """
+    )
+    assert result.stdout == "True 0 True 0\n", result.stderr
+
+
+def test_an_unknown_cpu_is_refused():
+    result = run("import errno; print(start('skx') == -errno.EINVAL)", started=False)
+    assert result.stdout == "True\n", result.stderr
+
+
+def test_real_permission_leaves_nothing_to_trap():
+    """-EPERM where the kernel has granted tile data to this process."""
+    if not amx.available():
+        pytest.skip("AMX may not be used here")
+    result = run("import amx, errno; amx.request(); print(start() == -errno.EPERM)", started=False)
+    assert result.stdout == "True\n", result.stderr
+
+
+HANDLERS = """
+import re
+status = open("/proc/self/status").read()
+caught = int(re.search(r"SigCgt:\\s*(\\w+)", status)[1], 16)
+numbers = {"ILL": 4, "TRAP": 5, "BUS": 7, "SEGV": 11}
+print([name for name, number in numbers.items() if caught >> (number - 1) & 1])
+"""
+
+
+def test_importing_installs_no_handler():
+    plain = children.run_python("-c", HANDLERS, AMX_TEST_LANE="")
+    imported = children.run_python("-c", "import amx, amx._lib\n" + HANDLERS, AMX_TEST_LANE="")
+    assert (plain.stdout, imported.stdout) == ("[]\n", "[]\n"), imported.stderr
+
+
+def test_handlers_are_there_from_start_to_stop():
+    result = run(HANDLERS + "lib.amx_trap_stop()\n" + HANDLERS)
+    assert result.stdout == "['ILL', 'TRAP', 'BUS', 'SEGV']\n[]\n", result.stderr

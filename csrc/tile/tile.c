@@ -1,6 +1,7 @@
 /* The tile functions of amx.h: one instruction on the engine that the caller names. */
 #include <errno.h>
 #include <pthread.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "amx.h"
@@ -8,8 +9,36 @@
 #include "tile/native.h"
 #include "tile/tile.h"
 
-static _Thread_local struct amxemu_state emulated;
+/* A pointer: what is loaded late has hundreds of bytes of static TLS, which the emulation of instructions
+ * (csrc/trap/thread.c) needs this library to live in. */
+static _Thread_local struct amxemu_state *emulated;
 static _Thread_local int native_owned;
+static pthread_key_t at_thread_end;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+static void release(void *state) {
+    free(state);
+    emulated = NULL;
+}
+
+static void make_key(void) {
+    pthread_key_create(&at_thread_end, release);
+}
+
+/* 0 or -ENOMEM. */
+static int make_emulated(void) {
+    if (emulated != NULL) {
+        return 0;
+    }
+    pthread_once(&once, make_key);
+    emulated = aligned_alloc(_Alignof(struct amxemu_state), sizeof *emulated);
+    if (emulated == NULL) {
+        return -ENOMEM;
+    }
+    memset(emulated, 0, sizeof *emulated);
+    pthread_setspecific(at_thread_end, emulated);
+    return 0;
+}
 
 int amx_tile_native_is_owned(void) {
     return native_owned;
@@ -24,7 +53,9 @@ void amx_tile_owner(int engine, int owned) {
 /* As the kernel does for the CPU's tiles: fork copies the configuration and leaves the data behind
  * (fpu_clone). */
 static void forget_tile_data(void) {
-    memset(emulated.tile, 0, sizeof emulated.tile);
+    if (emulated != NULL) {
+        memset(emulated->tile, 0, sizeof emulated->tile);
+    }
     native_owned = 0;
 }
 __attribute__((constructor)) static void watch_fork(void) {
@@ -46,11 +77,16 @@ static int is_tile(int tile) {
     return tile >= 0 && tile < AMXEMU_TILES;
 }
 
-/* 0, or why an operation may not run: another engine, or a configuration other than the expected one. */
+/* 0, or why an operation may not run: another engine, no memory, or a configuration other than the expected
+ * one.
+ */
 static int refuse(int engine, const uint8_t *expected) {
     uint8_t current[64];
     if (engine != AMX_EMULATED && (engine != AMX_NATIVE || amx_is_stub())) {
         return -ENOSYS;
+    }
+    if (engine == AMX_EMULATED && make_emulated() != 0) {
+        return -ENOMEM;
     }
     if (expected == NULL) {
         return 0;
@@ -65,7 +101,7 @@ int amx_ldtilecfg(int engine, const uint8_t config[64]) {
         return error;
     }
     if (engine == AMX_EMULATED) {
-        return result_of(amxemu_ldtilecfg(&emulated, config));
+        return result_of(amxemu_ldtilecfg(emulated, config));
     }
     amx_native_ldtilecfg(config);
     return 0;
@@ -77,7 +113,7 @@ int amx_sttilecfg(int engine, uint8_t config[64]) {
         return error;
     }
     if (engine == AMX_EMULATED) {
-        amxemu_sttilecfg(&emulated, config);
+        amxemu_sttilecfg(emulated, config);
     } else {
         amx_native_sttilecfg(config);
     }
@@ -90,7 +126,7 @@ int amx_tilerelease(int engine) {
         return error;
     }
     if (engine == AMX_EMULATED) {
-        amxemu_tilerelease(&emulated);
+        amxemu_tilerelease(emulated);
     } else {
         amx_native_tilerelease();
     }
@@ -103,7 +139,7 @@ int amx_tilezero(int engine, const uint8_t *expected, int tile) {
         return error;
     }
     if (engine == AMX_EMULATED) {
-        return result_of(amxemu_tilezero(&emulated, (unsigned)tile));
+        return result_of(amxemu_tilezero(emulated, (unsigned)tile));
     }
     amx_native_tilezero(tile);
     return 0;
@@ -115,7 +151,7 @@ int amx_tileloadd(int engine, const uint8_t *expected, int tile, const void *bas
         return error;
     }
     if (engine == AMX_EMULATED) {
-        return result_of(amxemu_tileloadd(&emulated, (unsigned)tile, (uint64_t)(uintptr_t)base, stride,
+        return result_of(amxemu_tileloadd(emulated, (unsigned)tile, (uint64_t)(uintptr_t)base, stride,
                                           &amxemu_direct_memory, NULL));
     }
     amx_native_tileloadd(tile, base, stride);
@@ -140,7 +176,7 @@ int amx_tilestored(int engine, const uint8_t *expected, int tile, void *base, in
         return error;
     }
     if (engine == AMX_EMULATED) {
-        return result_of(amxemu_tilestored(&emulated, (unsigned)tile, (uint64_t)(uintptr_t)base, stride,
+        return result_of(amxemu_tilestored(emulated, (unsigned)tile, (uint64_t)(uintptr_t)base, stride,
                                            &amxemu_direct_memory, NULL));
     }
     amx_native_tilestored(tile, base, stride);
@@ -155,8 +191,8 @@ int amx_tdp(int engine, const uint8_t *expected, int op, int d, int a, int b) {
         return error;
     }
     if (engine == AMX_EMULATED) {
-        return result_of(amxemu_tdp(&emulated, (enum amxemu_op)(AMXEMU_TDPBSSD + op), (unsigned)d,
-                                    (unsigned)a, (unsigned)b));
+        return result_of(amxemu_tdp(emulated, (enum amxemu_op)(AMXEMU_TDPBSSD + op), (unsigned)d, (unsigned)a,
+                                    (unsigned)b));
     }
     amx_native_tdp(op, d, a, b);
     return 0;

@@ -149,44 +149,60 @@ static struct kernel_model_fault fault_of(enum amxemu_outcome outcome) {
         return (struct kernel_model_fault){SIGILL, ILL_ILLOPN, 1};
     case AMXEMU_GP:
         return (struct kernel_model_fault){SIGSEGV, SI_KERNEL, 0};
+    case AMXEMU_SS:
+        return (struct kernel_model_fault){SIGBUS, SI_KERNEL, 0};
+    case AMXEMU_PF:
+        return (struct kernel_model_fault){SIGSEGV, SEGV_MAPERR, 0};
     default:
         return completed;
     }
 }
 
-/* An instruction on tile data. #UD comes before #NM, and #NM before any access to memory (SDM vol. 1, 13.14).
- */
-static struct kernel_model_fault data_insn(struct kernel_model_task *task, enum amxemu_op op, uint64_t rows) {
-    const int permitted = (task->process->permission & XFEATURE_MASK_XTILEDATA) != 0;
-    static const struct amxemu_memory inaccessible = {refuse_read, refuse_write, NULL};
-    const struct amxemu_memory *const memory = permitted ? &amxemu_direct_memory : &inaccessible;
-    struct amxemu_state untouched;
-    struct amxemu_state *const tiles = permitted ? &task->tiles : &untouched;
-    enum amxemu_outcome outcome;
+static int reads_data_only(enum amxemu_op op) {
+    return op == AMXEMU_TILESTORED || op >= AMXEMU_TILEMOVROW;
+}
 
-    if (!permitted)
-        untouched = task->tiles;
-    switch (op) {
-    case AMXEMU_TILEZERO:
-        outcome = amxemu_tilezero(tiles, 0);
-        break;
-    case AMXEMU_TILELOADD:
-        outcome = amxemu_tileloadd(tiles, 0, rows, ROW_STRIDE, memory, NULL);
-        break;
-    case AMXEMU_TILESTORED:
-        outcome = amxemu_tilestored(tiles, 0, rows, ROW_STRIDE, memory, NULL);
-        break;
-    default:
-        outcome = amxemu_tdp(tiles, op, 0, 1, 2);
+/* #UD comes before #NM, and #NM before any access to memory (SDM vol. 1, 13.14). Without permission the data
+ * is zero, so what the instruction does to its tile is undone by zeroing it. */
+static struct kernel_model_fault refuse(struct kernel_model_task *task, struct amxemu_registers *r,
+                                        const struct amxemu_insn *insn) {
+    static const struct amxemu_memory inaccessible = {refuse_read, refuse_write, NULL};
+    struct amxemu_state *const tiles = &task->tiles;
+    const uint64_t rip = r->rip;
+    const uint8_t start_row = tiles->start_row;
+    if (amxemu_step(tiles, r, insn, &inaccessible, NULL) == AMXEMU_UD)
+        return fault_of(AMXEMU_UD);
+    r->rip = rip;
+    tiles->start_row = start_row;
+    if (!reads_data_only(insn->op))
+        memset(tiles->tile[insn->d], 0, sizeof tiles->tile[insn->d]);
+    return (struct kernel_model_fault){SIGILL, ILL_ILLOPC, 1};
+}
+
+struct kernel_model_fault kernel_model_step(struct kernel_model_task *task, struct amxemu_registers *r,
+                                            const struct amxemu_insn *insn,
+                                            const struct amxemu_memory *memory, struct amxemu_fault *at) {
+    const int configures =
+        insn->op == AMXEMU_LDTILECFG || insn->op == AMXEMU_STTILECFG || insn->op == AMXEMU_TILERELEASE;
+    if (!configures && !(task->process->permission & XFEATURE_MASK_XTILEDATA))
+        return refuse(task, r, insn);
+    const enum amxemu_outcome outcome = amxemu_step(&task->tiles, r, insn, memory, at);
+    if (configures) {
+        if (outcome == AMXEMU_OK && insn->op != AMXEMU_STTILECFG)
+            task->data_live = 0;
+    } else if (outcome != AMXEMU_UD) {
+        task->expanded = 1;
+        if (!reads_data_only(insn->op))
+            task->data_live = 1;
     }
-    if (outcome == AMXEMU_UD)
-        return fault_of(outcome);
-    if (!permitted)
-        return (struct kernel_model_fault){SIGILL, ILL_ILLOPC, 1};
-    task->expanded = 1;
-    if (op != AMXEMU_TILESTORED)
-        task->data_live = 1;
-    return completed;
+    return fault_of(outcome);
+}
+
+static struct kernel_model_fault data_insn(struct kernel_model_task *task, enum amxemu_op op, uint64_t rows) {
+    enum { RAX = 0, RCX = 1 };
+    const struct amxemu_insn insn = {.op = op, .a = 1, .b = 2, .base = RAX, .index = RCX, .segment = -1};
+    struct amxemu_registers r = {.gpr = {[RAX] = rows, [RCX] = ROW_STRIDE}};
+    return kernel_model_step(task, &r, &insn, &amxemu_direct_memory, NULL);
 }
 
 struct kernel_model_fault kernel_model_ldtilecfg(struct kernel_model_task *task, const uint8_t config[64]) {

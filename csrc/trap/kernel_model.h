@@ -74,6 +74,11 @@ long kernel_model_altstack(struct kernel_model_task *task, uint64_t size);
 /* KVM_CREATE_VCPU: guest permission is final from now on. */
 void kernel_model_create_vcpu(struct kernel_model_process *process);
 
+/* Any AMX instruction. Of a page fault, SIGSEGV SEGV_MAPERR, *at is the address; else it is left alone. */
+struct kernel_model_fault kernel_model_step(struct kernel_model_task *task, struct amxemu_registers *r,
+                                            const struct amxemu_insn *insn,
+                                            const struct amxemu_memory *memory, struct amxemu_fault *at);
+
 /* Tile instructions on TMM0, TMM1, TMM2 with a row stride of 64; memory is the caller's own, and may fault
  * for real. */
 struct kernel_model_fault kernel_model_ldtilecfg(struct kernel_model_task *task, const uint8_t config[64]);

@@ -23,7 +23,7 @@
 #include "insn.h"
 #endif
 #ifdef WITH_TRAP
-#include "trap.h"
+#include "amx.h"
 #endif
 
 static int failures;
@@ -105,7 +105,8 @@ static void order_of_products(void) {
 
 int main(void) {
 #ifdef WITH_TRAP
-    if (trap_install() != 0) {
+    const struct amx_trap_options options = {.cpu = "spr", .hybrid = -1};
+    if (amx_trap_start(&options) != 0 || amx_trap_arch_prctl(0x1023, 18) != 0) {
         return 99;
     }
 #else

@@ -5,8 +5,9 @@
 
 #include "encode.h"
 #include "native.h"
-#include "trap.h"
 
+#include "trap/thread.h"
+#include "amx.h"
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -55,6 +56,16 @@ int cpu_has_usable_tiles(void) {
     return native_request() == 0;
 }
 
+/* -EEXIST where the OS has enabled tiles, so that not every instruction traps. */
+static int emulate(void) {
+    enum { ARCH_REQ_XCOMP_PERM = 0x1023, XFEATURE_XTILEDATA = 18 };
+    const struct amx_trap_options options = {.cpu = "dmr"};
+    if (native_os_has_tiles())
+        return -EEXIST;
+    const int error = amx_trap_start(&options);
+    return error ? error : amx_trap_arch_prctl(ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA);
+}
+
 int cpu_prepare(enum lane wanted) {
     static const int signals[3] = {SIGILL, SIGSEGV, SIGBUS};
     const stack_t stack = {.ss_sp = alternate_stack, .ss_size = sizeof alternate_stack};
@@ -69,7 +80,7 @@ int cpu_prepare(enum lane wanted) {
     for (unsigned i = 0; i < 3; i++)
         if (sigaction(signals[i], &action, NULL) != 0)
             return -errno;
-    return lane == LANE_NATIVE ? native_request() : trap_install();
+    return lane == LANE_NATIVE ? native_request() : emulate();
 }
 
 uint64_t cpu_fs_base(void) {
@@ -82,14 +93,14 @@ void cpu_set(const struct amxemu_state *state) {
     if (lane == LANE_NATIVE)
         native_set(state);
     else
-        *trap_state() = *state;
+        trap_thread()->task.tiles = *state;
 }
 
 void cpu_get(struct amxemu_state *state) {
     if (lane == LANE_NATIVE)
         native_get(state);
     else
-        *state = *trap_state();
+        *state = trap_thread()->task.tiles;
 }
 
 struct emitter {

@@ -3,7 +3,6 @@
 #include "native.h"
 
 #include "insn.h"
-#include "trap.h"
 
 #include <cpuid.h>
 #include <errno.h>
@@ -19,11 +18,20 @@ enum { XTILECFG = 1 << XFEATURE_XTILECFG, XTILEDATA = 1 << XFEATURE_XTILEDATA };
 static uint8_t *area;
 static size_t config_offset, data_offset;
 
+int native_os_has_tiles(void) {
+    enum { OSXSAVE = 1 << 27 };
+    uint32_t eax, ebx, ecx, edx;
+    if (!__get_cpuid(1, &eax, &ebx, &ecx, &edx) || !(ecx & OSXSAVE))
+        return 0;
+    __asm__ volatile("xgetbv" : "=a"(eax), "=d"(edx) : "c"(0));
+    return (eax & (XTILECFG | XTILEDATA)) == (XTILECFG | XTILEDATA);
+}
+
 int native_request(void) {
     uint32_t eax, ebx, ecx, edx;
     uint64_t permitted = 0;
 
-    if (!trap_os_has_tiles())
+    if (!native_os_has_tiles())
         return -ENODEV;
     if (syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) != 0)
         return -errno;

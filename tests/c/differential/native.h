@@ -4,7 +4,8 @@
 
 #include "emulator/emulator.h"
 
-int native_request(void); /* 0 when tiles may be used, else -errno; asks the kernel */
+int native_os_has_tiles(void); /* XCR0 */
+int native_request(void);      /* 0 when tiles may be used, else -errno; asks the kernel */
 void native_set(const struct amxemu_state *state);
 void native_get(struct amxemu_state *state);
 

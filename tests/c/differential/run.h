@@ -8,7 +8,7 @@
 
 enum lane {
     LANE_NATIVE,   /* the CPU executes AMX */
-    LANE_TRAPPED,  /* the CPU raises #UD, trap.c executes */
+    LANE_TRAPPED,  /* the CPU raises #UD, csrc/trap/ executes */
     LANE_EMULATED, /* no CPU: what a recording is compared with */
 };
 

@@ -1,0 +1,177 @@
+#define _GNU_SOURCE
+#include "thread.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* One pointer, not the record: static TLS of a library loaded late has no room for it, and the lazy kind
+ * calls malloc, which a signal handler may not. */
+static _Thread_local struct trap_thread *current __attribute__((tls_model("initial-exec")));
+
+static struct kernel_model_process process;
+static struct trap_thread *records;
+static atomic_uint session;
+static atomic_flag locked = ATOMIC_FLAG_INIT;
+
+static int thread_id(void) {
+    return (int)syscall(SYS_gettid);
+}
+
+uint64_t trap_lock(void) {
+    const uint64_t blocked = ~(UINT64_C(1) << (SIGSEGV - 1) | UINT64_C(1) << (SIGBUS - 1));
+    uint64_t mask = 0;
+    syscall(SYS_rt_sigprocmask, SIG_BLOCK, &blocked, &mask, sizeof mask);
+    while (atomic_flag_test_and_set_explicit(&locked, memory_order_acquire))
+        sched_yield();
+    return mask;
+}
+
+void trap_unlock(uint64_t mask) {
+    atomic_flag_clear_explicit(&locked, memory_order_release);
+    syscall(SYS_rt_sigprocmask, SIG_SETMASK, &mask, NULL, sizeof mask);
+}
+
+/* ---- records ---- */
+
+static int has_ended(const struct trap_thread *thread) {
+    const int id = thread->id;
+    return id == 0 || (syscall(SYS_tgkill, getpid(), id, 0) != 0 && errno == ESRCH);
+}
+
+void trap_threads_reap(void) {
+    for (struct trap_thread *thread = records; thread != NULL; thread = thread->next)
+        if (thread->id != 0 && has_ended(thread)) {
+            if (thread->session == session)
+                kernel_model_task_exit(&thread->task);
+            thread->id = 0;
+        }
+}
+
+/* The kernel gives the number of a thread that ended to a new one. */
+static struct trap_thread *free_record(int id) {
+    trap_threads_reap();
+    for (struct trap_thread *thread = records; thread != NULL; thread = thread->next) {
+        if (thread->id == id && thread->session == session)
+            kernel_model_task_exit(&thread->task);
+        if (thread->id == 0 || thread->id == id)
+            return thread;
+    }
+    return NULL;
+}
+
+static struct trap_thread *new_record(void) {
+    struct trap_thread *const thread =
+        mmap(NULL, sizeof *thread, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (thread == MAP_FAILED)
+        return NULL;
+    thread->next = records;
+    records = thread;
+    return thread;
+}
+
+static void begin(struct trap_thread *thread) {
+    if (thread->session != session) {
+        thread->instructions = thread->traps = thread->faults = 0;
+        thread->session = session;
+    }
+    memset(thread->native_config, 0, sizeof thread->native_config);
+    kernel_model_task_init(&thread->task, &process);
+}
+
+static struct trap_thread *enter(void) {
+    const int saved_errno = errno;
+    const uint64_t mask = trap_lock();
+    if (current == NULL) {
+        const int id = thread_id();
+        struct trap_thread *thread = free_record(id);
+        if (thread == NULL)
+            thread = new_record();
+        if (thread != NULL) {
+            thread->id = id;
+            begin(thread);
+        }
+        current = thread;
+    } else {
+        begin(current);
+    }
+    trap_unlock(mask);
+    errno = saved_errno;
+    return current;
+}
+
+struct trap_thread *trap_thread(void) {
+    return current != NULL && current->session == session ? current : enter();
+}
+
+struct kernel_model_process *trap_process(void) {
+    return &process;
+}
+
+struct trap_thread *trap_first_thread(void) {
+    return records;
+}
+
+void trap_threads_reset(const struct kernel_model_machine *machine) {
+    const uint64_t mask = trap_lock();
+    kernel_model_process_init(&process, machine);
+    session++;
+    trap_unlock(mask);
+}
+
+/* ---- creation and fork ---- */
+
+void trap_config(uint8_t config[AMXEMU_CONFIG_BYTES]) {
+    memset(config, 0, AMXEMU_CONFIG_BYTES);
+    if (current != NULL && current->session == session)
+        amxemu_sttilecfg(&current->task.tiles, config);
+}
+
+void trap_inherit_config(const uint8_t config[AMXEMU_CONFIG_BYTES]) {
+    struct trap_thread *const thread = config[0] ? trap_thread() : NULL;
+    if (thread != NULL)
+        amxemu_ldtilecfg(&thread->task.tiles, config);
+}
+
+static uint64_t mask_at_fork;
+
+static void before_fork(void) {
+    mask_at_fork = trap_lock();
+}
+
+static void after_fork(void) {
+    trap_unlock(mask_at_fork);
+}
+
+/* The child has one thread, the caller's copy: its configuration and alternate stack, not its data. */
+static void in_child(void) {
+    struct trap_thread *const own = current;
+    process.tasks = NULL;
+    for (struct trap_thread *thread = records; thread != NULL; thread = thread->next) {
+        thread->instructions = thread->traps = thread->faults = 0;
+        if (thread != own)
+            thread->id = 0;
+    }
+    if (own != NULL) {
+        own->id = thread_id();
+        if (own->session == session)
+            kernel_model_task_clone(&own->task, &own->task, &process, 1);
+    }
+    after_fork();
+}
+
+int trap_threads_at_fork(void) {
+    static int registered;
+    if (!registered) {
+        const int error = pthread_atfork(before_fork, after_fork, in_child);
+        if (error != 0)
+            return -error;
+        registered = 1;
+    }
+    return 0;
+}

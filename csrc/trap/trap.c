@@ -1,0 +1,185 @@
+#define _GNU_SOURCE /* RTLD_DEFAULT */
+#include "trap.h"
+
+#include "frame.h"
+#include "memory.h"
+#include "patch.h"
+#include "signals.h"
+#include "thread.h"
+
+#include <cpuid.h>
+#include <dlfcn.h>
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+enum { ARCH_GET_XCOMP_PERM = 0x1022 };
+enum { XTILECFG = 1 << 17, XTILEDATA = 1 << 18 };
+
+static _Atomic(const struct amxemu_cpu *) cpu;
+static atomic_int hybrid;
+static pthread_mutex_t starting = PTHREAD_MUTEX_INITIALIZER;
+struct trap_answers trap_answers;
+
+const struct amxemu_cpu *trap_cpu(void) {
+    return atomic_load_explicit(&cpu, memory_order_acquire);
+}
+
+int trap_is_hybrid(void) {
+    return atomic_load_explicit(&hybrid, memory_order_relaxed);
+}
+
+/* ---- the modelled machine ---- */
+
+static int put_user(uint64_t address, uint64_t value) {
+    return trap_own_memory.write(NULL, address, &value, sizeof value) == sizeof value ? 0 : -EFAULT;
+}
+
+/* Of Sapphire to Diamond Rapids, as Linux 6.18 reports it. */
+static struct kernel_model_machine machine = {
+    .feature_count = 20,
+    .config_offset = 2752,
+    .data_offset = 2816,
+    .size = 11008,
+    .minsigstksz = 11952,
+    .altstack_floor = 11836,
+    .put_user = put_user,
+};
+
+/* XCR0; x87 and SSE where the OS has not enabled XSAVE. */
+static uint64_t host_xcr0(void) {
+    enum { OSXSAVE = 1 << 27, X87_SSE = 3 };
+    uint32_t eax, ebx, ecx, edx;
+    if (!__get_cpuid(1, &eax, &ebx, &ecx, &edx) || !(ecx & OSXSAVE))
+        return X87_SSE;
+    __asm__ volatile("xgetbv" : "=a"(eax), "=d"(edx) : "c"(0));
+    return (uint64_t)edx << 32 | eax;
+}
+
+static int tile_data_is_permitted(void) {
+    uint64_t permitted = 0;
+    return syscall(SYS_arch_prctl, ARCH_GET_XCOMP_PERM, &permitted) == 0 && permitted & XTILEDATA;
+}
+
+/* ---- start and stop ---- */
+
+static const struct amxemu_cpu *find_cpu(const char *name) {
+    const struct amxemu_cpu *found;
+    for (unsigned i = 0; name != NULL && (found = amxemu_cpu_model(i)) != NULL; i++)
+        if (strcmp(found->name, name) == 0)
+            return found;
+    return NULL;
+}
+
+static int start(const struct amx_trap_options *options, const struct amxemu_cpu *model) {
+    const uint64_t xcr0 = host_xcr0();
+    const int has_tiles = (xcr0 & (XTILECFG | XTILEDATA)) == (XTILECFG | XTILEDATA);
+    if (trap_cpu() != NULL || dlsym(RTLD_DEFAULT, "amx_emulated_by_launcher") != NULL)
+        return -EALREADY;
+    if (has_tiles && tile_data_is_permitted())
+        return -EPERM;
+    int error = trap_threads_at_fork();
+    if (error != 0)
+        return error;
+    /* Both ask CPUID, which a handler should not. */
+    trap_frame_prepare();
+    amxemu_selected_path();
+    machine.features = xcr0 | XTILECFG | XTILEDATA;
+    trap_threads_reset(&machine);
+    trap_answers.cpuid = trap_answers.xgetbv = trap_answers.arch_prctl = 0;
+    hybrid = options->hybrid < 0 ? has_tiles : options->hybrid;
+    error = trap_patch_start(options->patch, hybrid);
+    if (error != 0)
+        return error;
+    atomic_store_explicit(&cpu, model, memory_order_release);
+    error = trap_signals_start();
+    if (error != 0) {
+        atomic_store(&cpu, NULL);
+        trap_patch_stop();
+    }
+    return error;
+}
+
+int amx_trap_start(const struct amx_trap_options *options) {
+    const struct amxemu_cpu *const model = find_cpu(options->cpu);
+    if (model == NULL)
+        return -EINVAL;
+    pthread_mutex_lock(&starting);
+    const int error = start(options, model);
+    pthread_mutex_unlock(&starting);
+    return error;
+}
+
+int amx_trap_stop(void) {
+    int error = -ESRCH;
+    pthread_mutex_lock(&starting);
+    if (trap_cpu() != NULL) {
+        trap_patch_stop();
+        trap_signals_stop();
+        atomic_store(&cpu, NULL);
+        error = 0;
+    }
+    pthread_mutex_unlock(&starting);
+    return error;
+}
+
+/* ---- questions ---- */
+
+void amx_trap_count(struct amx_trap_counts *counts) {
+    memset(counts, 0, sizeof *counts);
+    const uint64_t lock = trap_lock();
+    for (const struct trap_thread *thread = trap_first_thread(); thread != NULL; thread = thread->next) {
+        counts->instructions += thread->instructions;
+        counts->traps += thread->traps;
+        counts->faults += thread->faults;
+    }
+    trap_unlock(lock);
+    trap_patch_count(counts);
+    counts->cpuid = trap_answers.cpuid;
+    counts->xgetbv = trap_answers.xgetbv;
+    counts->arch_prctl = trap_answers.arch_prctl;
+}
+
+int amx_trap_cpuid(uint32_t leaf, uint32_t subleaf, uint32_t registers[4]) {
+    (void)leaf, (void)subleaf, (void)registers;
+    return -ENOSYS;
+}
+
+int amx_trap_xgetbv(uint32_t index, uint64_t *value) {
+    enum { XCR0 = 0, XINUSE = 1, XSTATE_LEAF = 0xD, XGETBV_1 = 1 << 2 };
+    uint32_t eax, ebx, ecx, edx;
+    if (trap_cpu() == NULL)
+        return -ESRCH;
+    if (index == XCR0) {
+        *value = machine.features;
+        return 0;
+    }
+    if (index != XINUSE || !__get_cpuid_count(XSTATE_LEAF, 1, &eax, &ebx, &ecx, &edx) || !(eax & XGETBV_1))
+        return -EINVAL;
+    const struct trap_thread *const thread = trap_thread();
+    if (thread == NULL)
+        return -ENOMEM;
+    __asm__ volatile("xgetbv" : "=a"(eax), "=d"(edx) : "c"(XINUSE));
+    *value = (((uint64_t)edx << 32 | eax) & ~(uint64_t)(XTILECFG | XTILEDATA)) |
+             kernel_model_xinuse(&thread->task);
+    return 0;
+}
+
+int amx_trap_arch_prctl(int op, uint64_t argument) {
+    stack_t stack;
+    if (trap_cpu() == NULL)
+        return -ESRCH;
+    struct trap_thread *const thread = trap_thread();
+    if (thread == NULL)
+        return -ENOMEM;
+    const uint64_t lock = trap_lock();
+    trap_threads_reap();
+    if (syscall(SYS_sigaltstack, NULL, &stack) == 0)
+        thread->task.altstack_size = stack.ss_flags & SS_DISABLE ? 0 : stack.ss_size;
+    const int result = (int)kernel_model_arch_prctl(trap_process(), op, argument);
+    trap_unlock(lock);
+    return result;
+}

@@ -1,0 +1,18 @@
+/* Whether AMX is emulated in this process, as which CPU, and how often. */
+#ifndef TRAP_TRAP_H
+#define TRAP_TRAP_H
+
+#include "amx.h"
+
+#include <stdatomic.h>
+
+const struct amxemu_cpu *trap_cpu(void); /* the emulated one; NULL: emulation is off */
+int trap_is_hybrid(void);                /* the CPU has AMX, and executes configuration instructions itself */
+
+/* Answered in the CPU's or the kernel's place so far. */
+struct trap_answers {
+    _Atomic uint64_t cpuid, xgetbv, arch_prctl;
+};
+extern struct trap_answers trap_answers;
+
+#endif

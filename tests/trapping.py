@@ -1,0 +1,51 @@
+"""What the tests of csrc/trap/ give to the children they start: PRELUDE, and how to run it with a script.
+
+In the child `start()` has begun the emulation, `request()` asks the modelled kernel for permission, and
+`function(code)` makes machine code callable with two arguments.
+"""
+
+import textwrap
+
+import children
+
+PRELUDE = """
+import ctypes, mmap, os, sys
+from amx._lib import ffi, lib
+
+ARCH_GET_XCOMP_PERM, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA = 0x1022, 0x1023, 18
+
+def start(cpu="spr", patch=0, hybrid=-1):
+    name = ffi.new("char[]", cpu.encode())
+    return lib.amx_trap_start(
+        ffi.new("struct amx_trap_options *", {"cpu": name, "patch": patch, "hybrid": hybrid})
+    )
+
+def request():
+    return lib.amx_trap_arch_prctl(ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA)
+
+def counts():
+    found = ffi.new("struct amx_trap_counts *")
+    lib.amx_trap_count(found)
+    return found
+
+def function(code):
+    page = mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
+    page.write(bytes.fromhex(code) + b"\\xc3")
+    address = ctypes.addressof(ctypes.c_char.from_buffer(page))
+    pages.append(page)
+    return ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_long)(address)
+
+pages = []
+ldtilecfg, sttilecfg = function("c4e2784907"), function("c4e2794907")  # [rdi]
+tilerelease = function("c4e27849c0")
+tileloadd, tilestored = function("c4e27b4b0437"), function("c4e27a4b0437")  # tmm0, [rdi + rsi]
+config = ctypes.create_string_buffer(bytes([1, *[0] * 15, 64, *[0] * 31, 16, *[0] * 15]), 64)
+data = ctypes.create_string_buffer(bytes(i % 251 + 1 for i in range(1024)), 1024)
+"""
+
+
+def run(script, *arguments, started=True, **environment):
+    """Run Python code after the prelude; `started`: with the emulation on and permission granted."""
+    begin = "assert start() == 0 and request() == 0\n" if started else ""
+    code = PRELUDE + begin + textwrap.dedent(script)
+    return children.run_python("-c", code, *arguments, AMX_TEST_LANE="", **environment)
