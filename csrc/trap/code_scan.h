@@ -1,0 +1,36 @@
+/* Where in an ELF object certain instructions are.
+ *
+ * Their bytes also occur in data and inside other instructions, so a place counts only if decoding the
+ * function around it, from where its unwind table says that it begins, arrives there. Pure but for reading
+ * the object; no allocation, a few hundred bytes of stack.
+ */
+#ifndef AMX_CODE_SCAN_H
+#define AMX_CODE_SCAN_H
+
+#include <elf.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum code_kind {
+    CODE_CPUID = 1,
+    CODE_XGETBV = 2,
+    CODE_AMX_CONFIG = 4, /* LDTILECFG, STTILECFG, TILERELEASE: what works without permission */
+};
+
+/* An object as the dynamic linker maps it; `base` is where its address 0 would be. */
+struct code_image {
+    const uint8_t *base;
+    const Elf64_Phdr *headers;
+    size_t count;
+};
+
+struct code_sink {
+    void (*site)(void *context, enum code_kind kind, const uint8_t *at, unsigned length);
+    void *context;
+};
+
+/* Reports every site of `kinds` (bits of enum code_kind) in ascending order. Returns how many places have the
+ * bytes of such an instruction and could be neither confirmed nor ruled out. */
+size_t code_scan(const struct code_image *image, unsigned kinds, const struct code_sink *sink);
+
+#endif

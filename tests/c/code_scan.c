@@ -1,0 +1,47 @@
+/* csrc/trap/code_scan.c over a file, for callers without C structures. */
+#include "trap/code_image.h"
+#include "trap/insn_length.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+struct found {
+    unsigned kind, length;
+    uint64_t address;
+};
+struct list {
+    const uint8_t *base;
+    struct found *found;
+    size_t count, room;
+};
+
+static void add(void *context, enum code_kind kind, const uint8_t *at, unsigned length) {
+    struct list *const list = context;
+    if (list->count < list->room)
+        list->found[list->count] = (struct found){kind, length, (uint64_t)(at - list->base)};
+    list->count++;
+}
+
+/* The number of sites, at most `room` of which are in `found`; or -errno. */
+long scan_file(const char *path, unsigned kinds, struct found *found, size_t room, size_t *unknown) {
+    struct code_file mapped;
+    const int file = open(path, O_RDONLY | O_CLOEXEC);
+    const int error = code_file_map(file, &mapped);
+    close(file);
+    if (error)
+        return error;
+    struct list list = {mapped.image.base, found, 0, room};
+    const struct code_sink sink = {add, &list};
+    *unknown = code_scan(&mapped.image, kinds, &sink);
+    code_file_unmap(&mapped);
+    return (long)list.count;
+}
+
+/* The place of the first instruction among `count`, stored one after the other with their lengths, that has
+ * another length; -1 for none. */
+long first_difference(const uint8_t *code, const uint8_t *lengths, size_t count) {
+    for (size_t i = 0; i < count; code += lengths[i++])
+        if (insn_length(code, lengths[i]) != lengths[i])
+            return (long)i;
+    return -1;
+}
