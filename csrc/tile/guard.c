@@ -26,6 +26,7 @@ int amx_probe_guarded(int what, uint64_t address, struct amx_probe *probe) {
 #else
 
 #include "insn.h"
+#include "trap/signals.h"
 
 #include <pthread.h>
 #include <signal.h>
@@ -104,13 +105,18 @@ static void chain(int number, siginfo_t *info, void *context) {
 
 static void on_fault(int number, siginfo_t *info, void *context) {
     greg_t *registers = ((ucontext_t *)context)->uc_mcontext.gregs;
-    const uintptr_t rip = (uintptr_t)registers[REG_RIP];
     const int saved_errno = errno;
-    if (info->si_code > 0 && atomic_load(&guard.thread) == thread_id() && rip >= guard.begin &&
+    siginfo_t fault = *info;
+    if (trap_handle(number, &fault, context)) { /* amx.emulate(): not a fault, or not yet */
+        errno = saved_errno;
+        return;
+    }
+    const uintptr_t rip = (uintptr_t)registers[REG_RIP];
+    if (fault.si_code > 0 && atomic_load(&guard.thread) == thread_id() && rip >= guard.begin &&
         rip < guard.end) {
-        guard.caught.signal = number;
-        guard.caught.code = info->si_code;
-        guard.caught.address = (uint64_t)(uintptr_t)info->si_addr;
+        guard.caught.signal = fault.si_signo;
+        guard.caught.code = fault.si_code;
+        guard.caught.address = (uint64_t)(uintptr_t)fault.si_addr;
         registers[REG_RIP] = (greg_t)guard.end;
     } else {
         chain(number, info, context);

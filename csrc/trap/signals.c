@@ -91,15 +91,20 @@ static uint64_t get_mask(const ucontext_t *context) {
     return mask;
 }
 
+/* It arrives, at the context, when the handler returns. */
+static void queue(int signal, siginfo_t *info) {
+    const uint64_t own = bit(signal);
+    syscall(SYS_rt_sigprocmask, SIG_BLOCK, &own, NULL, sizeof own);
+    syscall(SYS_rt_tgsigqueueinfo, getpid(), (pid_t)syscall(SYS_gettid), signal, info);
+}
+
 /* The signal with its default action, at the context. What the kernel forces cannot be blocked. */
 static void die(int signal, siginfo_t *info, ucontext_t *context) {
     const struct kernel_action by_default = {.flags = SA_RESTORER_X86, .restorer = trap_restorer};
-    const uint64_t mask = get_mask(context) & ~bit(signal), own = bit(signal);
+    const uint64_t mask = get_mask(context) & ~bit(signal);
     memcpy(&context->uc_sigmask, &mask, sizeof mask);
-    syscall(SYS_rt_sigprocmask, SIG_BLOCK, &own, NULL, sizeof own);
     rt_sigaction(signal, &by_default, NULL);
-    /* It arrives when the handler returns. Where that is refused, the instruction faults again. */
-    syscall(SYS_rt_tgsigqueueinfo, getpid(), (pid_t)syscall(SYS_gettid), signal, info);
+    queue(signal, info); /* where that is refused, the instruction faults again */
 }
 
 /* What the kernel would do if our handler were not there. */
@@ -121,7 +126,9 @@ static void chain(int signal, siginfo_t *info, ucontext_t *context) {
     }
     uint64_t mask;
     memcpy(&mask, &action.sa_mask, sizeof mask);
-    mask |= get_mask(context) | (action.sa_flags & SA_NODEFER ? 0 : bit(signal));
+    /* Blocked, what traps would kill: the handler may use AMX too. */
+    mask = (mask & ~(bit(SIGILL) | bit(SIGTRAP))) | get_mask(context);
+    mask |= action.sa_flags & SA_NODEFER ? 0 : bit(signal);
     syscall(SYS_rt_sigprocmask, SIG_SETMASK, &mask, NULL, sizeof mask);
     if (action.sa_flags & SA_SIGINFO)
         action.sa_sigaction(signal, info, context);
@@ -204,15 +211,27 @@ static int is_thunk_fault(siginfo_t *info, ucontext_t *context) {
     return 1;
 }
 
-static int on_sigill(siginfo_t *info, ucontext_t *context) {
+/* What stands at `rip`. Patching changes the first byte before the others: one that is still the same after
+ * the others were read had the others behind it. */
+static enum amxemu_verdict decode_at(uint64_t rip, struct amxemu_insn *insn) {
     enum { MAX_INSTRUCTION = 15 };
+    uint8_t code[MAX_INSTRUCTION], first;
+    const size_t size = trap_own_memory.read(NULL, rip, code, sizeof code);
+    if (trap_own_memory.read(NULL, rip, &first, sizeof first) != sizeof first || first != code[0])
+        return AMXEMU_NOT_AMX;
+    return amxemu_decode(code, size, insn);
+}
+
+static int on_sigill(siginfo_t *info, ucontext_t *context) {
     const uint64_t rip = (uint64_t)context->uc_mcontext.gregs[REG_RIP];
-    uint8_t code[MAX_INSTRUCTION];
     struct amxemu_insn insn;
     if (is_thunk_fault(info, context))
         return 0;
-    const size_t size = trap_own_memory.read(NULL, rip, code, sizeof code);
-    if (amxemu_decode(code, size, &insn) != AMXEMU_VALID || !run_in_frame(rip, &insn, info, context))
+    if (decode_at(rip, &insn) != AMXEMU_VALID) {
+        /* It may have been an instruction of AMX until another thread patched it, after it trapped here. */
+        return trap_site_at(rip + 1, &insn) && run_in_frame(rip, &insn, info, context);
+    }
+    if (!run_in_frame(rip, &insn, info, context))
         return 0;
     trap_site_seen(rip, &insn);
     return 1;
@@ -241,15 +260,7 @@ int trap_handle(int signal, siginfo_t *info, ucontext_t *context) {
 
 /* ---- installation ---- */
 
-/* Stacks may be misaligned when qemu's user mode calls a handler. */
-__attribute__((force_align_arg_pointer)) static void on_signal(int signal, siginfo_t *info, void *context) {
-    const int saved_errno = errno;
-    siginfo_t seen = *info;
-    const int handled = trap_handle(signal, &seen, context);
-    errno = saved_errno;
-    if (!handled)
-        chain(seen.si_signo, &seen, context);
-}
+static void on_signal(int signal, siginfo_t *info, void *context);
 
 /* No handler of the program runs amid an instruction; our own faults arrive. Where there is an alternate
  * stack, it is used when the program's own handler would run there: else small ones would break what works
@@ -266,6 +277,20 @@ static struct kernel_action ours(const struct sigaction *program) {
 static int is_ours(int signal) {
     struct kernel_action found;
     return rt_sigaction(signal, NULL, &found) == 0 && found.handler == on_signal;
+}
+
+/* Stacks may be misaligned when qemu's user mode calls a handler. */
+__attribute__((force_align_arg_pointer)) static void on_signal(int signal, siginfo_t *info, void *context) {
+    const int saved_errno = errno;
+    siginfo_t seen = *info;
+    const int handled = trap_handle(signal, &seen, context);
+    errno = saved_errno;
+    if (handled)
+        return;
+    if (seen.si_signo == signal || is_ours(seen.si_signo))
+        chain(seen.si_signo, &seen, context);
+    else /* the fault is another signal than the trap, and somebody took it from us */
+        queue(seen.si_signo, &seen);
 }
 
 int trap_signals_start(void) {

@@ -1,11 +1,13 @@
 #define _GNU_SOURCE /* RTLD_DEFAULT */
 #include "trap.h"
 
+#include "altstack.h"
 #include "frame.h"
 #include "memory.h"
 #include "patch.h"
 #include "signals.h"
 #include "thread.h"
+#include "virtual_cpu.h"
 
 #include <cpuid.h>
 #include <dlfcn.h>
@@ -38,24 +40,27 @@ static int put_user(uint64_t address, uint64_t value) {
     return trap_own_memory.write(NULL, address, &value, sizeof value) == sizeof value ? 0 : -EFAULT;
 }
 
-/* Of Sapphire to Diamond Rapids, as Linux 6.18 reports it. */
 static struct kernel_model_machine machine = {
-    .feature_count = 20,
-    .config_offset = 2752,
-    .data_offset = 2816,
-    .size = 11008,
-    .minsigstksz = 11952,
-    .altstack_floor = 11836,
+    .feature_count = VIRTUAL_XFEATURE_MAX,
+    .config_offset = VIRTUAL_CONFIG_OFFSET,
+    .data_offset = VIRTUAL_DATA_OFFSET,
+    .size = VIRTUAL_XSAVE_SIZE,
+    .minsigstksz = VIRTUAL_MINSIGSTKSZ,
+    .altstack_floor = VIRTUAL_ALTSTACK_FLOOR,
     .put_user = put_user,
 };
 
-/* XCR0; x87 and SSE where the OS has not enabled XSAVE. */
-static uint64_t host_xcr0(void) {
-    enum { OSXSAVE = 1 << 27, X87_SSE = 3 };
+enum { XCR0 = 0, XINUSE = 1 };
+
+/* XCR0 or XINUSE of this CPU; 0 where it cannot tell. */
+static uint64_t host_xgetbv(uint32_t index) {
+    enum { OSXSAVE = 1 << 27, XSTATE_LEAF = 0xD, XGETBV_1 = 1 << 2 };
     uint32_t eax, ebx, ecx, edx;
     if (!__get_cpuid(1, &eax, &ebx, &ecx, &edx) || !(ecx & OSXSAVE))
-        return X87_SSE;
-    __asm__ volatile("xgetbv" : "=a"(eax), "=d"(edx) : "c"(0));
+        return 0;
+    if (index == XINUSE && (!__get_cpuid_count(XSTATE_LEAF, 1, &eax, &ebx, &ecx, &edx) || !(eax & XGETBV_1)))
+        return 0;
+    __asm__ volatile("xgetbv" : "=a"(eax), "=d"(edx) : "c"(index));
     return (uint64_t)edx << 32 | eax;
 }
 
@@ -75,7 +80,7 @@ static const struct amxemu_cpu *find_cpu(const char *name) {
 }
 
 static int start(const struct amx_trap_options *options, const struct amxemu_cpu *model) {
-    const uint64_t xcr0 = host_xcr0();
+    const uint64_t xcr0 = host_xgetbv(XCR0);
     const int has_tiles = (xcr0 & (XTILECFG | XTILEDATA)) == (XTILECFG | XTILEDATA);
     if (trap_cpu() != NULL || dlsym(RTLD_DEFAULT, "amx_emulated_by_launcher") != NULL)
         return -EALREADY;
@@ -87,7 +92,7 @@ static int start(const struct amx_trap_options *options, const struct amxemu_cpu
     /* Both ask CPUID, which a handler should not. */
     trap_frame_prepare();
     amxemu_selected_path();
-    machine.features = xcr0 | XTILECFG | XTILEDATA;
+    machine.features = virtual_xcr0(xcr0);
     trap_threads_reset(&machine);
     trap_answers.cpuid = trap_answers.xgetbv = trap_answers.arch_prctl = 0;
     hybrid = options->hybrid < 0 ? has_tiles : options->hybrid;
@@ -144,41 +149,34 @@ void amx_trap_count(struct amx_trap_counts *counts) {
 }
 
 int amx_trap_cpuid(uint32_t leaf, uint32_t subleaf, uint32_t registers[4]) {
-    (void)leaf, (void)subleaf, (void)registers;
-    return -ENOSYS;
+    uint32_t host[4];
+    const struct amxemu_cpu *const model = trap_cpu();
+    if (model == NULL)
+        return -ESRCH;
+    __cpuid_count(leaf, subleaf, host[0], host[1], host[2], host[3]);
+    virtual_cpuid(model, leaf, subleaf, host, __get_cpuid_max(0, NULL), registers);
+    return 0;
 }
 
 int amx_trap_xgetbv(uint32_t index, uint64_t *value) {
-    enum { XCR0 = 0, XINUSE = 1, XSTATE_LEAF = 0xD, XGETBV_1 = 1 << 2 };
-    uint32_t eax, ebx, ecx, edx;
     if (trap_cpu() == NULL)
         return -ESRCH;
-    if (index == XCR0) {
-        *value = machine.features;
-        return 0;
-    }
-    if (index != XINUSE || !__get_cpuid_count(XSTATE_LEAF, 1, &eax, &ebx, &ecx, &edx) || !(eax & XGETBV_1))
+    if (index != XCR0 && index != XINUSE)
         return -EINVAL;
     const struct trap_thread *const thread = trap_thread();
     if (thread == NULL)
         return -ENOMEM;
-    __asm__ volatile("xgetbv" : "=a"(eax), "=d"(edx) : "c"(XINUSE));
-    *value = (((uint64_t)edx << 32 | eax) & ~(uint64_t)(XTILECFG | XTILEDATA)) |
-             kernel_model_xinuse(&thread->task);
+    *value = index == XCR0 ? machine.features
+                           : virtual_xinuse(host_xgetbv(XINUSE), kernel_model_xinuse(&thread->task));
     return 0;
 }
 
 int amx_trap_arch_prctl(int op, uint64_t argument) {
-    stack_t stack;
     if (trap_cpu() == NULL)
         return -ESRCH;
-    struct trap_thread *const thread = trap_thread();
-    if (thread == NULL)
-        return -ENOMEM;
+    trap_note_altstack();
     const uint64_t lock = trap_lock();
     trap_threads_reap();
-    if (syscall(SYS_sigaltstack, NULL, &stack) == 0)
-        thread->task.altstack_size = stack.ss_flags & SS_DISABLE ? 0 : stack.ss_size;
     const int result = (int)kernel_model_arch_prctl(trap_process(), op, argument);
     trap_unlock(lock);
     return result;
