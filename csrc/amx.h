@@ -206,4 +206,17 @@ int amx_trap_cpuid(uint32_t leaf, uint32_t subleaf, uint32_t registers[4]); /* e
 int amx_trap_xgetbv(uint32_t index, uint64_t *value);                       /* XCR0, XINUSE; else -EINVAL */
 int amx_trap_arch_prctl(int op, uint64_t argument);                         /* 0 or the kernel's -errno */
 
+/* (s) Runs a program, static ones too, as a tracee with the AMX of options->cpu; patch and trace are not
+ * looked at. Its threads, its children and what they become by execve are traced as well, and the call
+ * returns when all have ended. *status is the program's, as of waitpid; *counts are of all together.
+ *
+ * SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1 and SIGUSR2 that are sent to this process meanwhile, other than
+ * by its terminal, go to the program. All that is traced is killed when this process ends.
+ *
+ * -EINVAL unknown cpu; -EBUSY already running; -ENOTRECOVERABLE an instruction that configures tiles ran on
+ * the CPU unseen, so that results would be wrong, and all was killed; else what fork, ptrace or execve failed
+ * with. */
+int amx_ptrace_run(const char *path, char *const argv[], char *const envp[],
+                   const struct amx_trap_options *options, struct amx_trap_counts *counts, int *status);
+
 #endif

@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 EMULATOR = sorted(ROOT.glob("csrc/emulator/*.c"))
-FOR_FOREIGN_PROGRAMS = ("preload", "interpose", "seccomp")  # as csrc/CMakeLists.txt has it
+FOR_FOREIGN_PROGRAMS = ("preload", "interpose", "seccomp", "ptrace")  # as csrc/CMakeLists.txt has it
 TRAP = sorted(
     source
     for source in ROOT.glob("csrc/trap/*.c")

@@ -246,6 +246,21 @@ def test_sites_in_libraries_are_the_disassemblers(library, name):
     assert scan(library, path) == (expected, 0)
 
 
+def test_sites_in_a_static_program_are_the_disassemblers(library, tmp_path):
+    """It has .eh_frame and no sorted table of it."""
+    source, path = tmp_path / "main.c", tmp_path / "main"
+    source.write_text("int main(void) { return 0; }")
+    if subprocess.run([*compiler(), "-static", source, "-o", path], capture_output=True).returncode:
+        pytest.skip("no static C library")
+    expected = [
+        (CPUID if text == "cpuid" else XGETBV, address, len(code))
+        for address, code, text in disassembled(path)
+        if text in ("cpuid", "xgetbv")
+    ]
+    assert len(expected) > 10
+    assert scan(library, path, CPUID | XGETBV) == (expected, 0)
+
+
 @pytest.mark.parametrize("content", [b"", b"text", b"\x7fELF" + bytes(60)])
 def test_other_files_are_refused(library, tmp_path, content):
     path = tmp_path / "file"

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { PAGE = 4096 };
@@ -19,7 +20,10 @@ static int is_ours(const Elf64_Ehdr *header) {
 /* The addresses that the segments take up, in whole pages; the program headers must be among them. */
 static int span_of(int file, const Elf64_Ehdr *header, uint64_t *low, uint64_t *high, uint64_t *headers_at) {
     const uint64_t headers_end = header->e_phoff + header->e_phnum * sizeof(Elf64_Phdr);
+    struct stat whole;
     int found = 0;
+    if (fstat(file, &whole) != 0)
+        return -errno;
     *low = UINT64_MAX;
     *high = 0;
     for (unsigned i = 0; i < header->e_phnum; i++) {
@@ -30,6 +34,8 @@ static int span_of(int file, const Elf64_Ehdr *header, uint64_t *low, uint64_t *
             continue;
         if (h.p_vaddr % PAGE != h.p_offset % PAGE || h.p_vaddr + h.p_filesz < h.p_vaddr)
             return -ENOEXEC;
+        if (h.p_filesz > (uint64_t)whole.st_size || h.p_offset > (uint64_t)whole.st_size - h.p_filesz)
+            return -ENOEXEC; /* reading what is cut off would be SIGBUS */
         *low = page_down(h.p_vaddr) < *low ? page_down(h.p_vaddr) : *low;
         *high = h.p_vaddr + h.p_filesz > *high ? h.p_vaddr + h.p_filesz : *high;
         if (header->e_phoff >= h.p_offset && headers_end <= h.p_offset + h.p_filesz) {
@@ -40,9 +46,28 @@ static int span_of(int file, const Elf64_Ehdr *header, uint64_t *low, uint64_t *
     return found ? 0 : -ENOEXEC;
 }
 
+/* Only the section headers say where it is when no program header does. */
+static void find_eh_frame(int file, const Elf64_Ehdr *header, struct code_image *image) {
+    static const char wanted[] = ".eh_frame";
+    Elf64_Shdr names, section;
+    char name[sizeof wanted];
+    if (header->e_shentsize != sizeof section ||
+        pread(file, &names, sizeof names, (off_t)(header->e_shoff + header->e_shstrndx * sizeof names)) !=
+            sizeof names)
+        return;
+    for (unsigned i = 0; i < header->e_shnum; i++)
+        if (pread(file, &section, sizeof section, (off_t)(header->e_shoff + i * sizeof section)) ==
+                sizeof section &&
+            pread(file, name, sizeof name, (off_t)(names.sh_offset + section.sh_name)) == sizeof name &&
+            memcmp(name, wanted, sizeof wanted) == 0 && section.sh_flags & SHF_ALLOC) {
+            image->eh_frame = image->base + section.sh_addr;
+            image->eh_frame_size = section.sh_size;
+        }
+}
+
 int code_file_map(int file, struct code_file *mapped) {
     Elf64_Ehdr header;
-    uint64_t low, high, headers_at = 0;
+    uint64_t low = 0, high = 0, headers_at = 0;
     if (pread(file, &header, sizeof header, 0) != sizeof header || !is_ours(&header))
         return -ENOEXEC;
     const int error = span_of(file, &header, &low, &high, &headers_at);
@@ -68,6 +93,8 @@ int code_file_map(int file, struct code_file *mapped) {
     }
     mapped->image.headers = (const Elf64_Phdr *)(const void *)(mapped->image.base + headers_at);
     mapped->image.count = header.e_phnum;
+    mapped->image.eh_frame = NULL;
+    find_eh_frame(file, &header, &mapped->image);
     return 0;
 }
 

@@ -22,6 +22,9 @@ struct code_image {
     const uint8_t *base;
     const Elf64_Phdr *headers;
     size_t count;
+    /* .eh_frame, for objects without .eh_frame_hdr, such as static programs; NULL: not known. */
+    const uint8_t *eh_frame;
+    size_t eh_frame_size;
 };
 
 struct code_sink {

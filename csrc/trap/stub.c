@@ -31,3 +31,9 @@ int amx_trap_arch_prctl(int op, uint64_t argument) {
     (void)op, (void)argument;
     return -ENOSYS;
 }
+
+int amx_ptrace_run(const char *path, char *const argv[], char *const envp[],
+                   const struct amx_trap_options *options, struct amx_trap_counts *counts, int *status) {
+    (void)path, (void)argv, (void)envp, (void)options, (void)counts, (void)status;
+    return -ENOSYS;
+}

@@ -215,8 +215,28 @@ static int function_at(const struct code_image *image, const struct table *table
            function->begin == table->header + entry.begin;
 }
 
+/* Without the sorted table: the records of .eh_frame one after the other. */
+static int search_eh_frame(const struct code_image *image, const uint8_t *at, struct code_range *function) {
+    struct reader r = reader_at(image, image->eh_frame);
+    uint32_t length;
+    if (r.left > image->eh_frame_size)
+        r.left = image->eh_frame_size;
+    for (;;) {
+        const uint8_t *const record = r.at;
+        if (!take(&r, &length, sizeof length) || length == 0 ||
+            length > r.left) /* the end, or 64-bit DWARF */
+            return 0;
+        if (fde_range(image, record, function) && at >= function->begin && at < function->end)
+            return 1;
+        r.at += length;
+        r.left -= length;
+    }
+}
+
 int unwind_function(const struct code_image *image, const uint8_t *at, struct code_range *function) {
     const struct table table = table_of(image);
+    if (table.count == 0)
+        return image->eh_frame && search_eh_frame(image, at, function);
     const int64_t wanted = at - table.header;
     uint64_t low = 0,
              high = table.count; /* the last entry that begins at or before it is in [low, high) - 1 */

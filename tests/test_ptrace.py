@@ -1,0 +1,325 @@
+"""Programs as tracees: what AMX instructions, permission, CPUID and signals are to them."""
+
+import errno
+import os
+import platform
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import compiling
+import pytest
+import tracing
+
+from amx._lib import lib
+
+pytestmark = pytest.mark.skipif(
+    platform.machine() != "x86_64" or lib.amx_is_stub(), reason="x86-64 Linux only"
+)
+
+SOURCE = compiling.ROOT / "tests/c/tracee.c"
+SYS_PTRACE, SYS_SECCOMP = 101, 317
+PRODUCT = 7
+"""AMX instructions of one."""
+
+INTRINSICS = """
+#include <immintrin.h>
+#include <stdint.h>
+#include <unistd.h>
+int main(void) {
+    static const uint8_t config[64] = {1, [16] = 64, [18] = 64, [20] = 64, [48] = 16, [49] = 16, [50] = 16};
+    static int8_t a[16][64], b[16][64];
+    static int32_t c[16][16];
+    for (int i = 0; i < 1024; i++)
+        (&a[0][0])[i] = (int8_t)i, (&b[0][0])[i] = (int8_t)(3 * i);
+    if (syscall(158, 0x1023, 18) != 0)
+        return 2;
+    _tile_loadconfig(config);
+    _tile_zero(0);
+    _tile_loadd(1, a, 64);
+    _tile_loadd(2, b, 64);
+    __asm__ volatile("" ::: "memory");
+    _tile_dpbssd(0, 1, 2);
+    _tile_stored(0, c, 64);
+    _tile_release();
+    __asm__ volatile("" ::: "memory");
+    for (int i = 0; i < 16; i++)
+        for (int j = 0; j < 16; j++) {
+            int32_t sum = 0;
+            for (int k = 0; k < 64; k++)
+                sum += a[i][k] * b[k / 4][4 * j + k % 4];
+            if (sum != c[i][j])
+                return 1;
+        }
+    return 0;
+}
+"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def ptrace():
+    """Skips where no child may ask to be traced: sandboxes, Yama."""
+    traceme = "import ctypes, sys; sys.exit(ctypes.CDLL(None).ptrace(0, 0, 0, 0) != 0)"
+    if subprocess.run([sys.executable, "-c", traceme]).returncode:
+        pytest.skip("ptrace is forbidden here")
+
+
+@pytest.fixture(scope="module")
+def directory():
+    """Where another user may execute what is in it."""
+    made = Path(tempfile.mkdtemp())
+    made.chmod(0o755)
+    yield made
+    shutil.rmtree(made)
+
+
+@pytest.fixture(scope="module")
+def tracee(directory):
+    try:
+        return compiling.compile_c(directory / "tracee", [SOURCE], "-static", "-no-pie")
+    except subprocess.CalledProcessError:
+        pytest.skip("no static C library")
+
+
+@pytest.fixture(scope="module")
+def dynamic_tracee(directory):
+    return compiling.compile_c(directory / "dynamic-tracee", [SOURCE])
+
+
+def alive(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+
+
+def wait_until(condition, seconds=30):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come about"
+        time.sleep(0.02)
+
+
+# ---- programs
+
+
+def test_a_static_program(tracee):
+    traced = tracing.run(tracee, "product")
+    assert (traced.result, traced.stdout, traced.status) == (0, "right\n", 7)
+    assert traced.instructions == PRODUCT
+
+
+def test_a_dynamic_program(dynamic_tracee):
+    traced = tracing.run(dynamic_tracee, "product")
+    assert (traced.stdout, traced.status, traced.instructions) == ("right\n", 7, PRODUCT)
+
+
+def test_a_static_program_of_the_compilers_intrinsics(directory):
+    source = directory / "intrinsics.c"
+    source.write_text(INTRINSICS)
+    flags = ["-static", "-no-pie", "-mamx-tile", "-mamx-int8"]
+    if subprocess.run(
+        [*compiling.compiler(), "-O1", *flags, source, "-o", directory / "intrinsics"], capture_output=True
+    ).returncode:
+        pytest.skip("the compiler has no AMX intrinsics, or there is no static C library")
+    traced = tracing.run(directory / "intrinsics")
+    assert (traced.status, traced.instructions) == (0, PRODUCT)
+
+
+@pytest.mark.parametrize("linked", ["tracee", "dynamic_tracee"])
+def test_the_cpu_and_the_kernel_are_those_of_the_model(request, linked):
+    traced = tracing.run(request.getfixturevalue(linked), "cpu")
+    assert traced.stdout.splitlines() == [
+        "features d, tiles in XCR0 3, AT_MINSIGSTKSZ 11952",
+        "permission 200e7, request 0, permission 600e7",
+    ]
+    assert traced.counts["arch_prctl"] == 3
+    assert traced.counts["cpuid"] > 0 < traced.counts["xgetbv"]
+
+
+def test_as_any_user(tracee):
+    if os.getuid() != 0:
+        pytest.skip("only root can become another user")
+    traced = tracing.run(tracee, "product", before="become_nobody()")
+    assert (traced.result, traced.stdout, traced.instructions) == (0, "right\n", PRODUCT)
+
+
+def test_without_seccomp_every_system_call_is_looked_at(tracee):
+    before = f"deny({SYS_SECCOMP}, {errno.EPERM})"
+    for case, stdout, status in (
+        ("product", "right\n", 7),
+        ("forks", "0 failed\n", 0),
+        ("threads", "right\n", 0),
+    ):
+        traced = tracing.run(tracee, case, before=before)
+        assert (case, traced.stdout, traced.status) == (case, stdout, status)
+
+
+@pytest.mark.parametrize("case", ["exec", "exec-by-thread"])
+@pytest.mark.parametrize("before", ["", f"deny({SYS_SECCOMP}, {errno.EPERM})"], ids=["filter", "no filter"])
+def test_execve_drops_the_permission(tracee, case, before):
+    traced = tracing.run(tracee, case, before=before)
+    assert traced.stdout.splitlines() == [
+        "before 600e7",
+        "features d, tiles in XCR0 3, AT_MINSIGSTKSZ 11952",
+        "permission 200e7, request 0, permission 600e7",
+    ]
+
+
+# ---- threads and processes
+
+
+def test_threads_have_tiles_of_their_own(tracee):
+    traced = tracing.run(tracee, "threads")
+    assert (traced.stdout, traced.instructions) == ("right\n", 8 * 20 * PRODUCT)
+
+
+def test_forked_children(tracee):
+    traced = tracing.run(tracee, "forks")
+    assert (traced.stdout, traced.instructions) == ("0 failed\n", 50 * PRODUCT)
+
+
+def test_children_have_the_configuration_and_not_the_data(tracee):
+    assert tracing.run(tracee, "inherit").stdout.splitlines() == [
+        "fork: configuration same, data zero",
+        "vfork: configuration same, data zero",
+        "thread: configuration same, data zero",
+        "itself: configuration same, data live",
+    ]
+
+
+def test_what_the_program_leaves_behind_still_has_amx(tracee):
+    """The status is the program's, and the run ends with the last of its descendants."""
+    traced = tracing.run(tracee, "orphan")
+    assert (traced.status, traced.stdout, traced.instructions) == (5, "right\n", PRODUCT)
+
+
+def test_nothing_outlives_a_killed_tracer(tracee):
+    launcher = tracing.start(tracee, "term")
+    with launcher:
+        pid = int(launcher.stdout.readline())
+        assert alive(pid)
+        launcher.kill()
+    wait_until(lambda: alive(pid) in (None, "Z"))
+
+
+# ---- signals
+
+
+def test_instructions_without_permission(tracee):
+    """ILL_ILLOPN is 2 and ILL_ILLOPC 1; the CPU's own checks come first."""
+    assert tracing.run(tracee, "without-permission").stdout.splitlines() == [
+        "unconfigured: code 2, at it 1",
+        "unpermitted: code 1, at it 1",
+        "code 1, and permitted by the handler",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("case", "number"),
+    [
+        ("ud2", signal.SIGILL),
+        ("null", signal.SIGSEGV),
+        ("unpermitted", signal.SIGILL),
+        ("bad-config", signal.SIGSEGV),
+        ("fault-blocked", signal.SIGSEGV),
+        ("fault-ignored", signal.SIGSEGV),
+    ],
+)
+def test_faults_end_the_program_as_on_hardware(tracee, case, number):
+    traced = tracing.run(tracee, case)
+    assert (traced.result, traced.status) == (0, -number)
+
+
+def test_a_handler_gets_what_is_not_amx(tracee):
+    traced = tracing.run(tracee, "ud2-handled")
+    assert (traced.stdout, traced.status) == ("code 2\n", 0)
+
+
+def test_page_faults_are_the_programs_and_restart(tracee):
+    """SEGV_ACCERR is 2 and SEGV_MAPERR 1. A row in two pages is stored whole or not at all."""
+    assert tracing.run(tracee, "page-fault").stdout.splitlines() == [
+        "load: code 2, address 4096",
+        "rows 1 1 2 2",
+        "store: code 1, address 8192, bytes before it 2",
+        "read-only: code 2, address 4064, bytes after it 2",
+    ]
+
+
+def test_the_stack_grows_down_to_a_stored_tile(tracee):
+    assert tracing.run(tracee, "stack").stdout == "stored 0\n"
+
+
+def test_sigill_may_be_blocked(tracee):
+    """And its handler is still there afterwards, though the kernel resets that of a blocked SIGILL."""
+    traced = tracing.run(tracee, "blocked")
+    assert (traced.stdout, traced.status, traced.instructions) == ("right, then code 2\n", 0, 2 * PRODUCT)
+
+
+def test_other_signals_arrive_meanwhile(tracee):
+    traced = tracing.run(tracee, "alarms")
+    assert (traced.stdout, traced.instructions) == ("right, with alarms\n", 301 * PRODUCT)
+
+
+def test_small_alternate_stacks_refuse_the_request_and_are_refused_afterwards(tracee):
+    expected = [0, -errno.ENOSPC, 0, 0, -errno.ENOMEM, -errno.ENOMEM]
+    assert [int(word) for word in tracing.run(tracee, "altstack").stdout.split()] == expected
+
+
+def test_rows_in_vector_registers(tracee):
+    traced = tracing.run(tracee, "zmm", cpu="dmr")
+    if traced.stdout == "no AVX-512\n":
+        pytest.skip("no AVX-512")
+    assert traced.stdout == "0 0 0\n"
+
+
+def test_a_stopped_program_goes_on(tracee):
+    launcher = tracing.start(tracee, "term")
+    pid = int(launcher.stdout.readline())
+    for _ in range(3):
+        os.kill(pid, signal.SIGSTOP)
+        wait_until(lambda: alive(pid) in ("t", "T"))
+        time.sleep(0.1)
+        assert alive(pid) in ("t", "T"), "it stays stopped"
+        os.kill(pid, signal.SIGCONT)
+        wait_until(lambda: alive(pid) in ("R", "S"))
+    os.kill(pid, signal.SIGTERM)
+    traced = tracing.finish(launcher)
+    assert (traced.stdout, traced.status) == ("terminated\n", 3)
+
+
+def test_signals_to_the_launcher_are_for_the_program(tracee):
+    launcher = tracing.start(tracee, "term")
+    launcher.stdout.readline()
+    launcher.terminate()
+    traced = tracing.finish(launcher)
+    assert (traced.stdout, traced.status) == ("terminated\n", 3)
+
+
+# ---- what cannot be run
+
+
+def test_a_program_that_is_not_there():
+    assert tracing.run("/nonexistent/program").result == -errno.ENOENT
+
+
+def test_a_file_that_is_no_program(directory):
+    plain = directory / "plain"
+    plain.write_text("text\n")
+    assert tracing.run(plain).result == -errno.EACCES
+    plain.chmod(stat.S_IRWXU)
+    assert tracing.run(plain).result == -errno.ENOEXEC
+
+
+def test_an_unknown_cpu(tracee):
+    assert tracing.run(tracee, "product", cpu="i386").result == -errno.EINVAL
+
+
+def test_a_sandbox_that_forbids_ptrace(tracee):
+    traced = tracing.run(tracee, "product", before=f"deny({SYS_PTRACE}, {errno.EPERM})")
+    assert (traced.result, traced.stdout) == (-errno.EPERM, "")
