@@ -1,26 +1,241 @@
 #include "patch.h"
 
-int trap_patch_start(int enabled, int hybrid) {
-    (void)enabled, (void)hybrid;
-    return 0;
+#include "code_write.h"
+#include "memory.h"
+#include "thread.h"
+#include "thunk.h"
+
+#include <stdatomic.h>
+#include <string.h>
+
+/* ---- what is known: records, found by hashing the address ---- */
+
+enum state {
+    TRAPPING,    /* the program's own instruction stands there */
+    UNPATCHABLE, /* the same, and it will */
+    STOPPED,     /* an INT3, for the moment or for good */
+    PATCHED,
+    RESTORED, /* the program's own again; a thread may still be on its way from an INT3 to the handler */
+};
+
+struct site {
+    _Atomic uint64_t address; /* 0: a free record */
+    _Atomic int state;
+    unsigned session; /* in which it trapped last */
+    uint8_t original[CODE_BYTES_WRITTEN];
+    struct amxemu_insn insn;
+    struct trap_thunk *thunk;
+};
+
+enum { SLOTS = 1 << 16, MAX_SITES = SLOTS / 2, NEVER_USED = 0, REMOVED = SLOTS - 1 };
+static struct site sites[MAX_SITES];
+static _Atomic uint16_t slots[SLOTS]; /* NEVER_USED, REMOVED, or 1 + a record's number */
+static unsigned site_count;           /* records ever used */
+static unsigned session;
+static int wanted, possible, exhausted;
+
+static unsigned first_slot(uint64_t address) {
+    return (unsigned)(address * UINT64_C(0x9E3779B97F4A7C15) >> 48);
 }
 
-void trap_patch_stop(void) {}
+static struct site *find(uint64_t address) {
+    for (unsigned i = 0, at = first_slot(address); i < SLOTS; i++, at = (at + 1) % SLOTS) {
+        const unsigned number = atomic_load_explicit(&slots[at], memory_order_acquire);
+        if (number == NEVER_USED)
+            return NULL;
+        if (number != REMOVED && sites[number - 1].address == address)
+            return &sites[number - 1];
+    }
+    return NULL;
+}
 
-void trap_patch_count(struct amx_trap_counts *counts) {
-    counts->sites = counts->patched = counts->unpatchable = 0;
+static void add(uint64_t address, unsigned number) {
+    unsigned at = first_slot(address);
+    while (slots[at] != NEVER_USED && slots[at] != REMOVED)
+        at = (at + 1) % SLOTS;
+    atomic_store_explicit(&slots[at], (uint16_t)number, memory_order_release);
+}
+
+static void remove_slot(uint64_t address, unsigned number) {
+    unsigned at = first_slot(address);
+    while (slots[at] != number)
+        at = (at + 1) % SLOTS;
+    atomic_store_explicit(&slots[at], REMOVED, memory_order_release);
+}
+
+static size_t read_code(uint64_t address, void *code, size_t size) {
+    return trap_own_memory.read(NULL, address, code, size);
+}
+
+static void jump_of(const struct site *site, uint8_t jump[CODE_BYTES_WRITTEN]) {
+    const uint64_t distance = trap_thunk_code(site->thunk) - (site->address + CODE_BYTES_WRITTEN);
+    const uint32_t rel32 = (uint32_t)distance;
+    jump[0] = 0xE9;
+    memcpy(jump + 1, &rel32, sizeof rel32);
+}
+
+/* Whether there still stands what stood there last: code is unmapped, and its makers replace it. */
+static int stands(const struct site *site) {
+    uint8_t code[CODE_BYTES_WRITTEN], jump[CODE_BYTES_WRITTEN];
+    if (read_code(site->address, code, sizeof code) < sizeof code)
+        return 0;
+    switch (site->state) {
+    case STOPPED:
+        return code[0] == INT3;
+    case PATCHED:
+        jump_of(site, jump);
+        return memcmp(code, jump, sizeof code) == 0;
+    default:
+        return memcmp(code, site->original, sizeof code) == 0;
+    }
+}
+
+/* Forgets the sites whose code is gone. */
+static void sweep(void) {
+    for (unsigned i = 0; i < MAX_SITES; i++) {
+        struct site *const site = &sites[i];
+        if (stands(site))
+            continue;
+        remove_slot(site->address, i + 1);
+        site->address = 0;
+        if (site->thunk != NULL)
+            trap_thunk_free(site->thunk);
+    }
+}
+
+static unsigned free_record(void) {
+    if (site_count < MAX_SITES)
+        return site_count++;
+    sweep();
+    for (unsigned i = 0; i < MAX_SITES; i++)
+        if (sites[i].address == 0)
+            return i;
+    exhausted = 1;
+    return MAX_SITES;
+}
+
+/* NULL where there are too many. */
+static struct site *record_of(uint64_t address) {
+    struct site *site = find(address);
+    if (site != NULL || exhausted)
+        return site;
+    const unsigned number = free_record();
+    if (number == MAX_SITES)
+        return NULL;
+    site = &sites[number];
+    site->state = TRAPPING;
+    site->session = session;
+    site->thunk = NULL;
+    site->address = address;
+    add(address, number + 1);
+    return site;
+}
+
+/* ---- patching and restoring, under trap_lock() ---- */
+
+static void patch(struct site *site) {
+    if (site->thunk == NULL)
+        site->thunk = trap_thunk_new(site->address);
+    if (site->thunk == NULL || site->insn.apx) { /* r16-r31 are not at hand in a thunk */
+        site->state = UNPATCHABLE;
+        return;
+    }
+    trap_thunk_set(site->thunk, site->address, &site->insn);
+    struct code_write jump = {.address = site->address};
+    jump_of(site, jump.bytes);
+    site->state = STOPPED; /* before anybody can meet the INT3 */
+    code_write(&jump, 1);
+    if (jump.outcome != CODE_STOPPED)
+        site->state = jump.outcome == CODE_WRITTEN ? PATCHED : UNPATCHABLE;
+}
+
+static int is_changed(const struct site *site) {
+    return site->address != 0 && (site->state == STOPPED || site->state == PATCHED);
 }
 
 void trap_site_seen(uint64_t rip, const struct amxemu_insn *insn) {
-    (void)rip, (void)insn;
+    const struct site *const known = find(rip);
+    if (known != NULL && known->session == session && known->state <= UNPATCHABLE)
+        return;
+    const uint64_t mask = trap_lock();
+    struct site *const site = record_of(rip);
+    if (site != NULL && !(is_changed(site) && stands(site)) &&
+        read_code(rip, site->original, sizeof site->original) == sizeof site->original) {
+        site->session = session;
+        site->insn = *insn;
+        site->state = possible ? TRAPPING : UNPATCHABLE;
+        if (wanted && possible)
+            patch(site);
+    }
+    trap_unlock(mask);
 }
+
+/* As many sites in one round as their writes take a kilobyte of the stack. */
+enum { ROUND = 64 };
+
+static void restore(struct site *const *changed, size_t count) {
+    struct code_write originals[ROUND];
+    for (size_t i = 0; i < count; i++) {
+        originals[i].address = changed[i]->address;
+        memcpy(originals[i].bytes, changed[i]->original, sizeof originals[i].bytes);
+        changed[i]->state = STOPPED;
+    }
+    code_write(originals, count);
+    for (size_t i = 0; i < count; i++)
+        if (originals[i].outcome != CODE_STOPPED)
+            changed[i]->state = originals[i].outcome == CODE_WRITTEN ? RESTORED : PATCHED;
+}
+
+void trap_patch_stop(void) {
+    struct site *changed[ROUND];
+    size_t count = 0;
+    const uint64_t mask = trap_lock();
+    wanted = 0;
+    for (unsigned i = 0; i < site_count; i++) {
+        if (is_changed(&sites[i]) && stands(&sites[i]))
+            changed[count++] = &sites[i];
+        if (count == ROUND || (count > 0 && i + 1 == site_count)) {
+            restore(changed, count);
+            count = 0;
+        }
+    }
+    trap_unlock(mask);
+}
+
+int trap_patch_start(int enabled, int hybrid) {
+    const uint64_t mask = trap_lock();
+    (void)hybrid;
+    session++;
+    wanted = enabled;
+    possible = !enabled || (trap_thunk_prepare() == 0 && code_write_prepare() == 0);
+    trap_unlock(mask);
+    return 0;
+}
+
+void trap_patch_count(struct amx_trap_counts *counts) {
+    counts->sites = counts->patched = counts->unpatchable = 0;
+    const uint64_t mask = trap_lock();
+    for (unsigned i = 0; i < site_count; i++) {
+        const struct site *const site = &sites[i];
+        if (site->address == 0 || site->session != session)
+            continue;
+        counts->sites++;
+        counts->patched += site->state == PATCHED || site->state == RESTORED;
+        counts->unpatchable += site->state == UNPATCHABLE || site->state == STOPPED;
+    }
+    trap_unlock(mask);
+}
+
+/* ---- questions of the signal handlers ---- */
 
 int trap_site_at(uint64_t rip, struct amxemu_insn *insn) {
-    (void)rip, (void)insn;
-    return 0;
-}
-
-uint64_t trap_thunk_fault_site(uint64_t rip) {
-    (void)rip;
-    return 0;
+    const struct site *const site = find(rip - 1);
+    const int state = site == NULL ? TRAPPING : site->state;
+    uint8_t now;
+    if (state < STOPPED || read_code(rip - 1, &now, sizeof now) < sizeof now)
+        return 0;
+    if (state != STOPPED && now == INT3) /* somebody else's */
+        return 0;
+    *insn = site->insn;
+    return 1;
 }

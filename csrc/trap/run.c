@@ -10,11 +10,15 @@ static void count(_Atomic uint64_t *counter) {
 
 struct trap_fault trap_run(struct trap_thread *thread, struct amxemu_registers *r,
                            const struct amxemu_insn *insn) {
-    struct trap_fault fault = trap_execute(trap_cpu(), &thread->task, r, insn, &trap_own_memory);
+    const struct amxemu_cpu *const cpu = trap_cpu();
+    if (cpu == NULL) /* emulation has just ended */
+        return (struct trap_fault){SIGILL, ILL_ILLOPN, r->rip};
+    struct trap_fault fault = trap_execute(cpu, &thread->task, r, insn, &trap_own_memory);
     if (trap_is_page_fault(&fault)) {
         fault.signal = thread->memory_signal;
         fault.code = thread->memory_code;
     }
-    count(fault.signal == 0 ? &thread->instructions : &thread->faults);
+    if (fault.signal == 0)
+        count(&thread->instructions);
     return fault;
 }

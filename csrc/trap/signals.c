@@ -6,6 +6,7 @@
 #include "patch.h"
 #include "run.h"
 #include "thread.h"
+#include "thunk.h"
 #include "trap.h"
 
 #include <errno.h>
@@ -193,21 +194,11 @@ static int run_in_frame(uint64_t rip, const struct amxemu_insn *insn, siginfo_t 
     const struct trap_fault fault = trap_run(thread, &r, insn);
     atomic_fetch_add_explicit(&thread->traps, 1, memory_order_relaxed);
     if (fault.signal != 0) {
+        atomic_fetch_add_explicit(&thread->faults, 1, memory_order_relaxed);
         put_fault(&fault, info, context, writes_memory(insn->op));
         return 0;
     }
     trap_frame_complete(context, insn, &r);
-    return 1;
-}
-
-/* A thunk met a fault and put all registers back. */
-static int is_thunk_fault(siginfo_t *info, ucontext_t *context) {
-    const uint64_t site = trap_thunk_fault_site((uint64_t)context->uc_mcontext.gregs[REG_RIP]);
-    struct trap_thread *const thread = site ? trap_thread() : NULL;
-    if (thread == NULL)
-        return 0;
-    context->uc_mcontext.gregs[REG_RIP] = (greg_t)site;
-    put_fault(&thread->fault, info, context, thread->fault_writes);
     return 1;
 }
 
@@ -222,11 +213,11 @@ static enum amxemu_verdict decode_at(uint64_t rip, struct amxemu_insn *insn) {
     return amxemu_decode(code, size, insn);
 }
 
+/* A thunk that met a fault has put all registers back; from here the instruction meets it again. */
 static int on_sigill(siginfo_t *info, ucontext_t *context) {
-    const uint64_t rip = (uint64_t)context->uc_mcontext.gregs[REG_RIP];
+    const uint64_t stopped = (uint64_t)context->uc_mcontext.gregs[REG_RIP];
+    const uint64_t of_thunk = trap_thunk_fault_site(stopped), rip = of_thunk ? of_thunk : stopped;
     struct amxemu_insn insn;
-    if (is_thunk_fault(info, context))
-        return 0;
     if (decode_at(rip, &insn) != AMXEMU_VALID) {
         /* It may have been an instruction of AMX until another thread patched it, after it trapped here. */
         return trap_site_at(rip + 1, &insn) && run_in_frame(rip, &insn, info, context);
@@ -240,8 +231,6 @@ static int on_sigill(siginfo_t *info, ucontext_t *context) {
 static int on_sigtrap(siginfo_t *info, ucontext_t *context) {
     const uint64_t rip = (uint64_t)context->uc_mcontext.gregs[REG_RIP];
     struct amxemu_insn insn;
-    if (is_thunk_fault(info, context))
-        return 0;
     return trap_site_at(rip, &insn) && run_in_frame(rip - 1, &insn, info, context);
 }
 

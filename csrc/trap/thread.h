@@ -14,11 +14,9 @@
 
 struct trap_thread {
     struct kernel_model_task task;
-    struct trap_fault fault;                    /* for a thunk's fault exit: what its instruction ended in, */
-    int fault_writes;                           /* and whether it was a write to memory that failed */
-    int memory_signal, memory_code;             /* of the last access of trap_own_memory that faulted */
-    uint8_t native_config[AMXEMU_CONFIG_BYTES]; /* what the CPU's own TILECFG was last seen to hold */
-    uint8_t zmm[32][AMXEMU_COLSB];              /* what instructions write to ZMM registers, for a while */
+    int memory_signal, memory_code;               /* of the last access of trap_own_memory that faulted */
+    uint8_t native_config[AMXEMU_CONFIG_BYTES];   /* what the CPU's own TILECFG was last seen to hold */
+    uint8_t zmm[32][AMXEMU_COLSB];                /* what instructions write to ZMM registers, for a while */
     _Atomic uint64_t instructions, traps, faults; /* written by the thread alone */
     struct trap_thread *next;                     /* all records */
     unsigned session;                             /* which amx_trap_start() the record belongs to */
