@@ -76,10 +76,11 @@ static void jump_of(const struct site *site, uint8_t jump[CODE_BYTES_WRITTEN]) {
 
 /* Whether there still stands what stood there last: code is unmapped, and its makers replace it. */
 static int stands(const struct site *site) {
+    const int state = site->state;
     uint8_t code[CODE_BYTES_WRITTEN], jump[CODE_BYTES_WRITTEN];
     if (read_code(site->address, code, sizeof code) < sizeof code)
         return 0;
-    switch (site->state) {
+    switch (state) {
     case STOPPED:
         return code[0] == INT3;
     case PATCHED:

@@ -1,0 +1,395 @@
+/* Programs that execute AMX in ways that patching must survive: `patching NAME`; 0 when all was right. */
+#define _GNU_SOURCE
+#include "amx.h"
+#include "insn.h"
+#include "trap/signals.h"
+
+#include <execinfo.h>
+#include <pthread.h>
+#include <sched.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/time.h>
+#include <sys/wait.h>
+#include <ucontext.h>
+#include <unistd.h>
+
+enum { PAGE = 4096, STRIDE = 64, TILE = 1024, ROWS = 16 };
+enum { ARCH_REQ_XCOMP_PERM = 0x1023, XFEATURE_XTILEDATA = 18 };
+
+static void check(int right, const char *what) {
+    if (!right) {
+        fprintf(stderr, "patching: %s\n", what);
+        exit(1);
+    }
+}
+#define CHECK(condition) check(condition, #condition)
+
+static void start(void) {
+    const struct amx_trap_options options = {.cpu = "spr", .patch = 1, .hybrid = -1};
+    CHECK(amx_trap_start(&options) == 0);
+    CHECK(amx_trap_arch_prctl(ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0);
+}
+
+static struct amx_trap_counts counts(void) {
+    struct amx_trap_counts found;
+    amx_trap_count(&found);
+    return found;
+}
+
+/* ---- a product, each copy of its code with sites of its own ---- */
+
+typedef void multiply(const uint8_t *config, const int8_t *a, int64_t stride, const int8_t *b, int32_t *c);
+static const uint8_t product[] = {
+    0xC4, 0xE2, 0x78, 0x49, 0x07,       /* ldtilecfg (%rdi) */
+    0xC4, 0xE2, 0x7B, 0x49, 0xC0,       /* tilezero %tmm0 */
+    0xC4, 0xE2, 0x7B, 0x4B, 0x0C, 0x16, /* tileloadd (%rsi,%rdx), %tmm1 */
+    0xC4, 0xE2, 0x7B, 0x4B, 0x14, 0x11, /* tileloadd (%rcx,%rdx), %tmm2 */
+    0xC4, 0xE2, 0x6B, 0x5E, 0xC1,       /* tdpbssd %tmm2, %tmm1, %tmm0 */
+    0xC4, 0xC2, 0x7A, 0x4B, 0x04, 0x10, /* tilestored %tmm0, (%r8,%rdx) */
+    0xC3,
+};
+enum { SITES = 6, COPY = 64, COPIES = PAGE / COPY };
+
+static const uint8_t config[64] = {[0] = 1,     [16] = 64,   [18] = 64,  [20] = 64,
+                                   [48] = ROWS, [49] = ROWS, [50] = ROWS};
+static int8_t a[TILE], b[TILE];
+static int32_t expected[TILE / 4];
+
+static uint8_t *executable(int flags, size_t size) {
+    void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE | PROT_EXEC, flags | MAP_ANONYMOUS, -1, 0);
+    CHECK(memory != MAP_FAILED);
+    return memory;
+}
+
+static multiply *copy_at(uint8_t *code, int number) {
+    memcpy(code + number * COPY, product, sizeof product);
+    return (multiply *)(uintptr_t)(code + number * COPY);
+}
+
+static int is_right(multiply *code) {
+    int32_t c[TILE / 4];
+    memset(c, 0xA5, sizeof c);
+    code(config, a, STRIDE, b, c);
+    return memcmp(c, expected, sizeof c) == 0;
+}
+
+static void prepare(void) {
+    for (int i = 0; i < TILE; i++) {
+        a[i] = (int8_t)(i * 7 + i / 50);
+        b[i] = (int8_t)(i * 5 - i / 30);
+    }
+    for (int m = 0; m < ROWS; m++)
+        for (int n = 0; n < ROWS; n++)
+            for (int k = 0; k < 64; k++)
+                expected[m * ROWS + n] += a[m * 64 + k] * b[k / 4 * 64 + n * 4 + k % 4];
+}
+
+/* ---- where patching is possible, and where it is not ---- */
+
+static void once(void) {
+    uint8_t *const code = executable(MAP_PRIVATE, PAGE);
+    multiply *const f = copy_at(code, 0);
+    for (int i = 0; i < 10; i++)
+        CHECK(is_right(f));
+    CHECK(counts().instructions == 10 * SITES);
+    CHECK(counts().traps == SITES && counts().sites == SITES);
+    CHECK(counts().patched == SITES && counts().unpatchable == 0);
+    CHECK(memcmp(code, product, sizeof product) != 0);
+    CHECK(amx_trap_stop() == 0);
+    CHECK(memcmp(code, product, sizeof product) == 0);
+    start();
+    CHECK(is_right(f) && is_right(f));
+    CHECK(counts().patched == SITES && counts().traps == SITES);
+}
+
+/* Others would jump to where only this process has a thunk. */
+static void shared(void) {
+    uint8_t *const code = executable(MAP_SHARED, PAGE);
+    multiply *const f = copy_at(code, 0);
+    CHECK(is_right(f) && is_right(f));
+    CHECK(counts().traps == 2 * SITES && counts().unpatchable == SITES && counts().patched == 0);
+    CHECK(memcmp(code, product, sizeof product) == 0);
+}
+
+static void no_room(void) {
+    const size_t size = UINT64_C(5) << 30;
+    uint8_t *const reserved = mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    uint8_t *const code = reserved + size / 2;
+    CHECK(reserved != MAP_FAILED && mprotect(code, PAGE, PROT_READ | PROT_WRITE | PROT_EXEC) == 0);
+    multiply *const f = copy_at(code, 0);
+    CHECK(is_right(f) && is_right(f));
+    CHECK(counts().unpatchable == SITES && counts().patched == 0);
+}
+
+static void read_only(void) {
+    uint8_t *const code = executable(MAP_PRIVATE, PAGE);
+    multiply *const f = copy_at(code, 0);
+    CHECK(mprotect(code, PAGE, PROT_READ | PROT_EXEC) == 0);
+    CHECK(is_right(f) && is_right(f));
+    CHECK(counts().traps == SITES && counts().patched == SITES);
+}
+
+/* Another instruction where one was patched, and code that is unmapped and comes back. */
+static void rewritten(void) {
+    uint8_t *const code = executable(MAP_PRIVATE, PAGE);
+    const size_t at = 10; /* the first load, into tmm1 */
+    CHECK(is_right(copy_at(code, 0)));
+    for (int round = 0; round < 3; round++) {
+        multiply *f = copy_at(code, 0);
+        memcpy(code + at, product + at + 6, 6); /* b into tmm2, twice */
+        memcpy(code + at + 6, product + at, 6);
+        CHECK(is_right(f) && is_right(f));
+        CHECK(mmap(code, PAGE, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED,
+                   -1, 0) == code);
+        f = copy_at(code, 0);
+        CHECK(is_right(f) && is_right(f));
+    }
+    CHECK(counts().sites == SITES && counts().patched == SITES);
+    CHECK(counts().traps == 7 * SITES);
+}
+
+/* ---- threads, signals, forks ---- */
+
+enum { THREADS = 16, ROUNDS = 4 };
+static pthread_barrier_t barrier;
+static uint8_t *fresh;
+static atomic_int wrong;
+
+static void *meet(void *unused) {
+    (void)unused;
+    for (int i = 0; i < ROUNDS * COPIES; i++) {
+        multiply *const f = (multiply *)(uintptr_t)(fresh + i * COPY);
+        pthread_barrier_wait(&barrier);
+        wrong += !is_right(f) || !is_right(f);
+    }
+    return NULL;
+}
+
+static void threads(void) {
+    pthread_t thread[THREADS];
+    fresh = executable(MAP_PRIVATE, ROUNDS * PAGE);
+    for (int i = 0; i < ROUNDS * COPIES; i++)
+        copy_at(fresh, i);
+    pthread_barrier_init(&barrier, NULL, THREADS);
+    for (int i = 0; i < THREADS; i++)
+        CHECK(pthread_create(&thread[i], NULL, meet, NULL) == 0);
+    for (int i = 0; i < THREADS; i++)
+        pthread_join(thread[i], NULL);
+    CHECK(wrong == 0);
+    CHECK(counts().patched == ROUNDS * COPIES * SITES);
+    CHECK(counts().instructions == (uint64_t)THREADS * ROUNDS * COPIES * SITES * 2);
+}
+
+static void on_alarm(void (*handler)(int, siginfo_t *, void *), int microseconds) {
+    const struct sigaction action = {.sa_sigaction = handler, .sa_flags = SA_SIGINFO | SA_RESTART};
+    const struct itimerval every = {{0, microseconds}, {0, microseconds}};
+    CHECK(sigaction(SIGALRM, &action, NULL) == 0 && setitimer(ITIMER_REAL, &every, NULL) == 0);
+}
+
+static atomic_int alarms;
+
+static void count_alarm(int signal, siginfo_t *info, void *context) {
+    uint8_t noise[64];
+    (void)signal, (void)info, (void)context;
+    memset(noise, 0xEE, sizeof noise);
+    __asm__ volatile("movups %0, %%xmm0\nmovups %0, %%xmm7" : : "m"(noise) : "xmm0", "xmm7");
+    alarms++;
+}
+
+static void timer(void) {
+    uint8_t *const code = executable(MAP_PRIVATE, PAGE);
+    on_alarm(count_alarm, 200);
+    for (int i = 0; alarms < 2000; i++)
+        CHECK(is_right(copy_at(code, i % COPIES)) &&
+              is_right((multiply *)(uintptr_t)(code + i % COPIES * COPY)));
+}
+
+static sigjmp_buf out;
+
+static void leave(int signal, siginfo_t *info, void *context) {
+    (void)signal, (void)info, (void)context;
+    alarms++;
+    siglongjmp(out, 1);
+}
+
+/* Each alarm abandons what it interrupts. */
+static void jumps(void) {
+    uint8_t *const code = executable(MAP_PRIVATE, PAGE);
+    multiply *const f = copy_at(code, 0);
+    on_alarm(leave, 200);
+    sigsetjmp(out, 1);
+    while (alarms < 1000)
+        CHECK(is_right(f));
+    on_alarm(leave, 0);
+    CHECK(is_right(copy_at(code, 1)) && counts().patched == 2 * SITES);
+}
+
+static atomic_int done;
+
+static void *keep_patching(void *unused) {
+    uint8_t *const code = executable(MAP_PRIVATE, PAGE);
+    (void)unused;
+    for (int i = 0; !done; i++)
+        wrong += !is_right(copy_at(code, i % COPIES));
+    return NULL;
+}
+
+/* From a process in which another thread is patching. */
+static void forks(void) {
+    pthread_t other;
+    uint8_t *const code = executable(MAP_PRIVATE, PAGE);
+    multiply *const f = copy_at(code, 0);
+    CHECK(is_right(f) && pthread_create(&other, NULL, keep_patching, NULL) == 0);
+    for (int i = 0; i < 200; i++) {
+        const pid_t child = fork();
+        CHECK(child >= 0);
+        if (child == 0)
+            _exit(!is_right(f) || !is_right(copy_at(code, 1)) || !is_right(copy_at(code, 1)));
+        int status;
+        CHECK(waitpid(child, &status, 0) == child && status == 0);
+        CHECK(is_right(f));
+    }
+    done = 1;
+    pthread_join(other, NULL);
+    CHECK(wrong == 0);
+}
+
+/* ---- faults ---- */
+
+static volatile sig_atomic_t faults;
+static uint8_t *faulting_rows, *faulting_code;
+
+static void open_page(int signal, siginfo_t *info, void *opaque) {
+    const ucontext_t *const context = opaque;
+    enum { LOAD_AT = 10 };
+    if (signal != SIGSEGV || info->si_code != SEGV_ACCERR || info->si_addr != faulting_rows + PAGE ||
+        (uint8_t *)context->uc_mcontext.gregs[REG_RIP] != faulting_code + LOAD_AT)
+        _exit(2);
+    faults++;
+    mprotect(faulting_rows + PAGE, PAGE, PROT_READ | PROT_WRITE);
+}
+
+/* A load that runs into a page that is not accessible yet, at its first time and when it is patched. */
+static void restart(void) {
+    const struct sigaction action = {.sa_sigaction = open_page, .sa_flags = SA_SIGINFO};
+    uint8_t *const code = executable(MAP_PRIVATE, PAGE);
+    multiply *const f = copy_at(code, 0);
+    uint8_t *const rows = mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    int8_t *const across = (int8_t *)rows + PAGE - 5 * STRIDE;
+    int32_t c[TILE / 4];
+    CHECK(trap_sigaction(SIGSEGV, &action, NULL) == 0);
+    memcpy(across, a, sizeof a);
+    faulting_rows = rows;
+    faulting_code = code;
+    for (int i = 1; i <= 3; i++) {
+        CHECK(mprotect(rows + PAGE, PAGE, PROT_NONE) == 0);
+        memset(c, 0, sizeof c);
+        f(config, across, STRIDE, b, c);
+        CHECK(memcmp(c, expected, sizeof c) == 0 && faults == i);
+    }
+    CHECK(counts().faults == 3 && counts().patched == SITES);
+}
+
+/* ---- unwinding ---- */
+
+static atomic_int through;
+static void *workload_begin, *workload_end;
+
+static void unwind(int signal, siginfo_t *info, void *opaque) {
+    void *frames[32];
+    (void)signal, (void)info, (void)opaque;
+    const int count = backtrace(frames, 32);
+    alarms++;
+    for (int i = 0; i < count; i++)
+        through += frames[i] >= workload_begin && frames[i] < workload_end;
+}
+
+/* Never inlined, and between two labels. */
+__attribute__((noinline)) static void workload(void) {
+    __asm__ volatile("lea 0f(%%rip), %0\n0:" : "=r"(workload_begin));
+    while (alarms < 200)
+        for (int i = 0; i < 100; i++)
+            AMX_TDPBSSD(0, 1, 2);
+    __asm__ volatile("lea 0f(%%rip), %0\n0:" : "=r"(workload_end));
+}
+
+/* An unwinder in a handler that interrupts a thunk finds who executes the instruction. */
+static void unwinding(void) {
+    void *frames[1];
+    backtrace(frames, 1); /* loads what it needs */
+    AMX_LDTILECFG(config);
+    alarms = 200;
+    workload(); /* patches it, and finds its bounds */
+    AMX_TDPBSSD(0, 1, 2);
+    alarms = 0;
+    on_alarm(unwind, 200);
+    workload();
+    printf("%d of %d alarms\n", (int)through, (int)alarms);
+    CHECK(through > 150);
+}
+
+/* ---- emulation that comes and goes ---- */
+
+static void try_again(int signal, siginfo_t *info, void *opaque) {
+    ucontext_t *const context = opaque;
+    (void)info;
+    if (signal == SIGTRAP) /* the INT3 was met before the handlers were given back */
+        context->uc_mcontext.gregs[REG_RIP]--;
+    sched_yield();
+}
+
+static void *configure(void *unused) {
+    (void)unused;
+    while (!done) {
+        uint8_t stored[64];
+        AMX_LDTILECFG(config);
+        AMX_STTILECFG(stored);
+        AMX_TILERELEASE();
+    }
+    return NULL;
+}
+
+/* Configuration instructions only: they need no permission, which ends with the emulation. */
+static void again(void) {
+    const struct sigaction action = {.sa_sigaction = try_again, .sa_flags = SA_SIGINFO};
+    pthread_t thread[3];
+    CHECK(amx_trap_stop() == 0);
+    CHECK(sigaction(SIGILL, &action, NULL) == 0 && sigaction(SIGTRAP, &action, NULL) == 0);
+    for (int i = 0; i < 3; i++)
+        CHECK(pthread_create(&thread[i], NULL, configure, NULL) == 0);
+    for (int i = 0; i < 300; i++) {
+        start();
+        while (counts().instructions < 10)
+            sched_yield();
+        CHECK(amx_trap_stop() == 0);
+    }
+    done = 1;
+    start();
+    for (int i = 0; i < 3; i++)
+        pthread_join(thread[i], NULL);
+}
+
+int main(int argc, char **argv) {
+    static const struct {
+        const char *name;
+        void (*run)(void);
+    } programs[] = {
+        {"once", once},           {"shared", shared},   {"no-room", no_room},     {"read-only", read_only},
+        {"rewritten", rewritten}, {"threads", threads}, {"timer", timer},         {"jumps", jumps},
+        {"forks", forks},         {"restart", restart}, {"unwinding", unwinding}, {"again", again},
+    };
+    prepare();
+    start();
+    for (size_t i = 0; argc == 2 && i < sizeof programs / sizeof *programs; i++)
+        if (strcmp(argv[1], programs[i].name) == 0) {
+            programs[i].run();
+            return 0;
+        }
+    return 2;
+}

@@ -1,0 +1,80 @@
+"""Patched sites of AMX instructions trap once, and what runs instead is not seen (csrc/trap/patch.c)."""
+
+import subprocess
+
+import pytest
+from compiling import ROOT, TRAP, compile_c
+
+from amx._lib import lib
+
+pytestmark = pytest.mark.skipif(bool(lib.amx_is_stub()), reason="this build has no machine layer")
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory):
+    return compile_c(tmp_path_factory.mktemp("patch") / "patching", [ROOT / "tests/c/patching.c", *TRAP])
+
+
+def run(program, name):
+    result = subprocess.run(
+        [program, name], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60
+    )
+    assert result.returncode == 0, (result.returncode, result.stdout, result.stderr)
+
+
+def test_a_site_traps_once(program):
+    """Stopping puts the program's bytes back; starting again patches them again."""
+    run(program, "once")
+
+
+def test_shared_memory_is_not_written(program):
+    run(program, "shared")
+
+
+def test_a_site_out_of_reach_goes_on_trapping(program):
+    """Where no address within 2 GiB is free, the instruction is counted as unpatchable, and works."""
+    run(program, "no-room")
+
+
+def test_code_that_is_not_writable_is_patched(program):
+    run(program, "read-only")
+
+
+def test_rewritten_code_is_new(program):
+    """Another instruction where one was patched, as a JIT compiler does, and memory that was unmapped."""
+    run(program, "rewritten")
+
+
+def test_threads_meet_at_fresh_sites(program):
+    """16 threads execute each of 1536 sites for the first time at once."""
+    run(program, "threads")
+
+
+def test_signals_interrupt_thunks(program):
+    """An alarm every 200 us, each changing vector registers."""
+    run(program, "timer")
+
+
+def test_a_handler_may_jump_out_of_a_thunk(program):
+    """No lock is held then; what is patched later works."""
+    run(program, "jumps")
+
+
+def test_forked_children_inherit_patches(program):
+    """200 children of a process in which another thread is patching; each patches code of its own, too."""
+    run(program, "forks")
+
+
+def test_a_faulting_row_is_the_programs_own_fault(program):
+    """RIP at the site, si_addr and si_code as without patching; the load goes on where it stopped."""
+    run(program, "restart")
+
+
+def test_unwinding_through_a_thunk(program):
+    """backtrace() in a handler that interrupts a thunk reaches the function with the instruction."""
+    run(program, "unwinding")
+
+
+def test_emulation_comes_and_goes_under_running_threads(program):
+    """300 times, while three threads execute patched instructions and begin again where they trap."""
+    run(program, "again")
