@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from amx import cpu, emulation, errors, lowlevel, permission, xstate
     from amx.backend import Backend, get_backend, set_backend
     from amx.diagnosis import Diagnosis, available, explain
+    from amx.emulation.session import emulate
     from amx.errors import AmxError, EmulatedWarning
     from amx.gemm import matmul
     from amx.packing import PackedMatrix, pack
@@ -34,6 +35,7 @@ _HOMES = {
     "TileConfig": "tile_config",
     "TileContext": "tiles",
     "available": "diagnosis",
+    "emulate": "emulation.session",
     "explain": "diagnosis",
     "get_backend": "backend",
     "get_num_threads": "threads",
@@ -58,6 +60,7 @@ __all__ = [
     "__version__",
     "available",
     "cpu",
+    "emulate",
     "emulation",
     "errors",
     "explain",

@@ -6,11 +6,13 @@ Nothing is decided, and no permission requested, before the first use.
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import os
 import sys
 import threading
 import warnings
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from amx import errors
@@ -18,7 +20,7 @@ from amx import errors
 if TYPE_CHECKING:
     from amx import cpu
 
-__all__ = ["Backend", "Group", "announced", "engine_for", "get_backend", "set_backend"]
+__all__ = ["Backend", "Group", "announced", "decided_anew", "engine_for", "get_backend", "set_backend"]
 
 
 class Backend(enum.Enum):
@@ -96,6 +98,30 @@ def engine_for(index: int, *, request: bool = True) -> int:
     return engine
 
 
+@contextlib.contextmanager
+def decided_anew() -> Iterator[None]:
+    """Decide for another machine while the context is open, then go back to what was decided before.
+
+    The mode stays, but for `"emulated"`, which becomes `"auto"`: to ask for another machine is to ask for
+    its tiles.
+    """
+    global _mode
+    with _lock:
+        before = _mode, _engines.copy(), _announced.copy()
+        _mode = _start_mode() if _mode is None else _mode
+        if _mode == "emulated":
+            _mode = "auto"
+        _engines[:] = [None] * len(_GROUPS)
+        _announced.clear()
+    try:
+        yield
+    finally:
+        with _lock:
+            _mode, _engines[:] = before[0], before[1]
+            _announced.clear()
+            _announced.update(before[2])
+
+
 def announced(group: Group) -> bool:
     """Whether the CPU announces a group, so that its instructions may execute natively."""
     from amx import cpu
@@ -127,11 +153,15 @@ def _check(mode: str, source: str) -> str:
     return mode
 
 
+def _start_mode() -> str:
+    return _check(os.environ.get("AMX_BACKEND") or "auto", "the environment variable AMX_BACKEND")
+
+
 def _decide(group: Group, request: bool) -> Backend:
     """Tiles first; then, where they are native, the group. So the lack of AMX is warned about once."""
     global _mode
     if _mode is None:
-        _mode = _check(os.environ.get("AMX_BACKEND") or "auto", "the environment variable AMX_BACKEND")
+        _mode = _start_mode()
     if _mode == "emulated":
         return Backend.EMULATED
     if group is not Group.TILE and get_backend(Group.TILE, request=request) is Backend.EMULATED:

@@ -75,10 +75,15 @@ class Rung:
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """The rungs in order. `usable` says that none failed, so that AMX works here or will after a request."""
+    """The rungs in order. `usable` says that none failed, so that AMX works here or will after a request.
+
+    `emulated` is the emulated CPU, and by what, where `amx.emulate()` or `amx emulate` is at work: then
+    nothing here is about the processor and the kernel. It is empty otherwise.
+    """
 
     rungs: tuple[Rung, ...]
     disagreements: tuple[cpu.Disagreement, ...] = ()
+    emulated: str = ""
 
     @property
     def failure(self) -> Rung | None:
@@ -119,15 +124,20 @@ class Diagnosis:
             evidence=tuple(str(rung) for rung in self.rungs),
         )
 
+    @property
+    def _usable(self) -> str:
+        return "usable, emulated" if self.emulated else "usable"
+
     def __str__(self) -> str:
-        lines = [str(rung) for rung in self.rungs]
+        lines = [f"emulated   {self.emulated}: not the processor, not the kernel"] if self.emulated else []
+        lines += [str(rung) for rung in self.rungs]
         lines += [f"note       {disagreement}" for disagreement in self.disagreements]
         if self.cause:
             lines += [f"cause: {self.cause.words}", f"remedy: {self.remedy}"]
         elif self.rung(RungName.PERMISSION).outcome is Outcome.SKIPPED:
-            lines.append(f"usable; {Cause.NOT_REQUESTED.words}: {Cause.NOT_REQUESTED.remedy}")
+            lines.append(f"{self._usable}; {Cause.NOT_REQUESTED.words}: {Cause.NOT_REQUESTED.remedy}")
         else:
-            lines.append("usable")
+            lines.append(self._usable)
         return "\n".join(lines)
 
 
@@ -161,7 +171,8 @@ def explain(*, probe: bool = False, request: bool = False) -> Diagnosis:
     machine = _machine.current()
     if machine.stub:
         return _stub_diagnosis()
-    return Diagnosis(tuple(_climb(machine, probe=probe, request=request)), cpu.disagreements())
+    rungs = tuple(_climb(machine, probe=probe, request=request))
+    return Diagnosis(rungs, cpu.disagreements(), machine.emulated)
 
 
 def _stub_diagnosis() -> Diagnosis:

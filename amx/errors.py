@@ -25,8 +25,11 @@ __all__ = [
     "ContextNestedError",
     "ContextThreadError",
     "DtypeError",
+    "EmulatedCpuError",
     "EmulatedWarning",
+    "EmulationError",
     "FeatureError",
+    "ProgramError",
     "ShapeError",
     "TileConfigError",
     "TileDtypeError",
@@ -177,6 +180,18 @@ class ShapeError(AmxError, ValueError):
 
 class DtypeError(AmxError, TypeError):
     """Operands of a matrix product whose types AMX does not multiply."""
+
+
+class EmulationError(AmxError, RuntimeError):
+    """`amx.emulate()` or `amx emulate` cannot do here what was asked."""
+
+
+class EmulatedCpuError(EmulationError, ValueError):
+    """A CPU that cannot be emulated."""
+
+
+class ProgramError(EmulationError):
+    """A program that cannot be found (ENOENT) or executed."""
 
 
 class EmulatedWarning(UserWarning):

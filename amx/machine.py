@@ -122,6 +122,13 @@ class Machine(Protocol):
     def stub(self) -> bool:
         """Whether this build has no machine layer; then every method but those on text raises."""
 
+    @property
+    def emulated(self) -> str:
+        """Which CPU is emulated, and by what ("gnr, by amx emulate"); empty for what the hardware says.
+
+        Other emulators, Intel SDE for example, do not show here.
+        """
+
     def cpuid(self, leaf: int, subleaf: int = 0) -> Registers:
         """Registers as the CPUID instruction returns it, unchecked against the highest leaf."""
 
@@ -162,6 +169,10 @@ class Real:
     @property
     def stub(self) -> bool:
         return lib.amx_is_stub() == 1
+
+    @property
+    def emulated(self) -> str:
+        return _launched()
 
     def cpuid(self, leaf: int, subleaf: int = 0) -> Registers:
         self._require_layer("cpuid")
@@ -246,6 +257,22 @@ class Real:
                 operation=operation,
                 errno=-result,
             )
+
+
+def _launched() -> str:
+    """What `amx emulate` says to the programs it runs: by the preloaded library, or as their tracer."""
+    cpu = os.environ.get("AMX_EMULATE_CPU", "")
+    if lib.amx_is_launched():
+        return f"{cpu or 'a CPU'}, by amx emulate"
+    return f"{cpu}, by amx emulate --ptrace" if cpu and _traced() else ""
+
+
+def _traced() -> bool:
+    try:
+        with open("/proc/self/status", encoding="utf-8", errors="replace") as lines:
+            return any(line.startswith("TracerPid:") and int(line.partition(":")[2]) for line in lines)
+    except OSError:
+        return False
 
 
 @functools.cache  # it costs an exit to the hypervisor each time, and what is asked here does not change

@@ -2,7 +2,7 @@
 
 Permission belongs to the process. It cannot be taken back, fork hands it on, exec drops it. It is read from
 the kernel each time; nothing is remembered here. Source: arch/x86/kernel/fpu/xstate.c, fpu_xstate_prctl and
-__xstate_request_perm.
+__xstate_request_perm. Under `amx.emulate()` and `amx emulate` a model of that kernel answers.
 """
 
 from __future__ import annotations
@@ -163,7 +163,8 @@ def _refusal(op: int, result: int, *, guest: bool) -> AmxUnavailableError:
         cause, what = Cause.SECCOMP_LIES, f"{call} returned 0 and granted nothing"
     else:
         cause, what = causes.of_request(result, guest=guest), f"{call} failed: {os.strerror(-result)}"
-    kernel = _machine.current().kernel()
+    machine = _machine.current()
+    kernel = machine.kernel()
     kind = AmxUnavailableError if result == -errno.EOPNOTSUPP else AmxPermissionError
     return kind(
         what,
@@ -174,6 +175,7 @@ def _refusal(op: int, result: int, *, guest: bool) -> AmxUnavailableError:
         evidence=(
             f"permission {permitted(guest=guest):#x}",
             f"alternate stack: {altstack()}",
+            *([f"emulated: {machine.emulated}"] if machine.emulated else []),
             kernel.release,
         ),
     )

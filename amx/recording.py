@@ -25,6 +25,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from amx.errors import EmulationError
 from amx.machine import (
     AlternateStack,
     ChildAction,
@@ -71,6 +72,11 @@ class Recorded:
     def stub(self) -> bool:
         """No recorded machine lacks the machine layer."""
         return False
+
+    @property
+    def emulated(self) -> str:
+        """A recorded machine is what it was recorded as."""
+        return ""
 
     def cpuid(self, leaf: int, subleaf: int = 0) -> Registers:
         """As `Machine.cpuid`."""
@@ -174,7 +180,17 @@ def record(machine: Machine, *, title: str, source: str) -> str:
     """The facts of a machine as the text of a file, with nothing personal in it.
 
     All that could change or end this process is tried in forked children.
+
+    Raises
+    ------
+    EmulationError: AMX is emulated in this process.
     """
+    if machine.emulated:
+        raise EmulationError(
+            f"The record of {machine.emulated}",
+            cause="It would pass for that of a real machine",
+            remedy="Record without emulation",
+        )
     facts = {
         "schema": SCHEMA,
         "kind": "recorded",

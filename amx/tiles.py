@@ -28,6 +28,7 @@ class _Thread(threading.local):
 
 
 _thread = _Thread()
+_native: set[TileContext] = set()  # those that are open on the CPU's tiles, in all threads
 _generation = 0  # counts forks, so that a context knows when it is in a child
 
 
@@ -35,6 +36,22 @@ def _forget_after_fork() -> None:
     global _generation
     _generation += 1
     _thread.context = None
+    _native.clear()
+
+
+def open_contexts() -> int:
+    """How many contexts are open on the CPU's tiles, in all threads, or on any in this one."""
+    own = _thread.context
+    return len(_native | ({own} if own is not None and own._open else set()))
+
+
+def close_native() -> int:
+    """Close every context on the CPU's tiles, without touching these; how many there were."""
+    contexts = list(_native)
+    for context in contexts:
+        context._open = False
+        _native.discard(context)
+    return len(contexts)
 
 
 os.register_at_fork(after_in_child=_forget_after_fork)
@@ -106,6 +123,9 @@ class TileContext:
             raise _wrong_thread()
         if _thread.context is not None and _thread.context._abandoned:
             _thread.context._give_back()
+        if _thread.context is not None and not _thread.context._open:  # closed by close_native()
+            lib.amx_tile_owner(_thread.context._engine, 0)
+            _thread.context = None
         if _thread.context is not None:
             raise errors.ContextNestedError(
                 "This thread has a TileContext open",
@@ -125,6 +145,8 @@ class TileContext:
         self._generation = _generation
         self._open = True
         _thread.context = self
+        if self._backend is Backend.NATIVE:
+            _native.add(self)
         return self
 
     def __exit__(
@@ -143,6 +165,7 @@ class TileContext:
     def _give_back(self) -> None:
         """Leave the tiles of this thread as they were found."""
         self._open = self._abandoned = False
+        _native.discard(self)
         if self._generation == _generation:
             _thread.context = None
             lib.amx_tile_owner(self._engine, 0)

@@ -64,6 +64,19 @@ int amx_probe_guarded(int what, uint64_t address, struct amx_probe *probe); /* S
 enum { AMX_CHILD_GET, AMX_CHILD_REQUEST, AMX_CHILD_TILEZERO, AMX_CHILD_TDPFP16PS };
 int amx_probe_child(int action, int op, uint64_t component, int timeout_ms, struct amx_probe *probe);
 
+/* (s) What an emulator would use here, in a forked child too. result is of the system call that was refused,
+ * else 0. TILES_TRAP ends with SIGILL, at LDTILECFG or only at TILEZERO; CPUID_FAULTS with SIGSEGV; SECCOMP
+ * with SIGSYS; the others without a signal. -EINVAL: no such means. */
+enum {
+    AMX_MEANS_TILES_TRAP,
+    AMX_MEANS_CPUID_FAULTS,
+    AMX_MEANS_SECCOMP, /* RET_TRAP */
+    AMX_MEANS_PTRACE,  /* of a child */
+    AMX_MEANS_PATCHING,
+    AMX_MEANS_SYNC_CORE, /* membarrier(2) */
+};
+int amx_probe_means(int means, int timeout_ms, struct amx_probe *probe);
+
 /* ---- tile: the instructions, on the CPU or on the software tile machine ---- */
 
 enum { AMX_NATIVE = 0, AMX_EMULATED = 1 };
@@ -205,6 +218,7 @@ void amx_trap_count(struct amx_trap_counts *counts);
 int amx_trap_cpuid(uint32_t leaf, uint32_t subleaf, uint32_t registers[4]); /* eax, ebx, ecx, edx */
 int amx_trap_xgetbv(uint32_t index, uint64_t *value);                       /* XCR0, XINUSE; else -EINVAL */
 int amx_trap_arch_prctl(int op, uint64_t argument);                         /* 0 or the kernel's -errno */
+int amx_is_launched(void); /* 1: the library that `amx emulate` preloads is in this process */
 
 /* (s) Runs a program, static ones too, as a tracee with the AMX of options->cpu; patch and trace are not
  * looked at. Its threads, its children and what they become by execve are traced as well, and the call

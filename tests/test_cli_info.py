@@ -45,6 +45,7 @@ def test_info_as_json(brand, capsys):
     assert list(found) == [
         "schema",
         "version",
+        "emulated",
         "processor",
         "features",
         "palettes",
@@ -111,7 +112,9 @@ def test_explain_prints_cause_and_remedy(capsys, name):
 
 def test_explain_as_json(capsys):
     found = json.loads(answer(capsys, "seccomp-eperm", "explain", "--json")[1])
-    assert list(found) == ["schema", "usable", "failure", "cause", "rungs", "disagreements"]
+    assert list(found) == [
+        "schema", "usable", "emulated", "failure", "cause", "rungs", "disagreements",
+    ]  # fmt: skip
     assert (found["usable"], found["failure"], found["cause"]["name"]) == (False, "kernel", "SECCOMP_EPERM")
     assert found["rungs"][0]["name"] == "cpuid"
     assert found["rungs"][3] == {

@@ -44,6 +44,16 @@ def test_what_needs_the_machine_raises_the_explained_error(native, call):
     assert raised.value.remedy
 
 
+@pytest.mark.parametrize("call", [lambda: amx.emulate().__enter__(), lambda: cli.main(["emulate", "true"])])
+def test_nothing_can_be_emulated_in_running_code(call, capsys):
+    try:
+        assert call() == 125
+        said = capsys.readouterr().err
+    except amx.errors.EmulationError as error:
+        said = str(error)
+    assert "This build has no machine layer" in said
+
+
 def test_products_run_emulated():
     a, b = np.full((3, 70), 2, np.uint8), np.full((70, 5), -3, np.int8)
     amx.set_backend("auto")

@@ -24,6 +24,7 @@ COMMANDS = {
     "matmul": "multiply two matrices in .npy files",
     "check": "does the kernel keep the AMX ABI: the conformance suite",
     "demo": "multiply tiles and classify handwritten digits, on AMX where there is any",
+    "emulate": "run a program as on a CPU and a kernel with AMX",
     "bench": "measure this machine's ceiling, our products, and other libraries'",
 }
 

@@ -46,6 +46,7 @@ def as_json(diagnosis: Diagnosis) -> dict[str, object]:
     return {
         "schema": SCHEMA,
         "usable": diagnosis.usable,
+        "emulated": diagnosis.emulated or None,
         "failure": diagnosis.failure.name.value if diagnosis.failure else None,
         "cause": {"name": cause.name, "words": cause.words, "remedy": cause.remedy} if cause else None,
         "rungs": [
@@ -67,6 +68,9 @@ def _show(diagnosis: Diagnosis) -> None:
     from rich.table import Table
 
     console = Console(highlight=False)
+    if diagnosis.emulated:
+        console.print(f"AMX is emulated here: {diagnosis.emulated}. This says nothing of the processor.")
+        console.print()
     table = Table("rung", "", "evidence", box=None, pad_edge=False)
     for rung in diagnosis.rungs:
         colour = COLOURS[rung.outcome]
@@ -83,4 +87,4 @@ def _show(diagnosis: Diagnosis) -> None:
         console.print(f"AMX is not usable. {diagnosis.cause.words}.", markup=False)
         console.print(f"{diagnosis.remedy}.", markup=False)
     else:
-        console.print("AMX is usable.", markup=False)
+        console.print(f"AMX is usable{', emulated' if diagnosis.emulated else ''}.", markup=False)

@@ -30,8 +30,13 @@ class Permission:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Info:
-    """Everything the command prints. `permission` is None where there is no AMX to ask the kernel for."""
+    """Everything the command prints.
 
+    `emulated` is as in `amx.machine.Machine`. `permission` is None where there is no AMX to ask the kernel
+    for.
+    """
+
+    emulated: str
     brand: str
     processor: cpu.Processor
     announced: frozenset[cpu.Feature]
@@ -77,6 +82,7 @@ def run(arguments: argparse.Namespace) -> int:
 def gather() -> Info:
     """Read all of it. The brand string takes about a second."""
     return Info(
+        emulated=machine.current().emulated,
         brand=_brand(),
         processor=cpu.processor(),
         announced=cpu.announced(),
@@ -97,6 +103,7 @@ def as_json(info: Info) -> dict[str, object]:
     return {
         "schema": SCHEMA,
         "version": amx.__version__,
+        "emulated": info.emulated or None,
         "processor": {"brand": info.brand, **dataclasses.asdict(info.processor)},
         "features": [
             {
@@ -188,6 +195,8 @@ def _show(info: Info) -> None:
         console.print(table)
 
     layout, need, held = info.layout, info.altstack_need, info.permission
+    if info.emulated:
+        show(("emulated", f"{info.emulated}: what follows of AMX is not the processor's, nor the kernel's"))
     show(("processor", info.brand), ("", str(info.processor)))
     features = Table(box=None, pad_edge=False)
     features.add_column("feature", min_width=13)

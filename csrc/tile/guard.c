@@ -27,6 +27,7 @@ int amx_probe_guarded(int what, uint64_t address, struct amx_probe *probe) {
 
 #include "insn.h"
 #include "trap/signals.h"
+#include "trap/trap.h"
 
 #include <pthread.h>
 #include <signal.h>
@@ -194,6 +195,10 @@ static void leave(const sigset_t *mask) {
 #define LDTILECFG_RDI ".byte 0xc4, 0xe2, 0x78, 0x49, 0x07"
 #define TILEZERO_TMM0 ".byte 0xc4, 0xe2, 0x7b, 0x49, 0xc0"
 
+static int read_xinuse(uint64_t *value) {
+    return trap_cpu() != NULL ? amx_trap_xgetbv(1, value) : amx_xgetbv(1, value);
+}
+
 int amx_probe_tilezero(struct amx_probe *probe) {
     static const uint8_t one_tile[64] = {
         [0] = 1, [16] = 4, [48] = 1}; /* palette 1, tile 0 of 1 row of 4 bytes */
@@ -201,7 +206,7 @@ int amx_probe_tilezero(struct amx_probe *probe) {
     uint64_t xinuse;
     sigset_t mask;
     memset(probe, 0, sizeof *probe);
-    if (amx_xgetbv(1, &xinuse) == 0 && (xinuse >> XFEATURE_XTILEDATA) & 1) {
+    if (read_xinuse(&xinuse) == 0 && (xinuse >> XFEATURE_XTILEDATA) & 1) {
         probe->step = AMX_STEP_DONE;
         return 0;
     }

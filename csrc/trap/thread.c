@@ -149,7 +149,7 @@ static void after_fork(void) {
 }
 
 /* The child has one thread, the caller's copy: its configuration and alternate stack, not its data. */
-static void in_child(void) {
+void trap_threads_in_child(void) {
     struct trap_thread *const own = current;
     process.tasks = NULL;
     for (struct trap_thread *thread = records; thread != NULL; thread = thread->next) {
@@ -162,13 +162,17 @@ static void in_child(void) {
         if (own->session == session)
             kernel_model_task_clone(&own->task, &own->task, &process, 1);
     }
+}
+
+static void after_fork_in_child(void) {
+    trap_threads_in_child();
     after_fork();
 }
 
 int trap_threads_at_fork(void) {
     static int registered;
     if (!registered) {
-        const int error = pthread_atfork(before_fork, after_fork, in_child);
+        const int error = pthread_atfork(before_fork, after_fork, after_fork_in_child);
         if (error != 0)
             return -error;
         registered = 1;

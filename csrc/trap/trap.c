@@ -79,10 +79,14 @@ static const struct amxemu_cpu *find_cpu(const char *name) {
     return NULL;
 }
 
+int amx_is_launched(void) {
+    return dlsym(RTLD_DEFAULT, "amx_emulated_by_launcher") != NULL;
+}
+
 static int start(const struct amx_trap_options *options, const struct amxemu_cpu *model) {
     const uint64_t xcr0 = host_xgetbv(XCR0);
     const int has_tiles = (xcr0 & (XTILECFG | XTILEDATA)) == (XTILECFG | XTILEDATA);
-    if (trap_cpu() != NULL || dlsym(RTLD_DEFAULT, "amx_emulated_by_launcher") != NULL)
+    if (trap_cpu() != NULL || amx_is_launched())
         return -EALREADY;
     if (has_tiles && tile_data_is_permitted())
         return -EPERM;

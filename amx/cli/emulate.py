@@ -1,0 +1,186 @@
+"""`amx emulate -- PROGRAM`: run a program as on a CPU and a kernel with AMX."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import errno
+import json
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from amx.errors import EmulationError, ProgramError
+
+if TYPE_CHECKING:
+    from amx.emulation.probe import Survey
+    from amx.emulation.report import Process
+
+__all__ = ["add_parser", "run"]
+
+SCHEMA = 1  # of --probe --json
+CPUS = ("spr", "gnr", "gnr-d", "dmr")
+OWN_FAILURE, NOT_EXECUTABLE, NOT_FOUND = 125, 126, 127  # as env(1), timeout(1) and the shells have them
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Register the subcommand."""
+    parser = subparsers.add_parser(
+        "emulate",
+        help="run a program as on a CPU and a kernel with AMX",
+        usage="amx emulate [OPTIONS] -- PROGRAM [ARGUMENTS]\n       amx emulate --probe [--json]",
+        description="Run an unmodified program as on a CPU and a kernel with AMX: its AMX instructions run "
+        "on the software tile machine, and CPUID, XGETBV and arch_prctl answer accordingly. Status: the "
+        "program's (a shell shows 128 + n when signal n killed it), 127 when it is not found, 126 when it "
+        "cannot be executed, 125 when it cannot be emulated, 2 for wrong usage. docs/emulation.md says what "
+        "each way needs.",
+    )
+    parser.add_argument("--cpu", choices=CPUS, default="spr", help="the CPU to emulate (default: spr)")
+    way = parser.add_mutually_exclusive_group()
+    way.add_argument(
+        "--ptrace",
+        action="store_true",
+        help="trace the program instead of preloading: slower, but also for static ones",
+    )
+    way.add_argument("--sde", action="store_true", help="run it under Intel SDE, where that is installed")
+    way.add_argument(
+        "--probe",
+        action="store_true",
+        help="run nothing; say what works on this machine, and why the rest does not",
+    )
+    parser.add_argument(
+        "--no-patch",
+        action="store_true",
+        help="let every AMX instruction trap, instead of patching its site after the first time",
+    )
+    parser.add_argument("--stats", action="store_true", help="afterwards print every process's counts")
+    parser.add_argument(
+        "--stats-file", metavar="FILE", type=Path, help="write them as one JSON object (see docs/json.md)"
+    )
+    parser.set_defaults(trace=None)
+    parser.add_argument("--json", action="store_true", help="with --probe: print one JSON object")
+    parser.add_argument("program", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    parser.set_defaults(run=run, usage_error=parser.error)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the program; its exit status."""
+    command = arguments.program[1:] if arguments.program[:1] == ["--"] else arguments.program
+    _check_usage(arguments, command)
+    if arguments.probe:
+        return _probe(as_json=arguments.json)
+    try:
+        return _emulate(arguments, command)
+    except ProgramError as error:
+        print(f"amx: {error}", file=sys.stderr)
+        return NOT_FOUND if error.errno == errno.ENOENT else NOT_EXECUTABLE
+    except EmulationError as error:
+        print(f"amx: {error}", file=sys.stderr)
+        return OWN_FAILURE
+
+
+def _check_usage(arguments: argparse.Namespace, command: list[str]) -> None:
+    refuse = arguments.usage_error
+    if arguments.probe and command:
+        refuse("--probe runs no program")
+    if not arguments.probe and not command:
+        refuse("no PROGRAM")
+    if arguments.json and not arguments.probe:
+        refuse("--json is for --probe; --stats-file writes the counts as JSON")
+    if arguments.sde and (arguments.no_patch or arguments.stats or arguments.stats_file or arguments.trace):
+        refuse("--no-patch, --stats, --stats-file and --trace are not Intel SDE's")
+    for option in ("stats_file", "trace"):
+        file = getattr(arguments, option)
+        if file is not None and not file.absolute().parent.is_dir():
+            refuse(f"--{option.replace('_', '-')} {file}: there is no such directory")
+
+
+def _emulate(arguments: argparse.Namespace, command: list[str]) -> int:
+    from amx.emulation import launcher, program, sde, supervise
+
+    found = program.find(command[0])
+    if arguments.sde:
+        words = sde.command(arguments.cpu, [found.path, *command[1:]])
+        return supervise.become(words[0], words, os.environ)
+    if not arguments.ptrace:
+        program.require_preloadable(found)
+    if arguments.stats or arguments.stats_file or arguments.trace or arguments.ptrace:
+        return _with_reports(arguments, found.path, command)
+    environment = launcher.environment(os.environ, cpu=arguments.cpu, patch=not arguments.no_patch)
+    return supervise.become(found.path, command, environment)
+
+
+def _with_reports(arguments: argparse.Namespace, path: str, command: list[str]) -> int:
+    from amx.emulation import launcher, report, supervise
+
+    directory = tempfile.mkdtemp(prefix="amx-emulate-")
+    try:
+        environment = launcher.environment(
+            os.environ,
+            cpu=arguments.cpu,
+            patch=not arguments.no_patch,
+            preload=not arguments.ptrace,
+            directory=directory,
+            trace=arguments.trace is not None,
+        )
+        status = supervise.run(path, command, environment)
+        _report(arguments, report.read(launcher.report_file(directory)), status)
+        return status
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _traced(arguments: argparse.Namespace, path: str, command: list[str], environment: dict[str, str]) -> int:
+    raise NotImplementedError
+
+
+def _report(arguments: argparse.Namespace, processes: tuple[Process, ...], status: int) -> None:
+    from amx.emulation import report
+
+    if arguments.stats:
+        print(report.table(processes), file=sys.stderr)
+    if arguments.stats_file:
+        text = json.dumps(report.as_json(processes, cpu=arguments.cpu, status=status), indent=2)
+        _write(arguments.stats_file, text + "\n")
+
+
+def _write(file: Path, text: str) -> None:
+    try:
+        file.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise EmulationError(
+            f"{file} could not be written",
+            cause=os.strerror(error.errno or errno.EIO),
+            remedy="Name a file in a directory that can be written",
+            errno=error.errno,
+        ) from None
+
+
+def _probe(*, as_json: bool) -> int:
+    from amx.emulation.probe import survey
+
+    found = survey()
+    if as_json:
+        print(json.dumps({"schema": SCHEMA, "works": found.works, **dataclasses.asdict(found)}, indent=2))
+    else:
+        _show(found)
+    return 0 if found.works else 1
+
+
+def _show(found: Survey) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    console = Console(highlight=False)
+    for heading, findings in (("this machine", found.means), ("what works", found.ways)):
+        table = Table(heading, "", "", box=None, pad_edge=False)
+        for finding in findings:
+            answer = "[green]yes[/]" if finding.works else "[yellow]no[/]"
+            reason = finding.reason if finding.works else f"{finding.reason}. {finding.remedy}."
+            table.add_row(escape(finding.name), answer, escape(reason))
+        console.print(table)
+        console.print()

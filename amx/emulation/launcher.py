@@ -1,0 +1,82 @@
+"""`amx emulate -- PROGRAM`: what a program needs in its environment to be emulated, and to report."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+from amx.errors import EmulationError
+
+__all__ = ["CPU", "LIBRARY", "PRELOAD", "environment", "library", "report_file"]
+
+LIBRARY = "libamxemu.so"
+# Of the preloaded library, csrc/trap/preload.c.
+CPU, PATCH = "AMX_EMULATE_CPU", "AMX_EMULATE_PATCH"
+REPORT = "AMX_EMULATE_REPORT"  # a file, one line from each process
+TRACE = "AMX_EMULATE_TRACE"  # a directory, one file from each process
+PRELOAD = "LD_PRELOAD"
+
+
+def library() -> str:
+    """Path of the library that is preloaded.
+
+    Raises
+    ------
+    EmulationError: this build has none, or its path cannot be named in LD_PRELOAD.
+    """
+    from amx import emulation
+
+    paths = [os.path.abspath(os.path.join(directory, LIBRARY)) for directory in emulation.__path__]
+    path = next(filter(os.path.isfile, paths), None)
+    if path is None:
+        raise EmulationError(
+            f"{LIBRARY} is not installed",
+            cause="This build has no machine layer: not x86-64 Linux, or built with AMX_FORCE_STUBS",
+            remedy="Install the package on x86-64 Linux without AMX_FORCE_STUBS",
+        )
+    if " " in path or ":" in path:
+        raise EmulationError(
+            f"{path} cannot be preloaded",
+            cause="LD_PRELOAD separates its entries by spaces and colons, and knows no quoting (ld.so(8))",
+            remedy="Install the package under a path without them",
+        )
+    return path
+
+
+def report_file(directory: str) -> str:
+    """Where the processes of a program write their counts."""
+    return os.path.join(directory, "report")
+
+
+def environment(
+    base: Mapping[str, str],
+    *,
+    cpu: str,
+    patch: bool,
+    preload: bool = True,
+    directory: str = "",
+    trace: bool = False,
+) -> dict[str, str]:
+    """The environment of a program that is to be emulated, made from another.
+
+    preload: whether the program's own loader brings the emulator; else a tracer is to.
+    directory: where its processes write their counts and, with `trace`, what they executed; empty: nowhere
+        of ours.
+    """
+    variables = {**base, CPU: cpu, PATCH: str(int(patch))}
+    if directory:
+        variables[REPORT] = report_file(directory)
+        variables.pop(TRACE, None)
+        if trace:
+            variables[TRACE] = directory
+    entries = [entry for entry in base.get(PRELOAD, "").replace(":", " ").split() if not _is_ours(entry)]
+    if preload:
+        entries.insert(0, library())
+    variables.pop(PRELOAD, None)
+    if entries:
+        variables[PRELOAD] = ":".join(entries)
+    return variables
+
+
+def _is_ours(entry: str) -> bool:
+    return os.path.basename(entry) == LIBRARY

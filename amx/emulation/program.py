@@ -1,0 +1,208 @@
+"""Whether a program on disk can be run with a preloaded library, found out before anything runs."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import struct
+from dataclasses import dataclass
+
+from amx.errors import EmulationError, ProgramError
+
+__all__ = ["Program", "find", "require_preloadable"]
+
+# elf.h
+ELF_MAGIC, ELFCLASS32, ELFCLASS64, EM_X86_64, PT_INTERP = b"\x7fELF", 1, 2, 62, 3
+ELF_HEADER = struct.Struct("<16xHHIQQQIHHHHHH")
+PROGRAM_HEADER = struct.Struct("<IIQQQQQQ")
+
+INTERPRETERS = 5  # how deep the kernel follows `#!` (fs/exec.c, exec_binprm)
+INTERPRETER_LINE = 256  # BINPRM_BUF_SIZE
+PATH_MAX = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A program as exec will take it.
+
+    `path` is the file that was named or found in PATH; `binary` the ELF file that runs: the interpreter's
+    where `path` is a script. `loader` is the dynamic loader that `binary` asks for, empty when it is static.
+    """
+
+    path: str
+    binary: str
+    loader: str
+    bits: int
+    machine: int
+
+
+def find(name: str) -> Program:
+    """Find a program as execvp(3) does, and look into it.
+
+    Raises
+    ------
+    ProgramError: there is no such program (ENOENT), or it cannot be executed.
+    """
+    path = _which(name)
+    binary = path
+    for _ in range(INTERPRETERS + 1):
+        interpreter = _interpreter_of(binary)
+        if not interpreter:
+            return _inspect(path, binary)
+        binary = interpreter
+        _require_executable(binary, f"{path}: its interpreter {binary}")
+    raise _not_executable(path, errno.ELOOP)
+
+
+def require_preloadable(program: Program) -> None:
+    """Refuse what would run without the preloaded library, or not at all with it.
+
+    Raises
+    ------
+    EmulationError: it is static, of another C library, of 32 bits, of another processor, or changes its
+    user at exec.
+    """
+    if program.bits != 64 or program.machine != EM_X86_64:
+        what = "a 32-bit program" if program.bits == 32 else "a program for another processor"
+        raise EmulationError(
+            f"{program.binary} is {what}",
+            cause="AMX exists in 64-bit x86 code only",
+            remedy="Run a build of it for x86-64",
+        )
+    if not program.loader:
+        raise EmulationError(
+            f"{program.binary} is static",
+            cause="There is no dynamic loader in it that could preload the emulator",
+            remedy="Use --ptrace",
+        )
+    own = _inspect("/proc/self/exe", "/proc/self/exe").loader
+    if own and os.path.basename(own) != os.path.basename(program.loader):
+        raise EmulationError(
+            f"{program.binary} uses the C library of {program.loader}",
+            cause=f"This package's emulator is built for that of {own}, and cannot be loaded there",
+            remedy="Use --ptrace",
+        )
+    changes = _privileges(program.binary)
+    if changes:
+        raise EmulationError(
+            f"{program.binary} {changes}",
+            cause="The loader ignores LD_PRELOAD in programs that gain privileges (ld.so(8), AT_SECURE)",
+            remedy="Run it as the user it would become, or run a copy without these privileges",
+        )
+
+
+def _which(name: str) -> str:
+    if os.sep in name:
+        _require_executable(name, name)
+        return name
+    unusable: ProgramError | None = None
+    for directory in os.environ.get("PATH", os.defpath).split(os.pathsep):
+        candidate = os.path.join(directory or os.curdir, name)
+        try:
+            _require_executable(candidate, candidate)
+        except ProgramError as error:
+            if error.errno != errno.ENOENT:
+                unusable = unusable or error
+        else:
+            return candidate
+    raise unusable or _not_found(name, "It is in no directory of PATH")
+
+
+def _require_executable(path: str, what: str) -> None:
+    try:
+        mode = os.stat(path).st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        raise _not_found(what, "There is no such file") from None
+    except OSError as error:
+        raise _not_executable(what, error.errno or errno.EACCES) from None
+    if not stat.S_ISREG(mode):
+        raise _not_executable(what, errno.EISDIR if stat.S_ISDIR(mode) else errno.EACCES)
+    if not os.access(path, os.X_OK, effective_ids=True):
+        raise _not_executable(what, errno.EACCES)
+
+
+def _not_found(what: str, cause: str) -> ProgramError:
+    return ProgramError(
+        f"{what} cannot be run",
+        cause=cause,
+        remedy="Check the name; options of amx emulate stand before the program",
+        operation="execve",
+        errno=errno.ENOENT,
+    )
+
+
+def _not_executable(what: str, error: int) -> ProgramError:
+    return ProgramError(
+        f"{what} cannot be run",
+        cause=os.strerror(error),
+        remedy="Name an executable program",
+        operation="execve",
+        errno=error,
+    )
+
+
+def _read(path: str, size: int, offset: int = 0) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            file.seek(offset)
+            return file.read(size)
+    except OSError as error:
+        raise ProgramError(
+            f"{path} cannot be looked into",
+            cause=os.strerror(error.errno or errno.EIO),
+            remedy="Whether it is static can only be seen in the file: make it readable, or use --ptrace",
+            errno=error.errno,
+        ) from None
+
+
+def _interpreter_of(path: str) -> str:
+    """The interpreter that a script's first line names, empty for anything else (execve(2))."""
+    start = _read(path, INTERPRETER_LINE)
+    if not start.startswith(b"#!"):
+        return ""
+    words = start[2:].partition(b"\n")[0].split(None, 1)
+    if not words:
+        raise _not_executable(path, errno.ENOEXEC)
+    return os.fsdecode(words[0])
+
+
+def _inspect(path: str, binary: str) -> Program:
+    header = _read(binary, ELF_HEADER.size)
+    if len(header) < ELF_HEADER.size or not header.startswith(ELF_MAGIC):
+        # Without a first line that names one, only a shell would know what to do with a text file.
+        raise _not_executable(path, errno.ENOEXEC)
+    machine = int.from_bytes(header[18:20], "little")
+    if header[4] != ELFCLASS64:
+        return Program(path, binary, "", 32, machine)
+    _, machine, _, _, offset, _, _, _, size, count, _, _, _ = ELF_HEADER.unpack(header)
+    table = _read(binary, size * count, offset)
+    if size < PROGRAM_HEADER.size or len(table) < size * count:
+        raise _not_executable(path, errno.ENOEXEC)
+    for i in range(count):
+        kind, _, at, _, _, length, _, _ = PROGRAM_HEADER.unpack_from(table, i * size)
+        if kind == PT_INTERP:
+            loader = os.fsdecode(_read(binary, min(length, PATH_MAX), at).rstrip(b"\0"))
+            return Program(path, binary, loader, 64, machine)
+    return Program(path, binary, "", 64, machine)
+
+
+def _privileges(path: str) -> str:
+    """What exec would let the program gain (execve(2)), empty for nothing."""
+    found = os.stat(path)
+    if os.statvfs(path).f_flag & os.ST_NOSUID:
+        return ""
+    if found.st_mode & stat.S_ISUID and found.st_uid != os.getuid():
+        return f"is set-user-ID (to uid {found.st_uid})"
+    if found.st_mode & stat.S_ISGID and found.st_mode & stat.S_IXGRP and found.st_gid != os.getgid():
+        return f"is set-group-ID (to gid {found.st_gid})"
+    if os.geteuid() != 0 and _has_capabilities(path):
+        return "has file capabilities"
+    return ""
+
+
+def _has_capabilities(path: str) -> bool:
+    try:
+        return "security.capability" in os.listxattr(path)
+    except OSError:
+        return False

@@ -1,0 +1,180 @@
+"""amx.emulate(): AMX in this process, on any x86-64 machine, for the time of a block."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import errno
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+
+from amx import backend, machine, tiles
+from amx._lib import CData, ffi, lib
+from amx.causes import Cause
+from amx.emulation.counts import Counts
+from amx.emulation.machine import Emulated
+from amx.errors import ContextError, EmulatedCpuError, EmulationError
+
+__all__ = ["Emulation", "emulate"]
+
+_lock = threading.Lock()
+_active: Emulation | None = None
+
+
+class Emulation:
+    """An emulated AMX, while its block is open and afterwards."""
+
+    def __init__(self, cpu: str) -> None:
+        self.cpu = cpu
+        self._counts: Counts | None = None  # once it has ended
+
+    @property
+    def counts(self) -> Counts:
+        """What was executed since the block was entered; of forked children only in those."""
+        return self._counts or _counts()
+
+    def __str__(self) -> str:
+        return f"{self.cpu}: {self.counts}"
+
+
+def emulate(cpu: str = "spr", *, patch: bool = True) -> AbstractContextManager[Emulation]:
+    """Emulate AMX in this process while the block is open: the CPU's instructions, the kernel's permission.
+
+    Inside, AMX instructions of any code in this process run on the software tile machine, `amx.available()`
+    is True, permission can be requested, and `amx.matmul` and `amx.TileContext` execute native instructions
+    (unless `amx.set_backend` says otherwise). It concerns all threads. What asks CPUID, XGETBV or arch_prctl
+    itself, as other libraries do, still sees the real machine: run such a program by `amx emulate`.
+
+    Each block is a machine of its own: permission is not granted at its beginning, and cannot be taken back
+    in it. When it ends no thread may be executing AMX instructions. Until then, do not install handlers for
+    SIGILL, SIGSEGV, SIGBUS or SIGTRAP in C; those of Python, faulthandler included, are called as ever.
+
+    Parameters
+    ----------
+    cpu: `"spr"`, `"gnr"`, `"gnr-d"` or `"dmr"`; `amx.emulation.features()` lists what each has.
+    patch: replace an instruction by a call of the emulator after it has trapped once; False: every one traps.
+
+    Raises
+    ------
+    EmulatedCpuError: there is no such CPU to be emulated.
+    EmulationError (when entered): AMX is emulated in this process already, by another block or `amx emulate`;
+        or the real kernel has granted this process permission, so that nothing would trap; or a `TileContext`
+        is open; or this build has no machine layer.
+    ContextError (when left): a `TileContext` was still open; it is closed then.
+
+    Examples
+    --------
+    >>> import numpy as np, amx
+    >>> with amx.emulate("gnr") as emulation:
+    ...     amx.request()
+    ...     c = amx.matmul(np.ones((3, 4), np.int8), np.ones((4, 2), np.int8))
+    ...     str(amx.get_backend())
+    'Backend.NATIVE'
+    >>> emulation.counts.instructions > 0
+    True
+    """
+    names = [ffi.string(model.name).decode() for model in _models()]
+    if cpu not in names:
+        raise EmulatedCpuError(
+            f"amx.emulate({cpu!r})",
+            cause="There is no such CPU to be emulated",
+            remedy=f"Use one of {', '.join(names)}",
+        )
+    return _emulate(cpu, patch)
+
+
+@contextlib.contextmanager
+def _emulate(cpu: str, patch: bool) -> Iterator[Emulation]:
+    emulation = Emulation(cpu)
+    with _one_at_a_time(emulation):
+        _start(cpu, patch)
+        try:
+            with backend.decided_anew(), machine.use(Emulated(cpu)):
+                yield emulation
+        finally:
+            left_open = tiles.close_native()
+            emulation._counts = _counts()
+            lib.amx_trap_stop()
+    if left_open:
+        raise ContextError(
+            f"amx.emulate() ended with {left_open} TileContext open",
+            cause="Its tiles were emulated ones, which are gone",
+            remedy="Leave every TileContext before the block ends; this one is closed now",
+        )
+
+
+def _models() -> Iterator[CData]:
+    i = 0
+    while model := lib.amxemu_cpu_model(i):
+        yield model
+        i += 1
+
+
+@contextlib.contextmanager
+def _one_at_a_time(emulation: Emulation) -> Iterator[None]:
+    global _active
+    with _lock:
+        if _active is not None:
+            raise EmulationError(
+                f"amx.emulate({emulation.cpu!r}) while {_active.cpu} is emulated",
+                cause="Emulation concerns the whole process, so that one block can be open at a time",
+                remedy="Leave the other block first, also if another thread has opened it",
+            )
+        _active = emulation
+    try:
+        yield
+    finally:
+        _active = None
+
+
+def _start(cpu: str, patch: bool) -> None:
+    current = machine.current()
+    if current.stub:
+        raise EmulationError(
+            "amx.emulate() is not available",
+            cause=Cause.NO_MACHINE_LAYER.words,
+            remedy=Cause.NO_MACHINE_LAYER.remedy,
+        )
+    if current.emulated:
+        raise _already(current.emulated)
+    if tiles.open_contexts():
+        raise EmulationError(
+            f"amx.emulate() with {tiles.open_contexts()} TileContext open",
+            cause="Its tiles are the CPU's, and the emulated ones are others",
+            remedy="Leave every TileContext first",
+        )
+    name = ffi.new("char[]", cpu.encode())
+    options = ffi.new("struct amx_trap_options *", {"cpu": name, "patch": patch, "hybrid": -1})
+    result = lib.amx_trap_start(options)
+    if result == -errno.EPERM:
+        raise EmulationError(
+            "amx.emulate() in a process with permission for AMX",
+            cause="The kernel has granted it, for good: AMX instructions execute on the CPU, and none traps",
+            remedy="Use amx.emulate() in a fresh process that does not request permission before; "
+            "or leave it away: AMX itself can be used here",
+        )
+    if result == -errno.EALREADY:
+        raise _already("another CPU")
+    if result != 0:
+        raise EmulationError(
+            "amx.emulate() failed",
+            cause=os.strerror(-result),
+            remedy="amx emulate --probe says what this machine lacks",
+            errno=-result,
+        )
+
+
+def _already(by: str) -> EmulationError:
+    return EmulationError(
+        "amx.emulate() in a process where AMX is emulated",
+        cause=f"It is emulated already: {by}",
+        remedy="Leave amx.emulate() away: everything in this process has an emulated AMX",
+    )
+
+
+def _counts() -> Counts:
+    counts = ffi.new("struct amx_trap_counts *")
+    lib.amx_trap_count(counts)
+    return Counts(*(int(getattr(counts, field.name)) for field in dataclasses.fields(Counts)))

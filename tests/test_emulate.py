@@ -1,0 +1,363 @@
+"""amx.emulate(): AMX in this process for a block's time. Blocks run in children: they take over signals."""
+
+import errno
+import types
+
+import children
+import pytest
+
+import amx
+from amx import errors, machine
+from amx._lib import lib
+from amx.emulation import session
+
+pytestmark = pytest.mark.skipif(bool(lib.amx_is_stub()), reason="this build has no machine layer")
+
+BEGIN = """
+import sys
+import numpy as np
+import amx
+from amx import cpu, machine, permission, xstate
+from amx.causes import Cause
+
+def operands():
+    rng = np.random.default_rng(5)
+    return [rng.integers(-128, 128, shape, dtype=np.int8) for shape in ((70, 130), (130, 40))]
+
+a, b = operands()
+expected = a.astype(np.int64) @ b.astype(np.int64)
+
+def raised(kind, call):
+    try:
+        call()
+    except kind as error:
+        return error
+    raise AssertionError("nothing was raised")
+
+def signals_taken():
+    with open("/proc/self/status") as lines:
+        return next(line for line in lines if line.startswith("SigCgt"))
+"""
+FEATURES = {
+    "spr": "tile int8 bf16",
+    "gnr": "tile int8 bf16 fp16",
+    "gnr-d": "tile int8 bf16 fp16 complex",
+    "dmr": "tile int8 bf16 fp16 complex fp8 avx512 movrs",
+}
+
+
+def child(code, **environment):
+    """Run the code after BEGIN, in a process without AMX_BACKEND; it must end well. What it wrote."""
+    result = children.run_python("-W", "error", "-c", BEGIN + code, **{"AMX_BACKEND": "", **environment})
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout
+
+
+def test_inside_amx_is_there_and_outside_it_is_as_before():
+    child("""
+real, taken = machine.current(), signals_taken()
+before = amx.available(), amx.get_backend.__globals__["_mode"]
+with amx.emulate("gnr") as emulation:
+    assert amx.available() and amx.available("fp16")
+    assert amx.get_backend() is amx.Backend.NATIVE
+    assert (amx.matmul(a, b) == expected).all()
+    assert emulation.counts.instructions > 100
+    inside = emulation.counts
+assert machine.current() is real and signals_taken() == taken
+assert (amx.available(), amx.get_backend.__globals__["_mode"]) == before
+assert emulation.counts == inside
+""")
+
+
+def test_an_exception_puts_everything_back_too():
+    child("""
+real, taken = machine.current(), signals_taken()
+amx.set_backend("emulated")
+def fail():
+    with amx.emulate():
+        assert amx.get_backend() is amx.Backend.NATIVE
+        raise KeyError("mine")
+assert raised(KeyError, fail).args == ("mine",)
+assert machine.current() is real and signals_taken() == taken
+assert amx.get_backend() is amx.Backend.EMULATED
+""")
+
+
+def test_permission_is_the_models_and_each_block_begins_without():
+    child("""
+for _ in range(2):
+    with amx.emulate():
+        assert permission.supported() and not permission.granted()
+        assert permission.permitted() & 3 << 17 == 1 << 17
+        config = amx.TileConfig.for_product("int8")
+        raised(amx.errors.AmxPermissionError, amx.TileContext(config, request=False).__enter__)
+        raised(amx.errors.AmxPermissionError, amx.prefault)
+        amx.request()
+        assert permission.granted() and not permission.granted(guest=True)
+        amx.prefault()
+        amx.request(guest=True)
+        assert permission.granted(guest=True)
+""")
+
+
+@pytest.mark.parametrize("name", FEATURES)
+def test_the_cpu_announces_what_it_has(name):
+    expected = sorted(f"amx_{feature}" for feature in FEATURES[name].split())
+    said = child(f"""
+with amx.emulate({name!r}):
+    print(*sorted(str(feature) for feature in cpu.features()))
+""")
+    assert said.split() == expected
+
+
+def test_the_machine_is_that_of_the_manuals():
+    # SDM vol. 1, 13.5 and 18.2; offsets and AT_MINSIGSTKSZ as docs/abi.md has them of hardware.
+    child("""
+with amx.emulate():
+    assert cpu.palettes() == (cpu.Palette(1, 8192, 1024, 64, 8, 16),)
+    assert cpu.tile_multiplier() == cpu.TileMultiplier(max_k=16, max_n=64)
+    layout = xstate.layout()
+    assert layout.enabled
+    assert [(c.number, c.size, c.offset, c.xfd) for c in layout.components] == [
+        (17, 64, 2752, False), (18, 8192, 2816, True)]
+    assert xstate.altstack_need().before >= 11952
+    assert not cpu.disagreements()
+""")
+
+
+def test_xinuse_follows_the_tiles():
+    # Where the CPU has tiles, what only configures them executes there until its site is known.
+    child("""
+bits = 2 if cpu.announced() else 3
+with amx.emulate():
+    if xstate.xinuse() is not None:  # a host without XGETBV(1)
+        seen = [xstate.xinuse() >> 17 & 3]
+        with amx.TileContext(amx.TileConfig.for_product("int8")) as tiles:
+            seen.append(xstate.xinuse() >> 17 & 3)
+            tiles.zero(0)
+            seen.append(xstate.xinuse() >> 17 & 3)
+            amx.prefault()
+            assert (tiles.store(0) == 0).all()
+        seen.append(xstate.xinuse() >> 17 & 3)
+        assert [bit & bits for bit in seen] == [bit & bits for bit in (0, 1, 3, 0)], seen
+""")
+
+
+def test_fp16_is_that_cpus_only():
+    child("""
+half = np.ones((4, 4), np.float16)
+with amx.emulate("gnr") as emulation:
+    assert (amx.matmul(half, half) == 4).all()
+    assert emulation.counts.instructions > 0
+with amx.emulate("spr"):
+    assert "fp16" in str(raised(amx.EmulatedWarning, lambda: amx.matmul(half, half)))
+    amx.set_backend("native")
+    raised(amx.errors.FeatureError, lambda: amx.matmul(half, half))
+""")
+
+
+def test_trapped_and_patched_compute_the_same():
+    said = child("""
+for patch in (False, True):
+    with amx.emulate(patch=patch) as emulation:
+        c = amx.matmul(a, b)
+    assert (c == expected).all()
+    counts = emulation.counts
+    print(counts.instructions, counts.traps, counts.patched)
+""")
+    trapped, patched = (list(map(int, line.split())) for line in said.splitlines())
+    assert trapped[0] == patched[0]
+    assert trapped[1:] == [trapped[0], 0]
+    assert patched[1] <= patched[0]
+
+
+def test_the_diagnosis_says_that_it_speaks_of_an_emulated_cpu():
+    said = child("""
+with amx.emulate("gnr"):
+    for found in (amx.explain(), amx.explain(probe=True), amx.explain(request=True)):
+        assert found.usable and found.cause is None
+        assert found.emulated == "gnr, by amx.emulate()"
+        print(str(found).splitlines()[0], "|", str(found).splitlines()[-1])
+    from amx import cli
+    cli.main(["explain", "--json"])
+assert amx.explain().emulated == ""
+""")
+    lines = said.splitlines()
+    assert [line.split()[0] for line in lines[:3]] == ["emulated"] * 3
+    assert all("| usable, emulated" in line for line in lines[:3])
+    assert '"emulated": "gnr, by amx.emulate()"' in said
+
+
+def test_a_forked_probe_sees_the_emulated_machine_and_changes_nothing():
+    child("""
+from amx.machine import ChildAction, Step
+with amx.emulate("spr"):
+    current = machine.current()
+    asked = current.probe_child(ChildAction.REQUEST, 0x1023, 18)
+    assert (asked.step, asked.result, asked.value >> 17 & 3) == (Step.DONE, 0, 3), asked
+    refused = current.probe_child(ChildAction.REQUEST, 0x1023, 17)
+    assert refused.result == -95, refused
+    assert current.probe_child(ChildAction.TILEZERO).step is Step.DONE
+    missing = current.probe_child(ChildAction.TDPFP16PS)
+    assert (missing.step, missing.signal, missing.code) == (Step.TDPFP16PS, 4, 2), missing
+    assert not permission.granted()
+    guarded = current.probe_tilezero()
+    assert (guarded.step, guarded.signal, guarded.code) == (Step.TILEZERO, 4, 1), guarded
+""")
+
+
+def test_a_small_alternate_stack_is_refused_as_by_the_kernel():
+    child("""
+import ctypes
+class Stack(ctypes.Structure):
+    _fields_ = [("sp", ctypes.c_void_p), ("flags", ctypes.c_int), ("size", ctypes.c_size_t)]
+memory = ctypes.create_string_buffer(8192)
+assert ctypes.CDLL(None).sigaltstack(ctypes.byref(Stack(ctypes.addressof(memory), 0, 8192)), None) == 0
+with amx.emulate():
+    assert amx.explain().cause is Cause.ALTSTACK_OF_THIS_THREAD
+    assert amx.explain(probe=True).cause is Cause.ALTSTACK_OF_THIS_THREAD
+    error = raised(amx.errors.AmxPermissionError, amx.request)
+assert error.errno == 28 and "emulated: spr, by amx.emulate()" in error.evidence, error.evidence
+""")
+
+
+def test_other_products_are_as_ever():
+    child("""
+x = np.random.default_rng(1).standard_normal((50, 50))
+before = (x @ x).tobytes()
+with amx.emulate():
+    assert (x @ x).tobytes() == before
+    amx.matmul(a, b)
+    assert (x @ x).tobytes() == before
+""")
+
+
+def test_threads_and_forked_children_are_emulated():
+    child("""
+import os, threading
+wrong = []
+def work():
+    if not (amx.matmul(a, b) == expected).all():
+        wrong.append(threading.get_ident())
+with amx.emulate():
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
+    assert not wrong
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0 if (amx.matmul(a, b) == expected).all() else 1)
+    assert os.waitpid(pid, 0)[1] == 0
+""")
+
+
+def test_one_block_at_a_time_also_of_another_thread():
+    child("""
+import threading
+opened, leave = threading.Event(), threading.Event()
+def other():
+    with amx.emulate("gnr"):
+        opened.set()
+        leave.wait()
+thread = threading.Thread(target=other)
+thread.start()
+opened.wait()
+error = raised(amx.errors.EmulationError, amx.emulate("dmr").__enter__)
+assert "while gnr is emulated" in error.what
+leave.set()
+thread.join()
+with amx.emulate("dmr"):
+    raised(amx.errors.EmulationError, amx.emulate("dmr").__enter__)
+    assert (amx.matmul(a, b) == expected).all()
+""")
+
+
+def test_a_tile_context_that_is_open_forbids_to_begin():
+    child("""
+amx.set_backend("emulated")
+with amx.TileContext(amx.TileConfig.for_product("int8")):
+    error = raised(amx.errors.EmulationError, amx.emulate().__enter__)
+assert "1 TileContext open" in error.what
+""")
+
+
+def test_a_tile_context_left_open_is_closed_and_the_next_block_works():
+    child("""
+import threading
+config = amx.TileConfig.for_product("int8")
+def leave_open():
+    with amx.emulate():
+        mine.__enter__()
+        thread = threading.Thread(target=others.__enter__)
+        thread.start()
+        thread.join()
+mine, others = amx.TileContext(config), amx.TileContext(config)
+assert "2 TileContext open" in raised(amx.errors.ContextError, leave_open).what
+raised(amx.errors.ContextClosedError, lambda: mine.zero(0))
+mine.__exit__(None, None, None)
+with amx.emulate(), amx.TileContext(config) as tiles:
+    tiles.zero(0)
+    assert (tiles.store(0) == 0).all()
+""")
+
+
+def test_as_a_decorator_each_call_is_a_block():
+    child("""
+@amx.emulate("gnr")
+def product():
+    assert not permission.granted()
+    return amx.matmul(a, b)
+assert (product() == expected).all() and (product() == expected).all()
+assert machine.current().emulated == ""
+""")
+
+
+def test_an_emulated_machine_is_not_recorded(tmp_path):
+    file = tmp_path / "machine.json"
+    child(f"""
+from amx import cli
+with amx.emulate():
+    assert cli.main(["info", "--record", {str(file)!r}]) == 1
+""")
+    assert not file.exists()
+
+
+def test_nothing_is_taken_over_before_a_block_is_entered():
+    child("""
+before = signals_taken()
+block = amx.emulate()
+amx.emulation.features()
+assert signals_taken() == before
+""")
+
+
+def test_an_unknown_cpu_is_a_value_error_that_names_the_known_ones():
+    with pytest.raises(ValueError, match=r"amx.emulate\('zen5'\).*spr, gnr, gnr-d, dmr"):
+        amx.emulate("zen5")
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (-errno.EPERM, "fresh process that does not request permission"),
+        (-errno.EALREADY, "emulated already"),
+        (-errno.ENOMEM, "ENOMEM"),
+    ],
+)
+def test_what_the_trap_refuses_is_explained_and_changes_nothing(monkeypatch, answer, words):
+    fake = types.SimpleNamespace(amxemu_cpu_model=lib.amxemu_cpu_model, amx_trap_start=lambda options: answer)
+    monkeypatch.setattr(session, "lib", fake)
+    before = machine.current()
+    for _ in range(2):
+        with pytest.raises(errors.EmulationError, match=words):
+            amx.emulate().__enter__()
+    assert machine.current() is before
+
+
+@pytest.mark.native
+def test_a_process_with_real_permission_is_told_to_start_afresh():
+    child("""
+amx.request()
+error = raised(amx.errors.EmulationError, amx.emulate().__enter__)
+assert "fresh process" in error.remedy
+""")

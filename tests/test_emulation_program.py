@@ -1,0 +1,137 @@
+"""Whether a program can be preloaded: found out from its file, before anything runs."""
+
+import errno
+import os
+import stat
+import struct
+import sys
+
+import pytest
+
+from amx import errors
+from amx.emulation import program
+
+X86_64, AARCH64, I386 = 62, 183, 3
+
+
+def elf(path, *, bits=64, machine=X86_64, loader=None):
+    """An executable file that is a header only, with PT_LOAD and, for a loader, PT_INTERP."""
+    name = (loader or "").encode() + b"\0"
+    kinds = [(1, 0, 0)] + ([(3, 64 + 2 * 56, len(name))] if loader else [])
+    header = b"\x7fELF" + bytes([bits // 32, 1, 1]) + bytes(9)
+    header += struct.pack("<HHIQQQIHHHHHH", 2, machine, 1, 0, 64, 0, 0, 64, 56, len(kinds), 0, 0, 0)
+    table = b"".join(struct.pack("<IIQQQQQQ", k, 4, at, 0, 0, size, size, 1) for k, at, size in kinds)
+    path.write_bytes((header + table).ljust(64 + 2 * 56, b"\0") + name)
+    path.chmod(0o755)
+    return path
+
+
+def script(path, first):
+    path.write_text(f"{first}\n")
+    path.chmod(0o755)
+    return path
+
+
+def own_loader():
+    return program._inspect("/proc/self/exe", "/proc/self/exe").loader
+
+
+def refusal(path):
+    with pytest.raises(errors.EmulationError) as raised:
+        program.require_preloadable(program.find(str(path)))
+    return raised.value
+
+
+def test_this_interpreter_can_be_preloaded():
+    found = program.find(sys.executable)
+    assert (found.path, found.bits, found.machine) == (sys.executable, 64, X86_64)
+    program.require_preloadable(found)
+
+
+def test_a_program_without_a_loader_is_static(tmp_path):
+    error = refusal(elf(tmp_path / "static"))
+    assert "static" in error.what
+    assert "--ptrace" in error.remedy
+
+
+@pytest.mark.parametrize(
+    ("bits", "machine", "words"),
+    [(32, I386, "32-bit"), (32, X86_64, "32-bit"), (64, AARCH64, "another processor")],
+)
+def test_other_processors_are_refused(tmp_path, bits, machine, words):
+    assert words in refusal(elf(tmp_path / "other", bits=bits, machine=machine, loader="/lib/x")).what
+
+
+def test_another_c_library_is_refused_with_ptrace_as_the_remedy(tmp_path):
+    error = refusal(elf(tmp_path / "other", loader="/lib/ld-other-x86_64.so.1"))
+    assert "/lib/ld-other-x86_64.so.1" in error.what
+    assert "--ptrace" in error.remedy
+
+
+def test_the_same_c_library_elsewhere_is_not(tmp_path):
+    loader = f"/elsewhere/{os.path.basename(own_loader())}"
+    program.require_preloadable(program.find(str(elf(tmp_path / "mine", loader=loader))))
+
+
+def test_a_script_is_what_its_interpreter_is(tmp_path):
+    static = elf(tmp_path / "static")
+    inner = script(tmp_path / "inner", f"#! {static} -x")
+    outer = script(tmp_path / "outer", f"#!{inner}")
+    found = program.find(str(outer))
+    assert (found.path, found.binary, found.loader) == (str(outer), str(static), "")
+    assert str(static) in refusal(outer).what
+    program.require_preloadable(program.find(str(script(tmp_path / "fine", f"#!{sys.executable}"))))
+
+
+def test_scripts_that_name_each_other_are_refused_as_by_the_kernel(tmp_path):
+    path = tmp_path / "loop"
+    script(path, f"#!{path}")
+    with pytest.raises(errors.ProgramError) as raised:
+        program.find(str(path))
+    assert raised.value.errno == errno.ELOOP
+
+
+def test_a_program_is_found_in_path_behind_what_cannot_be_executed(tmp_path, monkeypatch):
+    for name in "ab":
+        (tmp_path / name).mkdir()
+    elf(tmp_path / "a" / "tool").chmod(0o644)
+    tool = elf(tmp_path / "b" / "tool")
+    monkeypatch.setenv("PATH", f"{tmp_path}/none:{tmp_path}/a:{tmp_path}/b")
+    assert program.find("tool").path == str(tool)
+
+
+@pytest.mark.parametrize(
+    ("make", "number"),
+    [
+        (lambda path: None, errno.ENOENT),
+        (lambda path: path.mkdir(), errno.EISDIR),
+        (lambda path: elf(path).chmod(0o644), errno.EACCES),
+        (lambda path: script(path, "no program"), errno.ENOEXEC),
+        (lambda path: script(path, "#!"), errno.ENOEXEC),
+        (lambda path: script(path, "#!/no/such/interpreter"), errno.ENOENT),
+        (lambda path: script(path, ""), errno.ENOEXEC),
+    ],
+    ids=["missing", "directory", "no-x", "text", "no-interpreter", "missing-interpreter", "empty"],
+)
+def test_what_exec_refuses_is_refused_with_its_error(tmp_path, make, number):
+    make(tmp_path / "program")
+    with pytest.raises(errors.ProgramError) as raised:
+        program.find(str(tmp_path / "program"))
+    assert raised.value.errno == number
+    assert raised.value.remedy
+
+
+def test_a_program_that_gains_privileges_is_refused(tmp_path):
+    if os.geteuid() != 0:
+        pytest.skip("only root can make a file that is another user's")
+    if os.statvfs(tmp_path).f_flag & os.ST_NOSUID:
+        pytest.skip("set-user-ID means nothing on this file system")
+    path = elf(tmp_path / "su", loader=own_loader())
+    os.chown(path, 65534, 65534)
+    for bit, words in ((stat.S_ISUID, "set-user-ID"), (stat.S_ISGID, "set-group-ID")):
+        path.chmod(0o755 | bit)
+        error = refusal(path)
+        assert words in error.what
+        assert "LD_PRELOAD" in error.cause
+    path.chmod(0o755)
+    program.require_preloadable(program.find(str(path)))
