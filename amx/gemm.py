@@ -24,6 +24,8 @@ __all__ = ["matmul"]
 _EXDEV = 18  # the C side's word for an output that overlaps an operand
 _ENOMEM = 12
 _MOST_DIMENSIONS = 32
+_LINE = 64
+_LARGE = 1 << 19  # bytes; smaller results fit half of any L2 beside AMX
 
 
 def matmul(a: object, b: object, *, out: Array | None = None, dtype: object = None) -> Array:
@@ -70,7 +72,7 @@ def _short_way(a: Array, b: PackedMatrix, op: int, out: Array | None) -> Array |
         return None
     shape = a.shape[0], b.n
     if out is None:
-        result = np.empty(shape, b.result_dtype)
+        result = _empty(shape, b.result_dtype)
     elif (
         type(out) is np.ndarray and out.shape == shape and out.dtype is b.result_dtype and out.flags.writeable
     ):
@@ -121,12 +123,22 @@ def _product(a: object, b: object, out: Array | None, dtype: object) -> Array:
     if c is not None and _can_store_into(c, first, second):
         _call(engine_for(op), op, first, second, b, c, batch, (m, n, k))
         return cast("Array", out)
-    result = np.empty((*batch, m, n), result_dtype)
+    result = _empty((*batch, m, n), result_dtype)
     _call(engine_for(op), op, first, second, b, result, batch, (m, n, k))
     if out is None:
         return result.reshape(shape)[()]
     out[...] = result.reshape(shape)
     return out
+
+
+def _empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """A new array; a large one from a 64-byte boundary, so that it can be stored past the caches in lines."""
+    size = math.prod(shape) * dtype.itemsize
+    if size < _LARGE:
+        return np.empty(shape, dtype)
+    memory = np.empty(size + _LINE, np.uint8)
+    start = -memory.ctypes.data % _LINE
+    return memory[start : start + size].view(dtype).reshape(shape)
 
 
 def _as_matrices(out: Array, a_ndim: int, b_ndim: int) -> Array:
@@ -154,20 +166,36 @@ def _call(
     count = math.prod(batch)
     a_offset, c_offset = _offsets(a, batch), _offsets(c, batch)
     a_row, a_column = a.strides[-2:]
-    first = address(a), a_row, a_column, _pointer(a_offset)
-    third = address(c), c.strides[-2], _pointer(c_offset)
     if b is None:
         matrix = cast("PackedMatrix", packed)
-        item = _items(matrix.shape[:-2], batch)
         error = lib.amx_gemm_packed(
-            engine, op, threads.limit, m, count, *first, matrix.handle, _pointer(item), *third
-        )
+            engine, op, threads.limit, m, count,
+            address(a), a_row, a_column, _pointer(a_offset),
+            matrix.handle, _pointer(_items(matrix.shape[:-2], batch)),
+            address(c), c.strides[-2], _pointer(c_offset),
+        )  # fmt: skip
     else:
         b_offset = _offsets(b, batch)
+        if a_offset is not None and b_offset is not None and c_offset is not None and _is_shared(b, batch):
+            order = np.argsort(b_offset, axis=None, kind="stable")
+            a_offset, b_offset, c_offset = (each.ravel()[order] for each in (a_offset, b_offset, c_offset))
         b_row, b_column = b.strides[-2:]
-        second = address(b), b_row, b_column, _pointer(b_offset)
-        error = lib.amx_gemm(engine, op, threads.limit, m, n, k, count, *first, *second, *third)
+        error = lib.amx_gemm(
+            engine, op, threads.limit, m, n, k, count,
+            address(a), a_row, a_column, _pointer(a_offset),
+            address(b), b_row, b_column, _pointer(b_offset),
+            address(c), c.strides[-2], _pointer(c_offset),
+        )  # fmt: skip
     _raise_for(error)
+
+
+def _is_shared(b: Array, batch: tuple[int, ...]) -> bool:
+    """Whether items of the batch have a second operand in common.
+
+    Those that do then follow each other: C packs an operand once for a run of items.
+    """
+    own = np.broadcast_to(b, batch + b.shape[-2:]).strides[: len(batch)]
+    return any(stride == 0 and count > 1 for stride, count in zip(own, batch, strict=True))
 
 
 def _offsets(array: Array, batch: tuple[int, ...]) -> npt.NDArray[np.int64] | None:

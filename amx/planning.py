@@ -9,7 +9,8 @@ from amx import errors
 from amx import threads as _threads
 from amx._lib import ffi, lib
 from amx.backend import Backend, engine_for
-from amx.dtypes import parse, tdp
+from amx.caches import Caches
+from amx.dtypes import Element, parse, tdp
 
 __all__ = ["Plan", "plan"]
 
@@ -20,68 +21,141 @@ _MOST = 2**62  # elements or threads: more overflows the arithmetic of a plan
 class Plan:
     """The blocks and threads of one product of (M, K) by (K, N), `batch` times.
 
+    `print` it to read it with its reasons; docs/performance.md has the model behind them.
+
     Attributes
     ----------
+    element: of the operands.
+    packed: the second operand is packed already; else each of the batch is, once.
+    caches: the core's, which the sizes below come from.
+    row_tiles, column_tiles: the block of C that is kept in registers: 2 x 2 or 1 x 4 tiles of 16 x 16.
     chunks: 64-byte chunks of K in all.
-    kc, mc, nc: a block: chunks of K, rows of A, columns of B.
-    stripe: columns of B that are packed at a time where B is not packed already.
-    stream_a: A is loaded with TILELOADDT1, past the first-level cache.
+    kc, mc, nc: a block: chunks of K, rows of A, columns of B. Where kc < chunks, partial sums rest in a
+        buffer of mc x nc.
+    stripe: columns of B that are packed at a time; all of them where B is packed already.
+    stream_a, stream_b: loaded with TILELOADDT1, past the first-level cache.
+    stream_c: C is stored past the caches, where its rows consist of whole 64-byte lines.
+    huge_pages: asked for, for the packed panels of B.
     threads: threads in all; `over_batch`: each takes whole items; else a grid of `row_parts` x
         `column_parts` shares each.
     """
 
     backend: Backend
+    element: Element
     m: int
     n: int
     k: int
     batch: int
+    packed: bool
+    caches: Caches
+    row_tiles: int
+    column_tiles: int
     chunks: int
     kc: int
     mc: int
     nc: int
     stripe: int
     stream_a: bool
+    stream_b: bool
+    stream_c: bool
+    huge_pages: bool
     threads: int
     over_batch: bool
     row_parts: int
     column_parts: int
 
     def __str__(self) -> str:
+        product = f"({self.m} x {self.k}) ({self.k} x {self.n})"
+        lines = [
+            f"{self.batch} x {product} of {self.element.value} on {self.backend.value}, {self.caches}",
+            f"kernel   {self._kernel()}",
+            f"blocks   {self._blocks()}",
+            f"A        in place where its rows are contiguous; {self._loads(self.stream_a)}",
+            f"B        {self._packing()}; {self._loads(self.stream_b)}",
+            f"C        {self._stores()}",
+            f"threads  {self._share()}",
+        ]
+        return "\n".join(lines)
+
+    def _kernel(self) -> str:
+        shape = f"{self.row_tiles}x{self.column_tiles} tiles"
+        if self.row_tiles == 2:
+            return f"{shape}: one load for each product, each tile used twice"
+        if self.m <= 16:
+            return f"{shape}: one row of tiles, so that A is loaded once for 64 columns while B goes by"
+        return f"{shape}: A, B and C stay in half of L2 and a panel of 64 columns of B in L1"
+
+    def _blocks(self) -> str:
+        size = f"{self.mc} rows, {self.nc} columns, {self.kc} of {self.chunks} chunks of K"
+        if self.kc < self.chunks:
+            return f"{size}: a panel of B stays in L1; A, B and partial sums in half of L2"
+        if self.m <= 16 * self.row_tiles:
+            return f"{size}: each panel of B is used once"
+        return f"{size}: a panel of B stays in L1, the rows of A in half of L2"
+
+    def _loads(self, stream: bool) -> str:
+        return "loaded with TILELOADDT1, since it exceeds L1" if stream else "loaded with TILELOADD"
+
+    def _packing(self) -> str:
+        pages = ", on huge pages if the kernel has them" if self.huge_pages else ""
+        if self.packed:
+            return f"packed already{pages}"
+        return f"packed {self.stripe} of {self.n} columns at a time{pages}"
+
+    def _stores(self) -> str:
+        if self.stream_c:
+            return "stored past the caches where its lines are whole: it exceeds half of L2"
+        return "stored through the caches"
+
+    def _share(self) -> str:
+        if self.threads == 1:
+            return "1"
         share = (
             "whole items each"
             if self.over_batch
             else f"{self.row_parts} x {self.column_parts} parts of each item"
         )
-        return (
-            f"{self.batch} x ({self.m} x {self.k}) ({self.k} x {self.n}) on {self.backend.value}: "
-            f"blocks of {self.mc} rows, {self.nc} columns, {self.kc} of {self.chunks} chunks of K; "
-            f"{self.threads} thread(s), {share}"
-        )
+        return f"{self.threads}, {share}"
 
 
 def plan(
-    m: int, n: int, k: int, dtype: object = "int8", *, threads: int | None = None, batch: int = 1
+    m: int,
+    n: int,
+    k: int,
+    dtype: object = "int8",
+    threads: int | None = None,
+    *,
+    batch: int = 1,
+    packed: bool = False,
+    backend: Backend | str | None = None,
+    caches: Caches | None = None,
 ) -> Plan:
     """The plan `amx.matmul` would follow now for operands of `dtype`.
 
-    `threads` is the most it may use; None: what `get_num_threads` says.
+    `threads` is the most it may use; None: what `get_num_threads` says. Each item of the batch has a second
+    operand of its own; `packed`: they come from `amx.pack`. `backend` and `caches`: of another machine than
+    this one, None for what would run it here (CPUID leaf 4 says what a core has, 0x8000001D on AMD; nothing
+    else about the CPU counts).
 
     Raises
     ------
+    BackendError: there is no such backend.
     ShapeError: a negative dimension or number of threads.
     DtypeError: a dtype that AMX does not multiply.
     """
     element = parse(dtype)
     op = tdp(element, element)
     assert op is not None, "every element type is multiplied by itself"
-    engine = engine_for(op)
+    engine = engine_for(op) if backend is None else _engine(backend)
     c = ffi.new("struct amx_gemm_plan *")
+    given = ffi.NULL if caches is None else ffi.new("struct amx_caches *", {"l1": caches.l1, "l2": caches.l2})
     m, n, k, batch = sizes = tuple(operator.index(size) for size in (m, n, k, batch))
     most = _threads.limit if threads is None else operator.index(threads)
+    operands = 0 if packed else batch
     if (
         min(*sizes, most) < 0
         or max(*sizes, most) > _MOST
-        or lib.amx_gemm_make_plan(engine, op, most, m, n, k, batch, c) != 0
+        or lib.amx_gemm_make_plan(engine, op, most, m, n, k, batch, operands, given, c) != 0
     ):
         raise errors.ShapeError(
             f"m={m}, n={n}, k={k}, batch={batch}, threads={threads}",
@@ -90,18 +164,38 @@ def plan(
         )
     return Plan(
         backend=Backend.NATIVE if engine == lib.AMX_NATIVE else Backend.EMULATED,
+        element=element,
         m=c.m,
         n=c.n,
         k=c.k,
         batch=c.batch,
+        packed=packed,
+        caches=Caches(c.caches.l1, c.caches.l2),
+        row_tiles=c.row_tiles,
+        column_tiles=c.column_tiles,
         chunks=c.chunks,
         kc=c.kc,
         mc=c.mc,
         nc=c.nc,
         stripe=c.stripe,
         stream_a=bool(c.stream_a),
+        stream_b=bool(c.stream_b),
+        stream_c=bool(c.stream_c),
+        huge_pages=bool(c.huge_pages),
         threads=c.threads,
         over_batch=bool(c.over_batch),
         row_parts=c.row_parts,
         column_parts=c.column_parts,
     )
+
+
+def _engine(backend: Backend | str) -> int:
+    try:
+        chosen = Backend(backend)
+    except ValueError:
+        raise errors.BackendError(
+            f"plan(backend={backend!r})",
+            cause="There is no such backend",
+            remedy=f"Use one of {', '.join(each.value for each in Backend)}, or None",
+        ) from None
+    return int(lib.AMX_NATIVE if chosen is Backend.NATIVE else lib.AMX_EMULATED)

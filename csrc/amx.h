@@ -125,18 +125,30 @@ int amx_gemm_plain(int engine, int op, int threads, int64_t m, const void *a, co
                    void *c);
 
 /* How a product is cut. Threads: at most `threads`, 0 for what OpenMP would use. */
+struct amx_caches {
+    int64_t l1, l2; /* bytes of one core's own data caches */
+};
 struct amx_gemm_plan {
     int64_t m, n, k, batch;
+    int64_t operands; /* distinct second operands to pack; 0: packed already */
+    struct amx_caches caches;
+    int row_tiles, column_tiles; /* of a block of C in registers: 2x2 or 1x4 */
     int64_t chunks;              /* of 64 bytes of K */
     int64_t kc, mc, nc;          /* a block: chunks of K, rows of A, columns of B */
     int64_t stripe;              /* columns of B that are packed at a time */
-    int stream_a;                /* A is loaded with TILELOADDT1, past L1 */
+    int stream_a, stream_b;      /* loaded with TILELOADDT1, past L1 */
+    int stream_c;                /* C is stored past the caches, where it consists of whole lines */
+    int huge_pages;              /* asked for, for packed panels of B */
     int threads;                 /* in all */
     int over_batch;              /* threads take whole items of the batch; else they share each item */
     int row_parts, column_parts; /* of one item; their product is the team that shares it */
 };
-int amx_gemm_make_plan(int engine, int op, int threads, int64_t m, int64_t n, int64_t k, int64_t batch,
-                       struct amx_gemm_plan *plan);
+/* caches: NULL for this core's. -EINVAL for impossible sizes. */
+int amx_gemm_make_plan(int engine, int op, int threads, int64_t m, int64_t n, int64_t k, int64_t batch, /**/
+                       int64_t operands, const struct amx_caches *caches, struct amx_gemm_plan *plan);
+/* Plan as on a core with these caches, NULL for its own: so tests turn every loop over blocks with small
+ * products. Not while a product runs. */
+void amx_gemm_assume_caches(const struct amx_caches *caches);
 int amx_gemm_threads(void); /* what 0 stands for, now and in this thread */
 
 /* ---- bench: loops that `amx bench` times (csrc/bench/) ---- */

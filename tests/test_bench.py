@@ -17,7 +17,6 @@ import amx
 from amx import cli
 from amx._lib import lib
 from amx.bench import calls, peers, records, session
-from amx.bench.caches import own_caches
 from amx.bench.grid import PRESETS, Case, Dtype, Shape, parse_preset
 from amx.bench.operands import aligned, make_operands, pointer
 from amx.bench.ours import Kernel, call_of
@@ -25,6 +24,7 @@ from amx.bench.peers import peer as protocol
 from amx.bench.peers.peer import Form, Peer, Product, UnsupportedError, Verdict
 from amx.bench.peers.torch import implementations
 from amx.bench.timing import Pace, Side, Summary, calibrate, interleave, ratios, summarise
+from amx.caches import own_caches
 
 BLINK = Pace(rounds=2, sample=1e-6, pause=0.0)
 

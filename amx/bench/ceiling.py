@@ -18,10 +18,10 @@ import amx
 from amx import cpu, errors
 from amx._lib import lib
 from amx.backend import Backend
-from amx.bench.caches import own_caches
 from amx.bench.grid import Case, Dtype, Shape
 from amx.bench.operands import aligned, make_operands, pointer
 from amx.bench.timing import Clock, Pace, Side, Summary, interleave, summarise
+from amx.caches import own_caches
 from amx.dtypes import Array, tdp
 
 __all__ = ["Block", "Ceiling", "CeilingRow", "Unit", "is_native", "measure", "why_not_native"]

@@ -1,8 +1,9 @@
 /* The loops over blocks, on a team of threads.
  *
  * Threads never split K, so every element of C has one accumulator whose K ascends: the bits of the result do
- * not depend on the plan. Between blocks of K the partial sums rest in C itself, as float32 or int32, exactly
- * as they were.
+ * not depend on the plan. Where K is cut, partial sums rest as float32 or int32, exactly as they were, in a
+ * buffer of this thread whose rows do not fall on each other in the caches, whatever the stride of C; C
+ * itself is written once.
  */
 #include <errno.h>
 #include <string.h>
@@ -18,7 +19,7 @@
 struct call {
     int engine;
     struct amx_gemm_plan plan;
-    gemm_micro *const (*micro)[2];
+    const struct gemm_kernels *kernels;
     struct gemm_matrix a, b; /* of item 0 */
     const int64_t *a_offset, *b_offset, *c_offset;
     const struct amx_packed *packed; /* then b is not used and b_item is */
@@ -27,7 +28,13 @@ struct call {
     int64_t c_row;
 };
 
-/* One pair of matrices, and the team and buffers that multiply it. */
+struct buffers {
+    uint8_t *a, *stripe,
+        *sums; /* the stripe is the team's where it shares each item, the others one thread's */
+};
+
+/* Pairs of matrices with one second operand, one pair at a time, and the team and buffers that multiply it.
+ */
 struct job {
     const struct call *call;
     struct gemm_matrix a, b;
@@ -35,7 +42,7 @@ struct job {
     uint8_t *c;
     struct gemm_team team;
     int row_parts, column_parts;
-    uint8_t *a_block, *b_stripe; /* b_stripe is the team's, a_block this thread's */
+    struct buffers buffers;
     struct gemm_session *session;
 };
 
@@ -57,23 +64,55 @@ static void barrier(struct gemm_team team) {
     }
 }
 
+static struct gemm_range share(int64_t count, int64_t unit, int rank,
+                               int size) { /* in whole units but the last */
+    const struct gemm_range units = gemm_share((count + unit - 1) / unit, rank, size);
+    return (struct gemm_range){min64(count, units.begin * unit), min64(count, units.end * unit)};
+}
+static int64_t block_height(const struct amx_gemm_plan *plan) {
+    return GEMM_ROWS * plan->row_tiles;
+}
+/* Panels of B in a block of C in registers. */
+static int64_t block_panels(const struct amx_gemm_plan *plan) {
+    return GEMM_ROWS * plan->column_tiles / GEMM_PANEL;
+}
+static struct gemm_range my_rows(const struct job *job) {
+    const struct amx_gemm_plan *plan = &job->call->plan;
+    return share(plan->m, block_height(plan), job->team.rank / job->column_parts, job->row_parts);
+}
+static struct gemm_range my_panels(const struct job *job, int64_t panels) {
+    return share(panels, block_panels(&job->call->plan), job->team.rank % job->column_parts,
+                 job->column_parts);
+}
+
 /* Panels of B over the whole of K, found or packed by the team. */
 struct stripe {
-    const uint8_t *data;
-    int64_t first_panel, panels;
+    const uint8_t *data; /* of panel `begin`, counted within the stripe, as this thread finds it */
+    int64_t first_panel, panels, begin;
 };
 
 static struct stripe get_stripe(const struct job *job, int64_t first_panel, int64_t panels) {
     const int64_t chunks = job->call->plan.chunks, panel_bytes = chunks * GEMM_STEP;
     if (job->packed != NULL) {
-        return (struct stripe){job->packed + first_panel * panel_bytes, first_panel, panels};
+        return (struct stripe){job->packed + first_panel * panel_bytes, first_panel, panels, 0};
     }
-    barrier(job->team); /* until nobody works on what the buffer held */
-    for (int64_t p = job->team.rank; p < panels; p += job->team.size) {
-        gemm_pack_b(job->b_stripe + p * panel_bytes, &job->b, (first_panel + p) * GEMM_PANEL, 0, chunks);
+    /* Those who will read the same columns pack them, so that they are in their caches, each into a place of
+     * its own, which is the same for all stripes: others may still be reading theirs. */
+    const int sharers = job->row_parts;
+    const struct gemm_range ours = my_panels(job, panels);
+    const int64_t place = my_panels(job, panels_of(job->call->plan.stripe)).begin;
+    uint8_t *data = job->buffers.stripe + place * panel_bytes;
+    if (sharers > 1) {
+        barrier(job->team); /* until nobody works on what the buffer held */
     }
-    barrier(job->team);
-    return (struct stripe){job->b_stripe, first_panel, panels};
+    for (int64_t p = ours.begin + job->team.rank / job->column_parts; p < ours.end; p += sharers) {
+        gemm_pack_b(data + (p - ours.begin) * panel_bytes, &job->b, (first_panel + p) * GEMM_PANEL, 0,
+                    chunks);
+    }
+    if (sharers > 1) {
+        barrier(job->team);
+    }
+    return (struct stripe){data, first_panel, panels, ours.begin};
 }
 
 /* A part of C and the part of K that is added to it now: rows, and panels of the stripe. */
@@ -88,118 +127,145 @@ struct block {
 static struct gemm_column find_a(const struct job *job, const struct block *block) {
     const struct gemm_matrix *a = &job->a;
     const struct amx_gemm_plan *plan = &job->call->plan;
+    const int64_t height = block_height(plan);
     const int direct = a->column_stride == a->element;
     const int ends_within_chunk =
         block->chunk + block->chunks == plan->chunks && a->columns * a->element % GEMM_CHUNK != 0;
     const int64_t packed_chunks = !direct ? block->chunks : ends_within_chunk ? 1 : 0;
-    for (int64_t p = 0; packed_chunks > 0 && p < panels_of(block->rows); p++) {
-        gemm_pack_a(job->a_block + p * packed_chunks * GEMM_STEP, a, block->row + p * GEMM_PANEL,
+    const int64_t panel_bytes = packed_chunks * height * GEMM_CHUNK;
+    for (int64_t row = 0; packed_chunks > 0 && row < block->rows; row += height) {
+        gemm_pack_a(job->buffers.a + row / height * panel_bytes, height, a, block->row + row,
                     block->chunk + block->chunks - packed_chunks, packed_chunks);
     }
     if (!direct) {
         return (struct gemm_column){
-            .a = job->a_block,
+            .a = job->buffers.a,
             .a_row = GEMM_CHUNK,
-            .a_tile = GEMM_TILE,
-            .a_chunk = GEMM_STEP,
-            .a_block = packed_chunks * GEMM_STEP,
+            .a_chunk = height * GEMM_CHUNK,
+            .a_block = panel_bytes,
         };
     }
     return (struct gemm_column){
         .a = a->data + block->row * a->row_stride + block->chunk * GEMM_CHUNK,
-        .a_tail = packed_chunks > 0 ? job->a_block : NULL,
+        .a_tail = packed_chunks > 0 ? job->buffers.a : NULL,
         .a_row = a->row_stride,
-        .a_tile = GEMM_ROWS * a->row_stride,
         .a_chunk = GEMM_CHUNK,
-        .a_block = GEMM_PANEL * a->row_stride,
+        .a_block = height * a->row_stride,
+        .tail_block = panel_bytes,
     };
 }
 
-static void multiply_block(const struct job *job, const struct stripe *stripe, const struct block *block) {
+/* One column of blocks of `rows` rows each, by all panels of the block: `column` says where A is. */
+static void multiply_rows(const struct job *job, const struct stripe *stripe, const struct block *block,
+                          int64_t row, int64_t rows, struct gemm_column column) {
     const struct call *call = job->call;
     const struct amx_gemm_plan *plan = &call->plan;
-    const int64_t whole = block->rows / GEMM_PANEL, rest = block->rows % GEMM_PANEL;
-    struct gemm_column column = find_a(job, block);
-    column.chunks = block->chunks;
-    column.c_row = call->c_row;
-    column.c_block = GEMM_PANEL * call->c_row;
-    column.accumulate = block->chunk > 0;
-    column.stream_a = plan->stream_a;
-    for (int64_t q = block->panels.begin; q < block->panels.end; q++) {
-        const int64_t first = (stripe->first_panel + q) * GEMM_PANEL;
-        const int64_t width = min64(GEMM_PANEL, plan->n - first);
-        column.b = stripe->data + (q * plan->chunks + block->chunk) * GEMM_STEP;
-        column.c = job->c + block->row * call->c_row + first * 4;
-        if (whole > 0) {
-            column.blocks = whole;
-            gemm_session_shape(job->session, GEMM_PANEL, width);
-            call->micro[1][width > GEMM_ROWS](&job->session->tiles, &column);
-        }
-        if (rest > 0) {
-            struct gemm_column last = column;
-            last.blocks = 1;
-            last.a += whole * column.a_block;
-            last.a_tail = column.a_tail == NULL ? NULL : column.a_tail + whole * GEMM_STEP;
-            last.c += whole * column.c_block;
-            gemm_session_shape(job->session, rest, width);
-            call->micro[rest > GEMM_ROWS][width > GEMM_ROWS](&job->session->tiles, &last);
-        }
+    const int tall = rows > GEMM_ROWS;
+    const int64_t sums_row = plan->nc * 4 + GEMM_CHUNK; /* an odd number of lines */
+    const int first = block->chunk == 0, last = block->chunk + block->chunks == plan->chunks;
+    const int whole_lines = ((uintptr_t)job->c | (uintptr_t)call->c_row) % GEMM_CHUNK == 0;
+    int64_t panels = tall ? 1 : 2;
+    column.rows = rows;
+    for (int64_t q = block->panels.begin; q < block->panels.end; q += panels) {
+        const int64_t left = (stripe->first_panel + q) * GEMM_PANEL;
+        const int64_t width = min64(min64(panels, block->panels.end - q) * GEMM_PANEL, plan->n - left);
+        const int64_t tiles = (width + GEMM_ROWS - 1) / GEMM_ROWS;
+        uint8_t *c = job->c + (block->row + row) * call->c_row + left * 4;
+        uint8_t *sums = first && last
+                            ? NULL
+                            : job->buffers.sums + row * sums_row + (q - block->panels.begin) * GEMM_PANEL * 4;
+        column.b = stripe->data + ((q - stripe->begin) * plan->chunks + block->chunk) * GEMM_STEP;
+        column.b_right = tiles > 2 ? column.b + plan->chunks * GEMM_STEP : column.b;
+        column.from = first ? NULL : sums;
+        column.from_row = sums_row;
+        column.c = last ? c : sums;
+        column.c_row = last ? call->c_row : sums_row;
+        column.from_block = rows * column.from_row;
+        column.c_block = rows * column.c_row;
+        column.staging =
+            plan->stream_c && last && whole_lines && width % GEMM_ROWS == 0 ? job->session->staging : NULL;
+        gemm_session_shape(job->session, rows, width);
+        (tall ? call->kernels->tall : call->kernels->wide)[tiles - 1](&job->session->tiles, &column);
     }
 }
 
-static void multiply(const struct job *job) {
+/* Whole blocks first, then the rows that are left, so that each shape is configured once. */
+static void multiply_block(const struct job *job, const struct stripe *stripe, const struct block *block) {
     const struct amx_gemm_plan *plan = &job->call->plan;
-    const int64_t all_panels = panels_of(plan->n), stripe_panels = panels_of(plan->stripe);
-    const int64_t block_panels = plan->nc / GEMM_PANEL;
-    const struct gemm_range my_rows =
-        gemm_share(panels_of(plan->m), job->team.rank / job->column_parts, job->row_parts);
-    const int64_t end = min64(plan->m, my_rows.end * GEMM_PANEL);
-    for (int64_t first = 0; first < all_panels; first += stripe_panels) {
-        const struct stripe stripe = get_stripe(job, first, min64(stripe_panels, all_panels - first));
-        const struct gemm_range mine =
-            gemm_share(stripe.panels, job->team.rank % job->column_parts, job->column_parts);
-        for (int64_t q = mine.begin; q < mine.end; q += block_panels) {
-            for (int64_t row = my_rows.begin * GEMM_PANEL; row < end; row += plan->mc) {
-                for (int64_t chunk = 0; chunk < plan->chunks; chunk += plan->kc) {
-                    const struct block block = {
-                        .row = row,
-                        .rows = min64(plan->mc, end - row),
-                        .panels = {q, min64(mine.end, q + block_panels)},
-                        .chunk = chunk,
-                        .chunks = min64(plan->kc, plan->chunks - chunk),
-                    };
-                    multiply_block(job, &stripe, &block);
-                }
+    const int64_t height = block_height(plan), whole = block->rows / height, rest = block->rows % height;
+    struct gemm_column column = find_a(job, block);
+    column.chunks = block->chunks;
+    column.stream_a = plan->stream_a;
+    column.stream_b = plan->stream_b;
+    if (whole > 0) {
+        column.blocks = whole;
+        multiply_rows(job, stripe, block, 0, height, column);
+    }
+    if (rest > 0) {
+        column.blocks = 1;
+        column.a += whole * column.a_block;
+        if (column.a_tail != NULL) {
+            column.a_tail += whole * column.tail_block;
+        }
+        multiply_rows(job, stripe, block, whole * height, rest, column);
+    }
+}
+
+static void multiply_stripe(const struct job *job, const struct stripe *stripe) {
+    const struct amx_gemm_plan *plan = &job->call->plan;
+    const int64_t panels = plan->nc / GEMM_PANEL;
+    const struct gemm_range rows = my_rows(job), mine = my_panels(job, stripe->panels);
+    for (int64_t q = mine.begin; q < mine.end; q += panels) {
+        for (int64_t row = rows.begin; row < rows.end; row += plan->mc) {
+            for (int64_t chunk = 0; chunk < plan->chunks; chunk += plan->kc) {
+                const struct block block = {
+                    .row = row,
+                    .rows = min64(plan->mc, rows.end - row),
+                    .panels = {q, min64(mine.end, q + panels)},
+                    .chunk = chunk,
+                    .chunks = min64(plan->kc, plan->chunks - chunk),
+                };
+                multiply_block(job, stripe, &block);
             }
         }
     }
 }
 
-static void run_item(const struct call *call, int64_t item, struct job *job) {
-    job->a = call->a;
-    job->a.data += offset_of(call->a_offset, item);
+/* Items begin ... end - 1, which have the same second operand: what is packed of it serves them all. */
+static void run_items(const struct call *call, int64_t begin, int64_t end, struct job *job) {
+    const int64_t all = panels_of(call->plan.n), at_a_time = panels_of(call->plan.stripe);
     job->b = call->b;
     if (call->packed != NULL) {
-        job->packed = call->packed->data + offset_of(call->b_item, item) * call->packed->item_bytes;
+        job->packed = call->packed->data + offset_of(call->b_item, begin) * call->packed->item_bytes;
     } else {
-        job->b.data += offset_of(call->b_offset, item);
+        job->b.data += offset_of(call->b_offset, begin);
     }
-    job->c = call->c + offset_of(call->c_offset, item);
-    multiply(job);
+    for (int64_t panel = 0; panel < all; panel += at_a_time) {
+        const struct stripe stripe = get_stripe(job, panel, min64(at_a_time, all - panel));
+        for (int64_t item = begin; item < end; item++) {
+            job->a = call->a;
+            job->a.data += offset_of(call->a_offset, item);
+            job->c = call->c + offset_of(call->c_offset, item);
+            multiply_stripe(job, &stripe);
+        }
+    }
 }
 
-static size_t a_block_bytes(const struct amx_gemm_plan *plan) {
-    return (size_t)(plan->mc / GEMM_PANEL * plan->kc * GEMM_STEP);
-}
-static size_t b_stripe_bytes(const struct amx_gemm_plan *plan) {
-    return (size_t)(panels_of(plan->stripe) * plan->chunks * GEMM_STEP);
+/* The first item after `begin` with another second operand. */
+static int64_t end_of_operand(const struct call *call, int64_t begin, int64_t end) {
+    const int64_t *offsets = call->packed != NULL ? call->b_item : call->b_offset;
+    int64_t item = begin + 1;
+    while (item < end && offset_of(offsets, item) == offset_of(offsets, begin)) {
+        item++;
+    }
+    return item;
 }
 
-/* What one thread of the call does. The stripe is the team's where it shares each item. */
-static void run_thread(const struct call *call, struct gemm_team team, uint8_t *a_block, uint8_t *stripe) {
+/* What one thread of the call does. */
+static void run_thread(const struct call *call, struct gemm_team team, struct buffers buffers) {
     const struct amx_gemm_plan *plan = &call->plan;
     struct gemm_session session;
-    struct job job = {.call = call, .a_block = a_block, .b_stripe = stripe, .session = &session};
+    struct job job = {.call = call, .buffers = buffers, .session = &session};
     struct gemm_range items = {0, plan->batch};
     job.team = team;
     job.row_parts = plan->row_parts;
@@ -209,27 +275,43 @@ static void run_thread(const struct call *call, struct gemm_team team, uint8_t *
         job.team = (struct gemm_team){0, 1};
     }
     gemm_session_begin(&session, call->engine);
-    for (int64_t item = items.begin; item < items.end; item++) {
-        run_item(call, item, &job);
+    for (int64_t item = items.begin, next; item < items.end; item = next) {
+        next = end_of_operand(call, item, items.end);
+        run_items(call, item, next, &job);
+    }
+    if (plan->stream_c) {
+        gemm_stores_done();
     }
     gemm_session_end(&session);
 }
 
+static uint8_t *get_stripe_buffer(const struct call *call) {
+    return gemm_workspace(GEMM_BUFFER_B,
+                          (size_t)(panels_of(call->plan.stripe) * call->plan.chunks * GEMM_STEP));
+}
+
 /* The buffers of one thread; a stripe of its own only where it needs one. 0, or -ENOMEM. */
-static int get_buffers(const struct call *call, int own_stripe, uint8_t **a_block, uint8_t **stripe) {
-    *a_block = gemm_workspace(GEMM_BUFFER_A, a_block_bytes(&call->plan));
-    if (own_stripe && call->packed == NULL) {
-        *stripe = gemm_workspace(GEMM_BUFFER_B, b_stripe_bytes(&call->plan));
-        return *a_block != NULL && *stripe != NULL ? 0 : -ENOMEM;
+static int get_buffers(const struct call *call, int own_stripe, struct buffers *buffers) {
+    const struct amx_gemm_plan *plan = &call->plan;
+    const int direct = call->a.column_stride == call->a.element;
+    const int sums = plan->kc < plan->chunks;
+    buffers->a = gemm_workspace(GEMM_BUFFER_A, (size_t)(plan->mc * (direct ? 1 : plan->kc) * GEMM_CHUNK));
+    if (sums) {
+        buffers->sums = gemm_workspace(GEMM_BUFFER_C, (size_t)(plan->mc * (plan->nc * 4 + GEMM_CHUNK)));
     }
-    return *a_block != NULL ? 0 : -ENOMEM;
+    if (own_stripe && call->packed == NULL) {
+        buffers->stripe = get_stripe_buffer(call);
+        return buffers->stripe != NULL && buffers->a != NULL && (!sums || buffers->sums != NULL) ? 0
+                                                                                                 : -ENOMEM;
+    }
+    return buffers->a != NULL && (!sums || buffers->sums != NULL) ? 0 : -ENOMEM;
 }
 
 static int run_alone(const struct call *call) {
-    uint8_t *a_block, *stripe = NULL;
-    const int error = get_buffers(call, 1, &a_block, &stripe);
+    struct buffers buffers = {NULL, NULL, NULL};
+    const int error = get_buffers(call, 1, &buffers);
     if (error == 0) {
-        run_thread(call, (struct gemm_team){0, 1}, a_block, stripe);
+        run_thread(call, (struct gemm_team){0, 1}, buffers);
     }
     return error;
 }
@@ -239,7 +321,7 @@ static int run_team(struct call *call) {
     uint8_t *shared_stripe = NULL;
     int error = 0;
     if (!call->plan.over_batch && call->packed == NULL) {
-        shared_stripe = gemm_workspace(GEMM_BUFFER_B, b_stripe_bytes(&call->plan));
+        shared_stripe = get_stripe_buffer(call);
         if (shared_stripe == NULL) {
             return -ENOMEM;
         }
@@ -247,8 +329,8 @@ static int run_team(struct call *call) {
 #pragma omp parallel num_threads(call->plan.threads) default(none) shared(call, shared_stripe, error)
     {
         const struct gemm_team team = {omp_get_thread_num(), omp_get_num_threads()};
-        uint8_t *a_block, *stripe = shared_stripe;
-        const int mine = get_buffers(call, call->plan.over_batch, &a_block, &stripe);
+        struct buffers buffers = {NULL, shared_stripe, NULL};
+        const int mine = get_buffers(call, call->plan.over_batch, &buffers);
         if (mine != 0) {
 #pragma omp atomic write
             error = mine;
@@ -261,7 +343,7 @@ static int run_team(struct call *call) {
             }
         } /* an implied barrier: everybody sees the error and the split */
         if (error == 0) {
-            run_thread(call, team, a_block, stripe);
+            run_thread(call, team, buffers);
         }
     }
     return error;
@@ -288,7 +370,7 @@ static int run(struct call *call, int op) {
         return -ENOSYS;
     }
     const struct gemm_micro_set *set = gemm_micro_for(op);
-    call->micro = call->engine == AMX_NATIVE ? set->native : set->emulated;
+    call->kernels = call->engine == AMX_NATIVE ? &set->native : &set->emulated;
     if (plan->m == 0 || plan->n == 0 || plan->batch == 0) {
         return 0;
     }
@@ -313,6 +395,15 @@ static int overlap(struct extent x, struct extent y) {
     return x.begin < y.end && y.begin < x.end;
 }
 
+/* Runs of items with the same second operand. */
+static int64_t count_operands(const int64_t *b_offset, int64_t batch) {
+    int64_t count = 1;
+    for (int64_t item = 1; b_offset != NULL && item < batch; item++) {
+        count += b_offset[item] != b_offset[item - 1];
+    }
+    return count;
+}
+
 int amx_gemm(int engine, int op, int threads, int64_t m, int64_t n, int64_t k, int64_t batch, /**/
              const void *a, int64_t a_row, int64_t a_column, const int64_t *a_offset,         /**/
              const void *b, int64_t b_row, int64_t b_column, const int64_t *b_offset,         /**/
@@ -328,7 +419,8 @@ int amx_gemm(int engine, int op, int threads, int64_t m, int64_t n, int64_t k, i
         .c = c,
         .c_row = c_row,
     };
-    const int error = amx_gemm_make_plan(engine, op, threads, m, n, k, batch, &call.plan);
+    const int error = amx_gemm_make_plan(engine, op, threads, m, n, k, batch, count_operands(b_offset, batch),
+                                         NULL, &call.plan);
     if (error != 0) {
         return error;
     }
@@ -357,11 +449,10 @@ int amx_gemm_packed(int engine, int op, int threads, int64_t m, int64_t batch,  
         .c = c,
         .c_row = c_row,
     };
-    const int error = amx_gemm_make_plan(engine, op, threads, m, b->n, b->k, batch, &call.plan);
+    const int error = amx_gemm_make_plan(engine, op, threads, m, b->n, b->k, batch, 0, NULL, &call.plan);
     if (error != 0 || element != b->element) {
         return error != 0 ? error : -EINVAL;
     }
-    call.plan.stripe = b->n; /* packed already: nothing bounds it */
     if (m > 0 && b->n > 0 && b->k > 0 && batch > 0 &&
         overlap(extent_of(c, m, b->n, c_row, 4, 4), extent_of(a, m, b->k, a_row, a_column, element))) {
         return -EXDEV;

@@ -1,18 +1,19 @@
 /* Matrix products on tiles: the parts and what they hand to each other.
  *
- *   pack.c     operands into panels of tiles           plan.c    how a product is cut into blocks and threads
- *   micro*.c   a column of blocks of C                 driver.c  the loops over blocks, on a team of threads
+ *   pack.c     operands into panels of tiles           plan.c     how a product is cut into blocks and
+ * threads micro*.c   a column of blocks of C                 driver.c   the loops over blocks, on a team of
+ * threads
  *
  * A tile of A or B is 1 KiB of 16 rows of 64 bytes. A "chunk" is the 64 bytes of K that one tile holds: 64
- * elements of 8 bits or 32 of 16 bits. A "panel" is the part of an operand that belongs to 32 rows of A or 32
- * columns of B:
+ * elements of 8 bits or 32 of 16 bits. A "panel" is the part of an operand that belongs to the rows of one
+ * block of C (32, or 16 where blocks are 1x4) or to 32 columns of B:
  *
- *   A panel: [chunk][row tile 0-1][row 0-15][k % chunk]              rows of A, as TDP's operand a
+ *   A panel: [chunk][row 0-31 or 0-15][k % chunk]                    rows of A, as TDP's operand a
  *   B panel: [chunk][column tile 0-1][k/g][column 0-15][k % g]       g = 4 bytes of K, as TDP's operand b
  *
- * Every chunk of a panel has two tiles, so that addresses are plain arithmetic, even where 16 rows or columns
- * are enough. An A whose rows are contiguous is not packed at all, but for the last chunk of a K that does
- * not fill it: TILELOADD takes any stride between rows. What lies beyond K in the last chunk is padding that
+ * Every chunk of a B panel has two tiles, so that addresses are plain arithmetic, even where 16 columns are
+ * enough. An A whose rows are contiguous is not packed at all, but for the last chunk of a K that does not
+ * fill it: TILELOADD takes any stride between rows. What lies beyond K in the last chunk is padding that
  * leaves every result as it is (pack.c says why); rows and columns beyond M and N are outside the tile
  * configuration and never read.
  */
@@ -29,8 +30,8 @@ enum {
     GEMM_TILE = 1024,          /* bytes */
     GEMM_CHUNK = 64,           /* bytes of K in a tile row */
     GEMM_ROWS = 16,            /* rows of an A tile, columns of a B tile */
-    GEMM_PANEL = 32,           /* rows or columns of a panel */
-    GEMM_STEP = 2 * GEMM_TILE, /* a chunk of a panel */
+    GEMM_PANEL = 32,           /* columns of a B panel */
+    GEMM_STEP = 2 * GEMM_TILE, /* a chunk of a B panel */
 };
 
 /* A matrix in memory: element (r, c) at data + r * row_stride + c * column_stride, in bytes, any sign. */
@@ -43,48 +44,74 @@ struct gemm_matrix {
 
 /* ---- pack.c ---- */
 
-/* Rows first_row ... of A (at most 32), chunks first_chunk ..., into an A panel of two tiles a chunk. */
-void gemm_pack_a(uint8_t *panel, const struct gemm_matrix *a, int64_t first_row, int64_t first_chunk,
-                 int64_t chunks);
-/* The same of B: columns first_column ... (at most 32). */
+/* Rows first_row ... of A, at most `height`, chunks first_chunk ..., into an A panel of that height. */
+void gemm_pack_a(uint8_t *panel, int64_t height, const struct gemm_matrix *a, int64_t first_row,
+                 int64_t first_chunk, int64_t chunks);
+/* Columns first_column ... of B (at most 32), chunks first_chunk ..., into a B panel. */
 void gemm_pack_b(uint8_t *panel, const struct gemm_matrix *b, int64_t first_column, int64_t first_chunk,
                  int64_t chunks);
 
 /* ---- micro_*.c ---- */
 
-/* One panel of B against a column of equal blocks of A, each (1 or 2 row tiles) x (1 or 2 column tiles). */
+/* One or two panels of B against a column of equal blocks of A. Blocks are tall (17-32 rows, up to 32
+ * columns) or wide (1-16 rows, up to 64 columns). */
 struct gemm_column {
-    /* A: row r of row tile i in chunk q of block p is at a + p * a_block + q * a_chunk + i * a_tile + r *
+    /* A: row r of row tile i in chunk q of block p is at a + p * a_block + q * a_chunk + (16 * i + r) *
      * a_row, in its own memory or packed. The last chunk lies in a_tail instead, if that is not NULL: packed,
-     * [block][row tile][16 rows][64 bytes], always two tiles a block. */
+     * [block][tail_block / 64 rows][64 bytes]. */
     const uint8_t *a, *a_tail;
-    int64_t a_row, a_tile, a_chunk, a_block;
-    const uint8_t *b;
+    int64_t a_row, a_chunk, a_block, tail_block;
+    const uint8_t *b, *b_right; /* the panel of column tiles 0-1, and that of 2-3 in a wide block */
     int64_t chunks, blocks;
-    uint8_t *c; /* int32 or float32 */
+    /* C, int32 or float32: block p's partial sums are loaded from `from` + p * from_block, or start from +0
+     * where it is NULL; they are stored to c + p * c_block, which may be the same place. */
+    const uint8_t *from;
+    int64_t from_row, from_block;
+    uint8_t *c;
     int64_t c_row, c_block;
-    int accumulate; /* C is loaded first, else it starts from +0 */
-    int stream_a;   /* A comes from beyond L1: load it with TILELOADDT1 */
+    /* Not NULL: a finished block goes to this buffer of 4 KiB, and from there past the caches to c, whose
+     * lines of 64 bytes it fills: `rows` of them. */
+    uint8_t *staging;
+    int64_t rows;
+    int stream_a, stream_b; /* they come from beyond L1: loaded with TILELOADDT1 */
 };
 /* The tile configuration is gemm_configure()'s. tiles is the emulated state, or NULL natively. */
 typedef void gemm_micro(struct amxemu_state *tiles, const struct gemm_column *column);
+struct gemm_kernels {
+    gemm_micro *tall[2], *wide[4]; /* by column tiles - 1 */
+};
 struct gemm_micro_set {
-    /* [row tiles - 1][column tiles - 1]; native is NULL in a stub build */
-    gemm_micro *native[2][2], *emulated[2][2];
+    struct gemm_kernels native, emulated; /* native is NULL in a stub build */
 };
 extern const struct gemm_micro_set gemm_micro_TDPBSSD, gemm_micro_TDPBSUD, gemm_micro_TDPBUSD,
     gemm_micro_TDPBUUD, gemm_micro_TDPBF16PS, gemm_micro_TDPFP16PS;
 const struct gemm_micro_set *gemm_micro_for(int op); /* AMX_TDP* */
 
-/* The configuration under which a block of rows x columns (1-32 each) is multiplied.
- * TMM0-3 hold C (2 * row tile + column tile), TMM4-5 A, TMM6-7 B. */
+/* The configuration under which a block of rows x columns is multiplied.
+ * Tall: TMM0-3 hold C (2 * row tile + column tile), TMM4-5 A, TMM6-7 B.
+ * Wide: TMM0-3 hold C (column tile), TMM4 A, TMM5-7 B: the last column tile's in a register of its own,
+ * since it may be narrower. */
 void gemm_configure(uint8_t config[64], int64_t rows, int64_t columns);
+
+/* ---- stores.c ---- */
+
+/* `rows` rows of `bytes` (whole lines) from adjacent rows to `to`, 64-byte aligned, past the caches. Weakly
+ * ordered: gemm_stores_done() before anybody else is told. */
+void gemm_store_past_caches(uint8_t *to, int64_t to_row, const uint8_t *from, int64_t rows, int64_t bytes);
+void gemm_stores_done(void);
+
+/* ---- pages.c ---- */
+
+/* Memory from a 64-byte boundary; of large buffers the kernel is asked to back whole huge pages with such,
+ * and may decline. NULL without memory; given back with free(). */
+void *gemm_pages(size_t size);
+int gemm_wants_huge_pages(double size); /* whether gemm_pages() asks */
 
 /* ---- workspace.c ---- */
 
-/* A buffer of this thread, 64-byte aligned, kept for the next call; NULL without memory. Freed when the
+/* A buffer of this thread from gemm_pages(), kept for the next call; NULL without memory. Freed when the
  * thread ends. */
-enum gemm_buffer { GEMM_BUFFER_A, GEMM_BUFFER_B, GEMM_BUFFERS };
+enum gemm_buffer { GEMM_BUFFER_A, GEMM_BUFFER_B, GEMM_BUFFER_C, GEMM_BUFFERS };
 uint8_t *gemm_workspace(enum gemm_buffer which, size_t size);
 
 /* ---- threads.c ---- */

@@ -30,16 +30,37 @@ static void set_tile(uint8_t config[64], int tile, int64_t rows, int64_t colsb) 
     }
 }
 
-void gemm_configure(uint8_t config[64], int64_t rows, int64_t columns) {
-    const int64_t row[2] = {rows < GEMM_ROWS ? rows : GEMM_ROWS, rows - GEMM_ROWS};
-    const int64_t colsb[2] = {4 * (columns < GEMM_ROWS ? columns : GEMM_ROWS), 4 * (columns - GEMM_ROWS)};
-    memset(config, 0, 64);
-    config[0] = 1;
+static int64_t tile_of(int64_t count, int tile) { /* rows or columns of a block in its tile number `tile` */
+    const int64_t rest = count - tile * GEMM_ROWS;
+    return rest < GEMM_ROWS ? rest : GEMM_ROWS;
+}
+
+static void configure_tall(uint8_t config[64], int64_t rows, int64_t columns) {
     for (int i = 0; i < 2; i++) {
         for (int j = 0; j < 2; j++) {
-            set_tile(config, 2 * i + j, row[i], colsb[j]);
+            set_tile(config, 2 * i + j, tile_of(rows, i), 4 * tile_of(columns, j));
         }
-        set_tile(config, 4 + i, row[i], GEMM_CHUNK);
-        set_tile(config, 6 + i, GEMM_ROWS, colsb[i]);
+        set_tile(config, 4 + i, tile_of(rows, i), GEMM_CHUNK);
+        set_tile(config, 6 + i, GEMM_ROWS, 4 * tile_of(columns, i));
+    }
+}
+
+static void configure_wide(uint8_t config[64], int64_t rows, int64_t columns) {
+    for (int j = 0; j < 4; j++) {
+        set_tile(config, j, rows, 4 * tile_of(columns, j));
+    }
+    set_tile(config, 4, rows, GEMM_CHUNK);
+    set_tile(config, 5, GEMM_ROWS, 4 * tile_of(columns, 0));
+    set_tile(config, 6, GEMM_ROWS, 4 * tile_of(columns, 1));
+    set_tile(config, 7, GEMM_ROWS, 4 * tile_of(columns, columns > 3 * GEMM_ROWS ? 3 : 2));
+}
+
+void gemm_configure(uint8_t config[64], int64_t rows, int64_t columns) {
+    memset(config, 0, 64);
+    config[0] = 1;
+    if (rows > GEMM_ROWS) {
+        configure_tall(config, rows, columns);
+    } else {
+        configure_wide(config, rows, columns);
     }
 }

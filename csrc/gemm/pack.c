@@ -48,11 +48,11 @@ static void pad_a_row(uint8_t *row, int64_t valid, int element) {
     }
 }
 
-void gemm_pack_a(uint8_t *panel, const struct gemm_matrix *a, int64_t first_row, int64_t first_chunk,
-                 int64_t chunks) {
-    const int64_t rows = min64(GEMM_PANEL, a->rows - first_row);
+void gemm_pack_a(uint8_t *panel, int64_t height, const struct gemm_matrix *a, int64_t first_row,
+                 int64_t first_chunk, int64_t chunks) {
+    const int64_t rows = min64(height, a->rows - first_row);
     const int64_t chunk_elements = GEMM_CHUNK / a->element;
-    for (int64_t chunk = 0; chunk < chunks; chunk++, panel += GEMM_STEP) {
+    for (int64_t chunk = 0; chunk < chunks; chunk++, panel += height * GEMM_CHUNK) {
         const int64_t k = (first_chunk + chunk) * chunk_elements;
         const int64_t valid = min64(chunk_elements, a->columns - k);
         gather(panel, GEMM_CHUNK, a->data + first_row * a->row_stride + k * a->column_stride, rows, valid,

@@ -26,13 +26,13 @@ struct amx_packed *amx_packed_new(int element, int64_t count, int64_t k, int64_t
         return NULL;
     }
     packed->item_bytes = bytes;
-    void *data = NULL;
-    if (__builtin_mul_overflow(bytes, count, &bytes) ||
-        posix_memalign(&data, 64, bytes > 0 ? (size_t)bytes : 64) != 0) {
+    if (!__builtin_mul_overflow(bytes, count, &bytes)) {
+        packed->data = gemm_pages((size_t)bytes);
+    }
+    if (packed->data == NULL) {
         free(packed);
         return NULL;
     }
-    packed->data = data;
     return packed;
 }
 

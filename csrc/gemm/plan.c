@@ -1,9 +1,13 @@
 /* How a product is cut into blocks and threads: from its shape and this core's caches, never from the CPU's
- * model.
+ * model. docs/performance.md argues the choices; the cycles are those of the machine recorded there.
  *
- * kc      a B panel of 32 columns x kc chunks stays in two thirds of L1 while A streams past it
- * mc, nc  the blocks that are used again stay in half of L2 (choose_block)
- * stripe  what a call packs of B at a time is bounded in memory; a prepacked B has no such limit
+ * kernel   2x2 tiles, or 1x4 for few rows and for what fits half of L2
+ * kc       a B panel of kc chunks of K stays in two thirds of L1 while A streams past it; all of K where a
+ *          panel is used only once
+ * mc, nc   the blocks that are used again stay in half of L2
+ * stripe   what a call packs of B at a time: half of L2 where A is small enough to be read again for each,
+ * else bounded in memory C        past the caches where it exceeds half of L2, unless its stores could not
+ * hide behind products
  */
 #include <errno.h>
 #include <pthread.h>
@@ -13,16 +17,20 @@
 #define LARGEST (INT64_C(1) << 48) /* more than addresses reach; smaller sizes overflow nothing below */
 enum { L1_DEFAULT = 32 << 10, L2_DEFAULT = 1 << 20, STRIPE_BYTES = 16 << 20 };
 
-/* Below this many operations a second thread costs more than it brings: waking a team takes microseconds. */
-enum { NATIVE_PARALLEL_OPERATIONS = 1 << 23, EMULATED_PARALLEL_OPERATIONS = 1 << 19 };
+/* Cycles of a product of tiles, and of a load of a tile of B from L2 and from beyond. */
+enum { CYCLES_TDP = 16, CYCLES_LOAD_L2 = 19, CYCLES_LOAD_FAR = 105 };
+/* Below this a second thread costs more than it brings: waking a team takes microseconds. The software tile
+ * machine needs some 32 times as long. */
+enum { NATIVE_PARALLEL_CYCLES = 8192, EMULATED_PARALLEL_CYCLES = 256 };
 
-struct caches {
-    int64_t l1, l2;
-};
+/* Storing C past the caches takes as long as products over so many bytes of K; it hides behind deeper ones.
+ * Shallower ones are bound by their stores, which the third level takes faster than memory does: until C is
+ * larger than any core's share of it, here taken as a multiple of L2. */
+enum { DEEP_ENOUGH_TO_HIDE_STORES = 512, BEYOND_ANY_CACHE = 32 };
 
 /* Leaf 4 (Intel) and leaf 0x8000001D (AMD) have the same layout: type, level, ways, partitions, line, sets.
  */
-static void read_cache_leaf(uint32_t leaf, struct caches *caches) {
+static void read_cache_leaf(uint32_t leaf, struct amx_caches *caches) {
     for (uint32_t index = 0; index < 8; index++) {
         uint32_t r[4];
         if (amx_cpuid(leaf, index, r) != 0 || (r[0] & 31) == 0) {
@@ -40,8 +48,8 @@ static void read_cache_leaf(uint32_t leaf, struct caches *caches) {
     }
 }
 
-static struct caches read_caches(void) {
-    struct caches caches = {0, 0};
+static struct amx_caches read_caches(void) {
+    struct amx_caches caches = {0, 0};
     uint32_t r[4];
     if (amx_cpuid(0, 0, r) == 0 && r[0] >= 4) {
         read_cache_leaf(4, &caches);
@@ -58,18 +66,23 @@ static struct caches read_caches(void) {
     return caches;
 }
 
-static struct caches known;
+static struct amx_caches known;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 static void read_once(void) {
     known = read_caches();
 }
-static struct caches core_caches(void) {
+static struct amx_caches core_caches(void) {
     pthread_once(&once, read_once);
     return known;
 }
 
-static int64_t ceil_div(int64_t x, int64_t y) {
+void amx_gemm_assume_caches(const struct amx_caches *caches) {
+    pthread_once(&once, read_once);
+    known = caches != NULL ? *caches : read_caches();
+}
+
+static int64_t ceil_div(int64_t x, int64_t y) { /* of sizes up to LARGEST */
     return (x + y - 1) / y;
 }
 static int64_t min64(int64_t x, int64_t y) {
@@ -85,17 +98,18 @@ struct gemm_range gemm_share(int64_t count, int rank, int size) {
     return (struct gemm_range){begin, begin + each + (rank < more)};
 }
 
-/* The grid of threads with the smallest largest part; among equals, the squarest part (least operand
- * traffic). */
-static void split(int64_t row_panels, int64_t column_panels, int threads, struct amx_gemm_plan *plan) {
-    int64_t best_area = INT64_MAX, best_edges = INT64_MAX;
+/* The grid of threads with the smallest largest part, in blocks; among equals, the squarest part (least
+ * operand traffic). */
+static void split(int64_t row_blocks, int64_t column_blocks, int threads, struct amx_gemm_plan *plan) {
+    double best_area = 0, best_edges = 0; /* sizes that no memory holds overflow no double */
     for (int rows = 1; rows <= threads; rows++) {
         if (threads % rows != 0) {
             continue;
         }
-        const int64_t height = ceil_div(row_panels, rows), width = ceil_div(column_panels, threads / rows);
-        const int64_t area = height * width, edges = height + width;
-        if (area < best_area || (area == best_area && edges < best_edges)) {
+        const double height = (double)ceil_div(row_blocks, rows);
+        const double width = (double)ceil_div(column_blocks, threads / rows);
+        const double area = height * width, edges = height + width;
+        if (rows == 1 || area < best_area || (area == best_area && edges < best_edges)) {
             best_area = area;
             best_edges = edges;
             plan->row_parts = rows;
@@ -104,21 +118,102 @@ static void split(int64_t row_panels, int64_t column_panels, int threads, struct
     }
 }
 
-/* mc and nc. Where one block of K is all of K, C is written once and may lie anywhere: the A block alone is
- * kept in L2. Else C is loaded again for every block of K, and A, B and C blocks share L2, as square as can
- * be, so that A and B are read again as seldom as possible. */
-static void choose_block(struct amx_gemm_plan *plan, int64_t l2, int64_t row_panels, int64_t column_panels) {
-    const int64_t k_bytes = plan->kc * GEMM_CHUNK;
-    int64_t tallest = max64(1, l2 / (k_bytes * GEMM_PANEL)), widest = column_panels;
-    if (plan->kc < plan->chunks) {
-        int64_t edge = GEMM_PANEL;
-        while (4 * (edge + GEMM_PANEL) * (edge + GEMM_PANEL) + 2 * (edge + GEMM_PANEL) * k_bytes <= l2) {
-            edge += GEMM_PANEL;
-        }
-        tallest = widest = edge / GEMM_PANEL;
+/* Sizes in bytes, as doubles: products of sizes overflow nothing. */
+static double a_bytes(const struct amx_gemm_plan *plan) {
+    return (double)plan->m * (double)plan->chunks * GEMM_CHUNK;
+}
+static double b_bytes(const struct amx_gemm_plan *plan) {
+    return (double)ceil_div(plan->n, GEMM_PANEL) * (double)plan->chunks * GEMM_STEP;
+}
+static double c_bytes(const struct amx_gemm_plan *plan) {
+    return (double)plan->m * (double)plan->n * 4;
+}
+
+/* 1x4 reads an A tile once for 64 columns, B as often as there are rows of tiles, and writes C in runs of 256
+ * bytes. That suits few rows, and what stays in L2 with a panel of 64 columns in L1. The software tile
+ * machine is slower by its fifth load. */
+static void choose_kernel(struct amx_gemm_plan *plan, int engine) {
+    const struct amx_caches *caches = &plan->caches;
+    const int in_l2 = a_bytes(plan) + b_bytes(plan) + c_bytes(plan) <= (double)caches->l2 / 2;
+    const int panel_in_l1 = plan->chunks * 2 * GEMM_STEP <= caches->l1 * 2 / 3;
+    const int wide = plan->m <= GEMM_ROWS || (engine == AMX_NATIVE && in_l2 && panel_in_l1);
+    plan->row_tiles = wide ? 1 : 2;
+    plan->column_tiles = wide ? 4 : 2;
+}
+
+static void choose_threads(struct amx_gemm_plan *plan, int engine, int most, int64_t row_blocks,
+                           int64_t column_blocks) {
+    plan->threads = plan->row_parts = plan->column_parts = 1;
+    const double b_tiles = (double)ceil_div(plan->n, GEMM_ROWS) * (double)plan->chunks * (double)plan->batch;
+    const int64_t products = CYCLES_TDP * ceil_div(plan->m, GEMM_ROWS);
+    const int64_t load = b_bytes(plan) > (double)plan->caches.l2 ? CYCLES_LOAD_FAR : CYCLES_LOAD_L2;
+    const double cycles = b_tiles * (double)max64(products, load);
+    if (cycles < (engine == AMX_NATIVE ? NATIVE_PARALLEL_CYCLES : EMULATED_PARALLEL_CYCLES)) {
+        return;
     }
-    plan->mc = GEMM_PANEL * max64(1, min64(tallest, row_panels));
-    plan->nc = GEMM_PANEL * max64(1, min64(widest, column_panels));
+    const int available = gemm_threads_available();
+    const int64_t wanted = most == 0 || most > available ? available : most;
+    if (wanted <= 1) {
+        return;
+    }
+    /* Whole items each, unless the team would then pack one second operand several times. */
+    const double blocks = (double)row_blocks * (double)column_blocks;
+    const int few_blocks = blocks < (double)wanted;
+    const int own_operands = plan->operands == 0 || plan->operands >= wanted || few_blocks;
+    plan->over_batch = plan->batch >= wanted && own_operands;
+    plan->threads = (int)(plan->over_batch || !few_blocks ? wanted : max64(1, (int64_t)blocks));
+    if (!plan->over_batch) {
+        split(row_blocks, column_blocks, plan->threads, plan);
+    }
+}
+
+/* kc, mc and nc for one thread's part of rows and columns (blocks of C in registers). Where one block of K is
+ * all of K, C is written once and may lie anywhere: the A block alone is kept in L2. Else partial sums are
+ * loaded again for every block of K, and A, B and partial sums share L2, as square as can be, so that A and B
+ * are read again as seldom as possible. */
+static void choose_blocks(struct amx_gemm_plan *plan, int64_t row_blocks, int64_t column_blocks) {
+    const int64_t height = GEMM_ROWS * plan->row_tiles, width = GEMM_ROWS * plan->column_tiles;
+    const int64_t l2 = plan->caches.l2 / 2;
+    const int64_t deepest = max64(1, plan->caches.l1 * 2 / 3 / (width * GEMM_CHUNK));
+    const int64_t k_parts = row_blocks == 1 ? 1 : max64(1, ceil_div(plan->chunks, deepest));
+    plan->kc = max64(1, ceil_div(plan->chunks, k_parts)); /* equal blocks, none deeper */
+    const int64_t k_bytes = plan->kc * GEMM_CHUNK;
+    int64_t tallest = l2 / k_bytes / height, widest = column_blocks;
+    if (plan->kc < plan->chunks) {
+        int64_t edge = width;
+        while (4 * (edge + width) * (edge + width) + 2 * (edge + width) * k_bytes <= l2) {
+            edge += width;
+        }
+        const int64_t rows = min64(edge, row_blocks * height), columns = min64(edge, column_blocks * width);
+        tallest = (l2 - columns * k_bytes) / (4 * columns + k_bytes) / height;
+        widest = (l2 - rows * k_bytes) / (4 * rows + k_bytes) / width;
+        if (row_blocks * height >= edge && column_blocks * width >= edge) {
+            tallest = edge / height;
+            widest = edge / width;
+        }
+    }
+    plan->mc = height * max64(1, min64(tallest, row_blocks));
+    plan->nc = width * max64(1, min64(widest, column_blocks));
+    plan->stream_b = row_blocks == 1 && (column_blocks * width + plan->m) * k_bytes > plan->caches.l1;
+    plan->stream_a = (min64(plan->mc, plan->m) + (plan->stream_b ? 0 : width)) * k_bytes > plan->caches.l1;
+}
+
+static void choose_stripe(struct amx_gemm_plan *plan, int64_t column_blocks) {
+    const int64_t width = GEMM_ROWS * plan->column_tiles;
+    const int64_t block = max64(1, plan->chunks) * GEMM_CHUNK * width;
+    const int reread_a = a_bytes(plan) <= (double)plan->caches.l2 / 2;
+    const int64_t most = reread_a ? plan->caches.l2 / 2 * plan->column_parts : STRIPE_BYTES;
+    const int64_t blocks = plan->operands == 0 ? column_blocks : max64(plan->column_parts, most / block);
+    plan->stripe = width * max64(1, min64(blocks, column_blocks));
+    plan->huge_pages = gemm_wants_huge_pages((double)block / (double)width * (double)plan->stripe);
+}
+
+/* The software tile machine is too slow to be held up by its stores. */
+static void choose_stores(struct amx_gemm_plan *plan, int engine) {
+    const double all = c_bytes(plan) * (double)plan->batch, l2 = (double)plan->caches.l2;
+    const int deep = plan->chunks * GEMM_CHUNK >= DEEP_ENOUGH_TO_HIDE_STORES;
+    plan->stream_c =
+        engine == AMX_NATIVE && all / plan->threads > l2 / 2 && (deep || all > BEYOND_ANY_CACHE * l2);
 }
 
 int amx_gemm_threads(void) {
@@ -126,38 +221,29 @@ int amx_gemm_threads(void) {
 }
 
 int amx_gemm_make_plan(int engine, int op, int threads, int64_t m, int64_t n, int64_t k, int64_t batch,
-                       struct amx_gemm_plan *plan) {
-    const int64_t element = op >= AMX_TDPBF16PS ? 2 : 1;
-    if (gemm_micro_for(op) == NULL || m < 0 || n < 0 || k < 0 || batch < 0 || threads < 0 || m > LARGEST ||
-        n > LARGEST || k > LARGEST) {
+                       int64_t operands, const struct amx_caches *caches, struct amx_gemm_plan *plan) {
+    const int64_t per_chunk = op >= AMX_TDPBF16PS ? GEMM_CHUNK / 2 : GEMM_CHUNK;
+    if (gemm_micro_for(op) == NULL || m < 0 || n < 0 || k < 0 || batch < 0 || operands < 0 || threads < 0 ||
+        (caches != NULL && (caches->l1 <= 0 || caches->l2 <= 0)) || m > LARGEST || n > LARGEST ||
+        k > LARGEST) {
         return -EINVAL;
     }
-    const struct caches caches = core_caches();
-    const int64_t chunks = k / (GEMM_CHUNK / element) + (k % (GEMM_CHUNK / element) != 0);
-    *plan = (struct amx_gemm_plan){.m = m, .n = n, .k = k, .batch = batch, .chunks = chunks};
-
-    const int64_t row_panels = ceil_div(m, GEMM_PANEL), column_panels = ceil_div(n, GEMM_PANEL);
-    const int64_t deepest = max64(1, caches.l1 * 2 / 3 / GEMM_STEP);
-    plan->kc =
-        max64(1, ceil_div(chunks, max64(1, ceil_div(chunks, deepest)))); /* equal blocks, none deeper */
-    choose_block(plan, caches.l2 / 2, row_panels, column_panels);
-    plan->stream_a = (min64(plan->mc, m) + GEMM_PANEL) * plan->kc * GEMM_CHUNK > caches.l1;
-    const double operations = 2.0 * (double)m * (double)n * (double)k * (double)batch;
-    const double worth = engine == AMX_NATIVE ? NATIVE_PARALLEL_OPERATIONS : EMULATED_PARALLEL_OPERATIONS;
-    const int available = operations < worth ? 1 : gemm_threads_available();
-    const int64_t wanted = threads == 0 || threads > available ? available : threads;
-    plan->threads = 1;
-    plan->row_parts = plan->column_parts = 1;
-    if (wanted > 1) {
-        plan->over_batch = batch >= wanted;
-        if (plan->over_batch) {
-            plan->threads = (int)wanted;
-        } else {
-            plan->threads = (int)max64(1, min64(wanted, row_panels * column_panels));
-            split(row_panels, column_panels, plan->threads, plan);
-        }
-    }
-    const int64_t widest_stripe = max64(plan->column_parts, STRIPE_BYTES / (max64(1, chunks) * GEMM_STEP));
-    plan->stripe = GEMM_PANEL * max64(1, min64(widest_stripe, column_panels));
+    *plan = (struct amx_gemm_plan){
+        .m = m,
+        .n = n,
+        .k = k,
+        .batch = batch,
+        .operands = operands,
+        .caches = caches != NULL ? *caches : core_caches(),
+        .chunks = ceil_div(k, per_chunk),
+    };
+    choose_kernel(plan, engine);
+    const int64_t row_blocks = ceil_div(m, GEMM_ROWS * plan->row_tiles);
+    const int64_t column_blocks = ceil_div(n, GEMM_ROWS * plan->column_tiles);
+    choose_threads(plan, engine, threads, row_blocks, column_blocks);
+    choose_blocks(plan, max64(1, ceil_div(row_blocks, plan->row_parts)),
+                  max64(1, ceil_div(column_blocks, plan->column_parts)));
+    choose_stripe(plan, column_blocks);
+    choose_stores(plan, engine);
     return 0;
 }

@@ -10,7 +10,8 @@ struct gemm_session {
     int keep_data;         /* a TileContext of this thread is open */
     int64_t rows, columns; /* of the block that is configured */
     struct amx_native_saved found;
-    struct amxemu_state tiles; /* the emulated registers */
+    struct amxemu_state tiles;                   /* the emulated registers */
+    _Alignas(64) uint8_t staging[4 * GEMM_TILE]; /* a block of C on its way past the caches */
 };
 
 /* Borrow the registers: what another owner has configured comes back with gemm_session_end(), and an open

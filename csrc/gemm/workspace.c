@@ -27,10 +27,10 @@ static void make_key(void) {
 
 uint8_t *gemm_workspace(enum gemm_buffer which, size_t size) {
     if (mine.size[which] < size) {
-        void *grown = NULL;
         pthread_once(&once, make_key);
         pthread_setspecific(at_thread_end, &mine);
-        if (posix_memalign(&grown, 64, size) != 0) {
+        void *grown = gemm_pages(size);
+        if (grown == NULL) {
             return NULL;
         }
         free(mine.buffer[which]);

@@ -23,6 +23,9 @@ class Caches:
     l1: int
     l2: int
 
+    def __str__(self) -> str:
+        return f"{self.l1 >> 10} KiB L1, {self.l2 >> 10} KiB L2"
+
 
 def own_caches() -> Caches:
     """As CPUID says; 32 KiB and 1 MiB where it says nothing."""

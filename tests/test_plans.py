@@ -1,0 +1,252 @@
+"""How products are cut: by the caches and the shape, printed with reasons, and with the same bits always."""
+
+import contextlib
+import dataclasses
+import os
+import time
+from pathlib import Path
+
+import children
+import numpy as np
+import operands
+import pytest
+from machines import load
+
+import amx
+from amx import machine
+from amx.caches import Caches, own_caches
+from amx.lowlevel import ffi, lib
+
+GRANITE_RAPIDS = Caches(48 << 10, 2 << 20)
+ICE_LAKE = Caches(32 << 10, 1 << 20)
+TINY = [Caches(4 << 10, 16 << 10), Caches(12 << 10, 24 << 10), Caches(48 << 10, 8 << 10)]
+
+
+def plan(m, n, k, dtype="int8", *, caches=GRANITE_RAPIDS, threads=1, **options):
+    return amx.plan(m, n, k, dtype, threads, caches=caches, backend="native", **options)
+
+
+class WithCaches:
+    """A recorded machine whose leaf 4 says what `caches` says."""
+
+    def __init__(self, name, caches):
+        self.recorded, self.caches = load(name), caches
+        self.stub = False
+
+    def cpuid(self, leaf, subleaf=0):
+        if leaf == 4:
+            size, kind = {0: (self.caches.l1, 0x21), 1: (self.caches.l2, 0x43)}.get(subleaf, (0, 0))
+            ways = 8
+            return machine.Registers(kind, (ways - 1) << 22 | 63, max(0, size // 64 // ways - 1), 0)
+        return self.recorded.cpuid(leaf, subleaf)
+
+
+def plan_on(name, caches, *sizes):
+    with machine.use(WithCaches(name, caches)):
+        assert own_caches() == caches
+        return plan(*sizes, caches=own_caches())
+
+
+def test_a_plan_follows_the_caches_not_the_model():
+    """Two models with the same caches get the same plan, one model with other caches another one."""
+    sizes = 4096, 4096, 4096
+    one = plan_on("sapphire-rapids", GRANITE_RAPIDS, *sizes)
+    assert plan_on("granite-rapids-d", GRANITE_RAPIDS, *sizes) == one
+    other = plan_on("sapphire-rapids", ICE_LAKE, *sizes)
+    assert (other.kc, other.mc) != (one.kc, one.mc)
+
+
+def test_this_machine_is_read_alike_from_python_and_c():
+    """The caches of a plan are what amx.caches reads."""
+    amx.set_backend("emulated")
+    if not isinstance(machine.current(), machine.Real):
+        pytest.skip("the machine is a recorded one")
+    assert amx.plan(1, 1, 1).caches == own_caches()
+
+
+@pytest.mark.parametrize("caches", [GRANITE_RAPIDS, ICE_LAKE, Caches(64 << 10, 512 << 10)])
+@pytest.mark.parametrize("dtype", ["int8", "bfloat16"])
+@pytest.mark.parametrize("size", [64, 100, 256, 512, 1000, 2048, 4096, 20_000])
+def test_blocks_stay_in_the_caches_they_are_planned_for(caches, dtype, size):
+    """A panel of B in two thirds of L1; A, B and partial sums, or A alone, in half of L2."""
+    p = plan(size, size, size, dtype, caches=caches)
+    width, k_bytes = 16 * p.column_tiles, p.kc * 64
+    assert width * k_bytes <= caches.l1 * 2 / 3
+    kept = p.mc * k_bytes + (p.nc * k_bytes + 4 * p.mc * p.nc if p.kc < p.chunks else 0)
+    assert kept <= caches.l2 / 2
+    assert p.mc % (16 * p.row_tiles) == p.nc % width == p.stripe % width == 0
+
+
+@pytest.mark.parametrize("m", [1, 16])
+def test_few_rows_are_a_stream_of_b(m):
+    """One pass over B, whole K at once, so that no byte of it is loaded twice and C is written once."""
+    p = plan(m, 4096, 4096, packed=True)
+    assert (p.row_tiles, p.column_tiles) == (1, 4)
+    assert p.kc == p.chunks
+    assert p.nc == p.stripe == 4096
+    assert p.stream_b
+    assert p.huge_pages
+
+
+def test_threads_split_the_columns_of_a_stream():
+    """Each thread has columns of B of its own."""
+    if amx.get_num_threads() < 2:
+        pytest.skip("OpenMP offers one thread")
+    p = plan(16, 4096, 4096, threads=2)
+    assert (p.threads, p.row_parts, p.column_parts) == (2, 1, 2)
+
+
+def test_the_kernel_follows_the_size_of_l2():
+    """1x4 tiles where A, B and C stay in half of L2 (256: 384 KiB), else 2x2."""
+    assert plan(256, 256, 256).column_tiles == 4
+    assert plan(256, 256, 256, caches=Caches(48 << 10, 512 << 10)).column_tiles == 2
+    assert plan(512, 512, 512).column_tiles == 2  # 1.5 MiB
+    assert plan(64, 64, 2048).column_tiles == 2  # 64 columns of B are 128 KiB, no panel for L1
+
+
+def test_stores_go_past_the_caches_where_c_does_not_fit():
+    """C of 1 MiB stays in half of 2 MiB, that of 4 MiB does not; a shallow K could not hide the stores."""
+    assert not plan(512, 512, 512).stream_c
+    assert plan(1024, 1024, 1024).stream_c
+    assert not plan(1024, 1024, 1024, caches=Caches(48 << 10, 16 << 20)).stream_c
+    assert not plan(1024, 1024, 64).stream_c
+    assert plan(20_000, 20_000, 64).stream_c  # C is larger than any cache
+
+
+def test_a_plan_says_why():
+    """Printed: kernel, blocks, packing, loads, stores, huge pages and threads, each with its reason."""
+    text = str(plan(4096, 4096, 4096))
+    for words in (
+        "48 KiB L1, 2048 KiB L2", "2x2 tiles: one load for each product", "of 64 chunks of K",
+        "TILELOADDT1, since it exceeds L1", "columns at a time, on huge pages", "past the caches",
+    ):  # fmt: skip
+        assert words in text
+    assert "packed already" in str(plan(4096, 4096, 4096, packed=True))
+    assert "one row of tiles" in str(plan(16, 64, 64))
+
+
+def test_impossible_plans_are_refused():
+    """Caches of nothing and unknown backends are named."""
+    with pytest.raises(amx.errors.ShapeError):
+        plan(1, 1, 1, caches=Caches(0, 0))
+    with pytest.raises(amx.errors.BackendError, match="quantum"):
+        amx.plan(1, 1, 1, backend="quantum")
+
+
+@contextlib.contextmanager
+def assumed(caches):
+    lib.amx_gemm_assume_caches(ffi.new("struct amx_caches *", dataclasses.asdict(caches)))
+    try:
+        yield
+    finally:
+        lib.amx_gemm_assume_caches(ffi.NULL)
+
+
+def aligned(shape, dtype, apart):
+    """A C-ordered array from a 64-byte boundary, its rows `apart` elements of 4 bytes beyond each other."""
+    rows, columns = shape
+    row = columns + apart
+    memory = np.full(rows * row * 4 + 64, 0x55, np.uint8)
+    start = -memory.ctypes.data % 64
+    return memory[start : start + rows * row * 4].view(dtype).reshape(rows, row)
+
+
+@pytest.mark.parametrize("caches", TINY, ids=str)
+def test_small_caches_turn_every_loop(backend, caches):
+    """Cut K with partial sums, blocks, stripes and stores past the caches, all tails: the oracle's bits."""
+    seed = int(os.environ.get("AMX_SEED", time.time_ns()))
+    print("seed", seed)
+    rng = np.random.default_rng(seed)
+    seen = set()
+    with assumed(caches):
+        for number in range(30):
+            pairs = operands.pairs_of(backend)
+            pair = pairs[number % len(pairs)]
+            m, n, k = (int(x) for x in rng.integers([1, 1, 1], [100, 160, 700]))
+            if number < 3:  # what every one of the loops needs, and a stream
+                m, n, k = [(97, 160, 3000), (64, 144, 200), (8, 300, 500)][number]
+            elif number % 3 == 0:
+                n = (n + 15) // 16 * 16  # whole lines, which stores past the caches want
+            a = operands.random_array(rng, (m, k), pair[0], special=0.02)
+            b = operands.random_array(rng, (k, n), pair[1], special=0.02)
+            want = operands.expected(a, b, pair[0])
+            threads = int(rng.integers(1, 3))
+            p = amx.plan(m, n, k, pair[0], threads)
+            assert p.caches == caches
+            seen |= {("cut", p.kc < p.chunks), ("kernel", p.column_tiles), ("past", p.stream_c)}
+            seen |= {("blocks", p.mc < m or p.nc < n), ("stripes", p.stripe < n)}
+            out = aligned((m, n), np.int32 if pair[0].endswith("int8") else np.float32, apart=16)
+            amx.set_num_threads(threads)
+            first = np.asfortranarray(a) if number % 4 == 3 else a
+            amx.matmul(first, amx.pack(b) if number % 2 else b, out=out[:, :n])
+            assert np.array_equal(operands.as_bits(np.ascontiguousarray(out[:, :n])), want), (
+                f"seed {seed}, product {number}: {pair}, {m} {n} {k}, {threads} thread(s)\n{p}"
+            )
+            assert (out[:, n:].view(np.uint8) == 0x55).all(), f"seed {seed}, product {number}: beyond C"
+        amx.set_num_threads(None)
+    assert {("cut", True), ("blocks", True), ("stripes", True), ("kernel", 2), ("kernel", 4)} <= seen
+    assert (("past", True) in seen) == (backend == "native")
+
+
+def test_batches_with_a_shared_operand(backend):
+    """Operands that are broadcast over a batch, in runs and in turns, packed in several stripes."""
+    rng = np.random.default_rng(41)
+    with assumed(TINY[0]):
+        for a_batch, b_batch in [
+            ((3, 2), (1, 2)),
+            ((2, 3), (2, 1)),
+            ((4,), (1,)),
+            ((1, 2), (3, 1)),
+            ((5,), ()),
+        ]:
+            a = operands.random_array(rng, (*a_batch, 20, 70), "int8")
+            b = operands.random_array(rng, (*b_batch, 70, 150), "uint8")
+            want = np.matmul(a.astype(np.int64), b.astype(np.int64))
+            for threads in (1, 2):
+                amx.set_num_threads(threads)
+                np.testing.assert_array_equal(amx.matmul(a, b), want)
+                np.testing.assert_array_equal(amx.matmul(a[..., ::-1, :], b), want[..., ::-1, :])
+        amx.set_num_threads(None)
+
+
+HUGE_PAGES = """
+import pathlib, sys
+import numpy as np
+import amx
+amx.set_backend("emulated")
+b = np.ones((2048, 2048), np.int8)
+packed = amx.pack(b)
+assert (amx.matmul(np.ones((3, 2048), np.int8), packed) == 2048).all()
+advised = 0
+for line in pathlib.Path("/proc/self/smaps").read_text().splitlines():
+    words = line.split()
+    if words[0] == "Size:":
+        size = int(words[1])
+    if words[0] == "VmFlags:" and "hg" in words:
+        advised = max(advised, size)
+print(advised)
+"""
+
+
+def test_large_packed_operands_ask_for_huge_pages():
+    """4 MiB of panels lie in memory that was advised as MADV_HUGEPAGE."""
+    if not Path("/sys/kernel/mm/transparent_hugepage").exists():
+        pytest.skip("this kernel has no transparent huge pages")
+    result = children.run_python("-c", HUGE_PAGES)
+    assert children.how_it_ended(result) == 0, result.stderr
+    assert int(result.stdout) >= 4 << 10  # KiB
+
+
+NO_ADVICE = """
+import under_seccomp
+under_seccomp.SYS_ARCH_PRCTL = 28  # madvise, whose operation is its third argument
+under_seccomp.OFFSET_ARG0 += 16
+under_seccomp.install("errno=22", [14])  # MADV_HUGEPAGE
+"""
+
+
+def test_huge_pages_are_only_asked_for():
+    """Where the kernel answers MADV_HUGEPAGE with EINVAL, as without transparent huge pages, all works."""
+    result = children.run_python("-c", NO_ADVICE + HUGE_PAGES)
+    assert children.how_it_ended(result) == 0, result.stderr
+    assert result.stdout.strip() == "0"
