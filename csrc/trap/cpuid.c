@@ -1,0 +1,254 @@
+#define _GNU_SOURCE /* REG_RIP */
+#include "cpuid.h"
+
+#include "insn_length.h"
+#include "memory.h"
+#include "thread.h"
+#include "trap.h"
+#include "virtual_cpu.h"
+
+#include <cpuid.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+enum { ARCH_SET_CPUID = 0x1012, INT3 = 0xCC };
+
+static int active;
+static int faulting; /* of every thread, since it is inherited */
+
+/* ---- the host ---- */
+
+static void host_cpuid(uint32_t leaf, uint32_t subleaf, uint32_t registers[4]) {
+    if (faulting)
+        syscall(SYS_arch_prctl, ARCH_SET_CPUID, 1);
+    __cpuid_count(leaf, subleaf, registers[0], registers[1], registers[2], registers[3]);
+    if (faulting)
+        syscall(SYS_arch_prctl, ARCH_SET_CPUID, 0);
+}
+
+/* Whether XGETBV takes `index`: 0 with OSXSAVE, 1 with a feature bit of its own (SDM vol. 1, 13.2). */
+static int host_has_xgetbv(uint32_t index) {
+    enum { ECX = 2, OSXSAVE = 1 << 27, XSTATE_LEAF = 0xD, XGETBV_1 = 1 << 2 };
+    uint32_t r[4];
+    host_cpuid(1, 0, r);
+    if (!(r[ECX] & OSXSAVE))
+        return 0;
+    if (index == 0)
+        return 1;
+    host_cpuid(XSTATE_LEAF, 1, r);
+    return (r[0] & XGETBV_1) != 0;
+}
+
+static uint64_t host_xgetbv(uint32_t index) {
+    uint32_t eax, edx;
+    __asm__ volatile("xgetbv" : "=a"(eax), "=d"(edx) : "c"(index));
+    return (uint64_t)edx << 32 | eax;
+}
+
+/* ---- answers ---- */
+
+void cpuid_answer(uint32_t leaf, uint32_t subleaf, uint32_t registers[4]) {
+    uint32_t host[4], highest[4];
+    host_cpuid(leaf, subleaf, host);
+    host_cpuid(0, 0, highest);
+    virtual_cpuid(trap_cpu(), leaf, subleaf, host, highest[0], registers);
+}
+
+int cpuid_xgetbv(uint32_t index, uint64_t *value) {
+    enum { XCR0 = 0, XINUSE = 1 };
+    const int has = index <= XINUSE && host_has_xgetbv(index);
+    if (index == XCR0) {
+        *value = virtual_xcr0(has ? host_xgetbv(XCR0) : 0);
+        return 0;
+    }
+    const struct trap_thread *const thread = has ? trap_thread() : NULL;
+    if (thread == NULL)
+        return -EINVAL;
+    *value = virtual_xinuse(host_xgetbv(XINUSE), kernel_model_xinuse(&thread->task));
+    return 0;
+}
+
+/* ---- sites ---- */
+
+/* Addresses of INT3s that stand for CPUID and XGETBV. Entries are never removed: one whose object is gone is
+ * told by the bytes behind the INT3, and is good again if the object returns. Read without a lock. */
+enum { SITES = 1 << 14, MOST = SITES / 4 * 3 };
+static _Atomic uint64_t sites[SITES];
+static unsigned site_count;
+static _Atomic uint64_t unknown_places, refused_writes;
+
+static unsigned slot_of(uint64_t address) {
+    return (unsigned)(address * UINT64_C(0x9E3779B97F4A7C15) >> 50); /* Fibonacci hashing to 14 bits */
+}
+
+static int has_site(uint64_t address) {
+    for (unsigned i = slot_of(address);; i = (i + 1) % SITES) {
+        const uint64_t found = atomic_load_explicit(&sites[i], memory_order_acquire);
+        if (found == address || found == 0)
+            return found != 0;
+    }
+}
+
+static int add_site(uint64_t address) {
+    unsigned i = slot_of(address);
+    if (has_site(address))
+        return 1;
+    if (site_count == MOST)
+        return 0;
+    while (sites[i] != 0)
+        i = (i + 1) % SITES;
+    atomic_store_explicit(&sites[i], address, memory_order_release);
+    site_count++;
+    return 1;
+}
+
+/* ---- making them trap ---- */
+
+enum { PAGE = 4096 };
+
+/* A byte is written at once for all who execute it (SDM vol. 3, 10.1.3 needs more for more bytes). */
+static int write_int3(uint8_t *at, int protection) {
+    uint8_t *const page = at - (uintptr_t)at % PAGE;
+    if (syscall(SYS_mprotect, page, PAGE, (long)(protection | PROT_WRITE)) == 0) {
+        *(volatile uint8_t *)at = INT3;
+        syscall(SYS_mprotect, page, PAGE, (long)protection);
+        return 1;
+    }
+    const uint8_t int3 = INT3; /* where pages that were written may not be executed */
+    const int memory = open("/proc/self/mem", O_WRONLY | O_CLOEXEC);
+    const int written = memory >= 0 && pwrite(memory, &int3, 1, (off_t)(uintptr_t)at) == 1;
+    if (memory >= 0)
+        close(memory);
+    return written;
+}
+
+static int protection_of(const struct code_image *image, const uint8_t *at) {
+    const uint64_t address = (uint64_t)(at - image->base);
+    for (size_t i = 0; i < image->count; i++) {
+        const Elf64_Phdr *const h = &image->headers[i];
+        if (h->p_type == PT_LOAD && address >= h->p_vaddr && address - h->p_vaddr < h->p_memsz)
+            return (h->p_flags & PF_R ? PROT_READ : 0) | (h->p_flags & PF_W ? PROT_WRITE : 0) | PROT_EXEC;
+    }
+    return PROT_READ | PROT_EXEC;
+}
+
+static void trap_site(void *context, enum code_kind kind, const uint8_t *at, unsigned length) {
+    uint8_t *const opcode = (uint8_t *)(uintptr_t)at + length - (kind == CODE_CPUID ? 2 : 3);
+    if (!add_site((uintptr_t)opcode) || !write_int3(opcode, protection_of(context, opcode)))
+        refused_writes++;
+}
+
+void cpuid_trap_image(const struct code_image *image) {
+    struct code_image copy = *image;
+    const struct code_sink sink = {trap_site, &copy};
+    unknown_places += code_scan(image, CODE_XGETBV | (faulting ? 0 : CODE_CPUID), &sink);
+}
+
+struct cpuid_missed cpuid_missed(void) {
+    return (struct cpuid_missed){unknown_places, refused_writes};
+}
+
+/* A hypervisor may announce the flag and not have it (firecracker issue 1330). */
+void cpuid_start(void) {
+    uint32_t eax, ebx, ecx, edx;
+    active = 1;
+    if (syscall(SYS_arch_prctl, ARCH_SET_CPUID, 0) != 0)
+        return;
+    const uint64_t before = trap_answers.cpuid;
+    faulting = 1;
+    __cpuid(0, eax, ebx, ecx, edx);
+    (void)eax, (void)ebx, (void)ecx, (void)edx;
+    if (trap_answers.cpuid != before) {
+        trap_answers.cpuid = before;
+        return;
+    }
+    faulting = 0;
+    syscall(SYS_arch_prctl, ARCH_SET_CPUID, 1);
+}
+
+/* ---- signals ---- */
+
+static void put(greg_t *gregs, int name, uint32_t value) {
+    gregs[name] = (greg_t)(uint64_t)value; /* clears the upper half, as in 64-bit mode */
+}
+
+static void do_cpuid(greg_t *gregs) {
+    uint32_t r[4];
+    cpuid_answer((uint32_t)gregs[REG_RAX], (uint32_t)gregs[REG_RCX], r);
+    put(gregs, REG_RAX, r[0]);
+    put(gregs, REG_RBX, r[1]);
+    put(gregs, REG_RCX, r[2]);
+    put(gregs, REG_RDX, r[3]);
+    trap_answers.cpuid++;
+}
+
+static int do_xgetbv(greg_t *gregs) {
+    uint64_t value;
+    if (cpuid_xgetbv((uint32_t)gregs[REG_RCX], &value) != 0)
+        return 0;
+    put(gregs, REG_RAX, (uint32_t)value);
+    put(gregs, REG_RDX, (uint32_t)(value >> 32));
+    trap_answers.xgetbv++;
+    return 1;
+}
+
+static int general_protection(siginfo_t *info, greg_t *gregs) {
+    enum { VECTOR_GP = 13 };
+    memset(info, 0, sizeof *info);
+    info->si_signo = SIGSEGV;
+    info->si_code = SI_KERNEL;
+    gregs[REG_TRAPNO] = VECTOR_GP;
+    gregs[REG_ERR] = 0;
+    return -1;
+}
+
+/* `code`: from the opcode 0F on, but for its first byte. */
+static int answer(const uint8_t *behind, siginfo_t *info, greg_t *gregs, uint64_t opcode) {
+    enum { CPUID_2 = 0xA2, XGETBV_2 = 0x01, XGETBV_3 = 0xD0 };
+    if (behind[0] == CPUID_2) {
+        do_cpuid(gregs);
+        gregs[REG_RIP] = (greg_t)opcode + 2;
+        return 1;
+    }
+    if (behind[0] != XGETBV_2 || behind[1] != XGETBV_3)
+        return 0;
+    gregs[REG_RIP] = (greg_t)opcode;
+    if (!do_xgetbv(gregs))
+        return general_protection(info, gregs);
+    gregs[REG_RIP] = (greg_t)opcode + 3;
+    return 1;
+}
+
+/* CPUID that faulted is SIGSEGV at the instruction; XGETBV without OSXSAVE is SIGILL. */
+static int at_instruction(siginfo_t *info, greg_t *gregs) {
+    enum { MAX_INSTRUCTION = 15 };
+    const uint64_t rip = (uint64_t)gregs[REG_RIP];
+    uint8_t code[MAX_INSTRUCTION + 3] = {0};
+    size_t at = 0;
+    trap_own_memory.read(NULL, rip, code, MAX_INSTRUCTION);
+    while (at < MAX_INSTRUCTION - 3 && insn_is_prefix(code[at]))
+        at++;
+    return code[at] == 0x0F ? answer(&code[at + 1], info, gregs, rip + at) : 0;
+}
+
+int cpuid_handle(int signal, siginfo_t *info, ucontext_t *context) {
+    greg_t *const gregs = context->uc_mcontext.gregs;
+    const uint64_t opcode = (uint64_t)gregs[REG_RIP] - 1;
+    if (!active || info->si_code <= 0)
+        return 0;
+    switch (signal) {
+    case SIGTRAP:
+        return has_site(opcode) ? answer((const uint8_t *)(uintptr_t)opcode + 1, info, gregs, opcode) : 0;
+    case SIGSEGV:
+        return info->si_code == SI_KERNEL && faulting ? at_instruction(info, gregs) : 0;
+    case SIGILL:
+        return at_instruction(info, gregs);
+    default:
+        return 0;
+    }
+}
