@@ -1,76 +1,28 @@
 #define _GNU_SOURCE /* REG_RIP */
 #include "cpuid.h"
 
+#include "code_byte.h"
 #include "insn_length.h"
 #include "memory.h"
-#include "thread.h"
 #include "trap.h"
-#include "virtual_cpu.h"
 
 #include <cpuid.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <stdatomic.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum { ARCH_SET_CPUID = 0x1012, INT3 = 0xCC };
+enum { ARCH_SET_CPUID = 0x1012 };
 
 static int active;
 static int faulting; /* of every thread, since it is inherited */
 
-/* ---- the host ---- */
-
-static void host_cpuid(uint32_t leaf, uint32_t subleaf, uint32_t registers[4]) {
+void cpuid_of_host(uint32_t leaf, uint32_t subleaf, uint32_t registers[4]) {
     if (faulting)
         syscall(SYS_arch_prctl, ARCH_SET_CPUID, 1);
     __cpuid_count(leaf, subleaf, registers[0], registers[1], registers[2], registers[3]);
     if (faulting)
         syscall(SYS_arch_prctl, ARCH_SET_CPUID, 0);
-}
-
-/* Whether XGETBV takes `index`: 0 with OSXSAVE, 1 with a feature bit of its own (SDM vol. 1, 13.2). */
-static int host_has_xgetbv(uint32_t index) {
-    enum { ECX = 2, OSXSAVE = 1 << 27, XSTATE_LEAF = 0xD, XGETBV_1 = 1 << 2 };
-    uint32_t r[4];
-    host_cpuid(1, 0, r);
-    if (!(r[ECX] & OSXSAVE))
-        return 0;
-    if (index == 0)
-        return 1;
-    host_cpuid(XSTATE_LEAF, 1, r);
-    return (r[0] & XGETBV_1) != 0;
-}
-
-static uint64_t host_xgetbv(uint32_t index) {
-    uint32_t eax, edx;
-    __asm__ volatile("xgetbv" : "=a"(eax), "=d"(edx) : "c"(index));
-    return (uint64_t)edx << 32 | eax;
-}
-
-/* ---- answers ---- */
-
-void cpuid_answer(uint32_t leaf, uint32_t subleaf, uint32_t registers[4]) {
-    uint32_t host[4], highest[4];
-    host_cpuid(leaf, subleaf, host);
-    host_cpuid(0, 0, highest);
-    virtual_cpuid(trap_cpu(), leaf, subleaf, host, highest[0], registers);
-}
-
-int cpuid_xgetbv(uint32_t index, uint64_t *value) {
-    enum { XCR0 = 0, XINUSE = 1 };
-    const int has = index <= XINUSE && host_has_xgetbv(index);
-    if (index == XCR0) {
-        *value = virtual_xcr0(has ? host_xgetbv(XCR0) : 0);
-        return 0;
-    }
-    const struct trap_thread *const thread = has ? trap_thread() : NULL;
-    if (thread == NULL)
-        return -EINVAL;
-    *value = virtual_xinuse(host_xgetbv(XINUSE), kernel_model_xinuse(&thread->task));
-    return 0;
 }
 
 /* ---- sites ---- */
@@ -109,43 +61,15 @@ static int add_site(uint64_t address) {
 
 /* ---- making them trap ---- */
 
-enum { PAGE = 4096 };
-
-/* A byte is written at once for all who execute it (SDM vol. 3, 10.1.3 needs more for more bytes). */
-static int write_int3(uint8_t *at, int protection) {
-    uint8_t *const page = at - (uintptr_t)at % PAGE;
-    if (syscall(SYS_mprotect, page, PAGE, (long)(protection | PROT_WRITE)) == 0) {
-        *(volatile uint8_t *)at = INT3;
-        syscall(SYS_mprotect, page, PAGE, (long)protection);
-        return 1;
-    }
-    const uint8_t int3 = INT3; /* where pages that were written may not be executed */
-    const int memory = open("/proc/self/mem", O_WRONLY | O_CLOEXEC);
-    const int written = memory >= 0 && pwrite(memory, &int3, 1, (off_t)(uintptr_t)at) == 1;
-    if (memory >= 0)
-        close(memory);
-    return written;
-}
-
-static int protection_of(const struct code_image *image, const uint8_t *at) {
-    const uint64_t address = (uint64_t)(at - image->base);
-    for (size_t i = 0; i < image->count; i++) {
-        const Elf64_Phdr *const h = &image->headers[i];
-        if (h->p_type == PT_LOAD && address >= h->p_vaddr && address - h->p_vaddr < h->p_memsz)
-            return (h->p_flags & PF_R ? PROT_READ : 0) | (h->p_flags & PF_W ? PROT_WRITE : 0) | PROT_EXEC;
-    }
-    return PROT_READ | PROT_EXEC;
-}
-
 static void trap_site(void *context, enum code_kind kind, const uint8_t *at, unsigned length) {
     uint8_t *const opcode = (uint8_t *)(uintptr_t)at + length - (kind == CODE_CPUID ? 2 : 3);
-    if (!add_site((uintptr_t)opcode) || !write_int3(opcode, protection_of(context, opcode)))
+    (void)context;
+    if (!add_site((uintptr_t)opcode) || code_byte_write(opcode, CODE_INT3) != 0)
         refused_writes++;
 }
 
 void cpuid_trap_image(const struct code_image *image) {
-    struct code_image copy = *image;
-    const struct code_sink sink = {trap_site, &copy};
+    static const struct code_sink sink = {trap_site, NULL};
     unknown_places += code_scan(image, CODE_XGETBV | (faulting ? 0 : CODE_CPUID), &sink);
 }
 
@@ -179,7 +103,7 @@ static void put(greg_t *gregs, int name, uint32_t value) {
 
 static void do_cpuid(greg_t *gregs) {
     uint32_t r[4];
-    cpuid_answer((uint32_t)gregs[REG_RAX], (uint32_t)gregs[REG_RCX], r);
+    amx_trap_cpuid((uint32_t)gregs[REG_RAX], (uint32_t)gregs[REG_RCX], r);
     put(gregs, REG_RAX, r[0]);
     put(gregs, REG_RBX, r[1]);
     put(gregs, REG_RCX, r[2]);
@@ -189,7 +113,7 @@ static void do_cpuid(greg_t *gregs) {
 
 static int do_xgetbv(greg_t *gregs) {
     uint64_t value;
-    if (cpuid_xgetbv((uint32_t)gregs[REG_RCX], &value) != 0)
+    if (amx_trap_xgetbv((uint32_t)gregs[REG_RCX], &value) != 0)
         return 0;
     put(gregs, REG_RAX, (uint32_t)value);
     put(gregs, REG_RDX, (uint32_t)(value >> 32));
@@ -204,10 +128,10 @@ static int general_protection(siginfo_t *info, greg_t *gregs) {
     info->si_code = SI_KERNEL;
     gregs[REG_TRAPNO] = VECTOR_GP;
     gregs[REG_ERR] = 0;
-    return -1;
+    return 0;
 }
 
-/* `code`: from the opcode 0F on, but for its first byte. */
+/* The instruction at `opcode`, the bytes after whose first are at `behind`. */
 static int answer(const uint8_t *behind, siginfo_t *info, greg_t *gregs, uint64_t opcode) {
     enum { CPUID_2 = 0xA2, XGETBV_2 = 0x01, XGETBV_3 = 0xD0 };
     if (behind[0] == CPUID_2) {

@@ -11,9 +11,8 @@
 #include <signal.h>
 #include <ucontext.h>
 
-/* Of the emulated CPU, in this thread. Async-signal-safe. */
-void cpuid_answer(uint32_t leaf, uint32_t subleaf, uint32_t registers[4]);
-int cpuid_xgetbv(uint32_t index, uint64_t *value); /* 0, or -EINVAL where the instruction faults */
+/* The host's own answer. Async-signal-safe. */
+void cpuid_of_host(uint32_t leaf, uint32_t subleaf, uint32_t registers[4]);
 
 /* From now on they are answered; makes CPUID fault where this CPU and kernel can (ARCH_SET_CPUID), and finds
  * out whether it really does. Once, before other threads. */
@@ -26,8 +25,8 @@ struct cpuid_missed {
 };
 struct cpuid_missed cpuid_missed(void);
 
-/* Whether a signal was such an instruction: 1, and the program goes on behind it; -1 and it is #GP, which
- * *info then says; 0, something else. */
+/* Whether a signal was such an instruction: 1, and the program goes on behind it; else 0, and where the
+ * instruction is #GP, *info says that. */
 int cpuid_handle(int signal, siginfo_t *info, ucontext_t *context);
 
 #endif

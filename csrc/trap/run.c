@@ -3,9 +3,19 @@
 #include "memory.h"
 #include "trap.h"
 
+void (*trap_progress)(void);
+
+/* Often at first: 1, 2, 4 and so on, then at every multiple of EVERY. */
+static int is_progress(uint64_t count) {
+    enum { EVERY = 4096 };
+    return count % EVERY == 0 || (count < EVERY && (count & (count - 1)) == 0);
+}
+
 static void count(_Atomic uint64_t *counter) {
-    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + 1,
-                          memory_order_relaxed);
+    const uint64_t now = atomic_load_explicit(counter, memory_order_relaxed) + 1;
+    atomic_store_explicit(counter, now, memory_order_relaxed);
+    if (trap_progress != NULL && is_progress(now))
+        trap_progress();
 }
 
 struct trap_fault trap_run(struct trap_thread *thread, struct amxemu_registers *r,

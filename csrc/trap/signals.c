@@ -1,8 +1,10 @@
 #define _GNU_SOURCE /* REG_RIP */
 #include "signals.h"
 
+#include "cpuid.h"
 #include "frame.h"
 #include "memory.h"
+#include "objects.h"
 #include "patch.h"
 #include "run.h"
 #include "thread.h"
@@ -66,12 +68,13 @@ static struct sigaction from_kernel(const struct kernel_action *action) {
 
 /* ---- the program's own ---- */
 
-static const int taken[] = {SIGILL, SIGSEGV, SIGBUS, SIGTRAP};
-enum { TAKEN = sizeof taken / sizeof *taken };
-static struct sigaction program_actions[TAKEN];
+static const int taken[] = {SIGILL, SIGSEGV, SIGBUS, SIGTRAP, SIGSYS};
+enum { WITH_SIGSYS = sizeof taken / sizeof *taken, TAKEN = WITH_SIGSYS - 1 };
+static int taken_count;
+static struct sigaction program_actions[WITH_SIGSYS];
 
 static int index_of(int signal) {
-    for (int i = 0; i < TAKEN; i++)
+    for (int i = 0; i < taken_count; i++)
         if (taken[i] == signal)
             return i;
     return -1;
@@ -220,7 +223,9 @@ static int on_sigill(siginfo_t *info, ucontext_t *context) {
     struct amxemu_insn insn;
     if (decode_at(rip, &insn) != AMXEMU_VALID) {
         /* It may have been an instruction of AMX until another thread patched it, after it trapped here. */
-        return trap_site_at(rip + 1, &insn) && run_in_frame(rip, &insn, info, context);
+        if (trap_site_at(rip + 1, &insn))
+            return run_in_frame(rip, &insn, info, context);
+        return cpuid_handle(SIGILL, info, context);
     }
     if (!run_in_frame(rip, &insn, info, context))
         return 0;
@@ -231,7 +236,21 @@ static int on_sigill(siginfo_t *info, ucontext_t *context) {
 static int on_sigtrap(siginfo_t *info, ucontext_t *context) {
     const uint64_t rip = (uint64_t)context->uc_mcontext.gregs[REG_RIP];
     struct amxemu_insn insn;
-    return trap_site_at(rip, &insn) && run_in_frame(rip - 1, &insn, info, context);
+    if (trap_site_at(rip, &insn))
+        return run_in_frame(rip - 1, &insn, info, context);
+    return cpuid_handle(SIGTRAP, info, context) || objects_handle(context);
+}
+
+/* Our filter's trap of arch_prctl. A filter of the program's own may trap other things. */
+static int on_sigsys(const siginfo_t *info, ucontext_t *context) {
+    enum { SYS_SECCOMP_CODE = 1, FIRST = 0x1021, LAST = 0x1025 };
+    greg_t *const gregs = context->uc_mcontext.gregs;
+    const int op = (int)gregs[REG_RDI];
+    if (info->si_code != SYS_SECCOMP_CODE || info->si_syscall != SYS_arch_prctl || op < FIRST || op > LAST)
+        return 0;
+    gregs[REG_RAX] = amx_trap_arch_prctl(op, (uint64_t)gregs[REG_RSI]);
+    trap_answers.arch_prctl++;
+    return 1;
 }
 
 int trap_handle(int signal, siginfo_t *info, ucontext_t *context) {
@@ -242,8 +261,10 @@ int trap_handle(int signal, siginfo_t *info, ucontext_t *context) {
         return on_sigill(info, context);
     case SIGTRAP:
         return on_sigtrap(info, context);
+    case SIGSYS:
+        return on_sigsys(info, context);
     default:
-        return trap_memory_fixup(signal, info, context);
+        return trap_memory_fixup(signal, info, context) || cpuid_handle(signal, info, context);
     }
 }
 
@@ -282,8 +303,9 @@ __attribute__((force_align_arg_pointer)) static void on_signal(int signal, sigin
         queue(seen.si_signo, &seen);
 }
 
-int trap_signals_start(void) {
-    for (int i = 0; i < TAKEN; i++) {
+int trap_signals_start(int with_sigsys) {
+    taken_count = with_sigsys ? WITH_SIGSYS : TAKEN;
+    for (int i = 0; i < taken_count; i++) {
         struct kernel_action found;
         int error = rt_sigaction(taken[i], NULL, &found);
         if (error == 0) {
@@ -300,7 +322,7 @@ int trap_signals_start(void) {
 }
 
 void trap_signals_stop(void) {
-    for (int i = 0; i < TAKEN; i++)
+    for (int i = 0; i < taken_count; i++)
         if (is_ours(taken[i])) {
             const struct kernel_action action = to_kernel(&program_actions[i]);
             rt_sigaction(taken[i], &action, NULL);

@@ -5,7 +5,8 @@
 #include <signal.h>
 #include <ucontext.h>
 
-int trap_signals_start(void); /* takes SIGILL, SIGSEGV, SIGBUS and SIGTRAP; 0 or -errno */
+/* Takes SIGILL, SIGSEGV, SIGBUS and SIGTRAP, and with a filter on arch_prctl also SIGSYS; 0 or -errno. */
+int trap_signals_start(int with_sigsys);
 void trap_signals_stop(void); /* gives back those that are still ours */
 
 /* What a signal means to the emulation: 1 when it was dealt with and the program goes on at the context. A
@@ -13,7 +14,7 @@ void trap_signals_stop(void); /* gives back those that are still ours */
  * For a handler of others that stands before ours. Async-signal-safe. */
 int trap_handle(int signal, siginfo_t *info, ucontext_t *context);
 
-/* The action that the program believes to be in force: of the four signals; NULL for others. */
+/* The action that the program believes to be in force, of a signal that was taken; NULL for others. */
 struct sigaction *trap_program_action(int signal);
 /* sigaction() of the program, for any signal: 0 or -errno. */
 int trap_sigaction(int signal, const struct sigaction *new_action, struct sigaction *old_action);

@@ -2,6 +2,7 @@
 #include "trap.h"
 
 #include "altstack.h"
+#include "cpuid.h"
 #include "frame.h"
 #include "memory.h"
 #include "patch.h"
@@ -9,7 +10,6 @@
 #include "thread.h"
 #include "virtual_cpu.h"
 
-#include <cpuid.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <pthread.h>
@@ -55,11 +55,15 @@ enum { XCR0 = 0, XINUSE = 1 };
 /* XCR0 or XINUSE of this CPU; 0 where it cannot tell. */
 static uint64_t host_xgetbv(uint32_t index) {
     enum { OSXSAVE = 1 << 27, XSTATE_LEAF = 0xD, XGETBV_1 = 1 << 2 };
-    uint32_t eax, ebx, ecx, edx;
-    if (!__get_cpuid(1, &eax, &ebx, &ecx, &edx) || !(ecx & OSXSAVE))
+    uint32_t r[4], eax, edx;
+    cpuid_of_host(1, 0, r);
+    if (!(r[2] & OSXSAVE))
         return 0;
-    if (index == XINUSE && (!__get_cpuid_count(XSTATE_LEAF, 1, &eax, &ebx, &ecx, &edx) || !(eax & XGETBV_1)))
-        return 0;
+    if (index == XINUSE) {
+        cpuid_of_host(XSTATE_LEAF, 1, r);
+        if (!(r[0] & XGETBV_1))
+            return 0;
+    }
     __asm__ volatile("xgetbv" : "=a"(eax), "=d"(edx) : "c"(index));
     return (uint64_t)edx << 32 | eax;
 }
@@ -83,12 +87,14 @@ int amx_is_launched(void) {
     return dlsym(RTLD_DEFAULT, "amx_emulated_by_launcher") != NULL;
 }
 
-static int start(const struct amx_trap_options *options, const struct amxemu_cpu *model) {
+static int start(const struct amx_trap_options *options, const struct amxemu_cpu *model, int whole_program) {
     const uint64_t xcr0 = host_xgetbv(XCR0);
     const int has_tiles = (xcr0 & (XTILECFG | XTILEDATA)) == (XTILECFG | XTILEDATA);
-    if (trap_cpu() != NULL || amx_is_launched())
+    if (trap_cpu() != NULL)
         return -EALREADY;
-    if (has_tiles && tile_data_is_permitted())
+    /* exec took the permission away from a whole program; a filter may already be between it and the kernel
+     */
+    if (!whole_program && has_tiles && tile_data_is_permitted())
         return -EPERM;
     int error = trap_threads_at_fork();
     if (error != 0)
@@ -104,7 +110,7 @@ static int start(const struct amx_trap_options *options, const struct amxemu_cpu
     if (error != 0)
         return error;
     atomic_store_explicit(&cpu, model, memory_order_release);
-    error = trap_signals_start();
+    error = trap_signals_start(whole_program);
     if (error != 0) {
         atomic_store(&cpu, NULL);
         trap_patch_stop();
@@ -112,14 +118,18 @@ static int start(const struct amx_trap_options *options, const struct amxemu_cpu
     return error;
 }
 
-int amx_trap_start(const struct amx_trap_options *options) {
+int trap_start(const struct amx_trap_options *options, int whole_program) {
     const struct amxemu_cpu *const model = find_cpu(options->cpu);
     if (model == NULL)
         return -EINVAL;
     pthread_mutex_lock(&starting);
-    const int error = start(options, model);
+    const int error = start(options, model, whole_program);
     pthread_mutex_unlock(&starting);
     return error;
+}
+
+int amx_trap_start(const struct amx_trap_options *options) {
+    return amx_is_launched() ? -EALREADY : trap_start(options, 0);
 }
 
 int amx_trap_stop(void) {
@@ -153,12 +163,13 @@ void amx_trap_count(struct amx_trap_counts *counts) {
 }
 
 int amx_trap_cpuid(uint32_t leaf, uint32_t subleaf, uint32_t registers[4]) {
-    uint32_t host[4];
+    uint32_t host[4], highest[4];
     const struct amxemu_cpu *const model = trap_cpu();
     if (model == NULL)
         return -ESRCH;
-    __cpuid_count(leaf, subleaf, host[0], host[1], host[2], host[3]);
-    virtual_cpuid(model, leaf, subleaf, host, __get_cpuid_max(0, NULL), registers);
+    cpuid_of_host(leaf, subleaf, host);
+    cpuid_of_host(0, 0, highest);
+    virtual_cpuid(model, leaf, subleaf, host, highest[0], registers);
     return 0;
 }
 

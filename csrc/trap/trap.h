@@ -9,6 +9,9 @@
 const struct amxemu_cpu *trap_cpu(void); /* the emulated one; NULL: emulation is off */
 int trap_is_hybrid(void);                /* the CPU has AMX, and executes configuration instructions itself */
 
+/* As amx_trap_start(). whole_program: for the preload library, from its beginning on, arch_prctl included. */
+int trap_start(const struct amx_trap_options *options, int whole_program);
+
 /* Answered in the CPU's or the kernel's place so far. */
 struct trap_answers {
     _Atomic uint64_t cpuid, xgetbv, arch_prctl;

@@ -1,0 +1,56 @@
+/* libamxemu.so's beginning: preloaded into a program, it emulates AMX from before the program's other
+ * constructors until its end.
+ *
+ * Environment: AMX_EMULATE_CPU, the model; without it the library does nothing. AMX_EMULATE_PATCH, 0: every
+ * instruction traps. AMX_EMULATE_TRACE, a directory. AMX_EMULATE_REPORT, a file (preload_report.h).
+ */
+#define _GNU_SOURCE
+#include "cpuid.h"
+#include "objects.h"
+#include "preload_report.h"
+#include "seccomp.h"
+#include "trap.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* amx_trap_start() of _native finds it, and does not start a second emulation. */
+__attribute__((visibility("default"))) extern const int amx_emulated_by_launcher;
+const int amx_emulated_by_launcher = 1;
+
+enum { EXIT_CANNOT_EMULATE = 125 }; /* as env and timeout have it: not the program's own status */
+
+__attribute__((noreturn)) static void give_up(const char *what, int error) {
+    fprintf(stderr, "amx emulate: %s: %s\n", what, strerror(error));
+    _exit(EXIT_CANNOT_EMULATE);
+}
+
+/* Constructors of glibc's dynamic linker are given main's arguments. This one runs before libc's own, which
+ * sets `environ`. */
+__attribute__((constructor)) static void begin(int argc, char **argv, char **environment) {
+    (void)argc, (void)argv;
+    if (environ == NULL)
+        environ = environment;
+    const char *const cpu = getenv("AMX_EMULATE_CPU"), *const patch = getenv("AMX_EMULATE_PATCH");
+    if (cpu == NULL)
+        return;
+    const struct amx_trap_options options = {
+        .cpu = cpu,
+        .patch = patch == NULL || strcmp(patch, "0") != 0,
+        .trace = getenv("AMX_EMULATE_TRACE"),
+        .hybrid = -1,
+    };
+    int error = trap_start(&options, 1);
+    if (error)
+        give_up(cpu, -error);
+    error = seccomp_start();
+    if (error)
+        give_up("arch_prctl cannot be filtered (seccomp)", -error);
+    cpuid_start();
+    objects_start(cpuid_trap_image);
+    error = report_start(getenv("AMX_EMULATE_REPORT"));
+    if (error)
+        give_up(getenv("AMX_EMULATE_REPORT"), -error);
+}
