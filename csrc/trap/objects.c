@@ -70,7 +70,8 @@ static int holds(const struct code_image *image, const void *at) {
 }
 
 static int at_start(struct dl_phdr_info *info, size_t size, void *context) {
-    const struct code_image image = {(const uint8_t *)info->dlpi_addr, info->dlpi_phdr, info->dlpi_phnum};
+    const struct code_image image = {
+        .base = (const uint8_t *)info->dlpi_addr, .headers = info->dlpi_phdr, .count = info->dlpi_phnum};
     int *const is_first = context; /* the program itself */
     (void)size;
     if (*is_first) {
@@ -96,9 +97,9 @@ static int image_of(const struct link_map *object, struct code_image *image) {
     if (!read_memory(object->l_addr, &header, sizeof header) ||
         memcmp(header.e_ident, ELFMAG, SELFMAG) != 0 || header.e_phentsize != sizeof(Elf64_Phdr))
         return 0;
-    image->base = (const uint8_t *)object->l_addr;
-    image->headers = (const Elf64_Phdr *)(object->l_addr + header.e_phoff);
-    image->count = header.e_phnum;
+    *image = (struct code_image){.base = (const uint8_t *)object->l_addr,
+                                 .headers = (const Elf64_Phdr *)(object->l_addr + header.e_phoff),
+                                 .count = header.e_phnum};
     Elf64_Phdr last;
     return header.e_phnum > 0 &&
            read_memory((uintptr_t)&image->headers[header.e_phnum - 1], &last, sizeof last) &&

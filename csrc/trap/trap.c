@@ -92,8 +92,7 @@ static int start(const struct amx_trap_options *options, const struct amxemu_cpu
     const int has_tiles = (xcr0 & (XTILECFG | XTILEDATA)) == (XTILECFG | XTILEDATA);
     if (trap_cpu() != NULL)
         return -EALREADY;
-    /* exec took the permission away from a whole program; a filter may already be between it and the kernel
-     */
+    /* exec took the permission from a whole program, and a filter may be between it and the kernel already */
     if (!whole_program && has_tiles && tile_data_is_permitted())
         return -EPERM;
     int error = trap_threads_at_fork();

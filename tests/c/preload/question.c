@@ -1,0 +1,27 @@
+/* A program that asks what there is, of CPU and kernel, and says so. */
+#include <cpuid.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+int main(void) {
+    uint32_t a, b, c, d, low, high;
+    uint64_t value = 0;
+    __cpuid(0, a, b, c, d);
+    printf("highest leaf %#x\n", a);
+    __cpuid_count(7, 0, a, b, c, d);
+    printf("amx %u %u %u\n", d >> 24 & 1, d >> 25 & 1, d >> 22 & 1);
+    __cpuid_count(0x1D, 1, a, b, c, d);
+    printf("palette %#x %#x %#x %#x\n", a, b, c, d);
+    __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    printf("xcr0 %#x %#x\n", low & 0x60000, high);
+    for (int op = 0x1021; op <= 0x1022; op++) {
+        const long result = syscall(SYS_arch_prctl, op, &value);
+        printf("%#x %ld %#lx\n", op, result, value & 0x60000);
+    }
+    printf("request %ld\n", syscall(SYS_arch_prctl, 0x1023, 18));
+    syscall(SYS_arch_prctl, 0x1022, &value);
+    printf("permission %#lx\n", value & 0x60000);
+    return 0;
+}

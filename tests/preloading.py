@@ -1,0 +1,55 @@
+"""Programs under libamxemu.so, with the environment that `amx emulate` would give them."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from compiling import ROOT, compiler
+
+from amx.emulation import launcher
+
+
+def environment(directory, *, cpu="spr", patch=True, trace=False, **more):
+    """Of a program whose processes report to `directory`."""
+    base = {**os.environ, **more}
+    return launcher.environment(base, cpu=cpu, patch=patch, directory=str(directory), trace=trace)
+
+
+def run(command, directory, *, timeout=60, **options):
+    """Run a program; its completed process."""
+    return subprocess.run(
+        list(map(str, command)),
+        env=environment(directory, **options),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+    )
+
+
+def run_python(script, directory, **options):
+    """Run Python code."""
+    return run([sys.executable, "-c", script], directory, **options)
+
+
+def reports(directory):
+    """The lines of the processes, in the order of their beginnings."""
+    return [json.loads(line) for line in Path(launcher.report_file(str(directory))).read_text().splitlines()]
+
+
+def compile_program(source, output, *flags):
+    """Compile one of tests/c/preload/, as any program would be."""
+    command = [
+        *compiler(),
+        "-O1",
+        "-Wall",
+        "-Werror",
+        ROOT / "tests/c/preload" / source,
+        "-o",
+        output,
+        *flags,
+    ]
+    subprocess.run(list(map(str, command)), check=True, stdin=subprocess.DEVNULL)
+    return output
