@@ -108,3 +108,66 @@ def test_importing_installs_no_handler():
 def test_handlers_are_there_from_start_to_stop():
     result = run(HANDLERS + "lib.amx_trap_stop()\n" + HANDLERS)
     assert result.stdout == "['ILL', 'TRAP', 'BUS', 'SEGV']\n[]\n", result.stderr
+
+
+def test_a_segfault_under_faulthandler_prints_the_traceback_and_kills():
+    """Whether the handler was there before the emulation or came later."""
+    crash = "ctypes.string_at(16)"
+    for script, options in ((crash, "1"), (f"import faulthandler; faulthandler.enable(); {crash}", "")):
+        result = run(script, PYTHONFAULTHANDLER=options)
+        assert children.how_it_ended(result) == "SIGSEGV"
+        assert "Fatal Python error: Segmentation fault" in result.stderr
+        assert "string_at" in result.stderr
+
+
+def test_matrix_products_amid_signals():
+    """Native products of several threads, emulated, with a timer every 200 us: right, and they end."""
+    result = run(
+        """
+        import signal
+        import numpy as np
+        import amx
+        import native_lane
+
+        lib.amx_trap_stop()
+        os.environ["AMX_TEST_LANE"] = "trapped"
+        native_lane.enter()
+        rng = np.random.default_rng(5)
+        a = rng.integers(-128, 128, (50, 200), dtype=np.int8)
+        b = rng.integers(-128, 128, (200, 70), dtype=np.int8)
+        expected = a.astype(np.int32) @ b.astype(np.int32)
+        ticks = 0
+
+        def tick(*_):
+            global ticks
+            ticks += 1
+
+        signal.signal(signal.SIGALRM, tick)
+        signal.setitimer(signal.ITIMER_REAL, 200e-6, 200e-6)
+        right = True
+        while ticks < 100:
+            right = right and bool((amx.matmul(a, b) == expected).all())
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        print(right, native_lane.emulated() > 100)
+        """
+    )
+    assert result.stdout == "True True\n", result.stderr
+
+
+@pytest.mark.parametrize("permitted", [False, True])
+def test_the_fault_guard_sees_the_emulated_cpu(permitted):
+    """amx.prefault() and amx.explain(probe=True) run tiles under handlers of their own."""
+    result = run(
+        f"""
+        assert start() == 0
+        permitted = {permitted}
+        assert not permitted or request() == 0
+        for _ in range(3):
+            probe = ffi.new("struct amx_probe *")
+            assert lib.amx_probe_tilezero(probe) == 0
+            print(probe.step, probe.signal, probe.code)
+        """,
+        started=False,
+    )
+    expected = (lib.AMX_STEP_DONE, 0, 0) if permitted else (lib.AMX_STEP_TILEZERO, 4, 1)
+    assert result.stdout == "{} {} {}\n".format(*expected) * 3, result.stderr

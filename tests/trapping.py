@@ -1,12 +1,19 @@
-"""What the tests of csrc/trap/ give to the children they start: PRELUDE, and how to run it with a script.
+"""How the tests of csrc/trap/ run things in children: Python code, and the scenarios of tests/c/trapped/.
 
-In the child `start()` has begun the emulation, `request()` asks the modelled kernel for permission, and
-`function(code)` makes machine code callable with two arguments.
+`run` puts PRELUDE before the code. There `start()` has begun the emulation, `request()` asks the modelled
+kernel for permission, and `function(code)` makes machine code callable with two arguments.
 """
 
+import atexit
+import functools
+import shutil
+import subprocess
+import tempfile
 import textwrap
+from pathlib import Path
 
 import children
+import compiling
 
 PRELUDE = """
 import ctypes, mmap, os, sys
@@ -49,3 +56,26 @@ def run(script, *arguments, started=True, **environment):
     begin = "assert start() == 0 and request() == 0\n" if started else ""
     code = PRELUDE + begin + textwrap.dedent(script)
     return children.run_python("-c", code, *arguments, AMX_TEST_LANE="", **environment)
+
+
+@functools.cache
+def program():
+    """The compiled program of tests/c/trapped/; skips the test where there is no compiler."""
+    compiling.compiler()
+    directory = tempfile.mkdtemp()
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)
+    sources = sorted(compiling.ROOT.glob("tests/c/trapped/*.c"))
+    return compiling.compile_c(Path(directory) / "trapped", [*sources, *compiling.TRAP])
+
+
+def scenario(name, patched=False, ends=0):
+    """Run a scenario; what it saw as a list of (name, value)."""
+    result = subprocess.run(
+        [program(), *(["--patch"] if patched else []), name],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert children.how_it_ended(result) == ends, result.stdout + result.stderr
+    return [tuple(line.partition(" ")[::2]) for line in result.stdout.splitlines()]

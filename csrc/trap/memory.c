@@ -89,6 +89,7 @@ int trap_memory_fixup(int signal, const siginfo_t *info, ucontext_t *context) {
     if (thread != NULL) {
         thread->memory_signal = signal;
         thread->memory_code = info->si_code;
+        thread->memory_err = (long)context->uc_mcontext.gregs[REG_ERR];
     }
     *rip = (greg_t)(uintptr_t)trap_copy_faulted;
     return 1;

@@ -144,9 +144,9 @@ static void chain(int signal, siginfo_t *info, ucontext_t *context) {
 
 /* The frame as the kernel would have made it for the CPU's exception. A missing permission leaves trapno and
  * err as they were (force_sig_fault() does not set them). */
-static void put_fault(const struct trap_fault *fault, siginfo_t *info, ucontext_t *context, int writes) {
+static void put_fault(const struct trap_fault *fault, const struct trap_thread *thread, siginfo_t *info,
+                      ucontext_t *context) {
     enum { VECTOR_UD = 6, VECTOR_SS = 12, VECTOR_GP = 13, VECTOR_PF = 14 };
-    enum { ERR_PROTECTION = 1, ERR_WRITE = 2, ERR_USER = 4 };
     greg_t *const gregs = context->uc_mcontext.gregs;
     memset(info, 0, sizeof *info);
     info->si_signo = fault->signal;
@@ -162,13 +162,8 @@ static void put_fault(const struct trap_fault *fault, siginfo_t *info, ucontext_
     } else {
         gregs[REG_TRAPNO] = VECTOR_PF;
         gregs[REG_CR2] = (greg_t)fault->address;
-        gregs[REG_ERR] = ERR_USER | (writes ? ERR_WRITE : 0) |
-                         (fault->signal == SIGSEGV && fault->code != SEGV_MAPERR ? ERR_PROTECTION : 0);
+        gregs[REG_ERR] = thread->memory_err;
     }
-}
-
-static int writes_memory(enum amxemu_op op) {
-    return op == AMXEMU_TILESTORED || op == AMXEMU_STTILECFG;
 }
 
 /* On a CPU with AMX whose tile data is withheld, configuration instructions run by themselves. */
@@ -198,7 +193,7 @@ static int run_in_frame(uint64_t rip, const struct amxemu_insn *insn, siginfo_t 
     atomic_fetch_add_explicit(&thread->traps, 1, memory_order_relaxed);
     if (fault.signal != 0) {
         atomic_fetch_add_explicit(&thread->faults, 1, memory_order_relaxed);
-        put_fault(&fault, info, context, writes_memory(insn->op));
+        put_fault(&fault, thread, info, context);
         return 0;
     }
     trap_frame_complete(context, insn, &r);

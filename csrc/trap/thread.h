@@ -14,7 +14,9 @@
 
 struct trap_thread {
     struct kernel_model_task task;
-    int memory_signal, memory_code;               /* of the last access of trap_own_memory that faulted */
+    /* Of the last access of trap_own_memory that faulted: siginfo, and the exception's error code. */
+    int memory_signal, memory_code;
+    long memory_err;
     uint8_t native_config[AMXEMU_CONFIG_BYTES];   /* what the CPU's own TILECFG was last seen to hold */
     uint8_t zmm[32][AMXEMU_COLSB];                /* what instructions write to ZMM registers, for a while */
     _Atomic uint64_t instructions, traps, faults; /* written by the thread alone */

@@ -1,0 +1,368 @@
+/* Signals that are not AMX's, state that a trap must leave alone, and signals amid emulated products. */
+#define _GNU_SOURCE
+#include "trapped.h"
+
+#include "insn.h"
+#include "trap/altstack.h"
+#include "trap/signals.h"
+#include "trap/trap.h"
+
+#include <cpuid.h>
+#include <errno.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/time.h>
+#include <ucontext.h>
+#include <unistd.h>
+
+static uint8_t *page; /* what handlers make accessible */
+
+static void print_mask(const char *name) {
+    sigset_t set;
+    sigprocmask(SIG_BLOCK, NULL, &set);
+    printf("%s", name);
+    for (int i = 1; i < 32; i++)
+        if (sigismember(&set, i))
+            printf(" %d", i);
+    printf("\n");
+}
+
+static void on_ud2(int signal, siginfo_t *info, void *opaque) {
+    ucontext_t *const context = opaque;
+    printf("signal %d\ncode %d\n", signal, info->si_code);
+    check("si_addr", info->si_addr == (void *)context->uc_mcontext.gregs[REG_RIP]);
+    print_mask("mask");
+    context->uc_mcontext.gregs[REG_RIP] += 2;
+}
+
+static void install(int flags, int also_masked) {
+    struct sigaction action = {.sa_sigaction = on_ud2, .sa_flags = SA_SIGINFO | flags};
+    sigaddset(&action.sa_mask, also_masked);
+    sigaction(SIGILL, &action, NULL);
+}
+
+static void ud2(void) {
+    __asm__ volatile("ud2");
+}
+
+static void own_handler(void) {
+    install(0, SIGUSR1);
+    begin();
+    load_full_configuration();
+    ud2();
+    AMX_TILEZERO(0);
+    ud2();
+    print_mask("mask_afterwards");
+}
+
+static void own_handler_nodefer(void) {
+    install(SA_NODEFER, SIGUSR1);
+    begin();
+    ud2();
+}
+
+static void own_handler_resethand(void) {
+    install(SA_RESETHAND, SIGUSR1);
+    begin();
+    ud2();
+    ud2();
+}
+
+static sigjmp_buf back;
+static void jump(int signal) {
+    (void)signal;
+    siglongjmp(back, 1);
+}
+
+static void own_handler_jumps(void) {
+    signal(SIGILL, jump);
+    begin();
+    load_full_configuration();
+    for (int i = 0; i < 3; i++)
+        if (sigsetjmp(back, 1) == 0)
+            ud2();
+        else
+            AMX_TILEZERO(0);
+    print_mask("mask_afterwards");
+}
+
+/* As the interposed sigaction() does it. */
+static void handler_set_later(void) {
+    struct sigaction found, action = {.sa_sigaction = on_ud2, .sa_flags = SA_SIGINFO};
+    begin();
+    load_full_configuration();
+    check("set", trap_sigaction(SIGILL, &action, NULL) == 0);
+    check("read", trap_sigaction(SIGILL, NULL, &found) == 0 && found.sa_sigaction == on_ud2);
+    AMX_TILEZERO(0);
+    ud2();
+    amx_trap_stop();
+    sigaction(SIGILL, NULL, &found);
+    check("given back", found.sa_sigaction == on_ud2);
+    ud2();
+}
+
+static void count_signal(int signal) {
+    printf("sent %d\n", signal);
+}
+
+/* Not faults: they go to the handler, and nowhere where ignored. */
+static void sent_by_somebody(void) {
+    signal(SIGILL, count_signal);
+    signal(SIGSEGV, SIG_IGN);
+    begin();
+    raise(SIGILL);
+    raise(SIGSEGV);
+    printf("alive 1\n");
+}
+
+static void killed_by_ud2(void) {
+    begin();
+    ud2();
+}
+
+static void killed_by_segfault(void) {
+    begin();
+    int *volatile nowhere = (int *)16;
+    *nowhere = 1;
+}
+
+static void killed_by_breakpoint(void) {
+    begin();
+    __asm__ volatile("int3");
+}
+
+static void blocked_sigill(void) {
+    sigset_t set;
+    begin();
+    sigfillset(&set);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+    load_full_configuration();
+    printf("alive 1\n");
+}
+
+/* ---- what a trap leaves alone ---- */
+
+enum { AREA = 16384, COMPONENTS = 0xe7 };
+static _Alignas(64) uint8_t wanted[AREA], found_area[AREA], ours[AREA];
+
+static uint64_t user_components(void) {
+    uint32_t eax, edx;
+    __asm__ volatile("xgetbv" : "=a"(eax), "=d"(edx) : "c"(0));
+    return eax & COMPONENTS;
+}
+
+/* Random, but for what XRSTOR refuses (MXCSR, the header) and FXRSTOR's control words. */
+static void make_area(uint8_t *area, uint64_t components) {
+    const uint32_t mxcsr = 0x9fc0; /* flush to zero, round to nearest, all masked, denormals are zeros */
+    fill(area, AREA, 3);
+    memset(area, 0, 32);
+    area[0] = 0x7f, area[1] = 0x03; /* x87 control word: everything masked */
+    memcpy(area + 24, &mxcsr, sizeof mxcsr);
+    memset(area + 512, 0, 64);
+    memcpy(area + 512, &components, sizeof components);
+}
+
+static int same_components(uint64_t components) {
+    if (memcmp(wanted + 24, found_area + 24, 4) != 0 || memcmp(wanted + 160, found_area + 160, 256) != 0)
+        return 0;
+    for (unsigned i = 2; i < 8; i++) {
+        uint32_t size, at, ecx, edx;
+        if (!(components >> i & 1))
+            continue;
+        __cpuid_count(0xD, i, size, at, ecx, edx);
+        if (memcmp(wanted + at, found_area + at, size) != 0)
+            return 0;
+    }
+    return 1;
+}
+
+static void preserved(void) {
+    enum { FLAGS = 0xcd5, INTERRUPTS = 0x202 }; /* CF PF AF ZF SF DF OF */
+    uint32_t eax, ebx, ecx, edx;
+    begin();
+    load_full_configuration();
+    if (!__get_cpuid(1, &eax, &ebx, &ecx, &edx) || !(ecx & bit_OSXSAVE)) {
+        printf("no XSAVE\n");
+        return;
+    }
+    const uint64_t components = user_components();
+    make_area(wanted, components);
+    for (int round = 0; round < 3; round++) {
+        register uint64_t near __asm__("r12") = UINT64_C(0x1122334455667788) + (unsigned)round;
+        register uint64_t far __asm__("r13") = UINT64_C(0x99aabbccddeeff00) + (unsigned)round;
+        register uint64_t flags __asm__("r14") = FLAGS | INTERRUPTS;
+        memset(found_area, 0, AREA);
+        errno = 1234;
+        __asm__ volatile("xsave64 (%[ours])\n\t"
+                         "xrstor64 (%[wanted])\n\t"
+                         "lea -128(%%rsp), %%rsp\n\t" /* the compiler's own red zone */
+                         "push %[flags]\n\t"
+                         "popf\n\t"
+                         "mov %[near], -8(%%rsp)\n\t"
+                         "mov %[far], -128(%%rsp)\n\t"
+                         ".byte 0xc4, 0xe2, 0x7b, 0x49, 0xc0\n\t" /* tilezero %tmm0 */
+                         "mov -8(%%rsp), %[near]\n\t"
+                         "mov -128(%%rsp), %[far]\n\t"
+                         "pushf\n\t"
+                         "pop %[flags]\n\t"
+                         "cld\n\t"
+                         "lea 128(%%rsp), %%rsp\n\t"
+                         "xsave64 (%[found])\n\t"
+                         "xrstor64 (%[ours])\n\t"
+                         : [near] "+r"(near), [far] "+r"(far), [flags] "+r"(flags)
+                         : [ours] "r"(ours), [wanted] "r"(wanted), [found] "r"(found_area),
+                           "a"((uint32_t)components), "d"(0)
+                         : "memory", "cc");
+        check("vector registers", same_components(components));
+        check("errno", errno == 1234);
+        check("flags", (flags & FLAGS) == FLAGS);
+        check("red zone", near == UINT64_C(0x1122334455667788) + (unsigned)round &&
+                              far == UINT64_C(0x99aabbccddeeff00) + (unsigned)round);
+    }
+    printf("components %#lx\n", (unsigned long)components);
+}
+
+/* ---- signals amid products ---- */
+
+static volatile sig_atomic_t ticks;
+static void on_tick(int signal) {
+    (void)signal;
+    ticks++;
+}
+
+static void every_200_us(void) {
+    static int8_t a[TILE], b[TILE];
+    static int32_t c[256], expected[256];
+    const struct itimerval interval = {{0, 200}, {0, 200}};
+    struct sigaction action = {.sa_handler = on_tick, .sa_flags = SA_RESTART};
+    fill(a, TILE, 4);
+    fill(b, TILE, 5);
+    begin();
+    load_full_configuration();
+    sigaction(SIGALRM, &action, NULL);
+    setitimer(ITIMER_REAL, &interval, NULL);
+    int rounds = 0;
+    for (; ticks < 1000; rounds++) {
+        product(a, b, c);
+        expected_product(a, b, expected);
+        if (memcmp(c, expected, sizeof c) != 0) {
+            check("product", 0);
+            break;
+        }
+    }
+    printf("enough %d\n", rounds > 100);
+}
+
+/* ---- small stacks ---- */
+
+static void make_accessible(int signal) {
+    (void)signal;
+    mprotect(page, PAGE, PROT_READ | PROT_WRITE);
+}
+
+/* Every kind of instruction, and one that faults. */
+static void *use_tiles(void *unused) {
+    mprotect(page, PAGE, PROT_NONE);
+    load_full_configuration();
+    AMX_TILELOADD(1, page, 64);
+    AMX_TILELOADD(2, page, 64);
+    AMX_TILEZERO(0);
+    AMX_TDPBSSD(0, 1, 2);
+    AMX_TDPBF16PS(0, 1, 2);
+    AMX_TDPFP16PS(0, 1, 2);
+    AMX_TILESTORED(0, page, 64);
+    AMX_TILERELEASE();
+    return unused;
+}
+
+static void handle_on(int flags) {
+    struct sigaction action = {.sa_handler = make_accessible, .sa_flags = flags};
+    page = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    sigaction(SIGILL, &action, NULL);
+    sigaction(SIGSEGV, &action, NULL);
+}
+
+/* The smallest with which permission is granted, an inaccessible page below it. */
+static void smallest_alternate_stack(void) {
+    enum { SMALLEST = 11952 };
+    uint8_t *const pages = mmap(NULL, 4 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    const stack_t stack = {.ss_sp = pages + PAGE, .ss_size = SMALLEST};
+    mprotect(pages, PAGE, PROT_NONE);
+    if (sigaltstack(&stack, NULL) != 0)
+        exit(4);
+    handle_on(SA_ONSTACK);
+    begin();
+    use_tiles(NULL);
+    printf("alive 1\n");
+}
+
+static void smallest_thread_stack(void) {
+    pthread_t thread;
+    pthread_attr_t attributes;
+    handle_on(0);
+    begin();
+    pthread_attr_init(&attributes);
+    if (pthread_attr_setstacksize(&attributes, (size_t)sysconf(_SC_THREAD_STACK_MIN)) != 0 ||
+        pthread_create(&thread, &attributes, use_tiles, NULL) != 0)
+        exit(4);
+    pthread_join(thread, NULL);
+    printf("alive 1\n");
+}
+
+/* A program whose own handlers stay off its alternate stack may have one that is too small for a frame. */
+static void unused_alternate_stack(void) {
+    static uint8_t bytes[2048];
+    const stack_t stack = {.ss_sp = bytes, .ss_size = sizeof bytes};
+    handle_on(0);
+    begin();
+    if (sigaltstack(&stack, NULL) != 0)
+        exit(4);
+    load_full_configuration();
+    AMX_TILERELEASE();
+    printf("alive 1\n");
+}
+
+/* What the kernel answers a request, and then sigaltstack(). */
+static void permission_and_alternate_stacks(void) {
+    enum { ARCH_REQ_XCOMP_PERM = 0x1023, XFEATURE_XTILEDATA = 18 };
+    static uint8_t bytes[16384];
+    const struct amx_trap_options options = {.cpu = "spr", .patch = patching, .hybrid = -1};
+    stack_t stack = {.ss_sp = bytes, .ss_size = 8192}, old;
+    amx_trap_start(&options);
+    sigaltstack(&stack, NULL); /* past the emulation: it looks */
+    printf("request %d\n", amx_trap_arch_prctl(ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA));
+    stack.ss_size = 11952;
+    printf("set %d\n", trap_sigaltstack(&stack, NULL));
+    printf("request %d\n", amx_trap_arch_prctl(ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA));
+    stack.ss_size = 11836;
+    printf("set %d\n", trap_sigaltstack(&stack, &old));
+    printf("get %d", trap_sigaltstack(NULL, &old));
+    printf(" %zu\n", old.ss_size);
+    stack.ss_flags = SS_DISABLE;
+    printf("set %d\n", trap_sigaltstack(&stack, NULL));
+}
+
+const struct scenario signal_scenarios[] = {
+    {"own-handler", own_handler},
+    {"own-handler-nodefer", own_handler_nodefer},
+    {"own-handler-resethand", own_handler_resethand},
+    {"own-handler-jumps", own_handler_jumps},
+    {"handler-set-later", handler_set_later},
+    {"sent-by-somebody", sent_by_somebody},
+    {"killed-by-ud2", killed_by_ud2},
+    {"killed-by-segfault", killed_by_segfault},
+    {"killed-by-breakpoint", killed_by_breakpoint},
+    {"blocked-sigill", blocked_sigill},
+    {"preserved", preserved},
+    {"every-200-us", every_200_us},
+    {"smallest-alternate-stack", smallest_alternate_stack},
+    {"smallest-thread-stack", smallest_thread_stack},
+    {"unused-alternate-stack", unused_alternate_stack},
+    {"permission-and-alternate-stacks", permission_and_alternate_stacks},
+    {NULL, NULL},
+};

@@ -1,0 +1,95 @@
+"""Signals around emulated instructions: other owners of them, what a trap leaves alone, and small stacks."""
+
+from signal import SIGILL, SIGUSR1
+
+import pytest
+import trapping
+
+from amx._lib import lib
+
+pytestmark = pytest.mark.skipif(bool(lib.amx_is_stub()), reason="this build has no machine layer")
+
+UD2 = [("signal", "4"), ("code", "2")]  # SIGILL ILL_ILLOPN
+NOTHING_BLOCKED = ("mask_afterwards", "")
+
+
+@pytest.fixture(params=[False, True], ids=["trapped", "patched"])
+def patched(request):
+    return request.param
+
+
+def blocked(*signals):
+    return ("mask", " ".join(str(int(signal)) for signal in signals))
+
+
+def test_a_program_keeps_its_own_sigill_handler(patched):
+    """What is not AMX arrives there with the program's own mask, before and after an emulated instruction."""
+    expected = [*UD2, blocked(SIGILL, SIGUSR1)] * 2
+    assert trapping.scenario("own-handler", patched) == [*expected, NOTHING_BLOCKED]
+
+
+def test_sa_nodefer_is_honoured():
+    assert trapping.scenario("own-handler-nodefer") == [*UD2, blocked(SIGUSR1)]
+
+
+def test_sa_resethand_is_honoured():
+    """The second UD2 kills."""
+    seen = trapping.scenario("own-handler-resethand", ends="SIGILL")
+    assert seen == [*UD2, blocked(SIGILL, SIGUSR1)]
+
+
+def test_a_handler_may_jump_out(patched):
+    assert trapping.scenario("own-handler-jumps", patched) == [NOTHING_BLOCKED]
+
+
+def test_a_handler_set_during_emulation_is_the_programs(patched):
+    """It is read back, called for what is not AMX, and in force after the emulation's end."""
+    assert trapping.scenario("handler-set-later", patched) == [*UD2, blocked(SIGILL)] * 2
+
+
+def test_signals_that_were_sent_are_no_faults():
+    assert trapping.scenario("sent-by-somebody") == [("sent", "4"), ("alive", "1")]
+
+
+@pytest.mark.parametrize(
+    ("name", "signal"),
+    [
+        ("killed-by-ud2", "SIGILL"),
+        ("killed-by-segfault", "SIGSEGV"),
+        ("killed-by-breakpoint", "SIGTRAP"),
+        ("blocked-sigill", "SIGILL"),  # by the kernel, which cannot deliver the trap
+    ],
+)
+def test_the_right_signal_kills(name, signal):
+    assert trapping.scenario(name, ends=signal) == []
+
+
+def test_everything_but_the_tiles_is_preserved(patched):
+    """x87, SSE, AVX and AVX-512 registers, MXCSR, flags with the direction flag, the red zone, errno."""
+    found = dict(trapping.scenario("preserved", patched))
+    assert int(found["components"], 16) & 3 == 3
+
+
+def test_products_amid_signals_are_right(patched):
+    """A thousand SIGALRM, one every 200 us."""
+    assert trapping.scenario("every-200-us", patched) == [("enough", "1")]
+
+
+@pytest.mark.parametrize(
+    "name", ["smallest-alternate-stack", "smallest-thread-stack", "unused-alternate-stack"]
+)
+def test_small_stacks_are_enough(name, patched):
+    """The smallest the modelled kernel gives permission with, PTHREAD_STACK_MIN, and one too small to use."""
+    assert trapping.scenario(name, patched) == [("alive", "1")]
+
+
+def test_the_models_answer_depends_on_the_real_alternate_stack():
+    """ENOSPC with 8 KiB and not with 11952 bytes; then ENOMEM below 11837, and never for disabling."""
+    assert trapping.scenario("permission-and-alternate-stacks") == [
+        ("request", "-28"),
+        ("set", "0"),
+        ("request", "0"),
+        ("set", "-12"),
+        ("get", "0 11952"),
+        ("set", "0"),
+    ]

@@ -1,0 +1,37 @@
+"""Threads and processes that come and go while AMX is emulated."""
+
+import pytest
+import trapping
+
+from amx._lib import lib
+
+pytestmark = pytest.mark.skipif(bool(lib.amx_is_stub()), reason="this build has no machine layer")
+
+
+@pytest.fixture(params=[False, True], ids=["trapped", "patched"])
+def patched(request):
+    return request.param
+
+
+def test_threads_are_created_compute_and_end(patched):
+    """50 at a time, ten times: every product is right, 16 instructions each, and memory stays bounded."""
+    found = dict(trapping.scenario("threads", patched))
+    assert int(found["instructions"]) == 50 * 10 * (1 + 3 * 5)
+
+
+def test_forked_children_have_the_configuration_and_no_data(patched):
+    """200 of them, each with counts of its own; the parent's data survives and its memory does not grow."""
+    assert trapping.scenario("forks", patched) == [("children", "200")]
+
+
+def test_forks_amid_computing_threads(patched):
+    assert trapping.scenario("forks-amid-threads", patched) == [("children", "60")]
+
+
+def test_vfork_and_exec_leave_the_parent_alone(patched):
+    assert trapping.scenario("vfork-and-exec", patched) == []
+
+
+def test_a_thread_can_be_given_its_creators_configuration(patched):
+    """As Linux copies it, without the data."""
+    assert trapping.scenario("inherited-configuration", patched) == []
