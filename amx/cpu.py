@@ -222,10 +222,10 @@ def disagreements() -> tuple[Disagreement, ...]:
 
     A missing leaf 0x1E.1 (subleaf 0 announces it in EAX; Sapphire Rapids has none) contradicts nothing, and
     the absence from /proc/cpuinfo counts only for the three flags that Linux prints there: tile, int8 and
-    bf16.
+    bf16. Where AMX is emulated, that file is still about the real processor, and is not asked.
     """
     machine = _machine.current()
-    flags = machine.cpuinfo_flags()
+    flags = frozenset() if machine.emulated else machine.cpuinfo_flags()
     found = []
     for feature in Feature:
         says = _bit(machine, feature)

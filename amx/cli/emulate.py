@@ -92,6 +92,8 @@ def _check_usage(arguments: argparse.Namespace, command: list[str]) -> None:
         refuse("--json is for --probe; --stats-file writes the counts as JSON")
     if arguments.sde and (arguments.no_patch or arguments.stats or arguments.stats_file or arguments.trace):
         refuse("--no-patch, --stats, --stats-file and --trace are not Intel SDE's")
+    if arguments.ptrace and (arguments.no_patch or arguments.trace):
+        refuse("--no-patch and --trace do not go with --ptrace, which patches nothing and records nothing")
     for option in ("stats_file", "trace"):
         file = getattr(arguments, option)
         if file is not None and not file.absolute().parent.is_dir():
@@ -105,9 +107,11 @@ def _emulate(arguments: argparse.Namespace, command: list[str]) -> int:
     if arguments.sde:
         words = sde.command(arguments.cpu, [found.path, *command[1:]])
         return supervise.become(words[0], words, os.environ)
-    if not arguments.ptrace:
-        program.require_preloadable(found)
-    if arguments.stats or arguments.stats_file or arguments.trace or arguments.ptrace:
+    if arguments.ptrace:
+        program.require_traceable(found)
+        return _traced(arguments, found.path, command)
+    program.require_preloadable(found)
+    if arguments.stats or arguments.stats_file or arguments.trace:
         return _with_reports(arguments, found.path, command)
     environment = launcher.environment(os.environ, cpu=arguments.cpu, patch=not arguments.no_patch)
     return supervise.become(found.path, command, environment)
@@ -122,7 +126,6 @@ def _with_reports(arguments: argparse.Namespace, path: str, command: list[str]) 
             os.environ,
             cpu=arguments.cpu,
             patch=not arguments.no_patch,
-            preload=not arguments.ptrace,
             directory=directory,
             trace=arguments.trace is not None,
         )
@@ -133,8 +136,14 @@ def _with_reports(arguments: argparse.Namespace, path: str, command: list[str]) 
         shutil.rmtree(directory, ignore_errors=True)
 
 
-def _traced(arguments: argparse.Namespace, path: str, command: list[str], environment: dict[str, str]) -> int:
-    raise NotImplementedError
+def _traced(arguments: argparse.Namespace, path: str, command: list[str]) -> int:
+    from amx.emulation import launcher, traced
+    from amx.emulation.report import Process
+
+    environment = launcher.environment(os.environ, cpu=arguments.cpu, patch=False, preload=False)
+    status, counts = traced.run(path, command, environment, cpu=arguments.cpu)
+    _report(arguments, (Process(None, path, counts),), status)
+    return status
 
 
 def _report(arguments: argparse.Namespace, processes: tuple[Process, ...], status: int) -> None:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from amx._lib import CData
 
 __all__ = ["Counts"]
 
@@ -28,6 +32,11 @@ class Counts:
     cpuid: int = 0
     xgetbv: int = 0
     arch_prctl: int = 0
+
+    @classmethod
+    def of(cls, counts: CData) -> Counts:
+        """From a `struct amx_trap_counts *`."""
+        return cls(*(int(getattr(counts, field.name)) for field in fields(cls)))
 
     def __str__(self) -> str:
         return (

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from amx.errors import EmulationError, ProgramError
 
-__all__ = ["Program", "find", "require_preloadable"]
+__all__ = ["Program", "find", "require_preloadable", "require_traceable"]
 
 # elf.h
 ELF_MAGIC, ELFCLASS32, ELFCLASS64, EM_X86_64, PT_INTERP = b"\x7fELF", 1, 2, 62, 3
@@ -63,13 +63,7 @@ def require_preloadable(program: Program) -> None:
     EmulationError: it is static, of another C library, of 32 bits, of another processor, or changes its
     user at exec.
     """
-    if program.bits != 64 or program.machine != EM_X86_64:
-        what = "a 32-bit program" if program.bits == 32 else "a program for another processor"
-        raise EmulationError(
-            f"{program.binary} is {what}",
-            cause="AMX exists in 64-bit x86 code only",
-            remedy="Run a build of it for x86-64",
-        )
+    require_traceable(program)
     if not program.loader:
         raise EmulationError(
             f"{program.binary} is static",
@@ -89,6 +83,17 @@ def require_preloadable(program: Program) -> None:
             f"{program.binary} {changes}",
             cause="The loader ignores LD_PRELOAD in programs that gain privileges (ld.so(8), AT_SECURE)",
             remedy="Run it as the user it would become, or run a copy without these privileges",
+        )
+
+
+def require_traceable(program: Program) -> None:
+    """Refuse what has no AMX instructions whatever happens: EmulationError for 32 bits, another processor."""
+    if program.bits != 64 or program.machine != EM_X86_64:
+        what = "a 32-bit program" if program.bits == 32 else "a program for another processor"
+        raise EmulationError(
+            f"{program.binary} is {what}",
+            cause="AMX exists in 64-bit x86 code only",
+            remedy="Run a build of it for x86-64",
         )
 
 

@@ -18,17 +18,23 @@ COUNTS = tuple(field.name for field in dataclasses.fields(Counts))
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """One process: its program, and what was counted from its exec to its end."""
+    """One process: its program, and what was counted from its exec to its end.
 
-    pid: int
+    `pid` is None for all processes of a program together. `unplaced` and `unscanned` are what the emulated
+    CPUID may have missed: instructions in functions whose bounds are unknown, files that could not be read.
+    """
+
+    pid: int | None
     program: str
     counts: Counts
+    unplaced: int = 0
+    unscanned: int = 0
 
 
 def read(path: str) -> tuple[Process, ...]:
-    """The processes in a report file, in the order of their ends; none where there is no file.
+    """The processes in a report file, in the order of their beginnings; none where there is no file.
 
-    A process that was killed is missing: nothing of it ran after that.
+    Each exec begins another. Of a process that was killed, the last counts may be missing.
     """
     if not os.path.exists(path):
         return ()
@@ -38,7 +44,8 @@ def read(path: str) -> tuple[Process, ...]:
 
 def _process(said: dict[str, object]) -> Process:
     counts = Counts(**{name: int(str(said.get(name, 0))) for name in COUNTS})
-    return Process(int(str(said["pid"])), str(said.get("program", "")), counts)
+    pid, unplaced, unscanned = (int(str(said.get(name, 0))) for name in ("pid", "unplaced", "unscanned"))
+    return Process(pid, str(said.get("program", "")), counts, unplaced, unscanned)
 
 
 def total(processes: Iterable[Process]) -> Counts:
@@ -56,7 +63,13 @@ def as_json(processes: Iterable[Process], *, cpu: str, status: int) -> dict[str,
         "exit_status": status,
         "total": dataclasses.asdict(total(processes)),
         "processes": [
-            {"pid": process.pid, "program": process.program, **dataclasses.asdict(process.counts)}
+            {
+                "pid": process.pid,
+                "program": process.program,
+                **dataclasses.asdict(process.counts),
+                "unplaced": process.unplaced,
+                "unscanned": process.unscanned,
+            }
             for process in processes
         ],
     }
@@ -66,13 +79,19 @@ def table(processes: Iterable[Process]) -> str:
     """The report for people: a line for each process, and the sums."""
     processes = tuple(processes)
     if not processes:
-        return "amx emulate: no process reported; those that are killed do not."
+        return "amx emulate: no process reported."
     rows = [("pid", *COUNTS, "program")]
-    rows += [_row(str(process.pid), process.counts, process.program) for process in processes]
+    rows += [_row(str(process.pid or "all"), process.counts, process.program) for process in processes]
     if len(processes) > 1:
         rows.append(_row("total", total(processes), f"{len(processes)} processes"))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(_line(row, widths) for row in rows)
+    lines = [_line(row, widths) for row in rows]
+    missed = sum(process.unplaced + process.unscanned for process in processes)
+    if missed:
+        lines.append(
+            f"CPUID may have been missed at {missed} places: docs/emulation.md says what that means."
+        )
+    return "\n".join(lines)
 
 
 def _row(name: str, counts: Counts, program: str) -> tuple[str, ...]:

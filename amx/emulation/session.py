@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import errno
 import os
 import threading
@@ -177,4 +176,4 @@ def _already(by: str) -> EmulationError:
 def _counts() -> Counts:
     counts = ffi.new("struct amx_trap_counts *")
     lib.amx_trap_count(counts)
-    return Counts(*(int(getattr(counts, field.name)) for field in dataclasses.fields(Counts)))
+    return Counts.of(counts)

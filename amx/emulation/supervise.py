@@ -12,8 +12,9 @@ from typing import NoReturn
 
 from amx.errors import ProgramError
 
-__all__ = ["become", "run"]
+__all__ = ["IGNORED_BY_PYTHON", "become", "run"]
 
+IGNORED_BY_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ)  # which exec would hand on
 PR_SET_PDEATHSIG = 1
 SI_KERNEL = 128
 # Faults are this process's own, and terminal stops are the program's, which is in the same process group.
@@ -41,7 +42,7 @@ def become(path: str, argv: Sequence[str], environment: Mapping[str, str]) -> No
     """
     sys.stdout.flush()
     sys.stderr.flush()
-    for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them, and exec would hand that on
+    for number in IGNORED_BY_PYTHON:
         signal.signal(number, signal.SIG_DFL)
     try:
         os.execve(path, list(argv), dict(environment))

@@ -1,0 +1,70 @@
+"""Run a program under this package's tracer: `amx emulate --ptrace`."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+
+from amx._lib import CData, ffi, lib
+from amx.emulation.counts import Counts
+from amx.emulation.supervise import IGNORED_BY_PYTHON
+from amx.errors import EmulationError
+
+__all__ = ["run"]
+
+
+def run(path: str, argv: Sequence[str], environment: Mapping[str, str], *, cpu: str) -> tuple[int, Counts]:
+    """Trace a program and all its children until they end; its exit status, and the counts of all together.
+
+    The status is 128 + n when signal n killed the program. Signals to this process are handed on to it.
+
+    Raises
+    ------
+    EmulationError: it could not be traced, or an instruction that cannot be followed ended it.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    for number in IGNORED_BY_PYTHON:
+        signal.signal(number, signal.SIG_DFL)
+    words, variables = _strings(argv), _strings(f"{name}={value}" for name, value in environment.items())
+    name = ffi.new("char[]", cpu.encode())
+    options = ffi.new("struct amx_trap_options *", {"cpu": name, "patch": 0, "hybrid": -1})
+    counts, status = ffi.new("struct amx_trap_counts *"), ffi.new("int *")
+    result = lib.amx_ptrace_run(
+        ffi.new("char[]", os.fsencode(path)),
+        ffi.new("char *[]", words),
+        ffi.new("char *[]", variables),
+        options,
+        counts,
+        status,
+    )
+    if result != 0:
+        raise _error(path, -result)
+    return _exit_status(int(status[0])), Counts.of(counts)
+
+
+def _strings(texts: Iterable[str]) -> list[CData]:
+    return [*(ffi.new("char[]", os.fsencode(text)) for text in texts), ffi.NULL]
+
+
+def _exit_status(status: int) -> int:
+    return 128 + os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
+
+
+def _error(path: str, number: int) -> EmulationError:
+    if number == errno.ENOTRECOVERABLE:
+        return EmulationError(
+            f"{path} was ended by its tracer",
+            cause="The CPU executed an instruction that configures tiles before the tracer saw one, so that "
+            "results would have been wrong",
+            remedy="Leave --ptrace away; or run it where the CPU has no AMX",
+        )
+    return EmulationError(
+        f"{path} could not be traced",
+        cause=os.strerror(number),
+        remedy="amx emulate --probe says whether ptrace works here, and what helps",
+        errno=number,
+    )

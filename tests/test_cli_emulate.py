@@ -1,0 +1,316 @@
+"""`amx emulate`: what a program gets, how its end is told, and what is refused before it runs."""
+
+import contextlib
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import test_emulation_program as files
+
+from amx._lib import lib
+from amx.emulation import launcher, report, sde
+from amx.emulation.counts import Counts
+
+pytestmark = pytest.mark.skipif(bool(lib.amx_is_stub()), reason="this build has no machine layer")
+
+AMX = [sys.executable, "-c", "import sys; from amx import cli; sys.exit(cli.main())"]
+SHELL = "/bin/sh"
+SPAWNED = "--stats-file=/dev/null"  # the program then runs beside the launcher, not in its place
+
+
+def amx(*words, **more):
+    environment = {**os.environ, **more.pop("environment", {})}
+    return subprocess.run(
+        [*AMX, "emulate", *map(str, words)],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        **more,
+    )
+
+
+def start(*words, **more):
+    return subprocess.Popen([*AMX, "emulate", *map(str, words)], stdout=subprocess.PIPE, text=True, **more)
+
+
+# the end of the program
+
+
+@pytest.mark.parametrize("options", [[], [SPAWNED], ["--no-patch"]], ids=["exec", "spawn", "trapped"])
+def test_the_status_is_the_programs_and_so_is_the_output(options):
+    done = amx(*options, "--", SHELL, "-c", 'echo "$0 $@"; exit 7', "a b", "--cpu", "c")
+    assert (done.returncode, done.stdout, done.stderr) == (7, "a b --cpu c\n", "")
+
+
+@pytest.mark.parametrize("options", [[], [SPAWNED]], ids=["exec", "spawn"])
+def test_a_killed_program_is_128_and_the_signal_to_a_shell(options):
+    command = [
+        SHELL,
+        "-c",
+        '"$@"; echo $?',
+        "sh",
+        *AMX,
+        "emulate",
+        *options,
+        "--",
+        SHELL,
+        "-c",
+        "kill -KILL $$",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.stdout == "137\n"
+
+
+def test_without_the_dashes_the_first_word_is_the_program():
+    done = amx("--cpu", "gnr", SHELL, "-c", 'echo "$AMX_EMULATE_CPU"')
+    assert done.stdout == "gnr\n"
+
+
+def test_ignored_signals_of_python_are_not_handed_on():
+    plain = subprocess.run(
+        [SHELL, "-c", "grep SigIgn /proc/self/status"], capture_output=True, text=True, timeout=60
+    )
+    done = amx("--", SHELL, "-c", "grep SigIgn /proc/self/status")
+    assert done.stdout == plain.stdout
+
+
+# signals and the terminal
+
+COUNTS = """
+import os, signal, sys, time
+came = []
+for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
+    signal.signal(number, lambda number, frame: came.append(number))
+print("ready", os.getpid(), flush=True)
+end = time.monotonic() + 20
+while not came and time.monotonic() < end:
+    time.sleep(0.01)
+time.sleep(0.2)
+print([signal.Signals(number).name for number in came], flush=True)
+sys.exit(3)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
+def test_signals_to_the_launcher_reach_the_program_once(number):
+    with start(SPAWNED, "--", sys.executable, "-c", COUNTS) as child:
+        assert child.stdout.readline().startswith("ready")
+        child.send_signal(number)
+        assert child.stdout.read() == f"['{signal.Signals(number).name}']\n"
+        assert child.wait(20) == 3
+
+
+def test_the_program_does_not_outlive_a_killed_launcher():
+    with start(SPAWNED, "--", sys.executable, "-c", COUNTS) as child:
+        pid = int(child.stdout.readline().split()[1])
+        child.kill()
+    end = time.monotonic() + 20
+    while time.monotonic() < end:
+        with contextlib.suppress(FileNotFoundError), open(f"/proc/{pid}/stat") as stat:
+            if stat.read().rpartition(")")[2].split()[0] not in "ZX":
+                time.sleep(0.01)
+                continue
+        break
+    else:
+        pytest.fail("it did")
+
+
+def test_an_interrupt_from_the_terminal_comes_once_and_the_terminal_is_the_programs():
+    code = "import os; print(os.isatty(0), os.tcgetpgrp(0) == os.getpgrp())\n" + COUNTS
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execv(AMX[0], [*AMX, "emulate", SPAWNED, "--", sys.executable, "-c", code])
+    said = b""
+    with contextlib.suppress(OSError):  # EIO: the other side is closed
+        while True:
+            said += os.read(terminal, 1000)
+            if b"ready" in said and b"^C" not in said:
+                os.write(terminal, b"\x03")
+                said += os.read(terminal, 1000)
+    os.close(terminal)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 3
+    assert b"True True" in said
+    assert b"['SIGINT']" in said, said
+
+
+# what is refused
+
+
+@pytest.mark.parametrize(
+    ("words", "status"),
+    [(["--", "/no/such/program"], 127), (["--", "no-such-program"], 127), (["--", "/"], 126), ([], 2)],
+)
+def test_a_program_that_cannot_run_has_the_status_of_env(words, status):
+    done = amx(*words)
+    assert done.returncode == status
+    assert done.stderr.startswith(("amx: ", "usage: "))
+
+
+def test_a_static_program_is_refused_before_it_runs(tmp_path):
+    done = amx("--", files.elf(tmp_path / "static"))
+    assert done.returncode == 125
+    assert "static" in done.stderr
+    assert "--ptrace" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--probe", "--", "true"],
+        ["--json", "--", "true"],
+        ["--sde", "--no-patch", "--", "true"],
+        ["--sde", "--stats", "--", "true"],
+        ["--ptrace", "--no-patch", "--", "true"],
+        ["--ptrace", "--sde", "--", "true"],
+        ["--cpu", "zen5", "--", "true"],
+        ["--stats-file", "/no/such/directory/file", "--", "true"],
+    ],
+)
+def test_contradictions_are_wrong_usage(words):
+    done = amx(*words)
+    assert done.returncode == 2
+    assert "usage" in done.stderr
+
+
+# the environment
+
+
+def test_the_library_comes_first_in_ld_preload_and_only_once():
+    library = launcher.library()
+    made = launcher.environment({"LD_PRELOAD": "/a.so /b.so", "X": "y"}, cpu="spr", patch=True)
+    assert made == {
+        "X": "y",
+        "AMX_EMULATE_CPU": "spr",
+        "AMX_EMULATE_PATCH": "1",
+        "LD_PRELOAD": f"{library}:/a.so:/b.so",
+    }
+    again = launcher.environment(made, cpu="gnr", patch=False)
+    assert again == {
+        **made,
+        "AMX_EMULATE_CPU": "gnr",
+        "AMX_EMULATE_PATCH": "0",
+    }
+
+
+def test_a_traced_program_has_no_library_preloaded():
+    made = launcher.environment({"LD_PRELOAD": launcher.library()}, cpu="spr", patch=False, preload=False)
+    assert "LD_PRELOAD" not in made
+
+
+def test_reports_go_to_our_directory_and_traces_only_if_wanted():
+    base = {"AMX_EMULATE_TRACE": "/theirs", "AMX_EMULATE_REPORT": "/theirs/report"}
+    made = launcher.environment(base, cpu="spr", patch=True, directory="/ours")
+    assert (made["AMX_EMULATE_REPORT"], made.get("AMX_EMULATE_TRACE")) == ("/ours/report", None)
+    made = launcher.environment(base, cpu="spr", patch=True, directory="/ours", trace=True)
+    assert made["AMX_EMULATE_TRACE"] == "/ours"
+    assert launcher.environment(base, cpu="spr", patch=True)["AMX_EMULATE_REPORT"] == "/theirs/report"
+
+
+# reports
+
+LINES = (
+    '{"pid": 12, "program": "/a", "instructions": 100, "traps": 5, "sites": 4, "patched": 3, '
+    '"unpatchable": 1, "faults": 2, "cpuid": 6, "xgetbv": 7, "arch_prctl": 8, "unplaced": 1, '
+    '"unscanned": 0}    \n'
+    '{"pid": 13, "program": "/b", "instructions":          11}\n\n'
+)
+
+
+def test_a_report_has_each_process_and_the_sums(tmp_path):
+    (tmp_path / "report").write_text(LINES)
+    a, b = report.read(str(tmp_path / "report"))
+    assert a == report.Process(12, "/a", Counts(100, 5, 4, 3, 1, 2, 6, 7, 8), unplaced=1)
+    assert b == report.Process(13, "/b", Counts(instructions=11))
+    assert report.total((a, b)) == Counts(111, 5, 4, 3, 1, 2, 6, 7, 8)
+    lines = report.table((a, b)).splitlines()
+    assert lines[0].split()[:2] == ["pid", "instructions"]
+    assert [line.split()[0] for line in lines[1:4]] == ["12", "13", "total"]
+    assert lines[3].split()[1] == "111"
+    assert "at 1 places" in lines[4]
+
+
+def test_no_report_is_said_to_be_none(tmp_path):
+    assert report.read(str(tmp_path / "missing")) == ()
+    assert "no process" in report.table(())
+    assert report.as_json((), cpu="spr", status=0)["total"]["instructions"] == 0
+
+
+# Intel SDE
+
+
+@pytest.fixture
+def stand_in(tmp_path):
+    """A stand-in for SDE in a directory of its own."""
+    program = tmp_path / "sde-home" / "sde64"
+    program.parent.mkdir()
+    program.write_text('#!/bin/sh\necho "sde: $@"\nexit 5\n')
+    program.chmod(0o755)
+    return program
+
+
+@pytest.mark.parametrize(
+    ("cpu", "chip"), [("spr", "-spr"), ("gnr", "-gnr"), ("gnr-d", "-gnr"), ("dmr", "-dmr")]
+)
+def test_sde_gets_the_chip_and_the_program(stand_in, cpu, chip):
+    for environment in (
+        {sde.HOME: str(stand_in.parent)},
+        {sde.HOME: "", "PATH": f"{stand_in.parent}:{os.environ['PATH']}"},
+    ):
+        done = amx("--sde", "--cpu", cpu, "--", SHELL, "-x", environment=environment)
+        assert (done.returncode, done.stdout) == (5, f"sde: {chip} -- {SHELL} -x\n")
+
+
+def test_without_sde_the_error_says_how_to_get_it(tmp_path, monkeypatch):
+    done = amx("--sde", "--", SHELL, environment={sde.HOME: "", "PATH": str(tmp_path)})
+    assert done.returncode == 125
+    assert "Intel SDE is not installed" in done.stderr
+    assert sde.HOME in done.stderr
+
+
+# the tracer and the library, at work
+
+PRODUCT = """
+import sys, amx, numpy as np
+a = np.arange(20 * 70, dtype=np.int32).reshape(20, 70).astype(np.int8)
+assert amx.available() and amx.get_backend() is amx.Backend.NATIVE
+assert (amx.matmul(a, a.T) == a.astype(int) @ a.T.astype(int)).all()
+print(amx.explain().emulated)
+"""
+
+
+def ptrace_is_forbidden():
+    probe = json.loads(amx("--probe", "--json").stdout)
+    return not next(way for way in probe["ways"] if way["name"] == "amx emulate --ptrace")["works"]
+
+
+def test_under_the_tracer_amx_is_there_and_counted(tmp_path):
+    if ptrace_is_forbidden():
+        pytest.skip("ptrace is forbidden here")
+    file = tmp_path / "stats.json"
+    done = amx(
+        "--ptrace",
+        "--cpu",
+        "gnr",
+        "--stats",
+        "--stats-file",
+        file,
+        "--",
+        sys.executable,
+        "-W",
+        "error",
+        "-c",
+        PRODUCT,
+    )
+    assert (done.returncode, done.stdout) == (0, "gnr, by amx emulate --ptrace\n"), done.stderr
+    found = json.loads(file.read_text())
+    assert (found["cpu"], found["exit_status"]) == ("gnr", 0)
+    assert found["total"]["instructions"] > 10
+    assert found["total"]["arch_prctl"] > 0
+    assert str(found["total"]["instructions"]) in done.stderr
