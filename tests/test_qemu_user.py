@@ -1,0 +1,48 @@
+"""The emulation on CPUs without AMX, AVX-512 or even AVX: programs of ours under qemu's user mode."""
+
+import platform
+import shutil
+import subprocess
+
+import compiling
+import pytest
+
+pytestmark = pytest.mark.skipif(platform.machine() != "x86_64", reason="x86-64 only")
+
+CPUS = ["Nehalem", "EPYC", "max"]  # SSE4.2; AVX2 and no AVX-512; all that qemu knows
+PRODUCTS = 5  # of the first process
+ROUNDS, INSTRUCTIONS = 20, 7
+
+
+@pytest.fixture(scope="module")
+def qemu():
+    found = shutil.which("qemu-x86_64")
+    if found is None:
+        pytest.skip("no qemu-x86_64 (Debian, Ubuntu: apt install qemu-user)")
+    return found
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory):
+    sources = [compiling.ROOT / "tests/c/in_process.c", *compiling.TRAP]
+    return compiling.compile_c(tmp_path_factory.mktemp("qemu") / "in_process", sources)
+
+
+@pytest.mark.parametrize("patch", ["0", "1"])
+@pytest.mark.parametrize("cpu", CPUS)
+def test_products_of_threads_and_of_a_child(qemu, program, cpu, patch):
+    run = subprocess.run([qemu, "-cpu", cpu, program, "products", patch], capture_output=True, text=True)
+    count = PRODUCTS * ROUNDS * INSTRUCTIONS
+    assert run.stdout == f"wrong 0, child 0, instructions {count}\n", run.stderr
+
+
+@pytest.mark.parametrize("cpu", CPUS)
+def test_a_page_fault_is_the_programs_and_the_load_restarts(qemu, program, cpu):
+    """SEGV_ACCERR is 2; the sixth row ends in the page that the handler opens and fills with 2."""
+    run = subprocess.run([qemu, "-cpu", cpu, program, "page-fault", "0"], capture_output=True, text=True)
+    assert run.stdout == "code 2, address 4096, rows 1 1 2 2\n", run.stderr
+
+
+def test_what_is_not_amx_is_undefined_still(qemu, program):
+    run = subprocess.run([qemu, "-cpu", "max", program, "ud2", "0"], capture_output=True, text=True)
+    assert "signal 4" in run.stderr or run.returncode in (-4, 128 + 4)
