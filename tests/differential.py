@@ -9,6 +9,8 @@ printed; 77: could not run.
 --lane native     needs a CPU with AMX and the kernel's permission
 --lane trapped    for CPUs without AMX: the same bytes raise #UD, and the tile machine executes them behind
                   SIGILL (csrc/trap/); proves encodings, operands, decode and step, not silicon's numerics
+--lane patched    for any CPU: a call of the tile machine stands where the instruction was; proves besides that
+                  nothing else changes
 --record FILE     on a CPU with AMX: write SHA-256 digests of its results, for test_differential.py to replay
 """
 
@@ -47,18 +49,17 @@ def compiler() -> list[str] | None:
     return words if words and shutil.which(words[0]) else None
 
 
-def build(directory: Path, emulator: Path = ROOT / "csrc/emulator") -> Path:
-    """Compile the program into `directory`, with the tile machine whose sources are in `emulator`."""
+def build(directory: Path, csrc: Path = ROOT / "csrc") -> Path:
+    """Compile the program into `directory`, with the tile machine and the trap whose sources are in `csrc`."""
     words = compiler()
     if words is None:
         raise FileNotFoundError(f"no C compiler at CC={os.environ.get('CC', 'cc')}")
     sources = [
         *sorted(ROOT.glob("tests/c/differential/*.c")),
-        *(source for source in compiling.TRAP if source not in compiling.EMULATOR),
-        *(source for source in sorted(emulator.glob("*.c")) if source.name != "binding.c"),
+        *(csrc / source.relative_to(ROOT / "csrc") for source in compiling.TRAP),
     ]
     program = directory / "differential"
-    includes = (emulator.parent, ROOT / "csrc", ROOT / "tests/c", ROOT / "tests/c/differential")
+    includes = (csrc, ROOT / "tests/c", ROOT / "tests/c/differential")
     subprocess.run(
         [*words, "-std=gnu11", "-O2", "-g", "-Wall", "-Wextra", "-Wshadow", "-ffp-contract=off"]
         + [f"-I{include}" for include in includes]
@@ -116,7 +117,7 @@ def main() -> int:
     )
     parser.add_argument("--count", type=int, default=200_000, help="instructions (default: %(default)s)")
     parser.add_argument("--seed", type=int, help="default: a random one, which is printed")
-    parser.add_argument("--lane", choices=("auto", "native", "trapped", "emulated"), default="auto")
+    parser.add_argument("--lane", choices=("auto", "native", "trapped", "patched", "emulated"), default="auto")
     parser.add_argument("--family", choices=FAMILIES, help="default: all in turn")
     parser.add_argument("--record", type=Path, metavar="FILE")
     options = parser.parse_args()

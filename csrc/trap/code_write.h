@@ -12,7 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { CODE_BYTES_WRITTEN = 5, INT3 = 0xCC };
+enum { CODE_BYTES_WRITTEN = 5, INT3 = 0xCC, JMP = 0xE9 };
 
 enum code_outcome {
     CODE_UNCHANGED,

@@ -70,7 +70,7 @@ static size_t read_code(uint64_t address, void *code, size_t size) {
 static void jump_of(const struct site *site, uint8_t jump[CODE_BYTES_WRITTEN]) {
     const uint64_t distance = trap_thunk_code(site->thunk) - (site->address + CODE_BYTES_WRITTEN);
     const uint32_t rel32 = (uint32_t)distance;
-    jump[0] = 0xE9;
+    jump[0] = JMP;
     memcpy(jump + 1, &rel32, sizeof rel32);
 }
 
@@ -232,11 +232,13 @@ void trap_patch_count(struct amx_trap_counts *counts) {
 int trap_site_at(uint64_t rip, struct amxemu_insn *insn) {
     const struct site *const site = find(rip - 1);
     const int state = site == NULL ? TRAPPING : site->state;
-    uint8_t now;
-    if (state < STOPPED || read_code(rip - 1, &now, sizeof now) < sizeof now)
+    uint8_t now[CODE_BYTES_WRITTEN];
+    if (state < STOPPED || read_code(rip - 1, now, sizeof now) < sizeof now)
         return 0;
-    if (state != STOPPED && now == INT3) /* somebody else's */
-        return 0;
-    *insn = site->insn;
-    return 1;
+    /* Anything else is somebody else's code, or INT3. */
+    const int is_ours = now[0] == JMP || (state == STOPPED && now[0] == INT3) ||
+                        (state != PATCHED && memcmp(now, site->original, sizeof now) == 0);
+    if (is_ours)
+        *insn = site->insn;
+    return is_ours;
 }

@@ -2,6 +2,7 @@
 #include "thunk.h"
 
 #include "code_memory.h"
+#include "code_write.h"
 #include "run.h"
 #include "trap.h"
 
@@ -213,40 +214,26 @@ static atomic_uint block_count;
 static unsigned in_use[MAX_BLOCKS];
 
 enum { AFTER_LEA = 19, AT_DONE = 25, AT_RETRY = 39, AT_FAULT = 53, AT_UD2 = 61 };
-#define LE32(x) (x) & 0xFF, (x) >> 8 & 0xFF, (x) >> 16 & 0xFF, (x) >> 24 & 0xFF
-#define LEA_RSP 0x48, 0x8D, 0xA4, 0x24
-#define TO_DATA(field, end_of_insn)                                                                          \
-    LE32((unsigned)(CODE_BYTES + offsetof(struct trap_thunk, field) - (end_of_insn)))
+enum { STACK_TAKEN = 144 }; /* as the entries have it */
+#define LE32(x)                                                                                              \
+    (unsigned)(x) & 0xFF, (unsigned)(x) >> 8 & 0xFF, (unsigned)(x) >> 16 & 0xFF, (unsigned)(x) >> 24 & 0xFF
+#define LEA_RSP                     0x48, 0x8D, 0xA4, 0x24
+#define TO_DATA(field, end_of_insn) LE32(CODE_BYTES + offsetof(struct trap_thunk, field) - (end_of_insn))
 
+/* clang-format off */
 static const uint8_t code_of_every_thunk[] = {
-    LEA_RSP,
-    LE32(-144u), /* lea -144(%rsp), %rsp: leaves the flags alone */
-    0x48,
-    0x89,
-    0x04,
-    0x24, /* mov %rax, (%rsp) */
-    0x48,
-    0x8D,
-    0x05,
-    TO_DATA(site, AFTER_LEA), /* lea data(%rip), %rax */
-    0xFF,
-    0x25,
-    TO_DATA(entry, AT_DONE), /* jmp *data.entry(%rip) */
-    LEA_RSP,
-    LE32(144u), /* done: lea 144(%rsp), %rsp */
-    0xFF,
-    0x25,
-    TO_DATA(next, AT_RETRY), /* jmp *data.next(%rip) */
-    LEA_RSP,
-    LE32(144u), /* retry: */
-    0xFF,
-    0x25,
-    TO_DATA(site, AT_FAULT), /* jmp *data.site(%rip) */
-    LEA_RSP,
-    LE32(144u), /* fault: */
-    0x0F,
-    0x0B, /* ud2 */
+    LEA_RSP, LE32(-STACK_TAKEN),                /* lea -STACK_TAKEN(%rsp), %rsp: leaves the flags alone */
+    0x48, 0x89, 0x04, 0x24,                     /* mov %rax, (%rsp) */
+    0x48, 0x8D, 0x05, TO_DATA(site, AFTER_LEA), /* lea data(%rip), %rax */
+    0xFF, 0x25, TO_DATA(entry, AT_DONE),        /* jmp *data.entry(%rip) */
+    LEA_RSP, LE32(STACK_TAKEN),                 /* done: */
+    0xFF, 0x25, TO_DATA(next, AT_RETRY),        /* jmp *data.next(%rip) */
+    LEA_RSP, LE32(STACK_TAKEN),                 /* retry: */
+    0xFF, 0x25, TO_DATA(site, AT_FAULT),        /* jmp *data.site(%rip) */
+    LEA_RSP, LE32(STACK_TAKEN),                 /* fault: */
+    0x0F, 0x0B,                                 /* ud2 */
 };
+/* clang-format on */
 _Static_assert(sizeof code_of_every_thunk == AT_UD2 + 2, "where its parts begin");
 
 static struct block *new_block(uint64_t site) {
@@ -329,7 +316,7 @@ static uint64_t segment_base(int operation) {
 /* Returns where to go on. Once emulation has ended, that is what stands at the site again, the program's own
  * affair, unless it could not be put back. */
 uint64_t trap_thunk_execute(struct frame *frame, const struct trap_thunk *thunk) {
-    enum { ARCH_GET_FS = 0x1003, ARCH_GET_GS = 0x1004, JMP = 0xE9 };
+    enum { ARCH_GET_FS = 0x1003, ARCH_GET_GS = 0x1004 };
     const uint64_t code = trap_thunk_code(thunk);
     struct amxemu_registers *const r = &frame->registers;
     struct trap_thread *const thread = trap_thread();

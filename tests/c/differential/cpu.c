@@ -1,16 +1,18 @@
-/* Runs one instruction on this CPU, between code that loads the registers it names and code that restores
- * ours. */
+/* Runs one instruction on this CPU. */
 #define _GNU_SOURCE
 #include "run.h"
 
 #include "encode.h"
 #include "native.h"
+#include "registers.h"
 
+#include "trap/patch.h"
 #include "trap/thread.h"
 #include "amx.h"
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <ucontext.h>
@@ -21,7 +23,6 @@ enum { ALTERNATE_STACK = 1 << 18 }; /* far beyond AT_MINSIGSTKSZ with tiles in t
 
 static enum lane lane;
 static uint8_t alternate_stack[ALTERNATE_STACK];
-static uint64_t saved_rsp;
 static volatile struct outcome seen;
 static uint64_t resume;
 
@@ -56,11 +57,11 @@ int cpu_has_usable_tiles(void) {
     return native_request() == 0;
 }
 
-/* -EEXIST where the OS has enabled tiles, so that not every instruction traps. */
+/* -EEXIST where the OS has enabled tiles, so that not every instruction traps; a patched one need not. */
 static int emulate(void) {
     enum { ARCH_REQ_XCOMP_PERM = 0x1023, XFEATURE_XTILEDATA = 18 };
-    const struct amx_trap_options options = {.cpu = "dmr"};
-    if (native_os_has_tiles())
+    const struct amx_trap_options options = {.cpu = "dmr", .patch = lane == LANE_PATCHED};
+    if (lane == LANE_TRAPPED && native_os_has_tiles())
         return -EEXIST;
     const int error = amx_trap_start(&options);
     return error ? error : amx_trap_arch_prctl(ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA);
@@ -103,86 +104,65 @@ void cpu_get(struct amxemu_state *state) {
         *state = trap_thread()->task.tiles;
 }
 
-struct emitter {
-    uint8_t *at;
-};
-
-static void put(struct emitter *e, const void *bytes, size_t size) {
-    memcpy(e->at, bytes, size);
-    e->at += size;
-}
-
-static void put_mov(struct emitter *e, unsigned number, uint64_t value) {
-    const uint8_t opcode[2] = {(uint8_t)(0x48 | number >> 3), (uint8_t)(0xB8 | (number & 7))};
-    put(e, opcode, sizeof opcode);
-    put(e, &value, sizeof value);
-}
-
 enum { RAX = 0 };
 
-static uint8_t zmm_before[ZMM_BYTES], zmm_after[ZMM_BYTES];
-
-/* vmovdqu64 between a ZMM register and the memory at `bytes` */
-static void put_zmm(struct emitter *e, unsigned number, const uint8_t *bytes, int storing) {
-    const uint8_t move[6] = {
-        0x62,
-        (uint8_t)((~number >> 3 & 1) << 7 | 0x61 | (~number >> 4 & 1) << 4),
-        0xFE,
-        0x48,
-        storing ? 0x7F : 0x6F,
-        (uint8_t)((number & 7) << 3),
-    };
-    put_mov(e, RAX, (uint64_t)(uintptr_t)bytes);
-    put(e, move, sizeof move);
-}
-
+/* The instruction, and a jump that needs no register. */
 static void emit(const struct insn *insn) {
-    static const uint8_t push[] = {0x53, 0x55, 0x41, 0x54, 0x41, 0x55, 0x41, 0x56, 0x41, 0x57};
-    static const uint8_t pop[] = {0x41, 0x5F, 0x41, 0x5E, 0x41, 0x5D, 0x41, 0x5C, 0x5D, 0x5B, 0xC3};
-    static const uint8_t store_rsp[] = {0x48, 0x89, 0x20}, load_rsp[] = {0x48, 0x8B, 0x20};
-    uint8_t *const code = (uint8_t *)(uintptr_t)ARENA_CODE;
-    uint8_t *const at = (uint8_t *)(uintptr_t)CODE_INSN;
-    struct emitter e = {code};
-
-    put(&e, push, sizeof push);
-    put_mov(&e, RAX, (uint64_t)(uintptr_t)&saved_rsp);
-    put(&e, store_rsp, sizeof store_rsp);
-    if (is_row(insn->op))
-        put_zmm(&e, insn->zmm, zmm_before, 0);
-    for (int i = 0; i < insn->registers; i++)
-        put_mov(&e, insn->set[i].number, insn->set[i].value);
-    const uint8_t jump = 0xE9;
-    put(&e, &jump, 1);
-    const int32_t distance = (int32_t)(at - (e.at + 4));
-    put(&e, &distance, sizeof distance);
-
-    e.at = at;
-    put(&e, insn->bytes, insn->length);
-    resume = (uint64_t)(uintptr_t)e.at;
-    if (is_row(insn->op))
-        put_zmm(&e, insn->zmm, zmm_after, 1);
-    put_mov(&e, RAX, (uint64_t)(uintptr_t)&saved_rsp);
-    put(&e, load_rsp, sizeof load_rsp);
-    put(&e, pop, sizeof pop);
+    static const uint8_t jmp_rip_0[] = {0xFF, 0x25, 0, 0, 0, 0};
+    const uint64_t target = (uintptr_t)registers_leave;
+    uint8_t *at = (uint8_t *)(uintptr_t)CODE_INSN;
+    memcpy(at, insn->bytes, insn->length);
+    at += insn->length;
+    resume = (uint64_t)(uintptr_t)at;
+    memcpy(at, jmp_rip_0, sizeof jmp_rip_0);
+    memcpy(at + sizeof jmp_rip_0, &target, sizeof target);
 }
 
-struct outcome cpu_run(const struct insn *insn, uint32_t *mxcsr, uint8_t zmm[ZMM_BYTES]) {
-    const uint32_t ours = MXCSR_DEFAULT;
+/* As a trap there would; its first execution is already the thunk's. */
+static void patch(const struct insn *insn) {
+    static const uint8_t jmp = 0xE9;
+    struct amxemu_insn decoded;
+    if (amxemu_decode(insn->bytes, insn->length, &decoded) != AMXEMU_VALID || decoded.apx)
+        return;
+    trap_site_seen(CODE_INSN, &decoded);
+    if (memcmp((const void *)(uintptr_t)CODE_INSN, &jmp, sizeof jmp) != 0) {
+        fprintf(stderr, "differential: an instruction could not be patched\n");
+        exit(3);
+    }
+}
 
-    memcpy(zmm_before, zmm, ZMM_BYTES);
+int cpu_can_run(const struct insn *insn) {
+    for (int i = 0; i < insn->registers; i++)
+        if (lane == LANE_PATCHED && insn->set[i].number == RSP)
+            return 0;
+    return 1;
+}
+
+struct outcome cpu_run(const struct insn *insn, uint8_t zmm[ZMM_BYTES], int *disturbed) {
+    static struct random r;
+    static struct registers before, after;
+
+    registers_fill(&before, &r);
+    for (int i = 0; i < insn->registers; i++)
+        before.gpr[insn->set[i].number] = insn->set[i].value;
+    before.mxcsr = insn->mxcsr;
+    if (is_row(insn->op))
+        memcpy(before.vector[insn->zmm], zmm, ZMM_BYTES);
     emit(insn);
+    if (lane == LANE_PATCHED)
+        patch(insn);
     if (insn->gs_base)
         syscall(SYS_arch_prctl, ARCH_SET_GS, insn->gs_base);
     seen.kind = AMXEMU_OK;
     seen.fault = 0;
-    __asm__ volatile("ldmxcsr %0" : : "m"(insn->mxcsr) : "memory");
-    ((void (*)(void))(uintptr_t)ARENA_CODE)();
-    __asm__ volatile("stmxcsr %0" : "=m"(*mxcsr) : : "memory");
-    __asm__ volatile("ldmxcsr %0" : : "m"(ours) : "memory");
+    registers_run(&before, CODE_INSN, &after);
     if (insn->gs_base)
         syscall(SYS_arch_prctl, ARCH_SET_GS, 0UL);
-    if (is_row(insn->op))
-        memcpy(zmm, zmm_after, ZMM_BYTES);
+    if (is_row(insn->op)) {
+        memcpy(zmm, after.vector[insn->zmm], ZMM_BYTES);
+        memcpy(before.vector[insn->zmm], zmm, ZMM_BYTES);
+    }
+    *disturbed = memcmp(&before, &after, sizeof before) != 0;
     return (struct outcome){seen.kind, seen.fault};
 }
 
@@ -190,7 +170,8 @@ uint32_t cpu_missing(void) {
     struct address form = {.base = RAX, .index = NO_REGISTER, .with_sib = 1};
     uint8_t zmm[ZMM_BYTES] = {0};
     struct amxemu_state state = {.palette = 1};
-    uint32_t missing = 0, mxcsr;
+    uint32_t missing = 0;
+    int disturbed;
 
     for (unsigned t = 0; t < 3; t++) {
         state.rows[t] = 1;
@@ -212,7 +193,7 @@ uint32_t cpu_missing(void) {
         encode(&r, &insn, &form, 0);
         cpu_set(&state);
         if ((is_row(op) && !__builtin_cpu_supports("avx512f")) ||
-            cpu_run(&insn, &mxcsr, zmm).kind == AMXEMU_UD)
+            cpu_run(&insn, zmm, &disturbed).kind == AMXEMU_UD)
             missing |= UINT32_C(1) << op;
     }
     return missing;

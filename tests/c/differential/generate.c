@@ -362,7 +362,8 @@ void generate_insn(struct random *r, enum family family, const struct amxemu_sta
     memset(insn, 0, sizeof *insn);
     insn->op = some_op(r, family);
     insn->valid = 1;
-    insn->mxcsr = MXCSR_DEFAULT | ((uint32_t)random64(r) & 0xE040); /* any rounding, FTZ and DAZ */
+    insn->mxcsr =
+        MXCSR_DEFAULT | ((uint32_t)random64(r) & 0xE07F); /* any rounding, FTZ, DAZ and status flags */
     choose_tiles(r, state, insn);
     if (insn->op == AMXEMU_LDTILECFG || insn->op == AMXEMU_STTILECFG) {
         const struct extent extent = {0, 1, AMXEMU_CONFIG_BYTES, insn->op == AMXEMU_STTILECFG};

@@ -1,10 +1,11 @@
 /* Compares AMX instructions on this CPU with the software tile machine, byte for byte.
  *
  * A case is a random tile state, memory, and up to eight instructions. After each, the outcome (also faults
- * and their addresses), the tiles beyond their shapes too, the configuration, MXCSR and all memory must be
- * equal for the CPU, the direct functions and the decoder. Lane `trapped` is for CPUs without AMX: there "the
- * CPU" is the #UD that the same instruction bytes raise and the tile machine behind it, which proves
- * encodings, operands, decode and step, and nothing about silicon.
+ * and their addresses), the tiles beyond their shapes too, the configuration and all memory must be equal for
+ * the CPU, the direct functions and the decoder, and all other registers and flags of the CPU unchanged. Lane
+ * `trapped` is for CPUs without AMX: there "the CPU" is the #UD that the same instruction bytes raise and the
+ * tile machine behind it, which proves encodings, operands, decode and step, and nothing about silicon. In
+ * lane `patched` it is the thunk that a jump in the instruction's place leads to.
  */
 #include "generate.h"
 #include "report.h"
@@ -17,7 +18,8 @@
 #include <string.h>
 
 enum { MAX_SEQUENCE = 8, CANNOT_RUN = 77 };
-static const char *const lane_names[] = {"native", "trapped", "emulated"};
+static const char *const lane_names[] = {"native", "trapped", "patched", "emulated"};
+enum { LANES = sizeof lane_names / sizeof *lane_names };
 
 struct options {
     enum lane lane;
@@ -48,14 +50,13 @@ static void run(enum lane lane, const struct before *before, const struct insn *
     if (lane != LANE_EMULATED) {
         arena_set(&before->memory);
         cpu_set(&before->state);
-        r->cpu.outcome = cpu_run(insn, &r->cpu.mxcsr, r->cpu.zmm);
+        r->cpu.outcome = cpu_run(insn, r->cpu.zmm, &r->cpu.disturbed);
         cpu_get(&r->cpu.state);
     }
     r->direct.state = r->decoded.state = before->state;
     r->direct_memory = r->decoded_memory = before->memory;
     r->direct.memory = &r->direct_memory;
     r->decoded.memory = &r->decoded_memory;
-    r->direct.mxcsr = r->decoded.mxcsr = insn->mxcsr;
     r->direct.outcome = direct_run(&r->direct.state, &r->direct_memory, insn, r->direct.zmm);
     r->decoded.outcome = decoded_run(&r->decoded.state, &r->decoded_memory, insn, fs_base, r->decoded.zmm);
 }
@@ -72,7 +73,7 @@ static int outcomes_equal(struct outcome a, struct outcome b) {
 }
 
 static int cpu_differs(const struct results *r) {
-    return !outcomes_equal(r->cpu.outcome, r->direct.outcome) || r->cpu.mxcsr != r->direct.mxcsr ||
+    return !outcomes_equal(r->cpu.outcome, r->direct.outcome) || r->cpu.disturbed ||
            memcmp(r->cpu.zmm, r->direct.zmm, ZMM_BYTES) != 0 ||
            !states_equal(&r->cpu.state, &r->direct.state) || !arena_equals(&r->direct_memory);
 }
@@ -151,7 +152,7 @@ static void run_case(const struct options *options, uint64_t number, struct tall
          left--) {
         struct insn insn;
         generate_insn(&r, family, &before.state, &before.memory, fs_base, &insn);
-        if (missing >> insn.op & 1) {
+        if (missing >> insn.op & 1 || !cpu_can_run(&insn)) {
             tally->left_out++;
             continue;
         }
@@ -211,8 +212,9 @@ static uint32_t needed_by(enum family family) {
 }
 
 static int usage(void) {
-    fprintf(stderr, "usage: differential [--lane auto|native|trapped|emulated] [--count N] [--seed S]\n"
-                    "                    [--family NAME] [--stream]\n");
+    fprintf(stderr,
+            "usage: differential [--lane auto|native|trapped|patched|emulated] [--count N] [--seed S]\n"
+            "                    [--family NAME] [--stream]\n");
     return 2;
 }
 
@@ -243,7 +245,7 @@ static int parse(int argc, char **argv, struct options *options) {
                 return usage();
             options->family = (enum family)family;
         } else if (strcmp(argv[i], "--lane") == 0) {
-            const int lane = index_of(value, lane_names, 3);
+            const int lane = index_of(value, lane_names, LANES);
             automatic = strcmp(value, "auto") == 0;
             if (lane < 0 && !automatic)
                 return usage();
@@ -295,9 +297,10 @@ int main(int argc, char **argv) {
            tally.by_kind[AMXEMU_UD], tally.by_kind[AMXEMU_GP], tally.by_kind[AMXEMU_SS],
            tally.by_kind[AMXEMU_PF], tally.differences);
     if (tally.left_out)
-        printf("Left out, since this CPU does not have them: %" PRIu64 " instructions.\n", tally.left_out);
-    if (options.lane == LANE_TRAPPED)
-        printf("This CPU has no AMX: encodings, operands, decode and step are compared, and the AVX2 path "
+        printf("Left out, since they cannot be run so here: %" PRIu64 " instructions.\n", tally.left_out);
+    if (options.lane == LANE_TRAPPED || options.lane == LANE_PATCHED)
+        printf("AMX of this CPU was not used: encodings, operands, decode and step are compared, and the "
+               "AVX2 path "
                "with the "
                "scalar one. About silicon's numerics it says nothing.\n");
     return tally.differences != 0;

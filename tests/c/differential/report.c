@@ -53,9 +53,9 @@ void report(const struct insn *insn, const struct amxemu_state *before, const ch
     print_config("before", before);
     print_config(name_a, &a->state);
     print_config(name_b, &b->state);
-    printf("%s: %s %#" PRIx64 ", mxcsr %#" PRIx32 "; %s: %s %#" PRIx64 ", mxcsr %#" PRIx32 "\n", name_a,
-           kind_name(a->outcome.kind), a->outcome.fault, a->mxcsr, name_b, kind_name(b->outcome.kind),
-           b->outcome.fault, b->mxcsr);
+    printf("%s: %s %#" PRIx64 "%s; %s: %s %#" PRIx64 "\n", name_a, kind_name(a->outcome.kind),
+           a->outcome.fault, a->disturbed ? ", other registers changed" : "", name_b,
+           kind_name(b->outcome.kind), b->outcome.fault);
     for (unsigned t = 0; t < AMXEMU_TILES; t++)
         for (unsigned i = 0; i < AMXEMU_ROWS * AMXEMU_COLSB / 4; i++) {
             uint32_t x, y;

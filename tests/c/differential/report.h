@@ -9,7 +9,7 @@ struct result {
     struct outcome outcome;
     struct amxemu_state state;
     const struct shadow *memory; /* NULL: the arena itself */
-    uint32_t mxcsr;
+    int disturbed;               /* a register that the instruction has nothing to do with */
     uint8_t zmm[ZMM_BYTES];
 };
 

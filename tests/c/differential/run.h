@@ -9,11 +9,11 @@
 enum lane {
     LANE_NATIVE,   /* the CPU executes AMX */
     LANE_TRAPPED,  /* the CPU raises #UD, csrc/trap/ executes */
+    LANE_PATCHED,  /* a jump to a thunk stands in its place */
     LANE_EMULATED, /* no CPU: what a recording is compared with */
 };
 
-#define CODE_INSN                                                                                            \
-    (ARENA_CODE + 256) /* where the instruction lies; what is around it loads and saves registers */
+#define CODE_INSN (ARENA_CODE + 256) /* where the instruction lies */
 
 enum { ZMM_BYTES = 64 };
 
@@ -28,9 +28,11 @@ int cpu_has_usable_tiles(void);
 uint64_t cpu_fs_base(void);
 void cpu_set(const struct amxemu_state *state);
 void cpu_get(struct amxemu_state *state);
-/* The arena is the memory; zmm is insn->zmm before and after, where the instruction writes it. *mxcsr:
- * insn->mxcsr again, unless the instruction changed it. */
-struct outcome cpu_run(const struct insn *insn, uint32_t *mxcsr, uint8_t zmm[ZMM_BYTES]);
+/* Thunks need the stack: not what has an operand of its own in RSP. */
+int cpu_can_run(const struct insn *insn);
+/* The arena is the memory; zmm is insn->zmm before and after, where the instruction writes it. *disturbed:
+ * whether any other register, flag or byte next to the stack pointer has changed. */
+struct outcome cpu_run(const struct insn *insn, uint8_t zmm[ZMM_BYTES], int *disturbed);
 /* A bit for each instruction from TDPBSSD on that is #UD here, by trying: CPUs differ, and CPUID may hide
  * what works. */
 uint32_t cpu_missing(void);
