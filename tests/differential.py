@@ -9,8 +9,8 @@ printed; 77: could not run.
 --lane native     needs a CPU with AMX and the kernel's permission
 --lane trapped    for CPUs without AMX: the same bytes raise #UD, and the tile machine executes them behind
                   SIGILL (csrc/trap/); proves encodings, operands, decode and step, not silicon's numerics
---lane patched    for any CPU: a call of the tile machine stands where the instruction was; proves besides that
-                  nothing else changes
+--lane patched    for any CPU: a call of the tile machine stands where the instruction was; proves besides
+                  that nothing else changes
 --record FILE     on a CPU with AMX: write SHA-256 digests of its results, for test_differential.py to replay
 """
 
@@ -50,7 +50,7 @@ def compiler() -> list[str] | None:
 
 
 def build(directory: Path, csrc: Path = ROOT / "csrc") -> Path:
-    """Compile the program into `directory`, with the tile machine and the trap whose sources are in `csrc`."""
+    """Compile the program into `directory`, with the tile machine and the trap as `csrc` has them."""
     words = compiler()
     if words is None:
         raise FileNotFoundError(f"no C compiler at CC={os.environ.get('CC', 'cc')}")
@@ -117,7 +117,9 @@ def main() -> int:
     )
     parser.add_argument("--count", type=int, default=200_000, help="instructions (default: %(default)s)")
     parser.add_argument("--seed", type=int, help="default: a random one, which is printed")
-    parser.add_argument("--lane", choices=("auto", "native", "trapped", "patched", "emulated"), default="auto")
+    parser.add_argument(
+        "--lane", choices=("auto", "native", "trapped", "patched", "emulated"), default="auto"
+    )
     parser.add_argument("--family", choices=FAMILIES, help="default: all in turn")
     parser.add_argument("--record", type=Path, metavar="FILE")
     options = parser.parse_args()
