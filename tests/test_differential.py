@@ -96,7 +96,7 @@ def test_a_defect_is_noticed(defect, tmp_path):
 
 
 def test_patched_instructions_and_tile_machine_agree(program):
-    """Random instructions by a thunk, 0 differences; no other register, flag or byte of the red zone changes."""
+    """Random instructions by a thunk, 0 differences; nothing else in registers and red zone changes."""
     seed = random.getrandbits(32)
     print(f"seed {seed}")
     result = run(program, "--lane", "patched", "--count", 50_000, "--seed", seed)
