@@ -36,6 +36,7 @@ __all__ = [
     "TileIndexError",
     "TileOperandError",
     "TileShapeError",
+    "TraceError",
 ]
 
 
@@ -192,6 +193,10 @@ class EmulatedCpuError(EmulationError, ValueError):
 
 class ProgramError(EmulationError):
     """A program that cannot be found (ENOENT) or executed."""
+
+
+class TraceError(AmxError, ValueError):
+    """A file that is no trace of executed instructions, or one of another version."""
 
 
 class EmulatedWarning(UserWarning):

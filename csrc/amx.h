@@ -205,12 +205,12 @@ uint32_t amx_emu_mxcsr_around_tdp(struct amxemu_state *s, int op, uint32_t mxcsr
 struct amx_trap_options {
     const char *cpu;   /* of struct amxemu_cpu: spr, gnr, gnr-d, dmr */
     int patch;         /* whether sites that trapped are patched; 0: every instruction traps */
-    const char *trace; /* directory; NULL: none */
+    const char *trace; /* absolute path of a directory; NULL: none */
     int hybrid;        /* -1: find out; 1: the CPU has AMX, and runs configuration instructions itself */
 };
 /* (s) Takes SIGILL, SIGSEGV, SIGBUS and SIGTRAP and chains what is not AMX's. -EINVAL unknown cpu; -EALREADY
  * active, or this program runs under `amx emulate`; -EPERM this process has the kernel's permission, so that
- * AMX instructions run by themselves. */
+ * AMX instructions run by themselves; where no file can be made in the directory of the trace, its error. */
 int amx_trap_start(const struct amx_trap_options *options);
 /* (s) Instructions and handlers are put back as they were, handlers only where they are still ours. No
  * thread may be executing AMX instructions. -ESRCH not active. */

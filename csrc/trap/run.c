@@ -1,6 +1,7 @@
 #include "run.h"
 
 #include "memory.h"
+#include "trace.h"
 #include "trap.h"
 
 void (*trap_progress)(void);
@@ -23,6 +24,7 @@ struct trap_fault trap_run(struct trap_thread *thread, struct amxemu_registers *
     const struct amxemu_cpu *const cpu = trap_cpu();
     if (cpu == NULL) /* emulation has just ended */
         return (struct trap_fault){SIGILL, ILL_ILLOPN, r->rip};
+    const uint64_t rip = r->rip;
     struct trap_fault fault = trap_execute(cpu, &thread->task, r, insn, &trap_own_memory);
     if (trap_is_page_fault(&fault)) {
         fault.signal = thread->memory_signal;
@@ -30,5 +32,7 @@ struct trap_fault trap_run(struct trap_thread *thread, struct amxemu_registers *
     }
     if (fault.signal == 0)
         count(&thread->instructions);
+    trap_trace_insn(atomic_load_explicit(&thread->id, memory_order_relaxed), insn, rip, &thread->task.tiles,
+                    &fault);
     return fault;
 }

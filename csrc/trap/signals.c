@@ -9,6 +9,7 @@
 #include "run.h"
 #include "thread.h"
 #include "thunk.h"
+#include "trace.h"
 #include "trap.h"
 
 #include <errno.h>
@@ -175,6 +176,7 @@ static void follow_native_config(struct trap_thread *thread, const ucontext_t *c
     memcpy(thread->native_config, config, sizeof config);
     amxemu_ldtilecfg(&thread->task.tiles, config);
     thread->task.data_live = 0;
+    trap_trace_native_config(thread->id, &thread->task.tiles);
 }
 
 /* Executes the instruction that stands at `rip`. 1: the program goes on behind it. */

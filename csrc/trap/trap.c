@@ -8,6 +8,7 @@
 #include "patch.h"
 #include "signals.h"
 #include "thread.h"
+#include "trace.h"
 #include "virtual_cpu.h"
 
 #include <dlfcn.h>
@@ -105,14 +106,20 @@ static int start(const struct amx_trap_options *options, const struct amxemu_cpu
     trap_threads_reset(&machine);
     trap_answers.cpuid = trap_answers.xgetbv = trap_answers.arch_prctl = 0;
     hybrid = options->hybrid < 0 ? has_tiles : options->hybrid;
-    error = trap_patch_start(options->patch, hybrid);
+    error = options->trace ? trap_trace_open(options->trace) : 0;
     if (error != 0)
         return error;
+    error = trap_patch_start(options->patch, hybrid);
+    if (error != 0) {
+        trap_trace_close();
+        return error;
+    }
     atomic_store_explicit(&cpu, model, memory_order_release);
     error = trap_signals_start(whole_program);
     if (error != 0) {
         atomic_store(&cpu, NULL);
         trap_patch_stop();
+        trap_trace_close();
     }
     return error;
 }
@@ -138,6 +145,7 @@ int amx_trap_stop(void) {
         trap_patch_stop();
         trap_signals_stop();
         atomic_store(&cpu, NULL);
+        trap_trace_close();
         error = 0;
     }
     pthread_mutex_unlock(&starting);

@@ -1,0 +1,133 @@
+"""What a trace means: whether AMX was used, and how well."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from amx.emulation.disassembly import Action
+from amx.emulation.trace import Site, Trace
+
+__all__ = ["counted", "verdicts"]
+
+NEARLY_FULL = 0.9
+# A block of 2 x 2 tiles of C takes two tiles of A and two of B for its four products: with 8 tile registers
+# there is no better ratio (docs/performance.md).
+LOADS_OF_A_BLOCK = 1.0
+# LDTILECFG takes some 155 cycles and a full product 16 (docs/performance.md).
+PRODUCTS_PER_LDTILECFG = 155 // 16
+
+
+def verdicts(trace: Trace) -> tuple[str, ...]:
+    """Sentences, the most important first."""
+    return tuple(_verdicts(trace))
+
+
+def counted(number: int, noun: str) -> str:
+    """Such as "1 thread" and "2,000 threads"."""
+    plural = {"process": "processes"}.get(noun, noun + "s")
+    return f"{number:,} {noun if number == 1 else plural}"
+
+
+def _verdicts(trace: Trace) -> Iterator[str]:
+    yield _whether(trace)
+    if trace.executed(Action.PRODUCT):
+        yield from _fill(trace)
+        yield from _reuse(trace)
+    yield from _configuring(trace)
+    yield from _endings(trace)
+    yield from _gaps(trace)
+
+
+def _whether(trace: Trace) -> str:
+    processes = counted(len(trace.processes), "process")
+    if not trace.processes:
+        return "Nothing was recorded: no process was emulated. (A static program needs --ptrace.)"
+    if trace.instructions == 0:
+        return f"AMX was not used: 0 instructions in {processes}."
+    products = trace.executed(Action.PRODUCT)
+    using = counted(sum(process.instructions > 0 for process in trace.processes), "process")
+    threads = counted(sum(len(process.threads) for process in trace.processes), "thread")
+    what = f"{counted(trace.instructions, 'instruction')} in {using} and {threads}"
+    if products == 0:
+        return f"AMX computed nothing: {what}, no product among them."
+    return f"AMX was used: {what}, {counted(products, 'product')} among them."
+
+
+def _fill(trace: Trace) -> Iterator[str]:
+    full = trace.utilisation(Action.PRODUCT)
+    if full is None:  # without a site there is no extent
+        return
+    percent = f"Tiles were {full:.0%} full in products"
+    worst = _emptiest(trace)
+    if full >= NEARLY_FULL or worst is None:
+        yield f"{percent}."
+        return
+    extents = ", ".join(str(extent) for extent in worst.extents if extent.low < extent.full)
+    yield f"{percent}: {extents} in {worst} at {worst.location}, executed {worst.executed:,} times."
+
+
+def _emptiest(trace: Trace) -> Site | None:
+    """The product that left the most multiply-adds unused."""
+    products = [site for site in trace.sites if site.action is Action.PRODUCT and site.work < site.capacity]
+    return max(products, key=lambda site: site.capacity - site.work, default=None)
+
+
+def _reuse(trace: Trace) -> Iterator[str]:
+    loads = trace.executed(Action.LOAD) / trace.executed(Action.PRODUCT)
+    if trace.intensity is not None:
+        moved = trace.work(Action.LOAD, Action.STORE)
+        yield (
+            f"{2 * trace.work(Action.PRODUCT):,} operations on {moved:,} bytes between tiles and memory: "
+            f"{trace.intensity:.1f} operations per byte."
+        )
+    if loads > LOADS_OF_A_BLOCK * 1.25:
+        yield (
+            f"{loads:.2f} tile loads per product: a block of 2 x 2 tiles needs {LOADS_OF_A_BLOCK:.0f}, and "
+            "more loads than products make the loads the limit."
+        )
+
+
+def _configuring(trace: Trace) -> Iterator[str]:
+    loads = sum(each.loads for each in trace.configurations)
+    loads += sum(process.lost.configurations for process in trace.processes)
+    products = trace.executed(Action.PRODUCT)
+    if not loads:
+        return
+    changes = sum(thread.changes for process in trace.processes for thread in process.threads)
+    different = counted(len(trace.configurations), "configuration")
+    yield (
+        f"LDTILECFG: {loads:,} times, {different}; {changes:,} changed what the thread had, "
+        f"{max(loads - changes, 0):,} loaded the same again."
+    )
+    if products and products < loads * PRODUCTS_PER_LDTILECFG:
+        yield (
+            f"{products / loads:.1f} products per LDTILECFG, which alone takes as long as about "
+            f"{PRODUCTS_PER_LDTILECFG} products."
+        )
+
+
+def _endings(trace: Trace) -> Iterator[str]:
+    threads = [thread for process in trace.processes for thread in process.threads]
+    left = sum(thread.left_configured for thread in threads)
+    if left:
+        yield (
+            f"{counted(left, 'thread')} of {len(threads):,} ended, or were read, without TILERELEASE: "
+            "tiles in use make context switches larger, and keep an idle core from its deepest sleep."
+        )
+    faults = sum(total.faults for total in trace.totals)
+    if faults:
+        yield f"{counted(faults, 'instruction')} ended in a signal to the program."
+
+
+def _gaps(trace: Trace) -> Iterator[str]:
+    lost = [process.lost for process in trace.processes]
+    instructions = sum(count for each in lost for _, count in each.instructions)
+    if instructions:
+        yield (
+            f"The table of sites was full: {counted(instructions, 'instruction')} are counted by mnemonic "
+            "only."
+        )
+    if any(each.threads or each.configurations for each in lost):
+        yield "The table of threads or configurations was full: figures by thread and of LDTILECFG are low."
+    for reason in trace.unreadable:
+        yield f"Not read: {reason}"

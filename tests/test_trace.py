@@ -1,0 +1,497 @@
+"""What of AMX a process executed, as csrc/trap/trace.c records it and amx.emulation.trace tells it."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import textwrap
+
+import children
+import pytest
+from compiling import compile_c, compiler
+from emulator_encode import row_code
+from emulator_machine import image
+from trapping import PRELUDE
+
+from amx._lib import lib
+from amx.emulation import trace
+from amx.emulation.disassembly import Action, decode, mnemonics
+from amx.emulation.symbols import Code
+from amx.emulation.trace import Extent, Trace
+from amx.errors import TraceError
+
+needs_machine_layer = pytest.mark.skipif(bool(lib.amx_is_stub()), reason="this build has no machine layer")
+
+# TDPBSSD tmm0, tmm1, tmm2; TDPBF16PS tmm0, tmm1, tmm2; TILEZERO tmm3
+TRACED = (
+    PRELUDE
+    + """
+def start_traced(directory, patch=0):
+    name, path = ffi.new("char[]", b"spr"), ffi.new("char[]", directory.encode())
+    options = {"cpu": name, "patch": patch, "hybrid": -1, "trace": path}
+    return lib.amx_trap_start(ffi.new("struct amx_trap_options *", options))
+
+tdpbssd, tdpbf16ps = function("c4e26b5ec1"), function("c4e26a5cc1")
+tilezero3 = function("c4e27b49d8")
+assert start_traced(sys.argv[1]) == 0 and request() == 0
+"""
+)
+
+
+def record(directory, script, *arguments, kill=None):
+    """Run a script with the emulation on and its trace in a directory; the trace."""
+    done = children.run_python(
+        "-c", TRACED + textwrap.dedent(script), directory, *arguments, AMX_TEST_LANE=""
+    )
+    assert children.how_it_ended(done) == (kill or 0), done.stderr
+    return trace.read(directory)
+
+
+def executed(found):
+    """By mnemonic."""
+    return {total.mnemonic: total.executed for total in found.totals}
+
+
+def only(found, mnemonic):
+    """The one site of an instruction."""
+    (site,) = [site for site in found.sites if site.mnemonic == mnemonic]
+    return site
+
+
+PRODUCT = """
+shapes = {"full": [(16, 64)] * 3, "half": [(8, 64), (8, 64), (16, 64)], "small": [(3, 8), (3, 12), (3, 8)]}
+def configure(name):
+    colsb = b"".join(colsb.to_bytes(2, "little") for _, colsb in shapes[name])
+    rows = bytes(rows for rows, _ in shapes[name])
+    ldtilecfg(bytes([1, *[0] * 15]) + colsb.ljust(32, b"\\0") + rows.ljust(16, b"\\0"), 0)
+"""
+
+
+@needs_machine_layer
+def test_counts_and_bytes(tmp_path):
+    found = record(
+        tmp_path,
+        """
+        ldtilecfg(config, 0)
+        for _ in range(3):
+            tileloadd(data, 64)
+        for _ in range(2):
+            tilestored(data, 64)
+        tilerelease(0, 0)
+        """,
+    )
+    assert executed(found) == {"tileloadd": 3, "tilestored": 2, "ldtilecfg": 1, "tilerelease": 1}
+    assert found.instructions == 7
+    assert (found.work(Action.LOAD), found.work(Action.STORE)) == (3 * 1024, 2 * 1024)
+    assert str(only(found, "tileloadd")) == "tileloadd tmm0, [rdi + rsi*1]"
+    (process,) = found.processes
+    (thread,) = process.threads
+    assert (thread.id, thread.instructions, thread.left_configured) == (process.pid, 7, False)
+    assert process.command[1] == "-c"
+
+
+@needs_machine_layer
+@pytest.mark.parametrize(
+    ("shape", "m", "n", "k"), [("full", 16, 16, 64), ("half", 8, 16, 64), ("small", 3, 2, 12)]
+)
+def test_useful_multiply_adds_of_int8_products(tmp_path, shape, m, n, k):
+    """M x N x K of 16 x 16 x 64."""
+    found = record(tmp_path, PRODUCT + "configure(sys.argv[2]); tdpbssd(0, 0); tdpbssd(0, 0)", shape)
+    site = only(found, "tdpbssd")
+    assert (site.work, site.capacity) == (2 * m * n * k, 2 * 16 * 16 * 64)
+    assert site.utilisation == m * n * k / (16 * 16 * 64)
+    assert site.extents == (Extent("m", m, m, 16), Extent("n", n, n, 16), Extent("k", k, k, 64))
+
+
+@needs_machine_layer
+def test_useful_multiply_adds_of_16_bit_products(tmp_path):
+    """16 x 16 x 32 of bfloat16 fill the tiles; extents span what was seen."""
+    found = record(
+        tmp_path, PRODUCT + "for name in 'full', 'half', 'small': configure(name); tdpbf16ps(0, 0)"
+    )
+    site = only(found, "tdpbf16ps")
+    assert site.work == 16 * 16 * 32 + 8 * 16 * 32 + 3 * 2 * 6
+    assert site.capacity == 3 * 16 * 16 * 32
+    assert [str(extent) for extent in site.extents] == ["m 3-16 of 16", "n 2-16 of 16", "k 6-32 of 32"]
+
+
+@needs_machine_layer
+def test_configurations(tmp_path):
+    """Their images with counts; a change is what differs from what the thread had last."""
+    found = record(
+        tmp_path,
+        PRODUCT
+        + textwrap.dedent(
+            """
+            for name in ("full", "full", "half", "full", "full"):
+                configure(name)
+            tilerelease(0, 0)
+            configure("full")
+            """
+        ),
+    )
+    full, half = found.configurations
+    assert (full.image, full.loads, full.changes) == (image([(16, 64)] * 3), 5, 3)
+    assert (half.image, half.loads, half.changes) == (image([(8, 64), (8, 64), (16, 64)]), 1, 1)
+    assert (str(full), str(half)) == ("tmm0-2 16x64", "tmm0-1 8x64, tmm2 16x64")
+    (thread,) = found.processes[0].threads
+    assert (thread.ldtilecfgs, thread.changes, thread.tilereleases, thread.left_configured) == (6, 4, 1, True)
+
+
+@needs_machine_layer
+def test_faults_are_counted_apart(tmp_path):
+    """TILEZERO of a tile that is not configured, and the process dies of it."""
+    found = record(tmp_path, "ldtilecfg(config, 0); tileloadd(data, 64); tilezero3(0, 0)", kill="SIGILL")
+    site = only(found, "tilezero")
+    assert (site.executed, site.faults, site.extents) == (0, 1, ())
+    assert executed(found) == {"ldtilecfg": 1, "tileloadd": 1, "tilezero": 0}
+
+
+@needs_machine_layer
+@pytest.mark.parametrize(
+    ("ending", "kill"),
+    [
+        ("os.kill(os.getpid(), 9)", "SIGKILL"),
+        ("os._exit(0)", None),
+        ("os.execv('/bin/true', ['true'])", None),
+    ],
+)
+def test_counts_outlive_the_process(tmp_path, ending, kill):
+    found = record(tmp_path, f"ldtilecfg(config, 0); tileloadd(data, 64); {ending}", kill=kill)
+    assert executed(found) == {"ldtilecfg": 1, "tileloadd": 1}
+
+
+@needs_machine_layer
+def test_a_forked_child_has_a_file_of_its_own(tmp_path):
+    """Also one that is born by clone() alone, of which libc knows nothing."""
+    found = record(
+        tmp_path,
+        """
+        ldtilecfg(config, 0)
+        SYS_clone, SIGCHLD, WALL = 56, 17, 0x40000000
+        syscall = ctypes.CDLL(None).syscall
+        for births in range(3):
+            if (os.fork() if births else syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0)) == 0:
+                for _ in range(births + 1):
+                    tileloadd(data, 64)
+                os.kill(os.getpid(), 9)
+            os.waitpid(-1, WALL)
+        """,
+    )
+    parent, *born = found.processes
+    assert [process.parent for process in born] == [parent.pid] * 3
+    assert [process.instructions for process in found.processes] == [1, 1, 2, 3]
+    assert executed(found) == {"tileloadd": 6, "ldtilecfg": 1}
+    assert only(found, "tileloadd").executed == 6
+
+
+@needs_machine_layer
+def test_every_start_has_a_file_of_its_own(tmp_path):
+    found = record(
+        tmp_path,
+        """
+        ldtilecfg(config, 0)
+        assert lib.amx_trap_stop() == 0 and start_traced(sys.argv[1]) == 0 and request() == 0
+        ldtilecfg(config, 0)
+        ldtilecfg(config, 0)
+        assert lib.amx_trap_stop() == 0
+        """,
+    )
+    assert [process.instructions for process in found.processes] == [1, 2]
+
+
+@needs_machine_layer
+def test_threads(tmp_path):
+    """No instruction of many threads at one site is lost, and each is told apart."""
+    found = record(
+        tmp_path,
+        """
+        import threading
+        def work():
+            ldtilecfg(config, 0)
+            for _ in range(200):
+                tileloadd(data, 64)
+            barrier.wait()
+        barrier = threading.Barrier(8)
+        threads = [threading.Thread(target=work) for _ in range(8)]
+        for thread in threads: thread.start()
+        for thread in threads: thread.join()
+        """,
+    )
+    assert executed(found) == {"tileloadd": 8 * 200, "ldtilecfg": 8}
+    assert [thread.instructions for thread in found.processes[0].threads] == [201] * 8
+
+
+@needs_machine_layer
+def test_overflow_is_counted_by_mnemonic(tmp_path):
+    """More sites than the table has: what has none is counted all the same."""
+    found = record(
+        tmp_path,
+        """
+        sites = 20000
+        many = mmap.mmap(-1, 5 * sites + 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
+        many.write(bytes.fromhex("c4e27b49c0") * sites + b"\\xc3")
+        ldtilecfg(config, 0)
+        ctypes.CFUNCTYPE(None)(ctypes.addressof(ctypes.c_char.from_buffer(many)))()
+        """,
+    )
+    assert executed(found) == {"tilezero": 20000, "ldtilecfg": 1}
+    (tilezero, _) = found.totals
+    assert 0 < tilezero.unplaced == tilezero.executed - tilezero.sites
+    assert tilezero.sites > 10000
+    assert f"table of sites was full: {tilezero.unplaced:,} instructions" in str(found)
+
+
+@needs_machine_layer
+def test_without_a_trace_nothing_is_written(tmp_path):
+    script = "assert start() == 0 and request() == 0; ldtilecfg(config, 0)"
+    done = children.run_python("-c", PRELUDE + script, AMX_TEST_LANE="")
+    assert done.returncode == 0, done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@needs_machine_layer
+def test_a_directory_that_cannot_be_written_to_is_refused(tmp_path):
+    """And nothing is emulated then."""
+    script = TRACED.replace("== 0 and request() == 0", "== -2")
+    done = children.run_python(
+        "-c", script + "print(lib.amx_trap_stop())", tmp_path / "nowhere", AMX_TEST_LANE=""
+    )
+    assert done.stdout == "-3\n", done.stderr  # -ENOENT, then -ESRCH
+
+
+PROGRAM = r"""
+#include "amx.h"
+#include <string.h>
+
+__attribute__((noinline)) void configure(const void *image) {
+    __asm__ volatile(".byte 0xC4, 0xE2, 0x78, 0x49, 0x07" : : "D"(image) : "memory"); /* ldtilecfg [rdi] */
+}
+__attribute__((noinline)) void zero_twice(void) {
+    __asm__ volatile(".byte 0xC4, 0xE2, 0x7B, 0x49, 0xC0"); /* tilezero tmm0 */
+    __asm__ volatile(".byte 0xC4, 0xE2, 0x7B, 0x49, 0xC0");
+}
+int main(int argc, char **argv) {
+    uint8_t image[64] = {1};
+    image[16] = 64;
+    image[48] = 16;
+    const struct amx_trap_options options = {.cpu = "spr", .trace = argv[1], .hybrid = -1};
+    if (argc != 2 || amx_trap_start(&options) != 0 || amx_trap_arch_prctl(0x1023, 18) != 0)
+        return 1;
+    configure(image);
+    zero_twice();
+    zero_twice();
+    return 0;
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory):
+    """A C program with symbols and line numbers that traces itself."""
+    from compiling import EMULATOR, ROOT
+
+    directory = tmp_path_factory.mktemp("program")
+    source = directory / "program.c"
+    source.write_text(PROGRAM)
+    trap = [path for path in sorted(ROOT.glob("csrc/trap/*.c")) if not _is_foreign(path.name)]
+    emulator = [path for path in EMULATOR if path.name != "binding.c"]
+    return compile_c(directory / "program", [source, *trap, *emulator], "-g", "-ldl")
+
+
+def _is_foreign(name):
+    """Not part of the in-process emulation: see csrc/CMakeLists.txt."""
+    return name.startswith(("preload", "interpose", "seccomp", "stub", "ptrace"))
+
+
+@needs_machine_layer
+def test_sites_in_a_file_have_function_line_and_build_id(tmp_path, program):
+    """Also when the process has gone."""
+    subprocess.run([program, tmp_path], check=True)
+    found = trace.read(tmp_path)
+    first, second = sorted(
+        (site for site in found.sites if site.mnemonic == "tilezero"), key=lambda site: site.address
+    )
+    assert (first.executed, second.executed) == (2, 2)
+    for site, line in (first, 9), (second, 10):
+        assert site.location.code is Code.FILE
+        assert site.location.module == str(program)
+        assert site.location.symbol == "zero_twice"
+        if _has_addr2line():
+            assert re.fullmatch(rf".*/program\.c:{line}", site.location.line)
+    assert second.location.symbol_offset - first.location.symbol_offset == 5
+    readelf = subprocess.run(["readelf", "-n", program], capture_output=True, text=True, check=False)
+    build_id = re.search(r"Build ID: (\w+)", readelf.stdout)
+    assert first.location.build_id == (build_id[1] if build_id else "")
+
+
+def _has_addr2line():
+    import shutil
+
+    return shutil.which("addr2line") is not None
+
+
+@needs_machine_layer
+def test_a_file_that_is_no_longer_what_ran_gives_no_symbol(tmp_path, program):
+    copy = tmp_path / "copy"
+    copy.write_bytes(program.read_bytes())
+    copy.chmod(0o755)
+    directory = tmp_path / "trace"
+    directory.mkdir()
+    subprocess.run([copy, directory], check=True)
+    assert {site.location.symbol for site in trace.read(directory).sites} == {"configure", "zero_twice"}
+    copy.write_bytes(program.read_bytes().replace(bytes.fromhex("c4e27b49c0"), b"\x90" * 5))
+    by_name = {site.mnemonic: site.location for site in trace.read(directory).sites}
+    assert (by_name["ldtilecfg"].symbol, by_name["tilezero"].symbol) == ("configure", "")
+    assert by_name["tilezero"].build_id == ""
+
+
+@needs_machine_layer
+def test_generated_code_is_named_as_such(tmp_path):
+    """And by what its generator wrote to /tmp/perf-PID.map."""
+    found = record(
+        tmp_path,
+        """
+        with open(f"/tmp/perf-{os.getpid()}.map", "w") as names:
+            page = ctypes.addressof(ctypes.c_char.from_buffer(pages[0]))
+            names.write(f"{page:x} 10 kernel of mine\\n")
+        ldtilecfg(config, 0)
+        tileloadd(data, 64)
+        """,
+    )
+    os.unlink(f"/tmp/perf-{found.processes[0].pid}.map")
+    by_name = {site.mnemonic: site.location for site in found.sites}
+    assert {location.code for location in by_name.values()} == {Code.GENERATED}
+    assert (by_name["ldtilecfg"].symbol, by_name["ldtilecfg"].symbol_offset) == ("kernel of mine", 0)
+    assert by_name["tileloadd"].symbol == ""
+
+
+@needs_machine_layer
+def test_json_and_back(tmp_path):
+    found = record(tmp_path, PRODUCT + "configure('half'); tdpbssd(0, 0); tilezero3(0, 0)", kill="SIGILL")
+    file = tmp_path / "trace.json"
+    found.write(file)
+    assert Trace.load(file) == found
+    assert json.loads(file.read_text())["totals"][0]["utilisation"] in (0.5, None)
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"schema": 2}', '{"schema": 1, "processes": 3}'])
+def test_a_file_that_is_no_trace(tmp_path, content):
+    (tmp_path / "file").write_text(content)
+    with pytest.raises(TraceError, match="file"):
+        Trace.load(tmp_path / "file")
+
+
+def test_a_missing_directory(tmp_path):
+    with pytest.raises(TraceError, match=r"no directory '.*nowhere'"):
+        trace.read(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("content", [b"", b"AMXTRACE", b"AMXTRACE" + b"\x09" * 4096, b"x" * 4096])
+def test_files_that_cannot_be_read_are_named(tmp_path, content):
+    (tmp_path / "1.trace").write_bytes(content)
+    found = trace.read(tmp_path)
+    assert found.processes == ()
+    assert re.search(r"Not read: .*1\.trace is no trace", str(found))
+
+
+@needs_machine_layer
+def test_amx_was_not_used(tmp_path):
+    assert str(record(tmp_path, "")) == "AMX was not used: 0 instructions in 1 process."
+
+
+@needs_machine_layer
+def test_the_verdict_on_half_full_tiles(tmp_path):
+    """Which instruction, and what of its tiles is not used."""
+    found = record(tmp_path, PRODUCT + "configure('half'); tdpbssd(0, 0); tdpbssd(0, 0)")
+    assert (
+        found.verdicts[0] == "AMX was used: 3 instructions in 1 process and 1 thread, 2 products among them."
+    )
+    expected = "Tiles were 50% full in products: m 8 of 16 in tdpbssd tmm0, tmm1, tmm2 at (generated code"
+    assert found.verdicts[1].startswith(expected)
+    assert found.verdicts[1].endswith("executed 2 times.")
+
+
+OBJDUMP = [
+    "c4e2784900", "c4e27849042c", "c4e2784905f0ffffff", "c4e2794980000100ff", "c4c2784945f8", "c4e27849c0",
+    "c4e27b49f8", "c4e27b4b1408", "c4e27b4b1420", "64c4e27b4b1420", "65c4e27b4b1408", "67c4e27b4b1408",
+    "c4a27b4b5460c0", "c482794b7cc57f", "c4e27a4b348d78563412", "c4e27a4b342578563412", "c4e2635eca",
+    "c4e2425ef5", "c4e2795ed1", "c4e2605eca", "c4e2625cca", "67c4e2784905f0ffffff",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("code", OBJDUMP)
+def test_operands_as_objdump_writes_them(tmp_path, code):
+    """But for spaces, its comments, the register riz that stands for no index, and ds: of plain numbers."""
+    compiler()
+    source = tmp_path / "code.s"
+    source.write_text(".byte " + ",".join(f"0x{byte:02x}" for byte in bytes.fromhex(code)) + "\n")
+    try:
+        subprocess.run(["as", source, "-o", tmp_path / "code.o"], check=True)
+        command = ["objdump", "-d", "-M", "intel", "--no-show-raw-insn", tmp_path / "code.o"]
+        listing = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    except FileNotFoundError as error:
+        pytest.skip(f"no {error.filename}")
+    theirs = listing.splitlines()[-1].partition("\t")[2].partition("#")[0].strip()
+    if "bad" in theirs:
+        pytest.skip("this objdump does not know it")
+    theirs = re.sub(r"\+[re]iz\*1", "", theirs).replace("+0xfffffffffffffff0", "-0x10")
+    theirs = re.sub(r"ds:(0x\w+)", r"[\1]", theirs)
+    assert str(decode(bytes.fromhex(code))).replace(" ", "") == theirs.replace(" ", "")
+
+
+@pytest.mark.parametrize(
+    ("code", "text"),
+    [
+        (row_code("tilemovrow", 1, 2, register=0), "tilemovrow zmm1, tmm2, eax"),
+        (row_code("tcvtrowd2ps", 25, 7, register=9), "tcvtrowd2ps zmm25, tmm7, r9d"),
+        (row_code("tcvtrowps2phl", 31, 0, row=5), "tcvtrowps2phl zmm31, tmm0, 5"),
+        (bytes.fromhex("c4e2606cca"), "tcmmrlfp16ps tmm1, tmm2, tmm3"),
+        (bytes.fromhex("c4e560fdca"), "tdpbf8ps tmm1, tmm2, tmm3"),
+    ],
+)
+def test_operands_of_newer_instructions(code, text):
+    """As the ISE reference writes them."""
+    assert str(decode(code)) == text
+
+
+def test_what_is_no_amx_instruction():
+    assert decode(b"\x90" * 15) is None
+    assert decode(bytes.fromhex("c4e26b5ec0")) is None  # not distinct
+
+
+def test_every_mnemonic_has_an_action():
+    """ROW is what is left over, so it is named here."""
+    from amx.emulation.disassembly import action_of
+
+    rows = {name for name in mnemonics()[: lib.AMXEMU_OPS] if action_of(name) is Action.ROW}
+    assert all(name.startswith(("tilemovrow", "tcvtrow")) for name in rows)
+    assert len(rows) == 6
+
+
+@needs_machine_layer
+def test_signals_while_recording(tmp_path):
+    """A handler that uses AMX itself, between and amid the instructions of what it interrupts."""
+    found = record(
+        tmp_path,
+        f"""
+        import signal
+        hits = 0
+        def handler(*_):
+            global hits
+            hits += 1
+            tilezero0(0, 0)
+        tilezero0 = function("c4e27b49c0")
+        ldtilecfg(config, 0)
+        signal.signal({int(signal.SIGALRM)}, handler)
+        signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
+        for _ in range(3000):
+            tileloadd(data, 64)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        open(sys.argv[1] + "/hits", "w").write(str(hits))
+        """,
+    )
+    hits = int((tmp_path / "hits").read_text())
+    assert hits > 0
+    assert executed(found) == {"tileloadd": 3000, "tilezero": hits, "ldtilecfg": 1}
