@@ -76,6 +76,19 @@ def test_products_amid_signals_are_right(patched):
 
 
 @pytest.mark.parametrize(
+    ("name", "seen"),
+    [
+        ("handlers-with-tiles", ("handlers", "2")),
+        ("handlers-that-jump", ("jumped", "3")),
+        ("vforked-child-sets-handlers", ("handlers", "3")),
+    ],
+)
+def test_handlers_have_tiles_of_their_own(name, seen, patched):
+    """INIT at first; what was interrupted comes back, unless the handler jumps; vfork() shares no actions."""
+    assert trapping.scenario(name, patched) == [seen]
+
+
+@pytest.mark.parametrize(
     "name", ["smallest-alternate-stack", "smallest-thread-stack", "unused-alternate-stack"]
 )
 def test_small_stacks_are_enough(name, patched):

@@ -26,7 +26,7 @@ int amx_probe_guarded(int what, uint64_t address, struct amx_probe *probe) {
 #else
 
 #include "insn.h"
-#include "trap/signals.h"
+#include "trap/traps.h"
 #include "trap/trap.h"
 
 #include <pthread.h>

@@ -87,9 +87,8 @@ int trap_memory_fixup(int signal, const siginfo_t *info, ucontext_t *context) {
         return 0;
     struct trap_thread *const thread = trap_thread();
     if (thread != NULL) {
-        thread->memory_signal = signal;
-        thread->memory_code = info->si_code;
-        thread->memory_err = (long)context->uc_mcontext.gregs[REG_ERR];
+        thread->memory_fault = (struct trap_memory_fault){
+            .signal = signal, .code = info->si_code, .err = (long)context->uc_mcontext.gregs[REG_ERR]};
     }
     *rip = (greg_t)(uintptr_t)trap_copy_faulted;
     return 1;

@@ -27,8 +27,8 @@ struct trap_fault trap_run(struct trap_thread *thread, struct amxemu_registers *
     const uint64_t rip = r->rip;
     struct trap_fault fault = trap_execute(cpu, &thread->task, r, insn, &trap_own_memory);
     if (trap_is_page_fault(&fault)) {
-        fault.signal = thread->memory_signal;
-        fault.code = thread->memory_code;
+        fault.signal = thread->memory_fault.signal;
+        fault.code = thread->memory_fault.code;
     }
     if (fault.signal == 0)
         count(&thread->instructions);

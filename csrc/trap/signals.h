@@ -1,22 +1,18 @@
-/* The signals by which AMX instructions are noticed, and the program's own actions for them. */
+/* Whose handler a signal runs: the emulation takes some signals, and the program keeps its own actions for
+ * all.
+ */
 #ifndef TRAP_SIGNALS_H
 #define TRAP_SIGNALS_H
 
 #include <signal.h>
-#include <ucontext.h>
 
 /* Takes SIGILL, SIGSEGV, SIGBUS and SIGTRAP, and with a filter on arch_prctl also SIGSYS; 0 or -errno. */
 int trap_signals_start(int with_sigsys);
 void trap_signals_stop(void); /* gives back those that are still ours */
 
-/* What a signal means to the emulation: 1 when it was dealt with and the program goes on at the context. A
- * modelled fault is not: then *info and the context are those of the fault, which is the program's.
- * For a handler of others that stands before ours. Async-signal-safe. */
-int trap_handle(int signal, siginfo_t *info, ucontext_t *context);
-
-/* The action that the program believes to be in force, of a signal that was taken; NULL for others. */
-struct sigaction *trap_program_action(int signal);
-/* sigaction() of the program, for any signal: 0 or -errno. */
+/* sigaction() of the program, for any signal: 0 or -errno. Its handlers then run as handlers do on a CPU with
+ * AMX (handler.h), and may use AMX themselves: SIGILL and SIGTRAP are left out of their masks, though not out
+ * of what is read back. */
 int trap_sigaction(int signal, const struct sigaction *new_action, struct sigaction *old_action);
 
 #endif

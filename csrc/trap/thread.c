@@ -16,6 +16,7 @@ static _Thread_local struct trap_thread *current __attribute__((tls_model("initi
 
 static struct kernel_model_process process;
 static struct trap_thread *records;
+static pid_t owner; /* of this memory */
 static atomic_uint session;
 static atomic_flag locked = ATOMIC_FLAG_INIT;
 
@@ -81,6 +82,7 @@ static void begin(struct trap_thread *thread) {
         thread->session = session;
     }
     memset(thread->native_config, 0, sizeof thread->native_config);
+    thread->has_interrupted = 0;
     kernel_model_task_init(&thread->task, &process);
 }
 
@@ -105,8 +107,13 @@ static struct trap_thread *enter(void) {
     return current;
 }
 
+struct trap_thread *trap_thread_if_any(void) {
+    return current != NULL && current->session == session ? current : NULL;
+}
+
 struct trap_thread *trap_thread(void) {
-    return current != NULL && current->session == session ? current : enter();
+    struct trap_thread *const thread = trap_thread_if_any();
+    return thread != NULL ? thread : enter();
 }
 
 struct kernel_model_process *trap_process(void) {
@@ -120,6 +127,7 @@ struct trap_thread *trap_first_thread(void) {
 void trap_threads_reset(const struct kernel_model_machine *machine) {
     const uint64_t mask = trap_lock();
     kernel_model_process_init(&process, machine);
+    owner = getpid();
     session++;
     trap_unlock(mask);
 }
@@ -128,8 +136,9 @@ void trap_threads_reset(const struct kernel_model_machine *machine) {
 
 void trap_config(uint8_t config[AMXEMU_CONFIG_BYTES]) {
     memset(config, 0, AMXEMU_CONFIG_BYTES);
-    if (current != NULL && current->session == session)
-        amxemu_sttilecfg(&current->task.tiles, config);
+    const struct trap_thread *const thread = trap_thread_if_any();
+    if (thread != NULL)
+        amxemu_sttilecfg(&thread->task.tiles, config);
 }
 
 void trap_inherit_config(const uint8_t config[AMXEMU_CONFIG_BYTES]) {
@@ -151,6 +160,7 @@ static void after_fork(void) {
 /* The child has one thread, the caller's copy: its configuration and alternate stack, not its data. */
 void trap_threads_in_child(void) {
     struct trap_thread *const own = current;
+    owner = getpid();
     process.tasks = NULL;
     for (struct trap_thread *thread = records; thread != NULL; thread = thread->next) {
         thread->instructions = thread->traps = thread->faults = 0;
@@ -162,6 +172,10 @@ void trap_threads_in_child(void) {
         if (own->session == session)
             kernel_model_task_clone(&own->task, &own->task, &process, 1);
     }
+}
+
+int trap_is_vforked(void) {
+    return getpid() != owner;
 }
 
 static void after_fork_in_child(void) {

@@ -14,9 +14,12 @@
 
 struct trap_thread {
     struct kernel_model_task task;
-    /* Of the last access of trap_own_memory that faulted: siginfo, and the exception's error code. */
-    int memory_signal, memory_code;
-    long memory_err;
+    struct trap_memory_fault {
+        int signal, code;
+        long err;                    /* the exception's error code */
+    } memory_fault;                  /* of the last access of trap_own_memory that faulted */
+    struct amxemu_state interrupted; /* by a handler of the program, while has_interrupted */
+    int has_interrupted;
     uint8_t native_config[AMXEMU_CONFIG_BYTES];   /* what the CPU's own TILECFG was last seen to hold */
     uint8_t zmm[32][AMXEMU_COLSB];                /* what instructions write to ZMM registers, for a while */
     _Atomic uint64_t instructions, traps, faults; /* written by the thread alone */
@@ -25,7 +28,8 @@ struct trap_thread {
     _Atomic int id;                               /* of the thread, as gettid; 0: it is gone */
 };
 
-struct trap_thread *trap_thread(void); /* the calling thread's; NULL without memory */
+struct trap_thread *trap_thread(void);        /* the calling thread's; NULL without memory */
+struct trap_thread *trap_thread_if_any(void); /* NULL before its first instruction, too */
 struct kernel_model_process *trap_process(void);
 
 /* A new session begins with the kernel's defaults: no permission, every thread's tiles INIT. */
@@ -33,6 +37,8 @@ void trap_threads_reset(const struct kernel_model_machine *machine);
 int trap_threads_at_fork(void); /* from now on forked children forget tile data; 0 or -errno, once */
 /* That, in a child that no atfork handler has run in; under the trap_lock() that was taken before. */
 void trap_threads_in_child(void);
+/* Whether this is a child that still runs in its parent's memory, by vfork(). */
+int trap_is_vforked(void);
 /* All records, for sums; under trap_lock(). */
 struct trap_thread *trap_first_thread(void);
 /* Forgets the threads that have ended, so that their alternate stacks do not count; under trap_lock(). */

@@ -58,6 +58,11 @@ static struct {
     int file, count;
 } now;
 
+/* A tile whose row 5 crosses into the second page, with 24 bytes in the first. */
+static uint8_t *crossing(void) {
+    return now.pages + PAGE - 5 * 64 - 24;
+}
+
 static void on_fault(int signal, siginfo_t *info, void *opaque) {
     ucontext_t *const context = opaque;
     const greg_t *const gregs = context->uc_mcontext.gregs;
@@ -67,13 +72,15 @@ static void on_fault(int signal, siginfo_t *info, void *opaque) {
     else
         printf("address %s\n", info->si_addr == (void *)gregs[REG_RIP] ? "rip" : info->si_addr ? "?" : "0");
     printf("site %s\n", sites[site_at(gregs[REG_RIP])].name);
-    printf("start_row %d\n", trap_thread()->task.tiles.start_row);
     if (signal != SIGILL)
         printf("trapno %lld\nerr %lld\n", gregs[REG_TRAPNO], gregs[REG_ERR]);
     if (info->si_addr != NULL && signal != SIGILL)
         printf("cr2 %s\n", gregs[REG_CR2] == (greg_t)info->si_addr ? "same" : "other");
+    check("tiles in the handler", kernel_model_xinuse(&trap_thread()->task) == 0);
     if (++now.count > 3)
         _exit(3);
+    if (info->si_addr == now.pages + PAGE)
+        *crossing() ^= 0xFF;
     now.repair(context);
 }
 
@@ -119,17 +126,16 @@ static void start(void (*repair)(ucontext_t *context)) {
     }
 }
 
-/* A tile whose row 5 crosses into the second page, with 24 bytes in the first. */
-static uint8_t *crossing(void) {
-    return now.pages + PAGE - 5 * 64 - 24;
-}
-
+/* The handler changed the first row, which is not loaded again. */
 static void load_crossing(uint8_t *rows) {
     uint8_t stored[TILE];
+    fill(now.pages, PAGE, 7);
+    const uint8_t first = rows[0];
     load(rows);
-    check("start_row afterwards", trap_thread()->task.tiles.start_row == 0);
     store(stored);
-    check("tile", memcmp(stored, rows, TILE) == 0);
+    check("first row", stored[0] == first && rows[0] != first);
+    check("tile", memcmp(stored + 1, rows + 1, TILE - 1) == 0);
+    check("start_row afterwards", trap_thread()->task.tiles.start_row == 0);
 }
 
 static void load_protected(void) {
@@ -172,7 +178,8 @@ static void store_read_only(void) {
     mprotect(now.pages + PAGE, PAGE, PROT_READ);
     store(crossing());
     check("start_row afterwards", trap_thread()->task.tiles.start_row == 0);
-    check("memory", memcmp(crossing(), rows, TILE) == 0);
+    check("first row", *crossing() != rows[0]); /* as the handler left it */
+    check("memory", memcmp(crossing() + 1, rows + 1, TILE - 1) == 0);
 }
 
 static void configuration_protected(void) {

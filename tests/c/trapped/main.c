@@ -54,7 +54,8 @@ void expected_product(const int8_t *a, const int8_t *b, int32_t *c) {
     for (int m = 0; m < 16; m++)
         for (int n = 0; n < 16; n++)
             for (int k = 0; k < 64; k++)
-                c[m * 16 + n] += a[m * 64 + k] * b[k / 4 * 64 + n * 4 + k % 4];
+                c[m * 16 + n] = (int32_t)((uint32_t)c[m * 16 + n] +
+                                          (uint32_t)(a[m * 64 + k] * b[k / 4 * 64 + n * 4 + k % 4]));
 }
 
 static int run(const struct scenario *scenarios, const char *name) {

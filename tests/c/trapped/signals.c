@@ -258,6 +258,105 @@ static void every_200_us(void) {
     printf("enough %d\n", rounds > 100);
 }
 
+/* ---- the tiles around a handler ---- */
+
+static void use_tiles_in_handler(int signal) {
+    uint8_t config[64], zero[64] = {0}, rows[TILE];
+    (void)signal;
+    AMX_STTILECFG(config);
+    check("configuration in the handler", memcmp(config, zero, 64) == 0);
+    load_full_configuration();
+    fill(rows, TILE, 8);
+    AMX_TILELOADD(3, rows, 64);
+    if (++ticks == 1)
+        raise(SIGUSR2); /* a handler amid a handler */
+}
+
+static void handle(int signal, void (*handler)(int)) {
+    struct sigaction action = {.sa_handler = handler};
+    sigfillset(&action.sa_mask);
+    trap_sigaction(signal, &action, NULL);
+}
+
+/* Handlers start with the INIT state, may use AMX, and what they interrupted comes back. */
+static void handlers_with_tiles(void) {
+    uint8_t config[64], config_after[64], rows[TILE], stored[TILE];
+    struct sigaction found;
+    begin();
+    handle(SIGUSR1, use_tiles_in_handler);
+    handle(SIGUSR2, use_tiles_in_handler);
+    raise(SIGUSR1);
+    AMX_STTILECFG(config);
+    check("INIT afterwards", config[0] == 0);
+    load_full_configuration();
+    AMX_STTILECFG(config);
+    fill(rows, TILE, 9);
+    AMX_TILELOADD(3, rows, 64);
+    ticks = 0;
+    raise(SIGUSR1);
+    AMX_STTILECFG(config_after);
+    AMX_TILESTORED(3, stored, 64);
+    check("configuration", memcmp(config, config_after, 64) == 0);
+    check("data", memcmp(rows, stored, TILE) == 0);
+    trap_sigaction(SIGUSR1, NULL, &found);
+    check("action read back", found.sa_handler == use_tiles_in_handler && found.sa_flags == 0 &&
+                                  sigismember(&found.sa_mask, SIGILL));
+    handle(SIGUSR1, SIG_IGN);
+    raise(SIGUSR1);
+    sigaction(SIGUSR1, NULL, &found);
+    check("ignored", found.sa_handler == SIG_IGN);
+    printf("handlers %d\n", (int)ticks);
+}
+
+static void handler_that_jumps(int signal) {
+    use_tiles_in_handler(signal);
+    siglongjmp(back, 1);
+}
+
+/* What a handler leaves by a jump stays as it is: the frame with the interrupted state is gone. */
+static void handlers_that_jump(void) {
+    uint8_t config[64], rows[TILE], stored[TILE];
+    begin();
+    handle(SIGUSR1, handler_that_jumps);
+    for (int i = 0; i < 3; i++) {
+        ticks = 1;
+        load_full_configuration();
+        fill(rows, TILE, 9);
+        AMX_TILELOADD(3, rows, 64);
+        if (sigsetjmp(back, 1) == 0)
+            raise(SIGUSR1);
+        AMX_STTILECFG(config);
+        AMX_TILESTORED(3, stored, 64);
+        fill(rows, TILE, 8);
+        check("the handler's data", config[0] == 1 && memcmp(rows, stored, TILE) == 0);
+    }
+    handle(SIGUSR1, use_tiles_in_handler);
+    raise(SIGUSR1);
+    AMX_TILESTORED(3, stored, 64);
+    check("data", memcmp(rows, stored, TILE) == 0);
+    printf("jumped 3\n");
+}
+
+static void vforked_child_sets_handlers(void) {
+    struct sigaction found;
+    begin();
+    handle(SIGUSR1, use_tiles_in_handler);
+    handle(SIGSEGV, use_tiles_in_handler);
+    if (vfork() == 0) {
+        handle(SIGUSR1, SIG_DFL);
+        handle(SIGSEGV, SIG_DFL);
+        _exit(0);
+    }
+    for (int i = 0; i < 2; i++) {
+        trap_sigaction(i ? SIGUSR1 : SIGSEGV, NULL, &found);
+        check("the parent's handler", found.sa_handler == use_tiles_in_handler);
+    }
+    ticks = 1;
+    raise(SIGUSR1);
+    raise(SIGSEGV);
+    printf("handlers %d\n", (int)ticks);
+}
+
 /* ---- small stacks ---- */
 
 static void make_accessible(int signal) {
@@ -360,6 +459,9 @@ const struct scenario signal_scenarios[] = {
     {"blocked-sigill", blocked_sigill},
     {"preserved", preserved},
     {"every-200-us", every_200_us},
+    {"handlers-with-tiles", handlers_with_tiles},
+    {"handlers-that-jump", handlers_that_jump},
+    {"vforked-child-sets-handlers", vforked_child_sets_handlers},
     {"smallest-alternate-stack", smallest_alternate_stack},
     {"smallest-thread-stack", smallest_thread_stack},
     {"unused-alternate-stack", unused_alternate_stack},
