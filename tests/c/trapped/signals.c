@@ -5,6 +5,7 @@
 #include "insn.h"
 #include "trap/altstack.h"
 #include "trap/signals.h"
+#include "trap/thread.h"
 #include "trap/trap.h"
 
 #include <cpuid.h>
@@ -79,15 +80,18 @@ static void jump(int signal) {
     siglongjmp(back, 1);
 }
 
+/* Which loses the configuration, with the frame. */
 static void own_handler_jumps(void) {
     signal(SIGILL, jump);
     begin();
-    load_full_configuration();
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < 3; i++) {
+        load_full_configuration();
+        AMX_TILEZERO(0);
         if (sigsetjmp(back, 1) == 0)
             ud2();
         else
-            AMX_TILEZERO(0);
+            check("INIT", kernel_model_xinuse(&trap_thread()->task) == 0);
+    }
     print_mask("mask_afterwards");
 }
 
