@@ -199,6 +199,13 @@ def test_what_the_program_leaves_behind_still_has_amx(tracee):
     assert (traced.status, traced.stdout, traced.instructions) == (5, "right\n", PRODUCT)
 
 
+def test_children_of_a_killed_creator_live_on(tracee):
+    """Also those that the creator was killed too early to report."""
+    traced = tracing.run(tracee, "killed-creators")
+    assert (traced.result, traced.stdout, traced.status) == (0, "all killed\n", 0)
+    assert traced.instructions > 0
+
+
 def test_nothing_outlives_a_killed_tracer(tracee):
     launcher = tracing.start(tracee, "term")
     with launcher:

@@ -38,6 +38,7 @@ struct tracee {
     struct tracee *next;
     pid_t tid;
     struct tracer_process *process; /* NULL: new, stopped, and its creator has not reported it yet */
+    pid_t creator;                  /* the creator's process, while that is waited for; 0: it is not known */
     long exit_of;                   /* the system call whose exit is wanted, -1: none */
     int in_syscall;                 /* between the two stops of a system call */
     uint64_t altstack_size;         /* before the sigaltstack() under way */

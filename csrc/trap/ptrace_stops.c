@@ -93,22 +93,43 @@ static void born(struct tracer *tracer, struct tracee *creator, int event) {
 
 /* ---- those whose creator was killed before it could tell ---- */
 
-static int has_creator(const struct tracer *tracer, pid_t tid) {
-    if (tracer_proc_status(tid, "Tgid", 10, (uint64_t)tid) != (uint64_t)tid)
-        return 1; /* a thread: what kills its creator kills it */
-    const pid_t parent = (pid_t)tracer_proc_status(tid, "PPid", 10, 0);
+static const struct tracee *thread_of(const struct tracer *tracer, pid_t tgid) {
     for (const struct tracee *tracee = tracer->tracees; tracee; tracee = tracee->next)
-        if (tracee->process && tracee->process->tgid == parent)
-            return 1;
-    return parent == getpid(); /* CLONE_PARENT */
+        if (tracee->process && tracee->process->tgid == tgid)
+            return tracee;
+    return NULL;
 }
 
-static void adopt(struct tracer *tracer, struct tracee *tracee) {
-    if (tracee->process || has_creator(tracer, tracee->tid))
-        return;
-    if (tracer_begin(tracer, tracee) != 0)
-        return kill_all(tracer, -ENOMEM);
-    resume(tracer, tracee, 0);
+/* One that has ended, has no memory any more, and whose end is still to be reported. */
+static pid_t ended_process(const struct tracer *tracer) {
+    for (const struct tracee *tracee = tracer->tracees; tracee; tracee = tracee->next)
+        if (tracee->process && tracer_proc_status(tracee->process->tgid, "VmSize", 10, 0) == 0)
+            return tracee->process->tgid;
+    return 0;
+}
+
+/* A process whose creator nobody knows is as after execve. */
+static void wait_for_creator(struct tracer *tracer, struct tracee *tracee) {
+    const pid_t tid = tracee->tid, tgid = (pid_t)tracer_proc_status(tid, "Tgid", 10, (uint64_t)tid);
+    const pid_t parent = tgid == tid ? (pid_t)tracer_proc_status(tid, "PPid", 10, 0) : tgid;
+    tracee->creator = thread_of(tracer, parent) ? parent : ended_process(tracer);
+    if (!tracee->creator && parent != getpid()) { /* which is that of what CLONE_PARENT makes, too */
+        if (tracer_begin(tracer, tracee) != 0)
+            return kill_all(tracer, -ENOMEM);
+        resume(tracer, tracee, 0);
+    }
+}
+
+/* Those who wait for it never hear of it again: the end of a process is that of its last thread. */
+static void adopt_children(struct tracer *tracer, const struct tracee *gone) {
+    const pid_t ended = gone->process && gone->process->threads == 1 ? gone->process->tgid : 0;
+    for (struct tracee *tracee = tracer->tracees; tracee; tracee = tracee->next) {
+        if (tracee->process || (tracee->creator && tracee->creator != ended))
+            continue;
+        if ((tracee->creator ? tracer_inherit(gone, tracee, 0, 1) : tracer_begin(tracer, tracee)) != 0)
+            return kill_all(tracer, -ENOMEM);
+        resume(tracer, tracee, 0);
+    }
 }
 
 /* ---- stops and ends ---- */
@@ -119,7 +140,7 @@ static void first_stop(struct tracer *tracer, pid_t tid) {
         kill(tid, SIGKILL);
         return kill_all(tracer, -ENOMEM);
     }
-    adopt(tracer, tracee);
+    wait_for_creator(tracer, tracee);
 }
 
 static void syscall_stop(struct tracer *tracer, struct tracee *tracee) {
@@ -165,17 +186,14 @@ static void stopped(struct tracer *tracer, struct tracee *tracee, int signal, in
 
 static void ended(struct tracer *tracer, pid_t tid, int status) {
     struct tracee *const gone = tracer_find(tracer, tid);
-    struct tracee *next;
     if (tid == tracer->first) {
         tracer->status = status;
         tracer->first = 0;
     }
-    if (gone)
-        tracer_remove(tracer, gone);
-    for (struct tracee *tracee = tracer->tracees; tracee; tracee = next) {
-        next = tracee->next;
-        adopt(tracer, tracee);
-    }
+    if (!gone)
+        return;
+    adopt_children(tracer, gone);
+    tracer_remove(tracer, gone);
 }
 
 void tracer_serve(struct tracer *tracer) {

@@ -88,19 +88,26 @@ static int say_cpu(void) {
 
 /* ---- threads and processes ---- */
 
+static pthread_barrier_t permitted;
+
 static void *products(void *seed) {
+    pthread_barrier_wait(&permitted);
     for (unsigned i = 0; i < 20; i++)
         product((unsigned)(uintptr_t)seed + i);
     return NULL;
 }
 
+/* Permission is the process's, whoever asks, and also that of threads that are there already. */
 static int threads(void) {
-    pthread_t thread[8];
+    enum { THREADS = 8 };
+    pthread_t thread[THREADS];
+    pthread_barrier_init(&permitted, NULL, THREADS + 1);
+    for (uintptr_t i = 0; i < THREADS; i++)
+        pthread_create(&thread[i], NULL, products, (void *)(1000 * i));
     if (request() != 0)
         return 98;
-    for (uintptr_t i = 0; i < 8; i++)
-        pthread_create(&thread[i], NULL, products, (void *)(1000 * i));
-    for (int i = 0; i < 8; i++)
+    pthread_barrier_wait(&permitted);
+    for (int i = 0; i < THREADS; i++)
         pthread_join(thread[i], NULL);
     puts("right");
     return 0;
@@ -174,6 +181,25 @@ static int forks(void) {
     while (wait(&status) > 0)
         failed += status != 0;
     printf("%d failed\n", failed);
+    return 0;
+}
+
+/* Processes that are killed while they make others; those that came to be live on. */
+static int killed_creators(void) {
+    request();
+    for (unsigned i = 0; i < 100; i++) {
+        const pid_t creator = fork();
+        if (creator == 0)
+            for (;;)
+                if (fork() == 0) {
+                    product(i);
+                    _exit(0);
+                }
+        usleep(37 * i);
+        kill(creator, SIGKILL);
+        waitpid(creator, NULL, 0);
+    }
+    puts("all killed");
     return 0;
 }
 
@@ -449,6 +475,7 @@ static const struct {
     {"exec", execute},
     {"exec-by-thread", execute_by_thread},
     {"forks", forks},
+    {"killed-creators", killed_creators},
     {"orphan", orphan},
     {"without-permission", without_permission},
     {"ud2", undefined},
