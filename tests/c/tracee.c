@@ -74,11 +74,18 @@ static int say_product(void) {
     return 7;
 }
 
-static int say_cpu(void) {
-    unsigned a, b, c, d, low, high;
+enum { ALL_FEATURES = 0xd }; /* CPUID.7.0:EDX[22, 24, 25] */
+
+static unsigned cpu_features(void) {
+    unsigned a, b, c, d;
     __cpuid_count(7, 0, a, b, c, d);
+    return d >> 22 & ALL_FEATURES;
+}
+
+static int say_cpu(void) {
+    unsigned low, high;
     __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
-    printf("features %x, tiles in XCR0 %x, AT_MINSIGSTKSZ %lu\n", d >> 22 & 0xd, low >> 17 & 3,
+    printf("features %x, tiles in XCR0 %x, AT_MINSIGSTKSZ %lu\n", cpu_features(), low >> 17 & 3,
            getauxval(MINSIGSTKSZ_TYPE));
     printf("permission %lx", permission());
     printf(", request %ld", request());
@@ -176,7 +183,7 @@ static int forks(void) {
     for (unsigned i = 0; i < 50; i++)
         if (fork() == 0) {
             product(i);
-            _exit(0);
+            _exit(cpu_features() == ALL_FEATURES ? 0 : 96);
         }
     while (wait(&status) > 0)
         failed += status != 0;
@@ -427,16 +434,20 @@ static int wait_for_term(void) {
     return 3;
 }
 
+static int set_stack(size_t size, int flags) {
+    static char memory[16384];
+    const stack_t stack = {.ss_sp = memory, .ss_size = size, .ss_flags = flags};
+    return sigaltstack(&stack, NULL) == 0 ? 0 : -errno;
+}
+
 static int alternate_stacks(void) {
-    static char stack[16384];
-    stack_t small = {.ss_sp = stack, .ss_size = 4096}, large = {.ss_sp = stack, .ss_size = sizeof stack};
-    printf("%d", sigaltstack(&small, NULL));
+    enum { SMALL = 4096, LARGE = 16384, NO_SUCH_FLAG = 64 };
+    printf("%d", set_stack(SMALL, 0));
     printf(" %ld", request());
-    printf(" %d", sigaltstack(&large, NULL));
+    printf(" %d", set_stack(LARGE, 0));
+    printf(" %d", set_stack(SMALL, NO_SUCH_FLAG)); /* the real kernel refuses it */
     printf(" %ld", request());
-    printf(" %d", sigaltstack(&small, NULL) == 0 ? 0 : -errno);
-    large.ss_size = 10; /* refused by the real kernel too */
-    printf(" %d\n", sigaltstack(&large, NULL) == 0 ? 0 : -errno);
+    printf(" %d\n", set_stack(SMALL, 0));
     return 0;
 }
 
@@ -452,6 +463,14 @@ __attribute__((target("avx512f"))) static int row_to_zmm(void) {
     request();
     AMX_LDTILECFG(all_tiles);
     AMX_TILELOADD(2, rows, 64);
+    /* AVX, opmask and ZMM components INIT, so that what is written makes them live. */
+    _Alignas(64) static uint8_t area[4096] = {[24] = 0x80, [25] = 0x1f}; /* MXCSR */
+    __asm__ volatile("xrstor %0" : : "m"(area), "a"(0xe4), "d"(0) : "memory", "xmm0", "xmm1", "xmm18");
+    __asm__ volatile(".byte 0x62, 0xf3, 0x7d, 0x48, 0x07, 0xca, 0x05\n\tvmovdqu64 %%zmm1, %0"
+                     : "=m"(out[0])
+                     :
+                     : "xmm1");
+    printf("%d, ", memcmp(out[0], rows[5], 64));
     __asm__ volatile("vmovdqu64 %3, %%zmm0\n\t"
                      "vmovdqu64 %3, %%zmm18\n\t"
                      ".byte 0x62, 0xf3, 0x7d, 0x48, 0x07, 0xca, 0x05\n\t"
