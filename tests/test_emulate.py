@@ -301,6 +301,23 @@ with amx.emulate(), amx.TileContext(config) as tiles:
 """)
 
 
+def test_a_trace_is_there_when_the_block_has_ended(tmp_path):
+    file = tmp_path / "trace.json"
+    child(f"""
+from amx.emulation import trace
+with amx.emulate("gnr", trace={str(file)!r}) as emulation:
+    amx.matmul(a, b)
+    assert emulation.trace is None
+assert emulation.trace.instructions == emulation.counts.instructions > 0
+assert trace.Trace.load({str(file)!r}).instructions == emulation.counts.instructions
+""")
+
+
+def test_a_trace_in_no_directory_is_refused_at_once(tmp_path):
+    with pytest.raises(errors.EmulationError, match="no such directory"):
+        amx.emulate(trace=tmp_path / "none" / "trace.json")
+
+
 def test_as_a_decorator_each_call_is_a_block():
     child("""
 @amx.emulate("gnr")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import errno
 import json
@@ -10,6 +11,7 @@ import os
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -60,7 +62,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--stats-file", metavar="FILE", type=Path, help="write them as one JSON object (see docs/json.md)"
     )
-    parser.set_defaults(trace=None)
+    parser.add_argument(
+        "--trace",
+        metavar="FILE",
+        type=Path,
+        help="write what was executed, site by site, to FILE (see docs/json.md), and print a summary",
+    )
     parser.add_argument("--json", action="store_true", help="with --probe: print one JSON object")
     parser.add_argument("program", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
     parser.set_defaults(run=run, usage_error=parser.error)
@@ -131,6 +138,8 @@ def _with_reports(arguments: argparse.Namespace, path: str, command: list[str]) 
         )
         status = supervise.run(path, command, environment)
         _report(arguments, report.read(launcher.report_file(directory)), status)
+        if arguments.trace:
+            _write_trace(arguments.trace, directory)
         return status
     finally:
         shutil.rmtree(directory, ignore_errors=True)
@@ -156,9 +165,24 @@ def _report(arguments: argparse.Namespace, processes: tuple[Process, ...], statu
         _write(arguments.stats_file, text + "\n")
 
 
+def _write_trace(file: Path, directory: str) -> None:
+    from amx.emulation import trace
+
+    found = trace.read(Path(directory))
+    print(found, file=sys.stderr)
+    with _explained(file):
+        found.write(file)
+
+
 def _write(file: Path, text: str) -> None:
-    try:
+    with _explained(file):
         file.write_text(text, encoding="utf-8")
+
+
+@contextlib.contextmanager
+def _explained(file: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise EmulationError(
             f"{file} could not be written",

@@ -29,6 +29,7 @@ class Need(enum.Enum):
     KERNEL_TILES = "tile state that the kernel arms, copies and drops"
     FRAMES = "tile data where the kernel shows it, or a model that does"
     REAL_FRAMES = "tile data of the CPU in ptrace, cores or the kernel's own signal frames"
+    ONE_MACHINE = "CPUID, /proc/cpuinfo and saved states of one and the same machine"
     PTRACE = "ptrace of its own children"
     ROOT = "root"
     KVM = "/dev/kvm"

@@ -56,7 +56,7 @@ def _states(seen: Judge) -> None:
     "A core file describes the layout of the saved states once, as CPUID has it.",
     authority="arch/x86/kernel/fpu/xstate.c: dump_xsave_layout_desc(), note NT_X86_XSAVE_LAYOUT (0x205)",
     since="6.12",
-    needs=(Need.CORE_FILE,),
+    needs=(Need.CORE_FILE, Need.ONE_MACHINE),
     bugs=(KnownBug("core files were cut short where the CPU has no extended component", "6.12.64", "6.12"),),
     timeout=15.0,
     depends=("DISC-01",),

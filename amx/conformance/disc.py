@@ -134,6 +134,7 @@ def _(seen: Judge) -> None:
     "CPUID, /proc/cpuinfo and ARCH_GET_XCOMP_SUPP agree on whether there are tiles.",
     authority="arch/x86/kernel/fpu/xstate.c, fpu__init_system_xstate(): no tile data without XFD",
     since="5.16",
+    needs={Need.ONE_MACHINE},
     covers=("gate",),
 )
 def _(seen: Judge) -> None:

@@ -16,6 +16,7 @@ from amx.causes import FIRST_KERNEL, Cause
 from amx.conformance.check import Check, Need, version
 from amx.conformance.lane import Lane, lane_of
 from amx.diagnosis import Diagnosis, Outcome, RungName
+from amx.emulation.machine import Emulated
 
 __all__ = ["FAULT", "MODEL", "Environment", "read"]
 
@@ -85,12 +86,15 @@ def _nothing() -> str:
     current = machine.current()
     if current.stub:
         return Cause.NO_MACHINE_LAYER.words
+    if isinstance(current, Emulated):
+        return "amx.emulate() reaches no other program: use amx emulate -- amx check"
     if not isinstance(current, machine.Real):
         return "this is the record of a machine: nothing can be provoked on it"
     return ""
 
 
 _KERNELS = (Need.KERNEL_TILES, Need.FRAMES, Need.REAL_FRAMES)  # tiles as the kernel has them
+_OURS = "XSAVE of tiles is not modelled by the emulator: frames, ptrace and cores are the real kernel's"
 
 
 def _lacking(lane: Lane, found: Diagnosis) -> Iterator[tuple[Need, str]]:
@@ -100,8 +104,13 @@ def _lacking(lane: Lane, found: Diagnosis) -> Iterator[tuple[Need, str]]:
     elif lane is Lane.EMULATED:
         if not found.usable:
             yield Need.AMX, why
-        why = "an emulator runs the tiles: the kernel does not know them"
-        yield from ((need, why) for need in _KERNELS)
+        yield Need.ONE_MACHINE, "CPUID is the emulator's, and what this is held against the real machine's"
+        if found.emulated:
+            yield from ((need, _OURS) for need in (Need.FRAMES, Need.REAL_FRAMES))
+            yield Need.KVM, "KVM is the real kernel's: it neither knows nor locks the emulated permission"
+        else:
+            why = "an emulator runs the tiles: the kernel does not know them"
+            yield from ((need, why) for need in _KERNELS)
     elif lane is Lane.MODEL:
         yield (
             Need.REAL_FRAMES,

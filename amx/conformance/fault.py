@@ -34,6 +34,14 @@ def _at(seen: Judge, what: str, key: str, address: str) -> None:
         seen.equal(f"{what}: RIP in the frame", observed["ip"], seen[address], hex)
 
 
+def _leaves_out_xrstor(seen: Judge) -> bool:
+    """Under `amx emulate`, which does not model it."""
+    left_out = seen.all("left out") == ["xrstor"]
+    if left_out:
+        seen.note("XRSTOR was left out: the emulator does not model it")
+    return left_out
+
+
 @check(
     "FAULT-01",
     "Without permission an instruction on tile data raises SIGILL, ILL_ILLOPC, at its address.",
@@ -45,7 +53,8 @@ def _at(seen: Judge, what: str, key: str, address: str) -> None:
 )
 def _(seen: Judge) -> None:
     seen.equal("tile data permitted", seen["permission"] & XTILEDATA, 0, hex)
-    for name in _DATA_INSNS:
+    without_xrstor = _leaves_out_xrstor(seen)
+    for name in _DATA_INSNS[:-1] if without_xrstor else _DATA_INSNS:
         _raised(seen, name, _ILL_ILLOPC)
         _at(seen, name, name, f"{name} at")
 
@@ -74,7 +83,7 @@ def _(seen: Judge) -> None:
     "A load that faults for lack of permission changes nothing.",
     authority="#NM is a fault (Intel SDM vol. 1, 13.14)",
     since="5.16",
-    needs={Need.TILES, Need.KERNEL_TILES},
+    needs={Need.TILES, Need.KERNEL_TILES, Need.FRAMES},
     depends=("FAULT-01",),
 )
 def _(seen: Judge) -> None:
@@ -147,7 +156,8 @@ def _(seen: Judge) -> None:
     seen.equal("signals", seen["signals"], 1)
     seen.equal("the request in the handler", seen["request"], 0, result)
     seen.equal("what was loaded is what is stored", seen["same data"], 1)
-    seen.equal("what XRSTOR then restores is what is stored", seen["same restored data"], 1)
+    if not _leaves_out_xrstor(seen):
+        seen.equal("what XRSTOR then restores is what is stored", seen["same restored data"], 1)
 
 
 @check(

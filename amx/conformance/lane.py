@@ -31,7 +31,7 @@ class Lane(enum.Enum):
     """What stands behind the tile instructions and the kernel's answers."""
 
     NATIVE = "native"  # AMX of this machine
-    EMULATED = "emulated"  # tiles execute, and the CPU has none: Intel SDE, for example
+    EMULATED = "emulated"  # tiles execute, and are not the CPU's: `amx emulate`, or Intel SDE
     MODEL = "model"  # amx-provoke's model of the kernel, for the suite's own tests
     NONE = "none"
 
@@ -39,12 +39,14 @@ class Lane(enum.Enum):
 def lane_of(diagnosis: Diagnosis) -> Lane:
     """The lane that `amx.explain(probe=True)` shows.
 
-    An emulator that also answers for the kernel is known by /proc/cpuinfo, which comes from the kernel
-    itself and does not list what CPUID announces.
+    Our own emulator says that it is there. Another that also answers for the kernel is known by
+    /proc/cpuinfo, which comes from the kernel itself and does not list what CPUID announces.
     """
     if diagnosis.cause is Cause.EMULATOR:
         return Lane.EMULATED
     if diagnosis.usable or diagnosis.cause in BROKEN:
+        if diagnosis.emulated:
+            return Lane.EMULATED
         flags = machine.current().cpuinfo_flags()
         return Lane.NATIVE if not flags or cpu.Feature.AMX_TILE.value in flags else Lane.EMULATED
     return Lane.NONE

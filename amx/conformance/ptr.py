@@ -19,7 +19,7 @@ VALIDATE = "arch/x86/kernel/fpu/xstate.c: validate_user_xstate_header()"
     "NT_X86_XSTATE is as long as CPUID says, whatever the tracee's permission, and has XCR0 at byte 464.",
     authority=f"{REGSET}; copy_xstate_to_uabi_buf(): the software-reserved bytes are xstate_fx_sw_bytes",
     since="5.16",
-    needs=(Need.PTRACE,),
+    needs=(Need.PTRACE, Need.ONE_MACHINE),
     covers=("K16",),
 )
 def _length(seen: Judge) -> None:
@@ -96,7 +96,7 @@ def _written(seen: Judge) -> None:
     "PTRACE_SETREGSET wants the whole area: less is EFAULT, no multiple of 8 EINVAL, more is clamped.",
     authority=f"{REGSET}; kernel/ptrace.c: ptrace_regset(); CRIU 2835 met the EFAULT",
     since="5.14",
-    needs=(Need.PTRACE,),
+    needs=(Need.PTRACE, Need.ONE_MACHINE),
 )
 def _lengths(seen: Judge) -> None:
     if not seen.exited("tracee", "the tracee"):

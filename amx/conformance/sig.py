@@ -15,6 +15,7 @@ FRAME = "arch/x86/kernel/fpu/signal.c: copy_fpstate_to_sigframe(), save_xstate_e
     "Without permission a signal frame has no room and no bit for tile data.",
     authority=f"{FRAME}; Len Brown, LKML 25 May 2021: no 8 KiB on the signal stack without permission",
     since="5.16",
+    needs={Need.ONE_MACHINE},
     covers=("K03", "K04", "K18", "K22"),
     depends=("DISC-01",),
 )

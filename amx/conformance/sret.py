@@ -81,6 +81,7 @@ def _expect_unedited(seen: Judge) -> None:
     " its initial state.",
     authority="arch/x86/kernel/fpu/signal.c: check_xstate_in_sigframe(), its label setfx",
     since="always",
+    needs={Need.ONE_MACHINE},
     bugs=(SIZES_IGNORED,),
 )
 def _fx_only(seen: Judge) -> None:
@@ -96,6 +97,7 @@ def _fx_only(seen: Judge) -> None:
     authority=f"{RESTORE}; SDM vol. 1, 13.8.1: XRSTOR of such a header is #GP; the kernel selftest"
     " corrupt_xstate_header",
     since="always",
+    needs={Need.ONE_MACHINE},
 )
 def _bad_header(seen: Judge) -> None:
     _expect_unedited(seen)

@@ -5,9 +5,12 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from amx import backend, machine, tiles
 from amx._lib import CData, ffi, lib
@@ -16,6 +19,9 @@ from amx.emulation.counts import Counts
 from amx.emulation.machine import Emulated
 from amx.errors import ContextError, EmulatedCpuError, EmulationError
 
+if TYPE_CHECKING:
+    from amx.emulation.trace import Trace
+
 __all__ = ["Emulation", "emulate"]
 
 _lock = threading.Lock()
@@ -23,10 +29,14 @@ _active: Emulation | None = None
 
 
 class Emulation:
-    """An emulated AMX, while its block is open and afterwards."""
+    """An emulated AMX, while its block is open and afterwards.
+
+    `trace` is what was executed, once the block has ended, and None where nothing was recorded.
+    """
 
     def __init__(self, cpu: str) -> None:
         self.cpu = cpu
+        self.trace: Trace | None = None
         self._counts: Counts | None = None  # once it has ended
 
     @property
@@ -38,7 +48,9 @@ class Emulation:
         return f"{self.cpu}: {self.counts}"
 
 
-def emulate(cpu: str = "spr", *, patch: bool = True) -> AbstractContextManager[Emulation]:
+def emulate(
+    cpu: str = "spr", *, patch: bool = True, trace: str | os.PathLike[str] | None = None
+) -> AbstractContextManager[Emulation]:
     """Emulate AMX in this process while the block is open: the CPU's instructions, the kernel's permission.
 
     Inside, AMX instructions of any code in this process run on the software tile machine, `amx.available()`
@@ -54,13 +66,15 @@ def emulate(cpu: str = "spr", *, patch: bool = True) -> AbstractContextManager[E
     ----------
     cpu: `"spr"`, `"gnr"`, `"gnr-d"` or `"dmr"`; `amx.emulation.features()` lists what each has.
     patch: replace an instruction by a call of the emulator after it has trapped once; False: every one traps.
+    trace: a file for what was executed, site by site (docs/json.md), written when the block ends; it is
+        `Emulation.trace` then.
 
     Raises
     ------
     EmulatedCpuError: there is no such CPU to be emulated.
-    EmulationError (when entered): AMX is emulated in this process already, by another block or `amx emulate`;
-        or the real kernel has granted this process permission, so that nothing would trap; or a `TileContext`
-        is open; or this build has no machine layer.
+    EmulationError: `trace` is in no directory. When entered: AMX is emulated in this process already, by
+        another block or `amx emulate`; or the real kernel has granted this process permission, so that
+        nothing would trap; or a `TileContext` is open; or this build has no machine layer.
     ContextError (when left): a `TileContext` was still open; it is closed then.
 
     Examples
@@ -81,14 +95,21 @@ def emulate(cpu: str = "spr", *, patch: bool = True) -> AbstractContextManager[E
             cause="There is no such CPU to be emulated",
             remedy=f"Use one of {', '.join(names)}",
         )
-    return _emulate(cpu, patch)
+    file = None if trace is None else Path(trace)
+    if file is not None and not file.absolute().parent.is_dir():
+        raise EmulationError(
+            f"amx.emulate(trace={str(file)!r})",
+            cause="There is no such directory",
+            remedy="Name a file in a directory that exists",
+        )
+    return _emulate(cpu, patch, file)
 
 
 @contextlib.contextmanager
-def _emulate(cpu: str, patch: bool) -> Iterator[Emulation]:
+def _emulate(cpu: str, patch: bool, trace: Path | None) -> Iterator[Emulation]:
     emulation = Emulation(cpu)
-    with _one_at_a_time(emulation):
-        _start(cpu, patch)
+    with _one_at_a_time(emulation), _recorded(emulation, trace) as directory:
+        _start(cpu, patch, directory)
         try:
             with backend.decided_anew(), machine.use(Emulated(cpu)):
                 yield emulation
@@ -128,7 +149,23 @@ def _one_at_a_time(emulation: Emulation) -> Iterator[None]:
         _active = None
 
 
-def _start(cpu: str, patch: bool) -> None:
+@contextlib.contextmanager
+def _recorded(emulation: Emulation, file: Path | None) -> Iterator[str]:
+    """A directory for what is recorded, which goes to the file in the end; empty where nothing is."""
+    if file is None:
+        yield ""
+        return
+    from amx.emulation import trace
+
+    with tempfile.TemporaryDirectory(prefix="amx-emulate-") as directory:
+        try:
+            yield directory
+        finally:
+            emulation.trace = trace.read(directory)
+            emulation.trace.write(file)
+
+
+def _start(cpu: str, patch: bool, directory: str) -> None:
     current = machine.current()
     if current.stub:
         raise EmulationError(
@@ -144,8 +181,9 @@ def _start(cpu: str, patch: bool) -> None:
             cause="Its tiles are the CPU's, and the emulated ones are others",
             remedy="Leave every TileContext first",
         )
-    name = ffi.new("char[]", cpu.encode())
+    name, where = ffi.new("char[]", cpu.encode()), ffi.new("char[]", os.fsencode(directory))
     options = ffi.new("struct amx_trap_options *", {"cpu": name, "patch": patch, "hybrid": -1})
+    options.trace = where if directory else ffi.NULL
     result = lib.amx_trap_start(options)
     if result == -errno.EPERM:
         raise EmulationError(

@@ -7,6 +7,7 @@
 #include <setjmp.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -81,6 +82,14 @@ static void restore_data(const struct kernel *k) {
     k->xrstor(restored, XFEATURE_MASK_XTILEDATA);
 }
 
+/* Under `amx emulate` XRSTOR runs on the CPU, which need not have tiles, and touches no emulated one. */
+static int leaves_out_xrstor(const struct kernel *k) {
+    if (k != &provoke_real_kernel || getenv("AMX_EMULATE_CPU") == NULL)
+        return 0;
+    see_text("left out", "xrstor");
+    return 1;
+}
+
 static void fault_01(const struct kernel *k) {
     static const struct {
         const char *name, *address;
@@ -97,6 +106,8 @@ static void fault_01(const struct kernel *k) {
     restored = area_with(k, XFEATURE_MASK_XTILEDATA, ROWS);
     see_bits("permission", tool_permission(k));
     for (size_t i = 0; i < sizeof tried / sizeof *tried; i++) {
+        if (tried[i].insn == INSN_XRSTOR && leaves_out_xrstor(k))
+            continue;
         see_bits(tried[i].address, k->address_of(tried[i].insn));
         observe(tried[i].name, tried[i].run, k);
     }
@@ -277,6 +288,8 @@ static void fault_06(const struct kernel *k) {
     see_int("signals", signals);
     see_int("request", requested);
     see_int("same data", !memcmp(pattern, stored, sizeof stored));
+    if (leaves_out_xrstor(k))
+        return;
     const uint8_t *const area = area_with(k, tiles, ROWS);
     k->xrstor(area, tiles);
     k->tilestored(stored);

@@ -31,10 +31,11 @@ def _page(report: Report) -> Iterator[str]:
     yield '<html lang="en">'
     yield '<head><meta charset="utf-8">'
     yield '<meta name="viewport" content="width=device-width, initial-scale=1">'
-    yield f"<title>{TITLE}: Linux {escape(report.environment.release)}</title>"
+    title = _title(report)
+    yield f"<title>{title}: Linux {escape(report.environment.release)}</title>"
     yield f"<style>\n{style}</style></head>"
     yield "<body>"
-    yield f"<h1>{TITLE}: {_headline(report)}</h1>"
+    yield f"<h1>{title}: {_headline(report)}</h1>"
     yield f'<p class="lead">{escape(words.summary(report))}</p>'
     yield '<ul class="counts">'
     yield from (
@@ -56,6 +57,10 @@ def _page(report: Report) -> Iterator[str]:
     yield from _not_made(report.selected[len(report.results) :])
     yield f"<footer>Written by amx check of linux-amx {escape(amx.__version__)}.</footer>"
     yield "</body></html>"
+
+
+def _title(report: Report) -> str:
+    return f"{TITLE}, emulated" if report.environment.diagnosis.emulated else TITLE
 
 
 def _headline(report: Report) -> str:

@@ -30,6 +30,7 @@ def as_json(report: Report) -> dict[str, object]:
         "schema": SCHEMA,
         "version": amx.__version__,
         "lane": environment.lane.value,
+        "emulated": environment.diagnosis.emulated or None,
         "fault": environment.fault or None,
         "cause": {"name": cause.name, "words": cause.words, "remedy": cause.remedy} if cause else None,
         "kernel": environment.release,

@@ -19,6 +19,7 @@ def properties(result: Result, environment: Environment) -> Iterator[tuple[str, 
     yield "authority", check.authority
     yield "since", check.since
     yield "lane", environment.lane.value
+    yield "emulated", environment.diagnosis.emulated
     yield "verdict", result.verdict.value
     yield "reason", result.reason
     yield "ending", result.ending

@@ -26,7 +26,10 @@ def _lines(report: Report) -> Iterator[str]:
     yield f"# lane: {_plain(words.lane(report.environment))}"
     yield from (f"# {name}: {_plain(value)}" for name, value in report.environment.facts)
     results = {result.check.id: result for result in report.results}
-    groups = [(name, list(checks)) for name, checks in groupby(report.selected, lambda each: each.group)]
+    prefix = "emulated." if report.environment.diagnosis.emulated else ""
+    groups = [
+        (prefix + name, list(checks)) for name, checks in groupby(report.selected, lambda each: each.group)
+    ]
     yield f"1..{len(groups)}"
     for number, (name, checks) in enumerate(groups, start=1):
         made = [results[check.id] for check in checks if check.id in results]

@@ -24,7 +24,9 @@ LANES = {
 
 def lane(environment: Environment) -> str:
     """The lane, and what it means."""
-    text = f"{environment.lane.value}: {LANES[environment.lane]}"
+    emulated = environment.diagnosis.emulated
+    meaning = f"{emulated}: this says nothing about the processor or the kernel" if emulated else ""
+    text = f"{environment.lane.value}: {meaning or LANES[environment.lane]}"
     return f"{text}, with the deliberate fault {environment.fault}" if environment.fault else text
 
 

@@ -1,0 +1,112 @@
+"""`amx emulate -- amx check`: modelled rows pass, others say why not, and every report says "emulated"."""
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+
+import machines
+import pytest
+import stand_in
+
+from amx import diagnosis, machine
+from amx._lib import lib
+from amx.conformance.check import Verdict
+from amx.conformance.lane import Lane, lane_of
+from amx.conformance.report import html, json_report, junit, ktap, words
+from amx.conformance.runner import Report
+from amx.conformance.verdict import Result
+
+BY = "gnr, by amx emulate"
+MAIN = "import sys; from amx import cli; sys.exit(cli.main())"
+# Groups of which the emulator models every row that is not about the state that XSAVE moves.
+MODELLED = [
+    *(f"DISC-0{n}" for n in (1, 2, 3, 4, 5, 6, 8)),
+    *(f"PERM-0{n}" for n in range(1, 9)),
+    *(f"INH-0{n}" for n in range(1, 6)),
+    *(f"FAULT-0{n}" for n in (1, 2, 4, 5, 6)),
+    *(f"ALT-0{n}" for n in (1, 2, 3, 4, 6)),
+    *(f"CTX-0{n}" for n in (1, 2, 3)),
+    "KVM-01",
+    "SBX-02",
+]
+NOT_MODELLED = {
+    "SIG-03": "XSAVE of tiles is not modelled",
+    "PTR-03": "XSAVE of tiles is not modelled",
+    "FAULT-03": "XSAVE of tiles is not modelled",
+    "DISC-07": "CPUID is the emulator's",
+}
+
+
+def report(tmp_path, *options):
+    """The JSON of the whole suite in an emulated program, and what else the command gave."""
+    file = tmp_path / "report.json"
+    command = [sys.executable, "-c", MAIN]
+    done = subprocess.run(
+        [*command, "emulate", "--cpu", "gnr", *options, "--", *command, "check", "--json", file, "--ktap"],
+        env={**os.environ, "AMX_BACKEND": ""},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=250,
+    )
+    assert file.exists(), done.stdout + done.stderr
+    return json.loads(file.read_text()), done
+
+
+def works(way):
+    from amx.emulation import probe
+
+    return next(each for each in probe.survey().ways if each.name == way).works
+
+
+@pytest.mark.skipif(bool(lib.amx_is_stub()), reason="this build has no machine layer")
+@pytest.mark.parametrize("options", [["--ptrace"]], ids=["ptrace"])
+def test_the_modelled_rows_pass_and_no_row_fails(tmp_path, options):
+    if not works(" ".join(["amx emulate", *options])):
+        pytest.skip("this way of emulating does not work here (amx emulate --probe)")
+    found, done = report(tmp_path, *options)
+    checks = {each["id"]: each for each in found["checks"]}
+    wrong = {id: each["reason"] for id, each in checks.items() if each["verdict"] in ("FAIL", "ERROR")}
+    assert not wrong
+    assert done.returncode == 0
+    assert {id: checks[id]["verdict"] for id in MODELLED} == dict.fromkeys(MODELLED, "PASS")
+    for id, reason in NOT_MODELLED.items():
+        assert checks[id]["verdict"] == "SKIP"
+        assert checks[id]["reason"].startswith(reason)
+    by = " ".join(["gnr, by amx emulate", *options])
+    assert (found["lane"], found["emulated"]) == ("emulated", by)
+    assert f"# lane: emulated: {by}: this says nothing about the processor" in done.stdout
+    assert "# Subtest: emulated.PERM" in done.stdout
+
+
+def diagnosed():
+    with machine.use(machines.load("sapphire-rapids")):
+        return dataclasses.replace(diagnosis.explain(probe=True), emulated=BY)
+
+
+def test_hardware_with_amx_is_no_native_lane_while_it_is_emulated():
+    with machine.use(machines.load("sapphire-rapids")):
+        assert lane_of(dataclasses.replace(diagnosed(), emulated="")) is Lane.NATIVE
+        assert lane_of(diagnosed()) is Lane.EMULATED
+
+
+def test_every_report_says_that_the_run_was_emulated():
+    result = Result(stand_in.check("AA-01"), Verdict.PASS, "", "exit 0")
+    place = stand_in.environment(lane=Lane.EMULATED, diagnosis=diagnosed())
+    run = Report(place, (result.check,), (result,), 1.0)
+    assert words.lane(place) == f"emulated: {BY}: this says nothing about the processor or the kernel"
+    assert json.loads(json_report.render(run))["emulated"] == BY
+    assert "ok 1 emulated.AA\n" in ktap.render(run)
+    assert "<title>AMX conformance, emulated: " in html.render(run)
+    assert "<h1>AMX conformance, emulated: " in html.render(run)
+    assert ("emulated", BY) in list(junit.properties(result, place))
+
+
+def test_a_report_of_hardware_does_not_say_so():
+    result = Result(stand_in.check("AA-01"), Verdict.PASS, "", "exit 0")
+    run = Report(stand_in.environment(), (result.check,), (result,), 1.0)
+    assert json.loads(json_report.render(run))["emulated"] is None
+    assert "emulated" not in ktap.render(run)
+    assert "emulated" not in html.render(run)
