@@ -2,8 +2,7 @@
 
 Where AMX can be used, the tests of tiles and products run on it. Elsewhere every tile instruction traps and
 runs on the software tile machine: this proves the native paths (encodings, operands, configuration,
-registers kept and given back), not the arithmetic of silicon; the process then believes in a constructed
-machine with AMX.
+registers kept and given back), not the arithmetic of silicon: the process is in `amx.emulate()`.
 
 It is a child of the tests, started by tests/test_native_lane.py. Ways in: `pytest -p native_lane`,
 `python -m native_lane` with a script or `-c` and code, or `enter()`. AMX_TEST_LANE says which it is: native
@@ -14,20 +13,19 @@ import contextlib
 import os
 import runpy
 import sys
-from pathlib import Path
 
-MACHINE = Path(__file__).parent / "data/machines/granite-rapids-bare-metal.json"
 LANE = "AMX_TEST_LANE"
-ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA = 0x1023, 18
 _for_good = contextlib.ExitStack()
+_emulation = None
 
 
 def enter():
     """From here on tiles are native, in this process and its forked children."""
     import amx
 
+    global _emulation
     if is_trapped():
-        _start_trap()
+        _emulation = _for_good.enter_context(amx.emulate("gnr"))
     amx.set_backend("native")
     assert amx.get_backend() is amx.Backend.NATIVE
 
@@ -39,23 +37,7 @@ def is_trapped():
 
 def emulated():
     """How many instructions were, so far."""
-    from amx._lib import ffi, lib
-
-    counts = ffi.new("struct amx_trap_counts *")
-    lib.amx_trap_count(counts)
-    return counts.instructions
-
-
-def _start_trap():
-    from amx import machine, recording
-    from amx._lib import ffi, lib
-
-    cpu = ffi.new("char[]", b"gnr")
-    error = lib.amx_trap_start(ffi.new("struct amx_trap_options *", {"cpu": cpu, "patch": 1, "hybrid": -1}))
-    if error != 0:
-        raise OSError(-error, "the trap could not be started")
-    assert lib.amx_trap_arch_prctl(ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0
-    _for_good.enter_context(machine.use(recording.load(MACHINE)))
+    return _emulation.counts.instructions
 
 
 def pytest_configure():
