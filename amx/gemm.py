@@ -8,6 +8,7 @@ not, with any number of threads.
 from __future__ import annotations
 
 import math
+import sys
 from typing import Any, cast
 
 import numpy as np
@@ -26,6 +27,14 @@ _ENOMEM = 12
 _MOST_DIMENSIONS = 32
 _LINE = 64
 _LARGE = 1 << 19  # bytes; smaller results fit half of any L2 beside AMX
+_ARRAY_FIELDS = 60  # bytes of what C reads of an array object
+_ndarray = np.ndarray
+_of_arrays = lib.amx_gemm_arrays
+_NULL = ffi.NULL
+_INT32, _FLOAT32 = np.dtype(np.int32), np.dtype(np.float32)
+_RESULTS = [_INT32, _INT32, _INT32, _INT32, _FLOAT32, _FLOAT32]  # by instruction
+# By the dtypes of operands that are multiplied as they are; known once they have been multiplied.
+_instructions: dict[tuple[np.dtype[Any], np.dtype[Any]], int] = {}
 
 
 def matmul(a: object, b: object, *, out: Array | None = None, dtype: object = None) -> Array:
@@ -54,44 +63,43 @@ def matmul(a: object, b: object, *, out: Array | None = None, dtype: object = No
     AllocationError: no memory for the work space (for the result itself: NumPy's MemoryError).
     AmxUnavailableError: the backend is `"native"` and AMX cannot be used.
     """
-    if type(b) is PackedMatrix and type(a) is np.ndarray and dtype is None:
-        op = b.instructions.get(a.dtype)
-        if op is not None:
-            result = _short_way(a, b, op, out)
-            if result is not None:
+    # The least that a call can cost. Whatever is not as C wants it, `_product` does, or says.
+    if type(a) is _ndarray and dtype is None:
+        op = None
+        if type(b) is PackedMatrix:
+            op, array, packed, n = b.instructions.get(a.dtype), 0, b.handle, b.n
+        elif type(b) is _ndarray and b.ndim > 1:
+            op, array, packed, n = _instructions.get((a.dtype, b.dtype)), id(b), _NULL, b.shape[-1]
+        if op is not None and (engine := _engines[op]) is not None:
+            result = _empty((*a.shape[:-1], n), _RESULTS[op]) if out is None else out
+            if (
+                type(result) is _ndarray
+                and result.dtype is _RESULTS[op]
+                and not _of_arrays(engine, op, threads.limit, id(a), array, packed, id(result))
+            ):
                 return result
     return _product(a, b, out, dtype)
 
 
-def _short_way(a: Array, b: PackedMatrix, op: int, out: Array | None) -> Array | None:
-    """One contiguous matrix times one packed matrix, with the least work.
+def _read_arrays_in_place() -> None:
+    """Tell C where an array's fields are, if a trial shows that it finds them there.
 
-    None: it is not that, or not right, which `_product` will say.
+    CPython's id() is the object's address.
     """
-    if a.ndim != 2 or a.shape[1] != b.k or len(b.shape) != 2:
-        return None
-    shape = a.shape[0], b.n
-    if out is None:
-        result = _empty(shape, b.result_dtype)
-    elif (
-        type(out) is np.ndarray and out.shape == shape and out.dtype is b.result_dtype and out.flags.writeable
-    ):
-        result = out
-    else:
-        return None
-    try:
-        first, third = ffi.from_buffer(a), ffi.from_buffer(result)
-    except ValueError:  # not C-contiguous
-        return None
-    engine = _engines[op]
-    if engine is None:
-        engine = engine_for(op)
-    error = lib.amx_gemm_plain(engine, op, threads.limit, shape[0], first, b.handle, third)
-    if error:
-        if error == -_EXDEV:
-            return None
-        _raise_for(error)
-    return result
+    header = object.__basicsize__
+    known = sys.implementation.name == "cpython" and sys.maxsize == 2**63 - 1
+    if not known or _ndarray.__basicsize__ < header + _ARRAY_FIELDS:
+        return
+    lib.amx_arrays_header(header)
+    trial = np.zeros((5, 7), np.int32)[1:4, 2:5]
+    trial.flags.writeable = False
+    found = ffi.new("struct amx_array *")
+    for array in (trial, np.zeros((3, 4), np.float32)):
+        lib.amx_arrays_read(id(array), found)
+        read = found.data, found.dimensions, found.flags, tuple(found.shape), tuple(found.strides)
+        address = array.__array_interface__["data"][0]
+        if read != (address, 2, array.flags.num, array.shape, array.strides):
+            lib.amx_arrays_header(0)
 
 
 def _product(a: object, b: object, out: Array | None, dtype: object) -> Array:
@@ -110,6 +118,14 @@ def _product(a: object, b: object, out: Array | None, dtype: object) -> Array:
             cause="no AMX instruction multiplies them with each other",
             remedy="bring both operands to one type (int8 and uint8 may be mixed)",
         )
+    if (
+        wanted is None
+        and type(a) is _ndarray
+        and type(b) is _ndarray
+        and a.dtype.isnative
+        and b.dtype.isnative
+    ):
+        _instructions[a.dtype, b.dtype] = op
     shape, batch, m, n, k = _result_shape(first.shape, b_shape)
     result_dtype = accumulator(a_element)
     if out is not None:
@@ -133,12 +149,12 @@ def _product(a: object, b: object, out: Array | None, dtype: object) -> Array:
 
 def _empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     """A new array; a large one from a 64-byte boundary, so that it can be stored past the caches in lines."""
-    size = math.prod(shape) * dtype.itemsize
-    if size < _LARGE:
-        return np.empty(shape, dtype)
-    memory = np.empty(size + _LINE, np.uint8)
+    result = np.empty(shape, dtype)
+    if result.nbytes < _LARGE:
+        return result
+    memory = np.empty(result.nbytes + _LINE, np.uint8)
     start = -memory.ctypes.data % _LINE
-    return memory[start : start + size].view(dtype).reshape(shape)
+    return memory[start : start + result.nbytes].view(dtype).reshape(shape)
 
 
 def _as_matrices(out: Array, a_ndim: int, b_ndim: int) -> Array:
@@ -316,3 +332,6 @@ def _raise_for(error: int) -> None:
             errno=_ENOMEM,
         )
     raise AssertionError(f"the driver returned {error}, which the checks above exclude")
+
+
+_read_arrays_in_place()

@@ -7,6 +7,7 @@ an implementation detail: pack again after an upgrade, do not store it.
 from __future__ import annotations
 
 import math
+import sys
 from typing import Any, NoReturn
 
 import numpy as np
@@ -44,12 +45,8 @@ class PackedMatrix:
             "k": shape[-2],
             "n": shape[-1],
             "result_dtype": accumulator(element),
-            # By the dtype of a first operand whose buffer can be read as it is.
-            "instructions": {
-                np.dtype(first.value): op
-                for first in Element
-                if first is not Element.BFLOAT16 and (op := tdp(first, element)) is not None
-            },
+            # By the dtype of a first operand that is multiplied as it is.
+            "instructions": _instructions(element),
         }
         for name, value in fields.items():
             object.__setattr__(self, name, value)
@@ -83,6 +80,15 @@ class PackedMatrix:
         return f"PackedMatrix(shape={self.shape}, dtype={self.element.value}, nbytes={self.nbytes})"
 
 
+def _instructions(element: Element) -> dict[np.dtype[Any], int]:
+    dtypes: dict[Element, np.dtype[Any]] = {
+        first: np.dtype(first.value) for first in Element if first is not Element.BFLOAT16
+    }
+    if "ml_dtypes" in sys.modules:  # whose dtype a bfloat16 array has, if there is one
+        dtypes[Element.BFLOAT16] = np.dtype("bfloat16")
+    return {dtype: op for first, dtype in dtypes.items() if (op := tdp(first, element)) is not None}
+
+
 def pack(b: object, *, dtype: object = None) -> PackedMatrix:
     """Pack a second operand once, to multiply with it many times.
 
@@ -107,7 +113,7 @@ def pack(b: object, *, dtype: object = None) -> PackedMatrix:
         )
     k, n = array.shape[-2:]
     batch = array.shape[:-2]
-    handle = lib.amx_packed_new(element.size, math.prod(batch), k, n)
+    handle = lib.amx_packed_new(element.size, array.ndim, math.prod(batch), k, n)
     if handle == ffi.NULL:
         raise errors.AllocationError(
             f"no memory to pack an array of shape {array.shape}",

@@ -107,9 +107,10 @@ int amx_gemm(int engine, int op, int threads, int64_t m, int64_t n, int64_t k, i
              const void *b, int64_t b_row, int64_t b_column, const int64_t *b_offset,         /**/
              void *c, int64_t c_row, const int64_t *c_offset);
 
-/* `count` matrices of k x n elements, in the layout of csrc/gemm/gemm.h; NULL without memory. */
+/* `count` matrices of k x n elements, from an array of so many dimensions, in the layout of csrc/gemm/gemm.h;
+ * NULL without memory. */
 struct amx_packed;
-struct amx_packed *amx_packed_new(int element, int64_t count, int64_t k, int64_t n);
+struct amx_packed *amx_packed_new(int element, int dimensions, int64_t count, int64_t k, int64_t n);
 void amx_packed_free(struct amx_packed *packed);
 int64_t amx_packed_bytes(const struct amx_packed *packed);
 int amx_packed_fill(struct amx_packed *packed, int64_t item, const void *b, int64_t row, int64_t column);
@@ -120,9 +121,20 @@ int amx_gemm_packed(int engine, int op, int threads, int64_t m, int64_t batch,  
                     const struct amx_packed *b, const int64_t *b_item,                       /**/
                     void *c, int64_t c_row, const int64_t *c_offset);
 
-/* The same for one matrix pair, with rows of a and c adjacent: the least a call can cost. */
-int amx_gemm_plain(int engine, int op, int threads, int64_t m, const void *a, const struct amx_packed *b,
-                   void *c);
+/* The same for NumPy arrays, by the addresses of the objects: the least a call can cost. Operands as in
+ * numpy.matmul with a and c of at least two dimensions; b: of two, or as many as a. packed: instead of b,
+ * from an array of two or three dimensions; else NULL. Element types are the caller's to check, and nobody
+ * may reshape the arrays meanwhile. -EINVAL where shapes, strides or writeability do not fit or would need
+ * more than steps from item to item; -ENOSYS before amx_arrays_header(). */
+int amx_gemm_arrays(int engine, int op, int threads, uint64_t a_array, uint64_t b_array,
+                    const struct amx_packed *packed, uint64_t c_array);
+void amx_arrays_header(int64_t size); /* bytes before an object's own fields */
+struct amx_array {
+    uint64_t data;
+    int dimensions, flags;
+    int64_t shape[2], strides[2];
+};
+void amx_arrays_read(uint64_t array, struct amx_array *found); /* up to two dimensions */
 
 /* How a product is cut. Threads: at most `threads`, 0 for what OpenMP would use. */
 struct amx_caches {

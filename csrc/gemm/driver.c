@@ -16,18 +16,6 @@
 #include <omp.h>
 #endif
 
-struct call {
-    int engine;
-    struct amx_gemm_plan plan;
-    const struct gemm_kernels *kernels;
-    struct gemm_matrix a, b; /* of item 0 */
-    const int64_t *a_offset, *b_offset, *c_offset;
-    const struct amx_packed *packed; /* then b is not used and b_item is */
-    const int64_t *b_item;
-    uint8_t *c;
-    int64_t c_row;
-};
-
 struct buffers {
     uint8_t *a, *stripe,
         *sums; /* the stripe is the team's where it shares each item, the others one thread's */
@@ -36,7 +24,7 @@ struct buffers {
 /* Pairs of matrices with one second operand, one pair at a time, and the team and buffers that multiply it.
  */
 struct job {
-    const struct call *call;
+    const struct gemm_call *call;
     struct gemm_matrix a, b;
     const uint8_t *packed;
     uint8_t *c;
@@ -52,8 +40,8 @@ static int64_t min64(int64_t x, int64_t y) {
 static int64_t panels_of(int64_t count) {
     return (count + GEMM_PANEL - 1) / GEMM_PANEL;
 }
-static int64_t offset_of(const int64_t *offsets, int64_t item) {
-    return offsets == NULL ? 0 : offsets[item];
+static int64_t offset_of(struct gemm_offsets offsets, int64_t item) {
+    return offsets.each == NULL ? offsets.step * item : offsets.each[item];
 }
 
 static void barrier(struct gemm_team team) {
@@ -158,7 +146,7 @@ static struct gemm_column find_a(const struct job *job, const struct block *bloc
 /* One column of blocks of `rows` rows each, by all panels of the block: `column` says where A is. */
 static void multiply_rows(const struct job *job, const struct stripe *stripe, const struct block *block,
                           int64_t row, int64_t rows, struct gemm_column column) {
-    const struct call *call = job->call;
+    const struct gemm_call *call = job->call;
     const struct amx_gemm_plan *plan = &call->plan;
     const int tall = rows > GEMM_ROWS;
     const int64_t sums_row = plan->nc * 4 + GEMM_CHUNK; /* an odd number of lines */
@@ -232,11 +220,11 @@ static void multiply_stripe(const struct job *job, const struct stripe *stripe) 
 }
 
 /* Items begin ... end - 1, which have the same second operand: what is packed of it serves them all. */
-static void run_items(const struct call *call, int64_t begin, int64_t end, struct job *job) {
+static void run_items(const struct gemm_call *call, int64_t begin, int64_t end, struct job *job) {
     const int64_t all = panels_of(call->plan.n), at_a_time = panels_of(call->plan.stripe);
     job->b = call->b;
     if (call->packed != NULL) {
-        job->packed = call->packed->data + offset_of(call->b_item, begin) * call->packed->item_bytes;
+        job->packed = call->packed->data + offset_of(call->b_offset, begin) * call->packed->item_bytes;
     } else {
         job->b.data += offset_of(call->b_offset, begin);
     }
@@ -252,17 +240,20 @@ static void run_items(const struct call *call, int64_t begin, int64_t end, struc
 }
 
 /* The first item after `begin` with another second operand. */
-static int64_t end_of_operand(const struct call *call, int64_t begin, int64_t end) {
-    const int64_t *offsets = call->packed != NULL ? call->b_item : call->b_offset;
+static int64_t end_of_operand(const struct gemm_call *call, int64_t begin, int64_t end) {
+    const struct gemm_offsets offsets = call->b_offset;
+    if (offsets.each == NULL) {
+        return offsets.step == 0 ? end : begin + 1;
+    }
     int64_t item = begin + 1;
-    while (item < end && offset_of(offsets, item) == offset_of(offsets, begin)) {
+    while (item < end && offsets.each[item] == offsets.each[begin]) {
         item++;
     }
     return item;
 }
 
 /* What one thread of the call does. */
-static void run_thread(const struct call *call, struct gemm_team team, struct buffers buffers) {
+static void run_thread(const struct gemm_call *call, struct gemm_team team, struct buffers buffers) {
     const struct amx_gemm_plan *plan = &call->plan;
     struct gemm_session session;
     struct job job = {.call = call, .buffers = buffers, .session = &session};
@@ -285,13 +276,13 @@ static void run_thread(const struct call *call, struct gemm_team team, struct bu
     gemm_session_end(&session);
 }
 
-static uint8_t *get_stripe_buffer(const struct call *call) {
+static uint8_t *get_stripe_buffer(const struct gemm_call *call) {
     return gemm_workspace(GEMM_BUFFER_B,
                           (size_t)(panels_of(call->plan.stripe) * call->plan.chunks * GEMM_STEP));
 }
 
 /* The buffers of one thread; a stripe of its own only where it needs one. 0, or -ENOMEM. */
-static int get_buffers(const struct call *call, int own_stripe, struct buffers *buffers) {
+static int get_buffers(const struct gemm_call *call, int own_stripe, struct buffers *buffers) {
     const struct amx_gemm_plan *plan = &call->plan;
     const int direct = call->a.column_stride == call->a.element;
     const int sums = plan->kc < plan->chunks;
@@ -307,7 +298,7 @@ static int get_buffers(const struct call *call, int own_stripe, struct buffers *
     return buffers->a != NULL && (!sums || buffers->sums != NULL) ? 0 : -ENOMEM;
 }
 
-static int run_alone(const struct call *call) {
+static int run_alone(const struct gemm_call *call) {
     struct buffers buffers = {NULL, NULL, NULL};
     const int error = get_buffers(call, 1, &buffers);
     if (error == 0) {
@@ -317,7 +308,7 @@ static int run_alone(const struct call *call) {
 }
 
 #if defined(_OPENMP)
-static int run_team(struct call *call) {
+static int run_team(struct gemm_call *call) {
     uint8_t *shared_stripe = NULL;
     int error = 0;
     if (!call->plan.over_batch && call->packed == NULL) {
@@ -349,13 +340,13 @@ static int run_team(struct call *call) {
     return error;
 }
 #else
-static int run_team(struct call *call) {
+static int run_team(struct gemm_call *call) {
     return run_alone(call);
 }
 #endif
 
 /* K = 0: a sum of nothing. */
-static void fill_zero(const struct call *call) {
+static void fill_zero(const struct gemm_call *call) {
     for (int64_t item = 0; item < call->plan.batch; item++) {
         uint8_t *c = call->c + offset_of(call->c_offset, item);
         for (int64_t row = 0; row < call->plan.m; row++) {
@@ -364,7 +355,33 @@ static void fill_zero(const struct call *call) {
     }
 }
 
-static int run(struct call *call, int op) {
+/* Runs of items with the same second operand: how many have to be packed. */
+static int64_t count_operands(const struct gemm_call *call, int64_t batch) {
+    const struct gemm_offsets offsets = call->b_offset;
+    if (call->packed != NULL) {
+        return 0;
+    }
+    if (offsets.each == NULL) {
+        return offsets.step == 0 ? 1 : batch;
+    }
+    int64_t count = 1;
+    for (int64_t item = 1; item < batch; item++) {
+        count += offsets.each[item] != offsets.each[item - 1];
+    }
+    return count;
+}
+
+int gemm_run(struct gemm_call *call, int op, int threads, int64_t batch) {
+    const struct amx_packed *packed = call->packed;
+    const int64_t n = packed != NULL ? packed->n : call->b.columns;
+    if (packed != NULL && (packed->element != call->a.element || packed->k != call->a.columns)) {
+        return -EINVAL;
+    }
+    const int error = amx_gemm_make_plan(call->engine, op, threads, call->a.rows, n, call->a.columns, batch,
+                                         batch > 0 ? count_operands(call, batch) : 0, NULL, &call->plan);
+    if (error != 0) {
+        return error;
+    }
     const struct amx_gemm_plan *plan = &call->plan;
     if (call->engine != AMX_EMULATED && (call->engine != AMX_NATIVE || amx_is_stub())) {
         return -ENOSYS;
@@ -379,89 +396,4 @@ static int run(struct call *call, int op) {
         return 0;
     }
     return plan->threads > 1 ? run_team(call) : run_alone(call);
-}
-
-/* The bytes of rows x columns elements, as an interval; offsets of a batch are the caller's to check. */
-struct extent {
-    uintptr_t begin, end;
-};
-static struct extent extent_of(const void *data, int64_t rows, int64_t columns, int64_t row, int64_t column,
-                               int64_t element) {
-    const int64_t r = (rows - 1) * row, c = (columns - 1) * column;
-    const int64_t low = (r < 0 ? r : 0) + (c < 0 ? c : 0), high = (r > 0 ? r : 0) + (c > 0 ? c : 0);
-    return (struct extent){(uintptr_t)data + (uintptr_t)low, (uintptr_t)data + (uintptr_t)(high + element)};
-}
-static int overlap(struct extent x, struct extent y) {
-    return x.begin < y.end && y.begin < x.end;
-}
-
-/* Runs of items with the same second operand. */
-static int64_t count_operands(const int64_t *b_offset, int64_t batch) {
-    int64_t count = 1;
-    for (int64_t item = 1; b_offset != NULL && item < batch; item++) {
-        count += b_offset[item] != b_offset[item - 1];
-    }
-    return count;
-}
-
-int amx_gemm(int engine, int op, int threads, int64_t m, int64_t n, int64_t k, int64_t batch, /**/
-             const void *a, int64_t a_row, int64_t a_column, const int64_t *a_offset,         /**/
-             const void *b, int64_t b_row, int64_t b_column, const int64_t *b_offset,         /**/
-             void *c, int64_t c_row, const int64_t *c_offset) {
-    const int element = op >= AMX_TDPBF16PS ? 2 : 1;
-    struct call call = {
-        .engine = engine,
-        .a = {a, m, k, a_row, a_column, element},
-        .b = {b, k, n, b_row, b_column, element},
-        .a_offset = a_offset,
-        .b_offset = b_offset,
-        .c_offset = c_offset,
-        .c = c,
-        .c_row = c_row,
-    };
-    const int error = amx_gemm_make_plan(engine, op, threads, m, n, k, batch, count_operands(b_offset, batch),
-                                         NULL, &call.plan);
-    if (error != 0) {
-        return error;
-    }
-    if (m > 0 && n > 0 && k > 0 && batch > 0) {
-        const struct extent out = extent_of(c, m, n, c_row, 4, 4);
-        if (overlap(out, extent_of(a, m, k, a_row, a_column, element)) ||
-            overlap(out, extent_of(b, k, n, b_row, b_column, element))) {
-            return -EXDEV;
-        }
-    }
-    return run(&call, op);
-}
-
-int amx_gemm_packed(int engine, int op, int threads, int64_t m, int64_t batch,               /**/
-                    const void *a, int64_t a_row, int64_t a_column, const int64_t *a_offset, /**/
-                    const struct amx_packed *b, const int64_t *b_item,                       /**/
-                    void *c, int64_t c_row, const int64_t *c_offset) {
-    const int element = op >= AMX_TDPBF16PS ? 2 : 1;
-    struct call call = {
-        .engine = engine,
-        .a = {a, m, b->k, a_row, a_column, element},
-        .a_offset = a_offset,
-        .c_offset = c_offset,
-        .packed = b,
-        .b_item = b_item,
-        .c = c,
-        .c_row = c_row,
-    };
-    const int error = amx_gemm_make_plan(engine, op, threads, m, b->n, b->k, batch, 0, NULL, &call.plan);
-    if (error != 0 || element != b->element) {
-        return error != 0 ? error : -EINVAL;
-    }
-    if (m > 0 && b->n > 0 && b->k > 0 && batch > 0 &&
-        overlap(extent_of(c, m, b->n, c_row, 4, 4), extent_of(a, m, b->k, a_row, a_column, element))) {
-        return -EXDEV;
-    }
-    return run(&call, op);
-}
-
-int amx_gemm_plain(int engine, int op, int threads, int64_t m, const void *a, const struct amx_packed *b,
-                   void *c) {
-    return amx_gemm_packed(engine, op, threads, m, 1, a, b->k * b->element, b->element, NULL, b, NULL, c,
-                           b->n * 4, NULL);
 }

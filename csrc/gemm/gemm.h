@@ -122,6 +122,27 @@ struct gemm_team {
 };
 int gemm_threads_available(void); /* what OpenMP would use now; 1 without OpenMP and in a forked child */
 
+/* ---- driver.c ---- */
+
+/* Where the items of a batch lie, in bytes; of packed operands, which one: `each`, or steps where it is NULL.
+ */
+struct gemm_offsets {
+    const int64_t *each;
+    int64_t step;
+};
+struct gemm_call {
+    int engine;
+    struct gemm_matrix a, b;         /* of item 0 */
+    const struct amx_packed *packed; /* then b is not used */
+    struct gemm_offsets a_offset, b_offset, c_offset;
+    uint8_t *c;
+    int64_t c_row;
+    struct amx_gemm_plan plan; /* these two are gemm_run()'s */
+    const struct gemm_kernels *kernels;
+};
+/* As amx_gemm(), for operands that C does not overlap. */
+int gemm_run(struct gemm_call *call, int op, int threads, int64_t batch);
+
 /* ---- plan.c ---- */
 
 /* The part of `count` units that belongs to `rank` of `size`, balanced to within one unit. */

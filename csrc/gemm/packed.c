@@ -4,7 +4,7 @@
 
 #include "gemm/packed.h"
 
-struct amx_packed *amx_packed_new(int element, int64_t count, int64_t k, int64_t n) {
+struct amx_packed *amx_packed_new(int element, int dimensions, int64_t count, int64_t k, int64_t n) {
     if ((element != 1 && element != 2) || count < 0 || k < 0 || n < 0) {
         return NULL;
     }
@@ -13,6 +13,7 @@ struct amx_packed *amx_packed_new(int element, int64_t count, int64_t k, int64_t
         return NULL;
     }
     packed->element = element;
+    packed->dimensions = dimensions;
     packed->count = count;
     packed->k = k;
     packed->n = n;

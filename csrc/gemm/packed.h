@@ -8,7 +8,7 @@ struct amx_packed {
     uint8_t *data;
     int64_t count, k, n, chunks;
     int64_t item_bytes;
-    int element;
+    int element, dimensions; /* of an element in bytes; of the array that was packed */
 };
 
 #endif

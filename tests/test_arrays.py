@@ -1,0 +1,135 @@
+"""The shortest way of a product: arrays that C reads where they lie."""
+
+import errno
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+import amx
+from amx import gemm
+from amx.lowlevel import ffi, lib
+
+
+def call(a, packed, out):
+    return lib.amx_gemm_arrays(lib.AMX_EMULATED, lib.AMX_TDPBSSD, 1, id(a), 0, packed.handle, id(out))
+
+
+def arrays():
+    a = np.arange(-8, 8, dtype=np.int8).reshape(2, 8)
+    return a, amx.pack(np.eye(8, 3, dtype=np.int8)), np.empty((2, 3), np.int32)
+
+
+def test_c_reads_arrays_where_they_lie():
+    """Two C-contiguous matrices that fit are multiplied: the trial at import found the fields."""
+    a, packed, out = arrays()
+    assert call(a, packed, out) == 0
+    np.testing.assert_array_equal(out, a[:, :3])
+
+
+def read_only(array):
+    array.flags.writeable = False
+    return array
+
+
+REFUSED = {
+    "another K": lambda a, out: (a[:, :7].copy(), out),
+    "one dimension": lambda a, out: (a.reshape(16), out),
+    "three dimensions": lambda a, out: (a[None], out),
+    "out of another M": lambda a, out: (a, np.empty((3, 3), np.int32)),
+    "out of another N": lambda a, out: (a, np.empty((2, 4), np.int32)),
+    "out with columns apart": lambda a, out: (a, np.empty((2, 6), np.int32)[:, ::2]),
+    "out whose rows go up": lambda a, out: (a, out[::-1]),
+    "out whose rows overlap": lambda a, out: (a, np.lib.stride_tricks.as_strided(out, (2, 3), (4, 4))),
+    "out of no dimension": lambda a, out: (a, np.empty((), np.int32)),
+    "out read-only": lambda a, out: (a, read_only(out)),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_c_refuses_what_does_not_fit(case):
+    """Nothing is multiplied of arrays with another shape, layout or right than the shortest way is for."""
+    a, packed, out = arrays()
+    a, out = REFUSED[case](a, out)
+    assert call(a, packed, out) == -errno.EINVAL
+
+
+def test_c_refuses_an_output_in_an_operand():
+    """Anywhere in the batch: each item's output may be apart from its own operands and not from others'."""
+    memory = np.zeros(4096, np.uint8)
+    a = memory[:96].view(np.int8).reshape(3, 4, 8)
+    out = memory[48:].view(np.int32)[:36].reshape(3, 4, 3)
+    packed = amx.pack(np.ones((3, 8, 3), np.int8))
+    assert call(a, packed, out) == -errno.EXDEV
+    assert call(a, packed, memory[96:].view(np.int32)[:36].reshape(3, 4, 3)) == 0
+
+
+BATCHES = [
+    ((3, 4, 70), (70, 33)),
+    ((3, 4, 70), (3, 70, 33)),
+    ((2, 3, 4, 70), (2, 3, 70, 33)),
+    ((2, 3, 4, 70), (70, 33)),
+    ((1, 4, 70), (1, 70, 33)),
+    ((0, 4, 70), (0, 70, 33)),
+    ((3, 0, 70), (3, 70, 33)),
+    ((3, 4, 0), (3, 0, 33)),
+]
+
+
+@pytest.mark.parametrize(("a_shape", "b_shape"), BATCHES)
+def test_batches_are_read_in_place_too(backend, a_shape, b_shape, monkeypatch):
+    """Batches that follow each other in steps, with operands of their own or one: NumPy's products."""
+    rng = np.random.default_rng(52)
+    a = rng.integers(-128, 128, a_shape, dtype=np.int8)
+    b = rng.integers(-128, 128, b_shape, dtype=np.int8)
+    want = np.matmul(a.astype(np.int64), b.astype(np.int64))
+    np.testing.assert_array_equal(amx.matmul(a, b), want)  # the first time decides the engine
+    monkeypatch.setattr(gemm, "_product", lambda *_: "the long way")
+    out = np.empty((*a_shape[:-1], 40), np.int32)[..., 3:36]
+    assert amx.matmul(a, b, out=out) is out
+    np.testing.assert_array_equal(out, want)
+    np.testing.assert_array_equal(amx.matmul(a, b), want)
+    np.testing.assert_array_equal(amx.matmul(a[..., ::-1, :], b), want[..., ::-1, :])
+    np.testing.assert_array_equal(amx.matmul(a, b.swapaxes(-1, -2).copy().swapaxes(-1, -2)), want)
+    if len(b_shape) <= 3:
+        np.testing.assert_array_equal(amx.matmul(a, amx.pack(b)), want)
+
+
+def test_products_take_the_shortest_way(monkeypatch):
+    """All element types with arrays that carry them; what needs conversion or broadcasting does not."""
+    amx.set_backend("emulated")
+    for dtype in (np.int8, np.uint8, np.float16, ml_dtypes.bfloat16):
+        a, b = np.ones((3, 4), dtype), np.ones((4, 5), dtype)
+        amx.matmul(a, b)
+        with monkeypatch.context() as patch:
+            patch.setattr(gemm, "_product", lambda *_: "the long way")
+            out = np.empty((3, 5), np.int32 if a.itemsize == 1 else np.float32)
+            for second in (b, amx.pack(b)):
+                assert amx.matmul(a, second, out=out) is out
+                assert (out == 4).all()
+                assert (amx.matmul(a, second) == 4).all()
+                out[:] = 0
+            assert amx.matmul(a, b[:, 0]) == "the long way"
+            assert amx.matmul(a, b[None]) == "the long way"
+            assert amx.matmul(a, amx.pack(b[None])) == "the long way"
+
+
+def test_other_byte_orders_are_not_read_in_place(monkeypatch):
+    """A big-endian array is converted each time."""
+    amx.set_backend("emulated")
+    a = np.arange(12, dtype=np.float16).reshape(3, 4)
+    want = amx.matmul(a, a.T)
+    for _ in range(2):
+        np.testing.assert_array_equal(amx.matmul(a.astype(">f2"), a.T), want)
+        np.testing.assert_array_equal(amx.matmul(a.astype(">f2"), amx.pack(a.T)), want)
+
+
+def test_what_is_read_is_what_numpy_says():
+    """Address, shape, strides and flags of views of any layout."""
+    found = ffi.new("struct amx_array *")
+    base = np.arange(60, dtype=np.float32).reshape(6, 10)
+    for view in (base, base[::-2, 3:], base.T, base[:0], read_only(base[1:2, ::3])):
+        lib.amx_arrays_read(id(view), found)
+        assert found.data == view.__array_interface__["data"][0]
+        assert (found.dimensions, found.flags) == (2, view.flags.num)
+        assert (tuple(found.shape), tuple(found.strides)) == (view.shape, view.strides)
