@@ -285,6 +285,19 @@ def test_sigill_may_be_blocked(tracee):
     assert (traced.stdout, traced.status, traced.instructions) == ("right, then code 2\n", 0, 2 * PRODUCT)
 
 
+@pytest.mark.parametrize("before", ["", f"deny({SYS_SECCOMP}, {errno.EPERM})"], ids=["filter", "no filter"])
+def test_tiles_in_signal_handlers(tracee, before):
+    """A handler starts without a configuration; what it interrupted comes back, in a forked child too."""
+    handler = "handler 0, nested 0, handler again 0, "
+    same = "configuration same, data live"
+    assert tracing.run(tracee, "handlers", before=before).stdout.splitlines() == [
+        f"{handler}INIT again 0",
+        f"{handler}child: {same}",
+        f"itself: {same}",
+        "after a jump 0",
+    ]
+
+
 def test_other_signals_arrive_meanwhile(tracee):
     traced = tracing.run(tracee, "alarms")
     assert (traced.stdout, traced.instructions) == ("right, with alarms\n", 301 * PRODUCT)

@@ -33,6 +33,7 @@ struct tracer_process {
     uint64_t sigill_handler[4]; /* the kernel's struct sigaction; all 0: none is known */
 };
 
+struct tracee_frame;
 struct tracee {
     struct kernel_model_task task; /* first: it is aligned */
     struct tracee *next;
@@ -42,6 +43,8 @@ struct tracee {
     long exit_of;                   /* the system call whose exit is wanted, -1: none */
     int in_syscall;                 /* between the two stops of a system call */
     uint64_t altstack_size;         /* before the sigaltstack() under way */
+    struct tracee_frame *frames;    /* newest first */
+    int enters_handler;             /* resumed so that it stops at the handler's first instruction */
     struct trap_fault fault;        /* for the next SIGSEGV stop; signal 0: none */
     uint64_t fault_rip;
 };
@@ -157,6 +160,16 @@ struct tracer_image {
 /* NULL: not to be read, or no ELF file. */
 const struct tracer_image *tracer_image(struct tracer *tracer, int file);
 void tracer_forget_images(struct tracer *tracer);
+
+/* ---- ptrace_frames.c: tiles around a signal handler ---- */
+
+/* Whether a signal that is about to be delivered runs a handler that changes what is known of tiles. */
+int tracer_wants_frame(const struct tracee *tracee, int signal);
+int tracer_enter_handler(struct tracee *tracee); /* at its first instruction; 0 without memory */
+/* rt_sigreturn to the ucontext_t at this address. */
+void tracer_leave_handler(struct tracee *tracee, uint64_t context);
+int tracer_copy_frames(const struct tracee *from, struct tracee *to); /* 0 without memory */
+void tracer_forget_frames(struct tracee *tracee);
 
 /* ---- ptrace_signal.c ---- */
 

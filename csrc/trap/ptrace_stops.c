@@ -1,4 +1,5 @@
 /* The tracer's loop: which stop a tracee is in, and how it goes on (ptrace(2), "Stopped states"). */
+#define _GNU_SOURCE /* TRAP_TRACE */
 #include "trap/ptrace.h"
 
 #include <errno.h>
@@ -154,6 +155,20 @@ static void syscall_stop(struct tracer *tracer, struct tracee *tracee) {
     resume(tracer, tracee, 0);
 }
 
+/* Resumed by PTRACE_SINGLESTEP with a signal, it stops as soon as the frame stands (signal_setup_done()), or
+ * behind one instruction when there is no handler any more. */
+static int enters_handler(struct tracer *tracer, struct tracee *tracee, int signal) {
+    siginfo_t info;
+    if (!tracee->enters_handler)
+        return 0;
+    tracee->enters_handler = 0;
+    if (signal != SIGTRAP || ptrace(PTRACE_GETSIGINFO, tracee->tid, NULL, &info) != 0)
+        return 0;
+    if (info.si_code == SIGTRAP && !tracer_enter_handler(tracee))
+        kill_all(tracer, -ENOMEM);
+    return info.si_code == SIGTRAP || info.si_code == TRAP_TRACE;
+}
+
 static int is_stopping(int signal) {
     return signal == SIGSTOP || signal == SIGTSTP || signal == SIGTTIN || signal == SIGTTOU;
 }
@@ -178,9 +193,16 @@ static void stopped(struct tracer *tracer, struct tracee *tracee, int signal, in
     }
     if (signal == SYSCALL_STOP)
         return syscall_stop(tracer, tracee);
+    if (enters_handler(tracer, tracee, signal))
+        return resume(tracer, tracee, 0);
     signal = tracer_signal(tracer, tracee, signal);
     if (tracer->error)
         return kill_all(tracer, tracer->error);
+    if (signal && tracer_wants_frame(tracee, signal)) {
+        tracee->enters_handler = 1;
+        ptrace(PTRACE_SINGLESTEP, tracee->tid, NULL, (void *)(uintptr_t)signal);
+        return;
+    }
     resume(tracer, tracee, signal);
 }
 

@@ -37,30 +37,31 @@ int tracer_install_filter(void) {
     struct sock_filter filter[] = {
         /* 0 */ FIELD(arch),
         /* 1 */ IF(JEQ, AUDIT_ARCH_X86_64, 5, 0),
-        /* 2 */ IF(JEQ, AUDIT_ARCH_I386, 0, 21),
+        /* 2 */ IF(JEQ, AUDIT_ARCH_I386, 0, 22),
         /* 3 */ FIELD(nr),
-        /* 4 */ IF(JEQ, I386_ARCH_PRCTL, 0, 19),
+        /* 4 */ IF(JEQ, I386_ARCH_PRCTL, 0, 20),
         /* 5 */ FIELD(args[0]),
-        /* 6 */ IF(JGE, ARCH_GET_XCOMP_SUPP, 15, 17),
+        /* 6 */ IF(JGE, ARCH_GET_XCOMP_SUPP, 16, 18),
         /* 7 */ FIELD(nr),
         /* 8 */ BPF_STMT(BPF_ALU | BPF_AND | BPF_K, ~(unsigned)X32_BIT),
-        /* 9 */ IF(JEQ, SYS_arch_prctl, 3, 0),
-        /* 10 */ IF(JEQ, SYS_sigaltstack, 14, 0),
-        /* 11 */ IF(JEQ, SYS_rt_sigaction, 4, 0),
-        /* 12 */ IF(JEQ, SYS_mmap, 5, 11),
-        /* 13 */ FIELD(args[0]),
-        /* 14 */ IF(JGE, ARCH_GET_XCOMP_SUPP, 0, 9),
-        /* 15 */ IF(JGT, ARCH_REQ_XCOMP_GUEST_PERM, 8, 9),
-        /* 16 */ FIELD(args[0]),
-        /* 17 */ IF(JEQ, SIGILL, 7, 6),
-        /* 18 */ FIELD(args[2]),
-        /* 19 */ IF(JSET, PROT_EXEC, 0, 4),
-        /* 20 */ FIELD(args[3]),
-        /* 21 */ IF(JSET, MAP_ANONYMOUS, 2, 3),
-        /* 22 */ IF(JGT, ARCH_REQ_XCOMP_GUEST_PERM, 1, 0),
-        /* 23 */ RETURN(SECCOMP_RET_TRACE | I386),
-        /* 24 */ RETURN(SECCOMP_RET_ALLOW),
-        /* 25 */ RETURN(SECCOMP_RET_TRACE | NATIVE),
+        /* 9 */ IF(JEQ, SYS_arch_prctl, 4, 0),
+        /* 10 */ IF(JEQ, SYS_sigaltstack, 15, 0),
+        /* 11 */ IF(JEQ, SYS_rt_sigreturn, 14, 0),
+        /* 12 */ IF(JEQ, SYS_rt_sigaction, 4, 0),
+        /* 13 */ IF(JEQ, SYS_mmap, 5, 11),
+        /* 14 */ FIELD(args[0]),
+        /* 15 */ IF(JGE, ARCH_GET_XCOMP_SUPP, 0, 9),
+        /* 16 */ IF(JGT, ARCH_REQ_XCOMP_GUEST_PERM, 8, 9),
+        /* 17 */ FIELD(args[0]),
+        /* 18 */ IF(JEQ, SIGILL, 7, 6),
+        /* 19 */ FIELD(args[2]),
+        /* 20 */ IF(JSET, PROT_EXEC, 0, 4),
+        /* 21 */ FIELD(args[3]),
+        /* 22 */ IF(JSET, MAP_ANONYMOUS, 2, 3),
+        /* 23 */ IF(JGT, ARCH_REQ_XCOMP_GUEST_PERM, 1, 0),
+        /* 24 */ RETURN(SECCOMP_RET_TRACE | I386),
+        /* 25 */ RETURN(SECCOMP_RET_ALLOW),
+        /* 26 */ RETURN(SECCOMP_RET_TRACE | NATIVE),
     };
     const struct sock_fprog program = {sizeof filter / sizeof *filter, filter};
     if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_SPEC_ALLOW, &program) == 0)
@@ -170,6 +171,9 @@ void tracer_syscall_entry(struct tracer *tracer, struct tracee *tracee) {
         break;
     case SYS_sigaltstack:
         sigaltstack_entry(tracee, &u);
+        break;
+    case SYS_rt_sigreturn:
+        tracer_leave_handler(tracee, u.rsp);
         break;
     case SYS_rt_sigaction:
         rt_sigaction(tracee, &u);

@@ -42,6 +42,7 @@ static void leave(struct tracee *tracee) {
 
 void tracer_remove(struct tracer *tracer, struct tracee *tracee) {
     leave(tracee);
+    tracer_forget_frames(tracee);
     for (struct tracee **link = &tracer->tracees; *link; link = &(*link)->next)
         if (*link == tracee) {
             *link = tracee->next;
@@ -86,7 +87,7 @@ int tracer_inherit(const struct tracee *creator, struct tracee *tracee, int is_t
         process->threads++;
     } else {
         process = new_process(tracee->tid);
-        if (!process || copy_sites(creator->process, process) != 0) {
+        if (!process || copy_sites(creator->process, process) != 0 || !tracer_copy_frames(creator, tracee)) {
             free(process);
             return -ENOMEM;
         }
@@ -107,6 +108,7 @@ int tracer_exec(struct tracer *tracer, struct tracee *tracee) {
             tracer_remove(tracer, other);
     }
     leave(tracee);
+    tracer_forget_frames(tracee);
     tracee->exit_of = -1;
     tracee->fault.signal = 0;
     return tracer_begin(tracer, tracee);

@@ -270,6 +270,7 @@ static int without_permission(void) {
     if (!sigsetjmp(back, 1))
         tilezero();
     printf("unpermitted: code %d, at it %d\n", seen.si_code, is_at(seen.si_addr, tilezero));
+    AMX_LDTILECFG(all_tiles); /* the handler jumped out of its frame, where it was */
     handle(SIGILL, note_and_request);
     tilezero();
     printf("code %d, and permitted by the handler\n", seen.si_code);
@@ -395,6 +396,56 @@ static int blocked(void) {
     return 0;
 }
 
+/* What a handler finds, and leaves: a configuration of its own. */
+static void look_at_tiles(int number) {
+    static const uint8_t other[64] = {1, [16] = 4, [48] = 1};
+    uint8_t config[64];
+    AMX_STTILECFG(config);
+    printf("%s %d, ", number == SIGUSR1 ? "handler" : "nested", config[0]);
+    if (number == SIGUSR1) {
+        AMX_LDTILECFG(other);
+        raise(SIGUSR2);
+        AMX_STTILECFG(config);
+        printf("handler again %d, ", memcmp(config, other, sizeof config));
+        AMX_TILEZERO(0);
+        if (fork() == 0) /* which returns from this handler too */
+            return;
+        wait(NULL);
+    }
+}
+
+static void jump_out(int number) {
+    (void)number;
+    siglongjmp(back, 1);
+}
+
+static int tiles_in_handlers(void) {
+    static const uint8_t rows[16][64] = {{1, 2, 3}};
+    const pid_t parent = getpid();
+    setvbuf(stdout, NULL, _IONBF, 0);
+    signal(SIGUSR1, look_at_tiles);
+    signal(SIGUSR2, look_at_tiles);
+    request();
+    raise(SIGUSR1);
+    if (getpid() != parent)
+        _exit(0);
+    uint8_t config[64];
+    AMX_STTILECFG(config);
+    printf("INIT again %d\n", config[0]);
+    AMX_LDTILECFG(all_tiles);
+    AMX_TILELOADD(3, rows, 64);
+    raise(SIGUSR1);
+    print_tiles(getpid() == parent ? "itself" : "child");
+    if (getpid() != parent)
+        _exit(0);
+    signal(SIGUSR1, jump_out);
+    if (!sigsetjmp(back, 1))
+        raise(SIGUSR1);
+    AMX_STTILECFG(config);
+    printf("after a jump %d\n", config[0]);
+    return 0;
+}
+
 static volatile sig_atomic_t alarms;
 
 static void count_alarm(int number) {
@@ -507,6 +558,7 @@ static const struct {
     {"fault-ignored", fault_ignored},
     {"stack", stack_growth},
     {"blocked", blocked},
+    {"handlers", tiles_in_handlers},
     {"alarms", alarm_storm},
     {"term", wait_for_term},
     {"altstack", alternate_stacks},
