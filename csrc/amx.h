@@ -244,8 +244,8 @@ int amx_trap_xgetbv(uint32_t index, uint64_t *value);                       /* X
 int amx_trap_arch_prctl(int op, uint64_t argument);                         /* 0 or the kernel's -errno */
 int amx_is_launched(void); /* 1: the library that `amx emulate` preloads is in this process */
 
-/* (s) Runs a program, static ones too, as a tracee with the AMX of options->cpu; patch and trace are not
- * looked at. Its threads, its children and what they become by execve are traced as well, and the call
+/* (s) Runs a program, static ones too, as a tracee with the AMX of options->cpu; patch is not looked
+ * at. Its threads, its children and what they become by execve are traced as well, and the call
  * returns when all have ended. *status is the program's, as of waitpid; *counts are of all together.
  *
  * SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1 and SIGUSR2 that are sent to this process meanwhile, other than

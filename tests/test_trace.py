@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 import textwrap
 
 import children
@@ -468,6 +469,38 @@ def test_every_mnemonic_has_an_action():
     rows = {name for name in mnemonics()[: lib.AMXEMU_OPS] if action_of(name) is Action.ROW}
     assert all(name.startswith(("tilemovrow", "tcvtrow")) for name in rows)
     assert len(rows) == 6
+
+
+MATRICES = """
+import numpy as np, amx
+a, b = np.ones((40, 100), np.int8), np.ones((100, 70), np.int8)
+assert (amx.matmul(a, b) == 100).all()
+"""
+MODES = {
+    "patched": ["-c", "import sys; from amx import cli; sys.exit(cli.main())", "emulate"],
+    "trapped": ["-c", "import sys; from amx import cli; sys.exit(cli.main())", "emulate", "--no-patch"],
+    "ptrace": ["-c", "import sys; from amx import cli; sys.exit(cli.main())", "emulate", "--ptrace"],
+}
+
+
+@needs_machine_layer
+@pytest.mark.parametrize("mode", MODES)
+def test_every_way_of_emulating_records_the_same(tmp_path, mode):
+    """As amx.emulate() in the process itself does; the launcher prints the summary."""
+    ours, theirs = tmp_path / "ours.json", tmp_path / "theirs.json"
+    inside = f"import amx\nwith amx.emulate(trace={str(ours)!r}):\n" + textwrap.indent(MATRICES, "    ")
+    done = children.run_python("-c", inside, AMX_TEST_LANE="", AMX_BACKEND="native", OMP_NUM_THREADS="1")
+    assert done.returncode == 0, done.stderr
+    command = [*MODES[mode], "--trace", theirs, "--", sys.executable, "-c", MATRICES]
+    done = children.run_python(*command, AMX_TEST_LANE="", AMX_BACKEND="native", OMP_NUM_THREADS="1")
+    if mode == "ptrace" and "could not be traced" in done.stderr:
+        pytest.skip(done.stderr)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.startswith("AMX was used: ")
+    expected, found = Trace.load(ours), Trace.load(theirs)
+    assert found.totals == expected.totals
+    assert found.configurations == expected.configurations
+    assert {site.location.module for site in found.sites} == {site.location.module for site in expected.sites}
 
 
 @needs_machine_layer

@@ -99,8 +99,8 @@ def _check_usage(arguments: argparse.Namespace, command: list[str]) -> None:
         refuse("--json is for --probe; --stats-file writes the counts as JSON")
     if arguments.sde and (arguments.no_patch or arguments.stats or arguments.stats_file or arguments.trace):
         refuse("--no-patch, --stats, --stats-file and --trace are not Intel SDE's")
-    if arguments.ptrace and (arguments.no_patch or arguments.trace):
-        refuse("--no-patch and --trace do not go with --ptrace, which patches nothing and records nothing")
+    if arguments.ptrace and arguments.no_patch:
+        refuse("--no-patch does not go with --ptrace, which patches nothing")
     for option in ("stats_file", "trace"):
         file = getattr(arguments, option)
         if file is not None and not file.absolute().parent.is_dir():
@@ -127,8 +127,7 @@ def _emulate(arguments: argparse.Namespace, command: list[str]) -> int:
 def _with_reports(arguments: argparse.Namespace, path: str, command: list[str]) -> int:
     from amx.emulation import launcher, report, supervise
 
-    directory = tempfile.mkdtemp(prefix="amx-emulate-")
-    try:
+    with _scratch() as directory:
         environment = launcher.environment(
             os.environ,
             cpu=arguments.cpu,
@@ -141,8 +140,6 @@ def _with_reports(arguments: argparse.Namespace, path: str, command: list[str]) 
         if arguments.trace:
             _write_trace(arguments.trace, directory)
         return status
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
 
 
 def _traced(arguments: argparse.Namespace, path: str, command: list[str]) -> int:
@@ -150,9 +147,23 @@ def _traced(arguments: argparse.Namespace, path: str, command: list[str]) -> int
     from amx.emulation.report import Process
 
     environment = launcher.environment(os.environ, cpu=arguments.cpu, patch=False, preload=False)
-    status, counts = traced.run(path, command, environment, cpu=arguments.cpu)
-    _report(arguments, (Process(None, path, counts),), status)
-    return status
+    with _scratch() as directory:
+        trace = directory if arguments.trace else ""
+        status, counts = traced.run(path, command, environment, cpu=arguments.cpu, trace=trace)
+        _report(arguments, (Process(None, path, counts),), status)
+        if arguments.trace:
+            _write_trace(arguments.trace, directory)
+        return status
+
+
+@contextlib.contextmanager
+def _scratch() -> Iterator[str]:
+    """A directory for what the processes write."""
+    directory = tempfile.mkdtemp(prefix="amx-emulate-")
+    try:
+        yield directory
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 def _report(arguments: argparse.Namespace, processes: tuple[Process, ...], status: int) -> None:
@@ -166,10 +177,17 @@ def _report(arguments: argparse.Namespace, processes: tuple[Process, ...], statu
 
 
 def _write_trace(file: Path, directory: str) -> None:
-    from amx.emulation import trace
+    from rich.console import Console
 
-    found = trace.read(Path(directory))
-    print(found, file=sys.stderr)
+    from amx.emulation import trace
+    from amx.emulation.trace_tables import show
+
+    found = trace.read(directory)
+    console = Console(stderr=True, highlight=False)
+    if console.is_terminal:
+        show(found, console)
+    else:
+        print(found, file=sys.stderr)
     with _explained(file):
         found.write(file)
 

@@ -292,16 +292,20 @@ class Trace:
 
         return as_text(self)
 
+    def to_json(self) -> str:
+        """As docs/json.md describes it."""
+        from amx.emulation.trace_json import as_json
+
+        return json.dumps(as_json(self), indent=1) + "\n"
+
     def write(self, path: str | Path) -> None:
-        """Write JSON as docs/json.md describes it.
+        """Write `to_json()` into a file.
 
         Raises
         ------
-        OSError: the file cannot be written.
+        OSError: it cannot be written.
         """
-        from amx.emulation.trace_json import as_json
-
-        Path(path).write_text(json.dumps(as_json(self), indent=1) + "\n", encoding="utf-8")
+        Path(path).write_text(self.to_json(), encoding="utf-8")
 
     @classmethod
     def load(cls, path: str | Path) -> Trace:

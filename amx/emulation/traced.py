@@ -16,10 +16,13 @@ from amx.errors import EmulationError
 __all__ = ["run"]
 
 
-def run(path: str, argv: Sequence[str], environment: Mapping[str, str], *, cpu: str) -> tuple[int, Counts]:
+def run(
+    path: str, argv: Sequence[str], environment: Mapping[str, str], *, cpu: str, trace: str = ""
+) -> tuple[int, Counts]:
     """Trace a program and all its children until they end; its exit status, and the counts of all together.
 
-    The status is 128 + n when signal n killed the program. Signals to this process are handed on to it.
+    `trace` is a directory where what each process executes is recorded; empty: nowhere. The status is 128 + n
+    when signal n killed the program. Signals to this process are handed on to it.
 
     Raises
     ------
@@ -31,7 +34,10 @@ def run(path: str, argv: Sequence[str], environment: Mapping[str, str], *, cpu: 
         signal.signal(number, signal.SIG_DFL)
     words, variables = _strings(argv), _strings(f"{name}={value}" for name, value in environment.items())
     name = ffi.new("char[]", cpu.encode())
-    options = ffi.new("struct amx_trap_options *", {"cpu": name, "patch": 0, "hybrid": -1})
+    directory = ffi.new("char[]", os.fsencode(os.path.abspath(trace))) if trace else ffi.NULL
+    options = ffi.new(
+        "struct amx_trap_options *", {"cpu": name, "patch": 0, "hybrid": -1, "trace": directory}
+    )
     counts, status = ffi.new("struct amx_trap_counts *"), ffi.new("int *")
     result = lib.amx_ptrace_run(
         ffi.new("char[]", os.fsencode(path)),

@@ -105,6 +105,7 @@ int amx_ptrace_run(const char *path, char *const argv[], char *const envp[],
     run.tracer.cpu = model_named(options->cpu);
     if (!run.tracer.cpu)
         return -EINVAL;
+    run.tracer.trace_directory = options->trace;
     run.tracer.hybrid = options->hybrid < 0 ? has_tiles() : options->hybrid;
     if (!atomic_compare_exchange_strong(&running, &expected, &run.tracer))
         return -EBUSY;

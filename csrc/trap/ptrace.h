@@ -30,7 +30,9 @@ struct tracer_process {
     int threads;
     struct tracer_site *sites; /* by ascending address */
     size_t site_count, site_room;
-    uint64_t sigill_handler[4]; /* the kernel's struct sigaction; all 0: none is known */
+    uint64_t sigill_handler[4];  /* the kernel's struct sigaction; all 0: none is known */
+    const char *trace_directory; /* NULL: none */
+    struct trace_header *trace;  /* NULL: none */
 };
 
 struct tracee_frame;
@@ -54,6 +56,7 @@ struct tracer_image;
 struct tracer {
     const struct amxemu_cpu *cpu;
     struct kernel_model_machine machine;
+    const char *trace_directory; /* NULL: none */
     struct amx_trap_counts counts;
     struct tracee *tracees;
     struct tracer_image *images; /* all that were looked at */

@@ -1,5 +1,6 @@
 /* What the instruction that stopped a tracee does. */
 #include "trap/ptrace.h"
+#include "trap/trace.h"
 #include "trap/virtual_cpu.h"
 
 #include <errno.h>
@@ -55,6 +56,8 @@ static int execute_amx(struct tracer *tracer, struct tracee *tracee, const struc
                                    insn->op == AMXEMU_TILESTORED || insn->op == AMXEMU_STTILECFG);
     tracer->counts.instructions += !fault->signal;
     tracer->counts.faults += fault->signal != 0;
+    if (tracee->process->trace)
+        trap_trace_record(tracee->process->trace, tid, insn, address, &tracee->task.tiles, fault);
     if (!fault->signal && r.zmm) {
         const int error = tracer_set_zmm(tid, insn->d, zmm[insn->d]);
         if (error)

@@ -1,5 +1,6 @@
 /* Who is traced: threads, and the processes they belong to. */
 #include "trap/ptrace.h"
+#include "trap/trace.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -28,16 +29,23 @@ struct tracee *tracer_add(struct tracer *tracer, pid_t tid) {
     return tracer->tracees = tracee;
 }
 
+static void free_process(struct tracer_process *process) {
+    if (!process)
+        return;
+    if (process->trace)
+        trap_trace_unmap(process->trace);
+    free(process->sites);
+    free(process);
+}
+
 static void leave(struct tracee *tracee) {
     struct tracer_process *const process = tracee->process;
     if (!process)
         return;
     kernel_model_task_exit(&tracee->task);
     tracee->process = NULL;
-    if (--process->threads)
-        return;
-    free(process->sites);
-    free(process);
+    if (--process->threads == 0)
+        free_process(process);
 }
 
 void tracer_remove(struct tracer *tracer, struct tracee *tracee) {
@@ -51,17 +59,22 @@ void tracer_remove(struct tracer *tracer, struct tracee *tracee) {
     free(tracee);
 }
 
-static struct tracer_process *new_process(pid_t tgid) {
+static struct tracer_process *new_process(pid_t tgid, const char *trace_directory) {
     struct tracer_process *const process = calloc(1, sizeof *process);
     if (process) {
         process->tgid = tgid;
         process->threads = 1;
+        process->trace_directory = trace_directory;
+        if (trace_directory) {
+            const int parent = (int)tracer_proc_status(tgid, "PPid", 10, 0);
+            process->trace = trap_trace_map(trace_directory, tgid, parent, NULL);
+        }
     }
     return process;
 }
 
 int tracer_begin(struct tracer *tracer, struct tracee *tracee) {
-    struct tracer_process *const process = new_process(tracee->tid);
+    struct tracer_process *const process = new_process(tracee->tid, tracer->trace_directory);
     if (!process)
         return -ENOMEM;
     kernel_model_process_init(&process->model, &tracer->machine);
@@ -86,9 +99,9 @@ int tracer_inherit(const struct tracee *creator, struct tracee *tracee, int is_t
     if (is_thread) {
         process->threads++;
     } else {
-        process = new_process(tracee->tid);
+        process = new_process(tracee->tid, creator->process->trace_directory);
         if (!process || copy_sites(creator->process, process) != 0 || !tracer_copy_frames(creator, tracee)) {
-            free(process);
+            free_process(process);
             return -ENOMEM;
         }
         kernel_model_process_clone(&creator->process->model, &process->model);

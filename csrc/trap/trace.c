@@ -43,7 +43,8 @@ static int open_own(void) {
     if (!atomic_compare_exchange_strong(state, &seen, OPENING))
         return seen == OPEN ? 0 : -EAGAIN;
     const int saved = errno;
-    const int error = trap_trace_map(directory, (int)syscall(SYS_getpid), trace) ? 0 : -errno;
+    const int pid = (int)syscall(SYS_getpid), parent = (int)syscall(SYS_getppid);
+    const int error = trap_trace_map(directory, pid, parent, trace) ? 0 : -errno;
     errno = saved;
     atomic_store(state, error == 0 ? OPEN : FAILED);
     if (error == 0)

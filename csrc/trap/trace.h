@@ -37,9 +37,9 @@ static inline void trap_trace_native_config(int thread, const struct amxemu_stat
 /* ---- any process, for the ptrace tracer ---- */
 
 struct trace_header;
-/* Where: NULL, or a file that is mapped, whose place the new one takes. Gives NULL with errno. Every program
- * that a process executes gets a file of its own. */
-struct trace_header *trap_trace_map(const char *directory, int pid, struct trace_header *where);
+/* Where: NULL, or a file that is mapped, whose place the new one takes. parent: 0 where it is not known.
+ * Gives NULL with errno. Every program that a process executes gets a file of its own. */
+struct trace_header *trap_trace_map(const char *directory, int pid, int parent, struct trace_header *where);
 void trap_trace_unmap(struct trace_header *trace);
 void trap_trace_record(struct trace_header *trace, int thread, const struct amxemu_insn *insn, uint64_t rip,
                        const struct amxemu_state *after, const struct trap_fault *fault);

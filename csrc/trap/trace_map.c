@@ -58,13 +58,13 @@ static struct trace_table table(size_t offset, uint32_t entries, size_t entry_by
     return (struct trace_table){(uint32_t)offset, entries, (uint32_t)entry_bytes, 0};
 }
 
-static void write_header(struct trace_header *trace, int pid) {
+static void write_header(struct trace_header *trace, int pid, int parent) {
     struct timespec now = {0};
     enum { NANOSECONDS = 1000000000 };
     clock_gettime(CLOCK_REALTIME, &now);
     trace->version = TRACE_VERSION;
     trace->pid = pid;
-    trace->parent = is_self(pid) ? (int)syscall(SYS_getppid) : 0;
+    trace->parent = parent;
     trace->started = (int64_t)now.tv_sec * NANOSECONDS + now.tv_nsec;
     trace->threads =
         table(offsetof(struct trace_layout, threads), TRACE_THREADS, sizeof(struct trace_thread));
@@ -102,7 +102,7 @@ static int create(const char *directory, int pid) {
     return -EEXIST;
 }
 
-struct trace_header *trap_trace_map(const char *directory, int pid, struct trace_header *where) {
+struct trace_header *trap_trace_map(const char *directory, int pid, int parent, struct trace_header *where) {
     const int fd = create(directory, pid);
     if (fd < 0) {
         errno = -fd;
@@ -118,7 +118,7 @@ struct trace_header *trap_trace_map(const char *directory, int pid, struct trace
         errno = error;
         return NULL;
     }
-    write_header(trace, pid);
+    write_header(trace, pid, parent);
     return trace;
 }
 
