@@ -45,7 +45,9 @@ enum { GUARDED_SIGNALS = sizeof guarded_signals / sizeof *guarded_signals };
 static const int synchronous_signals[] = {SIGSEGV, SIGILL, SIGBUS, SIGFPE, SIGTRAP, SIGSYS};
 enum { SYNCHRONOUS_SIGNALS = sizeof synchronous_signals / sizeof *synchronous_signals };
 
-/* A disposition as the kernel has it. libc's sigaction adds its restorer when it writes one back. */
+/* A disposition as the kernel has it. libc's sigaction adds its restorer when it writes one back. Where
+ * another library stands in for libc's, the kernel has that library's handler, and `interposed` says that
+ * this is what it told instead: such a one goes back by the same way. */
 struct kernel_action {
     union {
         void (*handler)(int);
@@ -55,6 +57,10 @@ struct kernel_action {
     void (*restorer)(void);
     uint64_t mask;
 };
+struct action {
+    struct kernel_action kernel;
+    int interposed;
+};
 
 static struct {
     pthread_mutex_t window; /* held while the handlers are installed */
@@ -62,7 +68,7 @@ static struct {
                              * any thread, where a first access to dynamic TLS may allocate. */
     volatile uintptr_t begin, end; /* of the guarded instruction; the thread resumes at end */
     volatile struct amx_probe caught;
-    struct kernel_action previous[GUARDED_SIGNALS];
+    struct action previous[GUARDED_SIGNALS];
 } guard = {.window = PTHREAD_MUTEX_INITIALIZER};
 
 static pid_t thread_id(void) {
@@ -73,10 +79,38 @@ static void rt_sigaction(int number, const struct kernel_action *new, struct ker
     syscall(SYS_rt_sigaction, number, new, old, sizeof old->mask);
 }
 
+static struct sigaction to_libc(const struct kernel_action *kernel) {
+    struct sigaction libc = {.sa_sigaction = kernel->with_info, .sa_flags = (int)kernel->flags};
+    for (int number = 1; number <= 64; number++)
+        if ((kernel->mask >> (number - 1)) & 1)
+            sigaddset(&libc.sa_mask, number);
+    return libc;
+}
+
+static struct action get_action(int number) {
+    struct action found = {.interposed = 0};
+    struct sigaction told;
+    rt_sigaction(number, NULL, &found.kernel);
+    if (sigaction(number, NULL, &told) != 0 || told.sa_sigaction == found.kernel.with_info)
+        return found;
+    found.interposed = 1;
+    found.kernel = (struct kernel_action){.with_info = told.sa_sigaction, .flags = (unsigned)told.sa_flags};
+    memcpy(&found.kernel.mask, &told.sa_mask, sizeof found.kernel.mask);
+    return found;
+}
+
+static void set_action(int number, const struct action *action) {
+    const struct sigaction libc = to_libc(&action->kernel);
+    if (action->interposed)
+        sigaction(number, &libc, NULL);
+    else
+        rt_sigaction(number, &action->kernel, NULL);
+}
+
 static struct kernel_action *previous_of(int number) {
     for (int i = 0; i < GUARDED_SIGNALS; i++)
         if (guarded_signals[i] == number)
-            return &guard.previous[i];
+            return &guard.previous[i].kernel;
     return NULL;
 }
 
@@ -150,15 +184,10 @@ static void enter(sigset_t *mask) {
     guard.begin = guard.end = 0;
     sigemptyset(&guarded);
     for (int i = 0; i < GUARDED_SIGNALS; i++) {
-        const struct kernel_action *previous = &guard.previous[i];
-        rt_sigaction(guarded_signals[i], NULL, &guard.previous[i]);
-        struct sigaction ours = {
-            .sa_sigaction = on_fault,
-            .sa_flags = SA_SIGINFO | (int)(previous->flags & (SA_ONSTACK | SA_NODEFER | SA_RESTART)),
-        };
-        for (int number = 1; number <= 64; number++)
-            if ((previous->mask >> (number - 1)) & 1)
-                sigaddset(&ours.sa_mask, number);
+        guard.previous[i] = get_action(guarded_signals[i]);
+        struct sigaction ours = to_libc(&guard.previous[i].kernel);
+        ours.sa_sigaction = on_fault;
+        ours.sa_flags = SA_SIGINFO | (ours.sa_flags & (SA_ONSTACK | SA_NODEFER | SA_RESTART));
         sigaction(guarded_signals[i], &ours, NULL);
         sigaddset(&guarded, guarded_signals[i]);
     }
@@ -169,11 +198,9 @@ static void enter(sigset_t *mask) {
 static void leave(const sigset_t *mask) {
     atomic_store(&guard.thread, 0);
     for (int i = 0; i < GUARDED_SIGNALS; i++) {
-        struct kernel_action current;
-        rt_sigaction(guarded_signals[i], NULL, &current);
         /* Whoever installed another handler meanwhile keeps it. */
-        if (current.with_info == on_fault)
-            rt_sigaction(guarded_signals[i], &guard.previous[i], NULL);
+        if (get_action(guarded_signals[i]).kernel.with_info == on_fault)
+            set_action(guarded_signals[i], &guard.previous[i]);
     }
     unlock_window();
     pthread_sigmask(SIG_SETMASK, mask, NULL);
