@@ -186,6 +186,10 @@ int amx_bench_repeat(int64_t repetitions, int engine, int op, int threads, int64
                      const struct amx_packed *b, const int64_t *b_item,                              /**/
                      void *c, int64_t c_row, const int64_t *c_offset);
 
+/* (s) One instruction `rounds` times on whole tiles, an enum amxemu_op: TILEZERO, TILELOADD, TILESTORED,
+ * TDPBSSD or TDPBF16PS. data: two tiles of 1 KiB. */
+int amx_bench_instruction(int engine, int op, void *data, int64_t rounds);
+
 /* ---- emulator: the software tile machine by itself ---- */
 
 #include "emulator/emulator.h" /* its types and single instructions */
@@ -222,7 +226,8 @@ struct amx_trap_options {
 };
 /* (s) Takes SIGILL, SIGSEGV, SIGBUS and SIGTRAP and chains what is not AMX's. -EINVAL unknown cpu; -EALREADY
  * active, or this program runs under `amx emulate`; -EPERM this process has the kernel's permission, so that
- * AMX instructions run by themselves; where no file can be made in the directory of the trace, its error. */
+ * AMX instructions run by themselves; -ENOTSUP the CPU has AMX, and what does not trap without permission
+ * cannot be patched; where no file can be made in the directory of the trace, its error. */
 int amx_trap_start(const struct amx_trap_options *options);
 /* (s) Instructions and handlers are put back as they were, handlers only where they are still ours. No
  * thread may be executing AMX instructions. -ESRCH not active. */

@@ -45,6 +45,11 @@ def test_rewritten_code_is_new(program):
     run(program, "rewritten")
 
 
+def test_configuration_instructions_are_patched_before_they_run(program):
+    """Where they would not trap: all of an object at its first trap, in generated code those around it."""
+    run(program, "hybrid")
+
+
 def test_threads_meet_at_fresh_sites(program):
     """16 threads execute each of 1536 sites for the first time at once."""
     run(program, "threads")

@@ -112,10 +112,13 @@ void trap_frame_complete(ucontext_t *context, const struct amxemu_insn *insn,
         put_zmm((uint8_t *)context->uc_mcontext.fpregs, insn->d, r->zmm[insn->d]);
 }
 
-void trap_frame_config(const ucontext_t *context, uint8_t config[AMXEMU_CONFIG_BYTES]) {
-    const uint8_t *const part = get_part((const uint8_t *)context->uc_mcontext.fpregs, XTILECFG);
-    if (part != NULL)
-        memcpy(config, part, AMXEMU_CONFIG_BYTES);
-    else
-        memset(config, 0, AMXEMU_CONFIG_BYTES);
+int trap_frame_take_config(ucontext_t *context, uint8_t config[AMXEMU_CONFIG_BYTES]) {
+    uint8_t *const frame = (uint8_t *)context->uc_mcontext.fpregs;
+    const uint8_t *const part = get_part(frame, XTILECFG);
+    if (part == NULL)
+        return 0;
+    memcpy(config, part, AMXEMU_CONFIG_BYTES);
+    const uint64_t others = in_use(frame) & ~(UINT64_C(1) << XTILECFG);
+    memcpy(frame + XSTATE_BV_AT, &others, sizeof others);
+    return config[0] != 0; /* palette */
 }

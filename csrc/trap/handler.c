@@ -3,8 +3,6 @@
 #include "thread.h"
 #include "trap.h"
 
-#include <string.h>
-
 static void call(const struct sigaction *action, int signal, siginfo_t *info, void *context) {
     if (action->sa_flags & SA_SIGINFO)
         action->sa_sigaction(signal, info, context);
@@ -23,15 +21,11 @@ static void call_and_restore(struct trap_thread *thread, struct amxemu_state *in
     const struct trap_memory_fault fault =
         thread->memory_fault; /* an instruction may have been interrupted */
     const int data_live = task->data_live;
-    uint8_t native_config[AMXEMU_CONFIG_BYTES];
-    memcpy(native_config, thread->native_config, sizeof native_config);
-    memset(thread->native_config, 0, sizeof thread->native_config);
     *interrupted = task->tiles;
     make_initial(task);
     call(action, signal, info, context);
     task->tiles = *interrupted;
     task->data_live = data_live;
-    memcpy(thread->native_config, native_config, sizeof native_config);
     thread->memory_fault = fault;
 }
 

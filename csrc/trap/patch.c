@@ -1,12 +1,17 @@
 #include "patch.h"
 
 #include "code_write.h"
+#include "config_sites.h"
 #include "memory.h"
+#include "native_config.h"
 #include "thread.h"
 #include "thunk.h"
 
+#include <errno.h>
 #include <stdatomic.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* ---- what is known: records, found by hashing the address ---- */
 
@@ -32,7 +37,7 @@ static struct site sites[MAX_SITES];
 static _Atomic uint16_t slots[SLOTS]; /* NEVER_USED, REMOVED, or 1 + a record's number */
 static unsigned site_count;           /* records ever used */
 static unsigned session;
-static int wanted, possible, exhausted;
+static int wanted, hybrid, possible, exhausted;
 
 static unsigned first_slot(uint64_t address) {
     return (unsigned)(address * UINT64_C(0x9E3779B97F4A7C15) >> 48);
@@ -154,20 +159,77 @@ static int is_changed(const struct site *site) {
     return site->address != 0 && (site->state == STOPPED || site->state == PATCHED);
 }
 
+/* An instruction that trapped, or that the CPU would execute itself; patched where that is wanted. */
+static struct site *see(uint64_t address, const struct amxemu_insn *insn, int shall_be_patched) {
+    struct site *const site = record_of(address);
+    if (site == NULL || (is_changed(site) && stands(site)) ||
+        read_code(address, site->original, sizeof site->original) < sizeof site->original)
+        return site;
+    site->session = session;
+    site->insn = *insn;
+    site->state = possible ? TRAPPING : UNPATCHABLE;
+    if (shall_be_patched && possible)
+        patch(site);
+    return site;
+}
+
+/* ---- what does not trap: configuration instructions of a CPU that has them ---- */
+
+/* An LDTILECFG or TILERELEASE that the CPU executes is noticed later (native_config.h). An STTILECFG would
+ * store what is not the program's configuration. */
+static void need(const struct site *site, const struct amxemu_insn *insn) {
+    static const char message[] = "amx: an STTILECFG cannot be patched, and does not trap on this CPU\n";
+    if (insn->op != AMXEMU_STTILECFG || !trap_has_native_config() || (site != NULL && is_changed(site)))
+        return;
+    if (write(STDERR_FILENO, message, sizeof message - 1) < 0)
+        _exit(1);
+    abort();
+}
+
+static void see_config(void *context, enum code_kind kind, const uint8_t *at, unsigned length) {
+    const uint64_t address = (uintptr_t)at;
+    struct amxemu_insn insn;
+    (void)context, (void)kind;
+    if (trap_is_native_config_code(address) || amxemu_decode(at, length, &insn) != AMXEMU_VALID)
+        return;
+    need(see(address, &insn, 1), &insn);
+}
+
+/* Objects that were looked through, by their program headers; more than these are again and again. */
+enum { OBJECTS = 256 };
+static const void *looked_through[OBJECTS];
+static unsigned object_count, unplaced;
+
+static int is_done(const struct config_sites *around) {
+    if (around->is_generated)
+        return 0;
+    for (unsigned i = 0; i < object_count; i++)
+        if (looked_through[i] == around->image.headers)
+            return 1;
+    if (object_count < OBJECTS)
+        looked_through[object_count++] = around->image.headers;
+    return 0;
+}
+
+static void see_configs(const struct config_sites *around) {
+    static const struct code_sink sink = {see_config, NULL};
+    if (!is_done(around))
+        unplaced += (unsigned)config_sites_find(around, &sink);
+}
+
 void trap_site_seen(uint64_t rip, const struct amxemu_insn *insn) {
     const struct site *const known = find(rip);
     if (known != NULL && known->session == session && known->state <= UNPATCHABLE)
         return;
+    struct config_sites around;
+    const int has_others = hybrid && config_sites_locate(rip, &around) == 0;
     const uint64_t mask = trap_lock();
-    struct site *const site = record_of(rip);
-    if (site != NULL && !(is_changed(site) && stands(site)) &&
-        read_code(rip, site->original, sizeof site->original) == sizeof site->original) {
-        site->session = session;
-        site->insn = *insn;
-        site->state = possible ? TRAPPING : UNPATCHABLE;
-        if (wanted && possible)
-            patch(site);
-    }
+    const struct site *const before = find(rip);
+    if (before != NULL && is_changed(before) && !stands(before))
+        object_count = 0; /* another object is where one was that had been looked through */
+    if (has_others && possible)
+        see_configs(&around);
+    see(rip, insn, wanted);
     trap_unlock(mask);
 }
 
@@ -191,7 +253,7 @@ void trap_patch_stop(void) {
     struct site *changed[ROUND];
     size_t count = 0;
     const uint64_t mask = trap_lock();
-    wanted = 0;
+    wanted = hybrid = 0;
     for (unsigned i = 0; i < site_count; i++) {
         if (is_changed(&sites[i]) && stands(&sites[i]))
             changed[count++] = &sites[i];
@@ -203,14 +265,15 @@ void trap_patch_stop(void) {
     trap_unlock(mask);
 }
 
-int trap_patch_start(int enabled, int hybrid) {
+int trap_patch_start(int enabled, int is_hybrid) {
     const uint64_t mask = trap_lock();
-    (void)hybrid;
     session++;
     wanted = enabled;
-    possible = !enabled || (trap_thunk_prepare() == 0 && code_write_prepare() == 0);
+    hybrid = is_hybrid;
+    possible = (!enabled && !hybrid) || (trap_thunk_prepare() == 0 && code_write_prepare() == 0);
+    object_count = unplaced = 0;
     trap_unlock(mask);
-    return 0;
+    return hybrid && trap_has_native_config() && !possible ? -ENOTSUP : 0;
 }
 
 void trap_patch_count(struct amx_trap_counts *counts) {
@@ -224,6 +287,8 @@ void trap_patch_count(struct amx_trap_counts *counts) {
         counts->patched += site->state == PATCHED || site->state == RESTORED;
         counts->unpatchable += site->state == UNPATCHABLE || site->state == STOPPED;
     }
+    counts->sites += unplaced;
+    counts->unpatchable += unplaced;
     trap_unlock(mask);
 }
 

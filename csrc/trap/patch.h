@@ -11,7 +11,9 @@
 
 #include <stdint.h>
 
-/* 0 or -errno. enabled 0: every instruction traps; sites are counted only. */
+/* enabled 0: every instruction traps; sites are counted only. hybrid: the CPU executes configuration
+ * instructions itself, so those around an instruction that traps are patched, whatever `enabled` says. 0, or
+ * -ENOTSUP where that is needed and cannot be. */
 int trap_patch_start(int enabled, int hybrid);
 void trap_patch_stop(void); /* puts the program's instructions back, where nobody else has replaced them */
 void trap_patch_count(struct amx_trap_counts *counts); /* sites, patched, unpatchable */

@@ -30,8 +30,9 @@ struct trap_fault trap_run(struct trap_thread *thread, struct amxemu_registers *
         fault.signal = thread->memory_fault.signal;
         fault.code = thread->memory_fault.code;
     }
-    if (fault.signal == 0)
-        count(&thread->instructions);
+    if (fault.signal != 0) /* which the SIGILL handler counts, also for a thunk */
+        return fault;
+    count(&thread->instructions);
     trap_trace_insn(atomic_load_explicit(&thread->id, memory_order_relaxed), insn, rip, &thread->task.tiles,
                     &fault);
     return fault;

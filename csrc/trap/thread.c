@@ -81,7 +81,6 @@ static void begin(struct trap_thread *thread) {
         thread->instructions = thread->traps = thread->faults = 0;
         thread->session = session;
     }
-    memset(thread->native_config, 0, sizeof thread->native_config);
     thread->has_interrupted = 0;
     kernel_model_task_init(&thread->task, &process);
 }

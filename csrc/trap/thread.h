@@ -20,7 +20,6 @@ struct trap_thread {
     } memory_fault;                  /* of the last access of trap_own_memory that faulted */
     struct amxemu_state interrupted; /* by a handler of the program, while has_interrupted */
     int has_interrupted;
-    uint8_t native_config[AMXEMU_CONFIG_BYTES];   /* what the CPU's own TILECFG was last seen to hold */
     uint8_t zmm[32][AMXEMU_COLSB];                /* what instructions write to ZMM registers, for a while */
     _Atomic uint64_t instructions, traps, faults; /* written by the thread alone */
     struct trap_thread *next;                     /* all records */

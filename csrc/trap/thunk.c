@@ -3,6 +3,7 @@
 
 #include "code_memory.h"
 #include "code_write.h"
+#include "native_config.h"
 #include "run.h"
 #include "trap.h"
 
@@ -321,6 +322,8 @@ uint64_t trap_thunk_execute(struct frame *frame, const struct trap_thunk *thunk)
     struct amxemu_registers *const r = &frame->registers;
     struct trap_thread *const thread = trap_thread();
 
+    if (thread != NULL && trap_is_hybrid())
+        trap_follow_config(thread);
     r->rip = thunk->site;
     r->egpr = NULL;
     r->zmm = thunk->entry == (uintptr_t)trap_thunk_enter_avx512 ? frame->zmm : NULL;

@@ -5,6 +5,7 @@
 #include "cpuid.h"
 #include "frame.h"
 #include "memory.h"
+#include "native_config.h"
 #include "patch.h"
 #include "signals.h"
 #include "thread.h"
@@ -102,6 +103,7 @@ static int start(const struct amx_trap_options *options, const struct amxemu_cpu
     /* Both ask CPUID, which a handler should not. */
     trap_frame_prepare();
     amxemu_selected_path();
+    trap_native_config_prepare(has_tiles);
     machine.features = virtual_xcr0(xcr0);
     trap_threads_reset(&machine);
     trap_answers.cpuid = trap_answers.xgetbv = trap_answers.arch_prctl = 0;

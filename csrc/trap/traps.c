@@ -4,6 +4,7 @@
 #include "cpuid.h"
 #include "frame.h"
 #include "memory.h"
+#include "native_config.h"
 #include "objects.h"
 #include "patch.h"
 #include "run.h"
@@ -39,25 +40,13 @@ static void put_fault(const struct trap_fault *fault, const struct trap_thread *
     }
 }
 
-/* On a CPU with AMX whose tile data is withheld, configuration instructions run by themselves. */
-static void follow_native_config(struct trap_thread *thread, const ucontext_t *context) {
-    uint8_t config[AMXEMU_CONFIG_BYTES];
-    trap_frame_config(context, config);
-    if (memcmp(config, thread->native_config, sizeof config) == 0)
-        return;
-    memcpy(thread->native_config, config, sizeof config);
-    amxemu_ldtilecfg(&thread->task.tiles, config);
-    thread->task.data_live = 0;
-    trap_trace_native_config(thread->id, &thread->task.tiles);
-}
-
 /* Executes the instruction that stands at `rip`. 1: the program goes on behind it. */
 static int run_in_frame(uint64_t rip, const struct amxemu_insn *insn, siginfo_t *info, ucontext_t *context) {
     struct trap_thread *const thread = trap_thread();
     if (thread == NULL)
         return 0;
     if (trap_is_hybrid())
-        follow_native_config(thread, context);
+        trap_follow_config_in_frame(thread, context);
     thread->task.altstack_size = context->uc_stack.ss_flags & SS_DISABLE ? 0 : context->uc_stack.ss_size;
     context->uc_mcontext.gregs[REG_RIP] = (greg_t)rip;
     struct trap_vectors vectors;
@@ -67,6 +56,7 @@ static int run_in_frame(uint64_t rip, const struct amxemu_insn *insn, siginfo_t 
     atomic_fetch_add_explicit(&thread->traps, 1, memory_order_relaxed);
     if (fault.signal != 0) {
         atomic_fetch_add_explicit(&thread->faults, 1, memory_order_relaxed);
+        trap_trace_insn(thread->id, insn, rip, &thread->task.tiles, &fault);
         put_fault(&fault, thread, info, context);
         return 0;
     }

@@ -30,10 +30,14 @@ static void check(int right, const char *what) {
 }
 #define CHECK(condition) check(condition, #condition)
 
-static void start(void) {
-    const struct amx_trap_options options = {.cpu = "spr", .patch = 1, .hybrid = -1};
+static void start_with(int patch, int hybrid) {
+    const struct amx_trap_options options = {.cpu = "spr", .patch = patch, .hybrid = hybrid};
     CHECK(amx_trap_start(&options) == 0);
     CHECK(amx_trap_arch_prctl(ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0);
+}
+
+static void start(void) {
+    start_with(1, -1);
 }
 
 static struct amx_trap_counts counts(void) {
@@ -152,6 +156,54 @@ static void rewritten(void) {
     }
     CHECK(counts().sites == SITES && counts().patched == SITES);
     CHECK(counts().traps == 7 * SITES);
+}
+
+/* ---- configuration instructions that do not trap ---- */
+
+/* In this object, and never executed before the first trap. */
+void store_config(uint8_t *stored);
+extern uint8_t store_config_site[];
+__asm__(".pushsection .text\n"
+        "store_config:\n"
+        ".cfi_startproc\n"
+        "store_config_site:\n"
+        ".byte 0xc4, 0xe2, 0x79, 0x49, 0x07\n" /* sttilecfg (%rdi) */
+        "ret\n"
+        ".cfi_endproc\n"
+        ".popsection\n");
+
+enum { LATER = 2 * COPY };
+static const uint8_t generated[] = {
+    0x48, 0xB8, 0xC4, 0xE2, 0x78, 0x49, 0xC0, 0,    0,    0, /* movabs: a constant like a tilerelease */
+    0x48, 0x89, 0xF8, 0x48, 0x83, 0xC0, 0x01, 0x31, 0xC0,    /* mov, add, xor */
+    0xC4, 0xE2, 0x79, 0x49, 0x07,                            /* sttilecfg (%rdi) */
+    0xC3,
+};
+enum { STTILECFG_AT = sizeof generated - 6 };
+
+/* The first trap of an object, or in generated code, patches all of them; without patching, these alone. */
+static void hybrid(void) {
+    uint8_t *const code = executable(MAP_PRIVATE, PAGE);
+    uint8_t stored[64];
+    for (int patch = 1; patch >= 0; patch--) {
+        CHECK(amx_trap_stop() == 0);
+        CHECK(*store_config_site == 0xC4);
+        start_with(patch, 1);
+        AMX_LDTILECFG(config);
+        CHECK(*store_config_site == 0xE9 && counts().traps == 1);
+        store_config(stored);
+        CHECK(memcmp(stored, config, sizeof stored) == 0 && counts().traps == 1);
+
+        multiply *const f = copy_at(code, 0);
+        memcpy(code + LATER, generated, sizeof generated);
+        CHECK(is_right(f) && is_right(f));
+        CHECK(counts().traps == 1u + (patch ? SITES : 2 * SITES - 1));
+        CHECK(memcmp(code + LATER, generated, STTILECFG_AT) == 0);
+        CHECK(code[LATER + STTILECFG_AT] == 0xE9);
+        ((void (*)(uint8_t *))(uintptr_t)(code + LATER))(stored);
+        CHECK(memcmp(stored, config, sizeof stored) == 0);
+        CHECK(counts().traps == 1u + (patch ? SITES : 2 * SITES - 1));
+    }
 }
 
 /* ---- threads, signals, forks ---- */
@@ -380,9 +432,10 @@ int main(int argc, char **argv) {
         const char *name;
         void (*run)(void);
     } programs[] = {
-        {"once", once},           {"shared", shared},   {"no-room", no_room},     {"read-only", read_only},
-        {"rewritten", rewritten}, {"threads", threads}, {"timer", timer},         {"jumps", jumps},
-        {"forks", forks},         {"restart", restart}, {"unwinding", unwinding}, {"again", again},
+        {"once", once},           {"shared", shared}, {"no-room", no_room}, {"read-only", read_only},
+        {"rewritten", rewritten}, {"hybrid", hybrid}, {"threads", threads}, {"timer", timer},
+        {"jumps", jumps},         {"forks", forks},   {"restart", restart}, {"unwinding", unwinding},
+        {"again", again},
     };
     prepare();
     start();
