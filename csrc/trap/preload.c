@@ -6,9 +6,11 @@
  */
 #define _GNU_SOURCE
 #include "cpuid.h"
+#include "interpose.h"
 #include "objects.h"
 #include "preload_report.h"
 #include "seccomp.h"
+#include "signals.h"
 #include "trap.h"
 
 #include <stdio.h>
@@ -27,10 +29,25 @@ __attribute__((noreturn)) static void give_up(const char *what, int error) {
     _exit(EXIT_CANNOT_EMULATE);
 }
 
+/* A program may be started with signals blocked. */
+static void unblock(void) {
+    static const int ours[] = {SIGILL, SIGTRAP, SIGBUS, SIGSEGV, SIGSYS};
+    sigset_t none, before;
+    sigemptyset(&none);
+    pthread_sigmask(SIG_SETMASK, NULL, &before);
+    for (size_t i = 0; i < sizeof ours / sizeof *ours; i++)
+        if (sigismember(&before, ours[i])) {
+            *trap_believed_blocked() |= UINT64_C(1) << (ours[i] - 1);
+            sigaddset(&none, ours[i]);
+        }
+    pthread_sigmask(SIG_UNBLOCK, &none, NULL);
+}
+
 /* Constructors of glibc's dynamic linker are given main's arguments. This one runs before libc's own, which
  * sets `environ`. */
 __attribute__((constructor)) static void begin(int argc, char **argv, char **environment) {
     (void)argc, (void)argv;
+    interpose_start();
     if (environ == NULL)
         environ = environment;
     const char *const cpu = getenv("AMX_EMULATE_CPU"), *const patch = getenv("AMX_EMULATE_PATCH");
@@ -42,12 +59,13 @@ __attribute__((constructor)) static void begin(int argc, char **argv, char **env
         .trace = getenv("AMX_EMULATE_TRACE"),
         .hybrid = -1,
     };
+    interpose_keep(environ);
+    unblock();
     int error = trap_start(&options, 1);
     if (error)
         give_up(cpu, -error);
-    error = seccomp_start();
-    if (error)
-        give_up("arch_prctl cannot be filtered (seccomp)", -error);
+    if (seccomp_start() != 0)
+        interpose_arch_prctl();
     cpuid_start();
     objects_start(cpuid_trap_image);
     error = report_start(getenv("AMX_EMULATE_REPORT"));

@@ -2,6 +2,7 @@
 #include "signals.h"
 
 #include "handler.h"
+#include "run.h"
 #include "thread.h"
 #include "trap.h"
 #include "traps.h"
@@ -74,11 +75,16 @@ static uint64_t bit(int signal) {
     return UINT64_C(1) << (signal - 1);
 }
 
-static int is_taken(int signal) {
+int trap_takes(int signal) {
     for (int i = 0; i < taken_count; i++)
         if (taken[i] == signal)
             return 1;
     return 0;
+}
+
+uint64_t *trap_believed_blocked(void) {
+    static _Thread_local uint64_t blocked __attribute__((tls_model("initial-exec")));
+    return &blocked;
 }
 
 static int has_handler(const struct sigaction *action) {
@@ -88,7 +94,7 @@ static int has_handler(const struct sigaction *action) {
 static uint64_t mask_of(const struct sigaction *action) {
     uint64_t mask;
     memcpy(&mask, &action->sa_mask, sizeof mask);
-    return mask & ~(bit(SIGILL) | bit(SIGTRAP)); /* blocked, what traps would kill */
+    return mask & ~(bit(SIGILL) | bit(SIGTRAP) | bit(SIGSYS)); /* blocked, what traps would kill */
 }
 
 static void on_taken(int signal, siginfo_t *info, void *context);
@@ -100,7 +106,7 @@ static void on_other(int signal, siginfo_t *info, void *context);
  * alternate stack is used when the program's own handler would run there, else one that is too small would
  * break what works without us. */
 static struct kernel_action ours(int signal, const struct sigaction *program) {
-    if (is_taken(signal))
+    if (trap_takes(signal))
         return (struct kernel_action){
             .handler = on_taken,
             .flags = SA_SIGINFO | SA_RESTORER_X86 | SA_NODEFER | (unsigned)(program->sa_flags & SA_ONSTACK),
@@ -141,6 +147,8 @@ static void die(int signal, siginfo_t *info, ucontext_t *context) {
     const uint64_t mask = get_mask(context) & ~bit(signal);
     memcpy(&context->uc_sigmask, &mask, sizeof mask);
     rt_sigaction(signal, &by_default, NULL);
+    if (trap_progress != NULL)
+        trap_progress();
     queue(signal, info); /* where that is refused, the instruction faults again */
 }
 
@@ -155,7 +163,7 @@ static void chain(int signal, siginfo_t *info, ucontext_t *context) {
 
     if (!is_fault && action.sa_handler == SIG_IGN)
         return;
-    if (!has_handler(&action) || (is_fault && get_mask(context) & bit(signal))) {
+    if (!has_handler(&action) || (is_fault && (get_mask(context) | *trap_believed_blocked()) & bit(signal))) {
         die(signal, info, context);
         return;
     }
@@ -242,9 +250,9 @@ int trap_sigaction(int signal, const struct sigaction *new_action, struct sigact
         const struct sigaction before = programs(signal, &found);
         if (new_action != NULL) {
             const int past_us =
-                trap_cpu() == NULL || trap_is_vforked() || (is_taken(signal) && !is_ours(&found));
+                trap_cpu() == NULL || trap_is_vforked() || (trap_takes(signal) && !is_ours(&found));
             const struct kernel_action action = past_us ? to_kernel(new_action) : ours(signal, new_action);
-            if (!past_us && (is_taken(signal) || has_handler(new_action)))
+            if (!past_us && (trap_takes(signal) || has_handler(new_action)))
                 program_actions[signal] = *new_action;
             error = rt_sigaction(signal, &action, NULL);
         }
