@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 from compiling import ROOT, compiler
@@ -29,9 +30,9 @@ def run(command, directory, *, timeout=60, **options):
     )
 
 
-def run_python(script, directory, **options):
+def run_python(script, directory, *arguments, **options):
     """Run Python code."""
-    return run([sys.executable, "-c", script], directory, **options)
+    return run([sys.executable, "-c", textwrap.dedent(script), *arguments], directory, **options)
 
 
 def reports(directory):

@@ -4,7 +4,8 @@ import os
 import subprocess
 
 import pytest
-from preloading import compile_program, reports, run
+from children import how_it_ended
+from preloading import compile_program, reports, run, run_python
 
 from amx import machine
 from amx._lib import lib
@@ -21,6 +22,7 @@ xcr0 0x60000 0
 0x1022 0 0x20000
 request 0
 permission 0x60000
+xinuse 0
 """
 
 
@@ -28,27 +30,55 @@ permission 0x60000
 def programs(tmp_path_factory):
     """What was compiled from tests/c/preload/, by name."""
     directory = tmp_path_factory.mktemp("programs")
-    for name in ("question", "loader"):
+    for name in ("question", "loader", "filters"):
         compile_program(f"{name}.c", directory / name)
+    compile_program("question.c", directory / "static", "-static")
     compile_program("constructor.c", directory / "constructor.so", "-shared", "-fPIC")
     return directory
 
 
+@pytest.fixture(scope="module")
+def tiles(programs):
+    """tiles.c, made of the compiler's intrinsics."""
+    try:
+        return compile_program("tiles.c", programs / "tiles", "-mamx-tile", "-mamx-int8", "-lpthread")
+    except subprocess.CalledProcessError:
+        pytest.skip("the compiler has no intrinsics for AMX")
+
+
 def highest_leaf():
-    registers = machine.current().cpuid(0)
-    return max(registers.eax, 0x1E)
+    return max(machine.current().cpuid(0).eax, 0x1E)
+
+
+# ---- what there is
 
 
 def test_cpuid_xgetbv_and_arch_prctl_are_answered(programs, tmp_path):
+    """And XGETBV of a register that does not exist is #GP, as on the CPU."""
     result = run([programs / "question"], tmp_path)
     assert result.stdout == ANSWERS.format(highest_leaf()), result.stderr
+    assert how_it_ended(result) == "SIGSEGV"
     (report,) = reports(tmp_path)
     assert report["program"] == str(programs / "question")
-    assert (report["cpuid"], report["xgetbv"], report["arch_prctl"]) == (3, 1, 4)
+    assert (report["cpuid"], report["xgetbv"], report["arch_prctl"]) == (3, 2, 4)
     assert (report["unscanned"], report["instructions"]) == (0, 0)
 
 
-def test_without_a_model_the_library_does_nothing(programs, tmp_path):
+def test_where_no_filter_can_be_installed_libc_answers_arch_prctl(programs, tmp_path):
+    """The program under the filter and its children, which the same is true of."""
+    filters, question = programs / "filters", programs / "question"
+    result = run([filters, "refuse", filters, "none", question], tmp_path)
+    assert result.stdout == ANSWERS.format(highest_leaf()), result.stderr
+    assert [report["arch_prctl"] for report in reports(tmp_path)] == [0, 0, 4]
+
+
+def test_an_unknown_feature_is_no_program(programs, tmp_path):
+    result = run([programs / "question"], tmp_path, AMX_EMULATE_ANNOUNCE="avx512_fp16,avx1024")
+    assert (result.returncode, result.stdout) == (125, "")
+    assert result.stderr == "amx emulate: avx512_fp16,avx1024: Invalid argument\n"
+
+
+def test_without_a_model_the_library_does_nothing(programs):
     environment = {**os.environ, "LD_PRELOAD": launcher.library()}
     alone, preloaded = (
         subprocess.run([programs / "question"], env=env, capture_output=True, text=True).stdout
@@ -68,3 +98,128 @@ def test_constructors_of_libraries_loaded_later_see_it(programs, tmp_path, times
     """Also when the library was unloaded and comes again."""
     result = run([programs / "loader", programs / "constructor.so", times], tmp_path)
     assert result.stdout == "1 0x60000\n" * times, result.stderr
+
+
+# ---- signals of the program
+
+
+@pytest.mark.parametrize("patch", [False, True])
+def test_a_product_by_the_compilers_intrinsics(tiles, tmp_path, patch):
+    result = run([tiles, "run"], tmp_path, patch=patch)
+    assert (result.stdout, result.returncode) == ("right\n", 0), result.stderr
+    (report,) = reports(tmp_path)
+    assert (report["instructions"], report["patched"]) == (6, 6 if patch else 0)
+
+
+def test_blocked_signals_do_not_block_the_emulation_and_read_back_as_blocked(tiles, tmp_path):
+    result = run([tiles, "blocked"], tmp_path, patch=False)
+    assert (result.stdout, result.returncode) == ("right\n1 1\n1\n0\n", 0), result.stderr
+
+
+def test_a_new_thread_has_its_creators_configuration_and_mask(tiles, tmp_path):
+    result = run([tiles, "blocked thread"], tmp_path)
+    assert (result.stdout, result.returncode) == ("right\n", 0), result.stderr
+
+
+def test_a_fault_that_the_program_believes_to_be_blocked_kills(tiles, tmp_path):
+    """As the kernel does, past the program's handler."""
+    result = run([tiles, "blocked fault"], tmp_path)
+    assert (result.stdout, how_it_ended(result)) == ("", "SIGSEGV")
+
+
+def test_a_handler_that_blocks_everything_may_use_tiles(tiles, tmp_path):
+    result = run([tiles, "handler"], tmp_path)
+    assert (result.stdout, result.returncode) == ("right\n1 1\n", 0), result.stderr
+
+
+def test_a_program_with_a_handler_for_sigill_of_its_own(tiles, tmp_path):
+    result = run([tiles, "own handler"], tmp_path)
+    assert (result.stdout, result.returncode) == ("right\nright\n1 1\n", 0), result.stderr
+
+
+def test_with_permission_a_small_alternate_stack_is_refused(tiles, tmp_path):
+    result = run([tiles, "altstack"], tmp_path)
+    assert result.stdout == "-1 1\n"
+
+
+def test_faulthandler_prints_and_the_process_dies_of_a_genuine_segfault(tmp_path):
+    script = "import faulthandler, ctypes; faulthandler.enable(); ctypes.string_at(8)"
+    result = run_python(script, tmp_path)
+    assert "Fatal Python error: Segmentation fault" in result.stderr
+    assert how_it_ended(result) == "SIGSEGV"
+
+
+# ---- children and ends
+
+
+@pytest.mark.parametrize(
+    ("how", "printed"),
+    [
+        ("execve", "right\n"),
+        ("execl", "right\n"),
+        ("execle", "right\n"),
+        ("posix_spawn", "right\n0 0\n"),
+        ("vfork", "right\nright 0\n"),
+        ("exec blocked", "right 1\n"),
+    ],
+)
+def test_a_child_with_an_empty_environment_is_emulated_too(tiles, tmp_path, how, printed):
+    """All but the last clear it; the last has its signals blocked when it begins."""
+    result = run([tiles, how], tmp_path)
+    assert (result.stdout, result.returncode) == (printed, 0), result.stderr
+    assert [report["arch_prctl"] for report in reports(tmp_path)] == [1, 1]
+
+
+def test_a_forked_child_has_a_line_of_its_own(tiles, tmp_path):
+    result = run([tiles, "fork"], tmp_path)
+    assert result.stdout.replace("\n", "") == "rightright", result.stderr
+    parent, child = reports(tmp_path)
+    assert (parent["instructions"], parent["arch_prctl"]) == (6, 1)
+    assert (child["instructions"], child["arch_prctl"]) == (5, 0)
+    assert parent["pid"] != child["pid"]
+
+
+@pytest.mark.parametrize(
+    ("how", "ended", "counted"),
+    [("_exit", 0, 6), ("abort", "SIGABRT", 6), ("segfault", "SIGSEGV", 6), ("kill", "SIGKILL", 4)],
+)
+def test_what_was_counted_is_reported_however_the_process_ends(tiles, tmp_path, how, ended, counted):
+    """Of a killed process, what it did up to the last power of two."""
+    result = run([tiles, how], tmp_path)
+    assert (result.stdout, how_it_ended(result)) == ("right\n", ended)
+    assert [report["instructions"] for report in reports(tmp_path)] == [counted]
+
+
+def test_programs_that_are_executed_do_not_add_filters(programs, tmp_path):
+    filters = programs / "filters"
+    result = run([filters, "none", filters, "none", filters], tmp_path)
+    expected = 1 + seccomp_filters()
+    assert result.stdout.split() == ["Seccomp_filters:", str(expected)], result.stderr
+
+
+def seccomp_filters():
+    with open("/proc/self/status") as status:
+        found = [line.split()[1] for line in status if line.startswith("Seccomp_filters:")]
+    return int(found[0]) if found else pytest.skip("this kernel does not count filters")
+
+
+def test_a_static_child_dies_when_it_asks_for_amx(programs, tmp_path):
+    """Its CPUID is the host's, and the filter is between it and the kernel."""
+    result = run([programs / "filters", "none", programs / "static"], tmp_path)
+    assert how_it_ended(result) == "SIGSYS"
+
+
+# ---- this package under the launcher
+
+
+def test_amx_is_available_to_this_package(tmp_path):
+    script = """
+    import numpy as np, amx
+    amx.request()
+    a, b = (np.arange(64 * 48).reshape(shape).astype(np.int8) for shape in ((48, 64), (64, 48)))
+    print(amx.get_backend(), (amx.matmul(a, b) == a.astype(np.int64) @ b.astype(np.int64)).all())
+    """
+    result = run_python(script, tmp_path)
+    assert result.stdout == "Backend.NATIVE True\n", result.stderr
+    (report,) = reports(tmp_path)
+    assert report["instructions"] > 0

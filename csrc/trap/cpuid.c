@@ -1,6 +1,7 @@
 #define _GNU_SOURCE /* REG_RIP */
 #include "cpuid.h"
 
+#include "announce.h"
 #include "code_byte.h"
 #include "insn_length.h"
 #include "memory.h"
@@ -70,7 +71,10 @@ static void trap_site(void *context, enum code_kind kind, const uint8_t *at, uns
 
 void cpuid_trap_image(const struct code_image *image) {
     static const struct code_sink sink = {trap_site, NULL};
-    unknown_places += code_scan(image, CODE_XGETBV | (faulting ? 0 : CODE_CPUID), &sink);
+    const unsigned kinds = CODE_XGETBV | (faulting ? 0 : CODE_CPUID), before = site_count;
+    unknown_places += code_scan(image, kinds, &sink);
+    if (faulting || site_count != before)
+        announce_look_at(image);
 }
 
 struct cpuid_missed cpuid_missed(void) {
@@ -102,8 +106,10 @@ static void put(greg_t *gregs, int name, uint32_t value) {
 }
 
 static void do_cpuid(greg_t *gregs) {
+    const uint32_t leaf = (uint32_t)gregs[REG_RAX], subleaf = (uint32_t)gregs[REG_RCX];
     uint32_t r[4];
-    amx_trap_cpuid((uint32_t)gregs[REG_RAX], (uint32_t)gregs[REG_RCX], r);
+    amx_trap_cpuid(leaf, subleaf, r);
+    announce_add((uint64_t)gregs[REG_RIP], leaf, subleaf, r);
     put(gregs, REG_RAX, r[0]);
     put(gregs, REG_RBX, r[1]);
     put(gregs, REG_RCX, r[2]);

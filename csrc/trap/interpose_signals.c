@@ -18,12 +18,18 @@
 REAL(int, sigaction, int, const struct sigaction *, struct sigaction *);
 REAL(sighandler_t, signal, int, sighandler_t);
 REAL(sighandler_t, __sysv_signal, int, sighandler_t);
+REAL(int, siginterrupt, int, int);
 REAL(int, pthread_sigmask, int, const sigset_t *, sigset_t *);
 REAL(int, sigaltstack, const stack_t *, stack_t *);
 
 const struct interposed interposed_signals[] = {
-    LOOKED_UP(sigaction),       LOOKED_UP(signal),      LOOKED_UP(__sysv_signal),
-    LOOKED_UP(pthread_sigmask), LOOKED_UP(sigaltstack), {NULL, NULL},
+    LOOKED_UP(sigaction),
+    LOOKED_UP(signal),
+    LOOKED_UP(__sysv_signal),
+    LOOKED_UP(siginterrupt),
+    LOOKED_UP(pthread_sigmask),
+    LOOKED_UP(sigaltstack),
+    {NULL, NULL},
 };
 
 static const uint64_t ours = UINT64_C(1) << (SIGILL - 1) | UINT64_C(1) << (SIGTRAP - 1) |
@@ -49,30 +55,16 @@ static int with_errno(int error) {
 
 /* ---- actions ---- */
 
-/* What handlers of other signals were to block of ours, by signal. */
-static uint64_t stripped[_NSIG];
+/* libc refuses the signals that it uses itself. */
+static int is_libcs(int number) {
+    enum { SIGCANCEL = 32, SIGSETXID = 33 };
+    return number < 1 || number >= _NSIG || number == SIGCANCEL || number == SIGSETXID;
+}
 
 INTERPOSED int sigaction(int number, const struct sigaction *action, struct sigaction *old) {
-    if (trap_cpu() == NULL)
+    if (trap_cpu() == NULL || is_libcs(number))
         return real_sigaction(number, action, old);
-    if (trap_program_action(number) != NULL)
-        return with_errno(trap_sigaction(number, action, old));
-    if (number < 1 || number >= _NSIG)
-        return real_sigaction(number, action, old);
-    struct sigaction changed;
-    const uint64_t before = stripped[number];
-    if (action != NULL) {
-        changed = *action;
-        put_bits(&changed.sa_mask, bits_of(&action->sa_mask) & ~ours);
-    }
-    const uint64_t wanted = action != NULL ? bits_of(&action->sa_mask) & ours : before;
-    const int result = real_sigaction(number, action != NULL ? &changed : NULL, old);
-    if (result == 0) {
-        stripped[number] = wanted;
-        if (old != NULL)
-            put_bits(&old->sa_mask, bits_of(&old->sa_mask) | before);
-    }
-    return result;
+    return with_errno(trap_sigaction(number, action, old));
 }
 
 INTERPOSED int __sigaction(int number, const struct sigaction *action, struct sigaction *old);
@@ -87,10 +79,25 @@ static sighandler_t set_handler(int number, sighandler_t handler, int flags) {
     return sigaction(number, &action, &old) == 0 ? old.sa_handler : SIG_ERR;
 }
 
+/* What siginterrupt() asked for: it changes the action in force, and what signal() installs later. */
+static uint64_t interrupting;
+
+INTERPOSED int siginterrupt(int number, int interrupt) {
+    struct sigaction action;
+    if (trap_cpu() == NULL || is_libcs(number))
+        return real_siginterrupt(number, interrupt);
+    if (sigaction(number, NULL, &action) != 0)
+        return -1;
+    const uint64_t bit = UINT64_C(1) << (number - 1);
+    interrupting = interrupt ? interrupting | bit : interrupting & ~bit;
+    action.sa_flags = interrupt ? action.sa_flags & ~SA_RESTART : action.sa_flags | SA_RESTART;
+    return sigaction(number, &action, NULL);
+}
+
 INTERPOSED sighandler_t signal(int number, sighandler_t handler) {
-    if (trap_cpu() == NULL || trap_program_action(number) == NULL)
+    if (trap_cpu() == NULL || is_libcs(number))
         return real_signal(number, handler);
-    return set_handler(number, handler, SA_RESTART);
+    return set_handler(number, handler, interrupting >> (number - 1) & 1 ? 0 : SA_RESTART);
 }
 
 INTERPOSED sighandler_t bsd_signal(int number, sighandler_t handler);
@@ -103,7 +110,7 @@ INTERPOSED sighandler_t ssignal(int number, sighandler_t handler) {
 }
 
 INTERPOSED sighandler_t __sysv_signal(int number, sighandler_t handler) {
-    if (trap_cpu() == NULL || trap_program_action(number) == NULL)
+    if (trap_cpu() == NULL || is_libcs(number))
         return real___sysv_signal(number, handler);
     return set_handler(number, handler, SA_RESETHAND | SA_NODEFER);
 }

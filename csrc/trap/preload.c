@@ -2,9 +2,11 @@
  * constructors until its end.
  *
  * Environment: AMX_EMULATE_CPU, the model; without it the library does nothing. AMX_EMULATE_PATCH, 0: every
- * instruction traps. AMX_EMULATE_TRACE, a directory. AMX_EMULATE_REPORT, a file (preload_report.h).
+ * instruction traps. AMX_EMULATE_ANNOUNCE, features (announce.h). AMX_EMULATE_TRACE, a directory.
+ * AMX_EMULATE_REPORT, a file (preload_report.h).
  */
 #define _GNU_SOURCE
+#include "announce.h"
 #include "cpuid.h"
 #include "interpose.h"
 #include "objects.h"
@@ -61,7 +63,10 @@ __attribute__((constructor)) static void begin(int argc, char **argv, char **env
     };
     interpose_keep(environ);
     unblock();
-    int error = trap_start(&options, 1);
+    int error = announce_start(getenv("AMX_EMULATE_ANNOUNCE"));
+    if (error)
+        give_up(getenv("AMX_EMULATE_ANNOUNCE"), -error);
+    error = trap_start(&options, 1);
     if (error)
         give_up(cpu, -error);
     if (seccomp_start() != 0)

@@ -76,6 +76,7 @@ static int begin_line(void) {
 
 static void in_child(void) {
     atomic_flag_clear(&busy);
+    trap_answers.cpuid = trap_answers.xgetbv = trap_answers.arch_prctl = 0;
     begin_line();
 }
 

@@ -1,6 +1,7 @@
 #define _GNU_SOURCE
 #include "signals.h"
 
+#include "announce.h"
 #include "handler.h"
 #include "run.h"
 #include "thread.h"
@@ -91,10 +92,14 @@ static int has_handler(const struct sigaction *action) {
     return action->sa_handler != SIG_DFL && action->sa_handler != SIG_IGN;
 }
 
+/* Blocked, what traps would kill. */
+static const uint64_t trapping =
+    UINT64_C(1) << (SIGILL - 1) | UINT64_C(1) << (SIGTRAP - 1) | UINT64_C(1) << (SIGSYS - 1);
+
 static uint64_t mask_of(const struct sigaction *action) {
     uint64_t mask;
     memcpy(&mask, &action->sa_mask, sizeof mask);
-    return mask & ~(bit(SIGILL) | bit(SIGTRAP) | bit(SIGSYS)); /* blocked, what traps would kill */
+    return mask & ~trapping;
 }
 
 static void on_taken(int signal, siginfo_t *info, void *context);
@@ -147,6 +152,8 @@ static void die(int signal, siginfo_t *info, ucontext_t *context) {
     const uint64_t mask = get_mask(context) & ~bit(signal);
     memcpy(&context->uc_sigmask, &mask, sizeof mask);
     rt_sigaction(signal, &by_default, NULL);
+    if (signal == SIGILL)
+        announce_explain(context);
     if (trap_progress != NULL)
         trap_progress();
     queue(signal, info); /* where that is refused, the instruction faults again */
@@ -167,8 +174,9 @@ static void chain(int signal, siginfo_t *info, ucontext_t *context) {
         die(signal, info, context);
         return;
     }
-    const uint64_t mask =
-        mask_of(&action) | get_mask(context) | (action.sa_flags & SA_NODEFER ? 0 : bit(signal));
+    /* The handler of SIGILL may use AMX too: what traps is not blocked in its own handler either. */
+    const uint64_t own = action.sa_flags & SA_NODEFER ? 0 : bit(signal) & ~trapping;
+    const uint64_t mask = mask_of(&action) | get_mask(context) | own;
     syscall(SYS_rt_sigprocmask, SIG_SETMASK, &mask, NULL, sizeof mask);
     trap_call_handler(&action, signal, info, context);
 }

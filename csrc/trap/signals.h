@@ -12,8 +12,8 @@ int trap_signals_start(int with_sigsys);
 void trap_signals_stop(void); /* gives back those that are still ours */
 
 int trap_takes(int signal);
-/* Of the signals that are taken, those that the program believes to be blocked in the calling thread, bit n - 1
- * for signal n. They are not: the kernel kills a thread whose instruction traps meanwhile. */
+/* Of the signals that are taken, those that the program believes to be blocked in the calling thread, bit n -
+ * 1 for signal n. They are not: the kernel kills a thread whose instruction traps meanwhile. */
 uint64_t *trap_believed_blocked(void);
 
 /* sigaction() of the program, for any signal: 0 or -errno. Its handlers then run as handlers do on a CPU with

@@ -23,5 +23,9 @@ int main(void) {
     printf("request %ld\n", syscall(SYS_arch_prctl, 0x1023, 18));
     syscall(SYS_arch_prctl, 0x1022, &value);
     printf("permission %#lx\n", value & 0x60000);
+    __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(1));
+    printf("xinuse %#x\n", low & 0x60000);
+    fflush(stdout);
+    __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(7));
     return 0;
 }
