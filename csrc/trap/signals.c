@@ -174,8 +174,9 @@ static void chain(int signal, siginfo_t *info, ucontext_t *context) {
         die(signal, info, context);
         return;
     }
-    /* The handler of SIGILL may use AMX too: what traps is not blocked in its own handler either. */
-    const uint64_t own = action.sa_flags & SA_NODEFER ? 0 : bit(signal) & ~trapping;
+    /* In a whole program what traps is not blocked in its own handler either, which may use AMX too. */
+    const uint64_t never = taken_count == WITH_SIGSYS ? trapping : 0;
+    const uint64_t own = action.sa_flags & SA_NODEFER ? 0 : bit(signal) & ~never;
     const uint64_t mask = mask_of(&action) | get_mask(context) | own;
     syscall(SYS_rt_sigprocmask, SIG_SETMASK, &mask, NULL, sizeof mask);
     trap_call_handler(&action, signal, info, context);
