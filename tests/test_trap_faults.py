@@ -78,7 +78,10 @@ def test_other_faults_are_the_kernels(name, patched):
     assert trapping.scenario(name, patched) == seen(OTHER_FAULTS[name])
 
 
-@pytest.mark.parametrize("name", ["killed", "killed-though-blocked", "killed-though-ignored"])
+@pytest.mark.parametrize(
+    "name",
+    ["killed", "killed-though-blocked", "killed-by-address-though-blocked", "killed-though-ignored"],
+)
 def test_a_fault_without_a_handler_kills(name, patched):
     """As the kernel forces it: neither a mask nor SIG_IGN is protection."""
     assert trapping.scenario(name, patched, ends="SIGSEGV") == []

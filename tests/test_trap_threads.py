@@ -28,6 +28,11 @@ def test_forks_amid_computing_threads(patched):
     assert trapping.scenario("forks-amid-threads", patched) == [("children", "60")]
 
 
+def test_another_threads_alternate_stack_is_in_the_way_of_a_request():
+    """ENOSPC until it ends; its process's children do not have it."""
+    assert trapping.scenario("requests-and-other-threads") == [("request", "-28"), ("request", "0")]
+
+
 def test_vfork_and_exec_leave_the_parent_alone(patched):
     assert trapping.scenario("vfork-and-exec", patched) == []
 

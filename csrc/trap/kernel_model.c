@@ -163,7 +163,7 @@ static int reads_data_only(enum amxemu_op op) {
 }
 
 /* #UD comes before #NM, and #NM before any access to memory (SDM vol. 1, 13.14). Without permission the data
- * is zero, so what the instruction does to its tile is undone by zeroing it. */
+ * is zero, and stays so whatever the instruction does. */
 static struct kernel_model_fault refuse(struct kernel_model_task *task, struct amxemu_registers *r,
                                         const struct amxemu_insn *insn) {
     static const struct amxemu_memory inaccessible = {refuse_read, refuse_write, NULL};
@@ -174,8 +174,6 @@ static struct kernel_model_fault refuse(struct kernel_model_task *task, struct a
         return fault_of(AMXEMU_UD);
     r->rip = rip;
     tiles->start_row = start_row;
-    if (!reads_data_only(insn->op))
-        memset(tiles->tile[insn->d], 0, sizeof tiles->tile[insn->d]);
     return (struct kernel_model_fault){SIGILL, ILL_ILLOPC, 1};
 }
 

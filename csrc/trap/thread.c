@@ -161,11 +161,8 @@ void trap_threads_in_child(void) {
     struct trap_thread *const own = current;
     owner = getpid();
     process.tasks = NULL;
-    for (struct trap_thread *thread = records; thread != NULL; thread = thread->next) {
+    for (struct trap_thread *thread = records; thread != NULL; thread = thread->next)
         thread->instructions = thread->traps = thread->faults = 0;
-        if (thread != own)
-            thread->id = 0;
-    }
     if (own != NULL) {
         own->id = thread_id();
         if (own->session == session)

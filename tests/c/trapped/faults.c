@@ -230,14 +230,24 @@ static void killed(void) {
 }
 
 /* What the CPU faults on while the signal is blocked or ignored kills. */
-static void killed_though_blocked(void) {
+static void block_sigsegv(void) {
     sigset_t set;
-    start(make_accessible);
     sigemptyset(&set);
     sigaddset(&set, SIGSEGV);
     sigprocmask(SIG_BLOCK, &set, NULL);
+}
+
+static void killed_though_blocked(void) {
+    start(make_accessible);
+    block_sigsegv();
     mprotect(now.pages, PAGE, PROT_NONE);
     load(now.pages);
+}
+
+static void killed_by_address_though_blocked(void) {
+    start(skip);
+    block_sigsegv();
+    load((const void *)(UINT64_C(1) << 62));
 }
 
 static void killed_though_ignored(void) {
@@ -260,6 +270,7 @@ const struct scenario fault_scenarios[] = {
     {"unpermitted", unpermitted},
     {"killed", killed},
     {"killed-though-blocked", killed_though_blocked},
+    {"killed-by-address-though-blocked", killed_by_address_though_blocked},
     {"killed-though-ignored", killed_though_ignored},
     {NULL, NULL},
 };

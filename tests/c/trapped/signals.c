@@ -294,6 +294,8 @@ static void handlers_with_tiles(void) {
     check("INIT afterwards", config[0] == 0);
     load_full_configuration();
     AMX_STTILECFG(config);
+    raise(SIGUSR1);
+    check("XINUSE without data", kernel_model_xinuse(&trap_thread()->task) == UINT64_C(1) << 17);
     fill(rows, TILE, 9);
     AMX_TILELOADD(3, rows, 64);
     ticks = 0;
@@ -302,6 +304,8 @@ static void handlers_with_tiles(void) {
     AMX_TILESTORED(3, stored, 64);
     check("configuration", memcmp(config, config_after, 64) == 0);
     check("data", memcmp(rows, stored, TILE) == 0);
+    check("XINUSE", kernel_model_xinuse(&trap_thread()->task) == UINT64_C(3) << 17);
+    check("room for the next", !trap_thread()->has_interrupted);
     trap_sigaction(SIGUSR1, NULL, &found);
     check("action read back", found.sa_handler == use_tiles_in_handler && found.sa_flags == 0 &&
                                   sigismember(&found.sa_mask, SIGILL));
@@ -368,18 +372,20 @@ static void make_accessible(int signal) {
     mprotect(page, PAGE, PROT_READ | PROT_WRITE);
 }
 
-/* Every kind of instruction, and one that faults. */
+/* Every kind of instruction, and one that faults, while there is data; twice. */
 static void *use_tiles(void *unused) {
-    mprotect(page, PAGE, PROT_NONE);
-    load_full_configuration();
-    AMX_TILELOADD(1, page, 64);
-    AMX_TILELOADD(2, page, 64);
-    AMX_TILEZERO(0);
-    AMX_TDPBSSD(0, 1, 2);
-    AMX_TDPBF16PS(0, 1, 2);
-    AMX_TDPFP16PS(0, 1, 2);
-    AMX_TILESTORED(0, page, 64);
-    AMX_TILERELEASE();
+    for (int i = 0; i < 2; i++) {
+        load_full_configuration();
+        AMX_TILEZERO(0);
+        mprotect(page, PAGE, PROT_NONE);
+        AMX_TILELOADD(1, page, 64);
+        AMX_TILELOADD(2, page, 64);
+        AMX_TDPBSSD(0, 1, 2);
+        AMX_TDPBF16PS(0, 1, 2);
+        AMX_TDPFP16PS(0, 1, 2);
+        AMX_TILESTORED(0, page, 64);
+        AMX_TILERELEASE();
+    }
     return unused;
 }
 

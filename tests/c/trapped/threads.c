@@ -4,6 +4,7 @@
 
 #include "amx.h"
 #include "insn.h"
+#include "trap/altstack.h"
 #include "trap/thread.h"
 
 #include <pthread.h>
@@ -117,6 +118,44 @@ static void forks(void) {
     printf("children %d\n", CHILDREN);
 }
 
+static pthread_barrier_t small_stack_is_set, request_was_answered;
+
+static void *have_small_alternate_stack(void *unused) {
+    static uint8_t bytes[8192];
+    const stack_t stack = {.ss_sp = bytes, .ss_size = sizeof bytes};
+    check("small stack", trap_sigaltstack(&stack, NULL) == 0);
+    pthread_barrier_wait(&small_stack_is_set);
+    pthread_barrier_wait(&request_was_answered);
+    return unused;
+}
+
+static int request(void) {
+    enum { ARCH_REQ_XCOMP_PERM = 0x1023, XFEATURE_XTILEDATA = 18 };
+    return amx_trap_arch_prctl(ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA);
+}
+
+/* Another thread's small stack is in the way until the thread ends, and not in a child, which has no such
+ * thread. */
+static void requests_and_other_threads(void) {
+    const struct amx_trap_options options = {.cpu = "spr", .patch = patching, .hybrid = -1};
+    pthread_t thread;
+    check("start", amx_trap_start(&options) == 0);
+    pthread_barrier_init(&small_stack_is_set, NULL, 2);
+    pthread_barrier_init(&request_was_answered, NULL, 2);
+    pthread_create(&thread, NULL, have_small_alternate_stack, NULL);
+    pthread_barrier_wait(&small_stack_is_set);
+    load_full_configuration();
+    printf("request %d\n", request());
+    const pid_t child = fork();
+    if (child == 0)
+        _exit(request() == 0 ? 0 : 1);
+    int status = 0;
+    check("in the child", waitpid(child, &status, 0) == child && status == 0);
+    pthread_barrier_wait(&request_was_answered);
+    pthread_join(thread, NULL);
+    printf("request %d\n", request());
+}
+
 static void *keep_computing(void *stop) {
     load_full_configuration();
     while (!atomic_load((atomic_int *)stop))
@@ -203,6 +242,7 @@ const struct scenario thread_scenarios[] = {
     {"threads", threads},
     {"forks", forks},
     {"forks-amid-threads", forks_amid_threads},
+    {"requests-and-other-threads", requests_and_other_threads},
     {"vfork-and-exec", vfork_and_exec},
     {"inherited-configuration", inherited_configuration},
     {NULL, NULL},
