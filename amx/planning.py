@@ -34,6 +34,7 @@ class Plan:
         buffer of mc x nc.
     stripe: columns of B that are packed at a time; all of them where B is packed already.
     stream_a, stream_b: loaded with TILELOADDT1, past the first-level cache.
+    prefetch_b: the panel of B that comes next is prefetched into the second-level cache.
     stream_c: C is stored past the caches, where its rows consist of whole 64-byte lines.
     huge_pages: asked for, for the packed panels of B.
     threads: threads in all; `over_batch`: each takes whole items; else a grid of `row_parts` x
@@ -57,6 +58,7 @@ class Plan:
     stripe: int
     stream_a: bool
     stream_b: bool
+    prefetch_b: bool
     stream_c: bool
     huge_pages: bool
     threads: int
@@ -71,7 +73,7 @@ class Plan:
             f"kernel   {self._kernel()}",
             f"blocks   {self._blocks()}",
             f"A        in place where its rows are contiguous; {self._loads(self.stream_a)}",
-            f"B        {self._packing()}; {self._loads(self.stream_b)}",
+            f"B        {self._packing()}; {self._loads(self.stream_b)}{self._ahead()}",
             f"C        {self._stores()}",
             f"threads  {self._share()}",
         ]
@@ -88,7 +90,8 @@ class Plan:
     def _blocks(self) -> str:
         size = f"{self.mc} rows, {self.nc} columns, {self.kc} of {self.chunks} chunks of K"
         if self.kc < self.chunks:
-            return f"{size}: a panel of B stays in L1; A, B and partial sums in half of L2"
+            in_l2 = "A" if self.nc == 16 * self.column_tiles else "A, B and partial sums"
+            return f"{size}: a panel of B stays in L1, {in_l2} in half of L2"
         if self.m <= 16 * self.row_tiles:
             return f"{size}: each panel of B is used once"
         return f"{size}: a panel of B stays in L1, the rows of A in half of L2"
@@ -101,6 +104,9 @@ class Plan:
         if self.packed:
             return f"packed already{pages}"
         return f"packed {self.stripe} of {self.n} columns at a time{pages}"
+
+    def _ahead(self) -> str:
+        return ", prefetched a panel ahead, since it exceeds half of L2" if self.prefetch_b else ""
 
     def _stores(self) -> str:
         if self.stream_c:
@@ -180,6 +186,7 @@ def plan(
         stripe=c.stripe,
         stream_a=bool(c.stream_a),
         stream_b=bool(c.stream_b),
+        prefetch_b=bool(c.prefetch_b),
         stream_c=bool(c.stream_c),
         huge_pages=bool(c.huge_pages),
         threads=c.threads,

@@ -19,7 +19,12 @@ from amx.lowlevel import ffi, lib
 
 GRANITE_RAPIDS = Caches(48 << 10, 2 << 20)
 ICE_LAKE = Caches(32 << 10, 1 << 20)
-TINY = [Caches(4 << 10, 16 << 10), Caches(12 << 10, 24 << 10), Caches(48 << 10, 8 << 10)]
+TINY = [
+    Caches(4 << 10, 16 << 10),
+    Caches(4 << 10, 64 << 10),
+    Caches(12 << 10, 24 << 10),
+    Caches(48 << 10, 8 << 10),
+]
 
 
 def plan(m, n, k, dtype="int8", *, caches=GRANITE_RAPIDS, threads=1, **options):
@@ -68,11 +73,14 @@ def test_this_machine_is_read_alike_from_python_and_c():
 @pytest.mark.parametrize("dtype", ["int8", "bfloat16"])
 @pytest.mark.parametrize("size", [64, 100, 256, 512, 1000, 2048, 4096, 20_000])
 def test_blocks_stay_in_the_caches_they_are_planned_for(caches, dtype, size):
-    """A panel of B in two thirds of L1; A, B and partial sums, or A alone, in half of L2."""
+    """A panel of B in two thirds of L1; in half of L2 A with all of K, or blocks of A, B and partial sums."""
     p = plan(size, size, size, dtype, caches=caches)
     width, k_bytes = 16 * p.column_tiles, p.kc * 64
     assert width * k_bytes <= caches.l1 * 2 / 3
-    kept = p.mc * k_bytes + (p.nc * k_bytes + 4 * p.mc * p.nc if p.kc < p.chunks else 0)
+    if p.nc == width or p.kc == p.chunks:
+        kept = p.mc * p.chunks * 64
+    else:
+        kept = p.mc * k_bytes + p.nc * k_bytes + 4 * p.mc * p.nc
     assert kept <= caches.l2 / 2
     assert p.mc % (16 * p.row_tiles) == p.nc % width == p.stripe % width == 0
 
@@ -111,6 +119,22 @@ def test_stores_go_past_the_caches_where_c_does_not_fit():
     assert not plan(1024, 1024, 1024, caches=Caches(48 << 10, 16 << 20)).stream_c
     assert not plan(1024, 1024, 64).stream_c
     assert plan(20_000, 20_000, 64).stream_c  # C is larger than any cache
+
+
+def test_b_from_beyond_l2_is_prefetched_beside_products():
+    """4 MiB are, 1 MiB is not; nor where one row of blocks leaves no products to do so beside."""
+    assert plan(2048, 2048, 2048, packed=True).prefetch_b
+    assert not plan(1024, 1024, 1024, packed=True).prefetch_b
+    assert not plan(32, 4096, 4096, packed=True).prefetch_b
+    assert not plan(64, 4096, 4096).prefetch_b  # packed by the call, into L2
+
+
+def test_a_deep_product_keeps_a_in_l2():
+    """256 rows of 4096 bytes fill half of 2 MiB; of a K as deep as 64 KiB, square blocks are kept instead."""
+    p = plan(4096, 4096, 4096)
+    assert (p.mc, p.nc, p.kc) == (256, 32, 16)
+    p = plan(4096, 4096, 65536)
+    assert p.mc == p.nc > 128
 
 
 def test_a_plan_says_why():
@@ -164,16 +188,17 @@ def test_small_caches_turn_every_loop(backend, caches):
             pair = pairs[number % len(pairs)]
             m, n, k = (int(x) for x in rng.integers([1, 1, 1], [100, 160, 700]))
             if number < 3:  # what every one of the loops needs, and a stream
-                m, n, k = [(97, 160, 3000), (64, 144, 200), (8, 300, 500)][number]
+                m, n, k = [(130, 160, 3000), (97, 160, 200), (8, 300, 500)][number]
             elif number % 3 == 0:
                 n = (n + 15) // 16 * 16  # whole lines, which stores past the caches want
             a = operands.random_array(rng, (m, k), pair[0], special=0.02)
             b = operands.random_array(rng, (k, n), pair[1], special=0.02)
             want = operands.expected(a, b, pair[0])
             threads = int(rng.integers(1, 3))
-            p = amx.plan(m, n, k, pair[0], threads)
+            p = amx.plan(m, n, k, pair[0], threads, packed=number % 2 == 1)
             assert p.caches == caches
             seen |= {("cut", p.kc < p.chunks), ("kernel", p.column_tiles), ("past", p.stream_c)}
+            seen |= {("square", p.kc < p.chunks and p.nc > 16 * p.column_tiles), ("ahead", p.prefetch_b)}
             seen |= {("blocks", p.mc < m or p.nc < n), ("stripes", p.stripe < n)}
             out = aligned((m, n), np.int32 if pair[0].endswith("int8") else np.float32, apart=16)
             amx.set_num_threads(threads)
@@ -186,6 +211,8 @@ def test_small_caches_turn_every_loop(backend, caches):
         amx.set_num_threads(None)
     assert {("cut", True), ("blocks", True), ("stripes", True), ("kernel", 2), ("kernel", 4)} <= seen
     assert (("past", True) in seen) == (backend == "native")
+    assert caches != TINY[1] or (("ahead", True) in seen) == (backend == "native")
+    assert (("square", True) in seen) == (caches == TINY[1])
 
 
 def test_batches_with_a_shared_operand(backend):

@@ -143,6 +143,15 @@ static struct gemm_column find_a(const struct job *job, const struct block *bloc
     };
 }
 
+/* What of B is multiplied after a column's: the same chunks of the next panel, or, where a block is one panel
+ * wide, the next chunks, then the next panel, which follow. At the end of B it is what lies behind: a
+ * prefetch faults on nothing. */
+static const uint8_t *next_of_b(const struct amx_gemm_plan *plan, const struct gemm_column *column,
+                                const struct block *block) {
+    const int one_panel = block->panels.end - block->panels.begin == block_panels(plan);
+    return column->b + (one_panel ? block->chunks : plan->chunks) * GEMM_STEP;
+}
+
 /* One column of blocks of `rows` rows each, by all panels of the block: `column` says where A is. */
 static void multiply_rows(const struct job *job, const struct stripe *stripe, const struct block *block,
                           int64_t row, int64_t rows, struct gemm_column column) {
@@ -164,6 +173,8 @@ static void multiply_rows(const struct job *job, const struct stripe *stripe, co
                             : job->buffers.sums + row * sums_row + (q - block->panels.begin) * GEMM_PANEL * 4;
         column.b = stripe->data + ((q - stripe->begin) * plan->chunks + block->chunk) * GEMM_STEP;
         column.b_right = tiles > 2 ? column.b + plan->chunks * GEMM_STEP : column.b;
+        column.ahead = plan->prefetch_b && column.blocks > 1 ? next_of_b(plan, &column, block) : NULL;
+        column.ahead_lines = (GEMM_STEP / GEMM_CHUNK + column.blocks - 1) / column.blocks;
         column.from = first ? NULL : sums;
         column.from_row = sums_row;
         column.c = last ? c : sums;
@@ -203,8 +214,8 @@ static void multiply_stripe(const struct job *job, const struct stripe *stripe) 
     const struct amx_gemm_plan *plan = &job->call->plan;
     const int64_t panels = plan->nc / GEMM_PANEL;
     const struct gemm_range rows = my_rows(job), mine = my_panels(job, stripe->panels);
-    for (int64_t q = mine.begin; q < mine.end; q += panels) {
-        for (int64_t row = rows.begin; row < rows.end; row += plan->mc) {
+    for (int64_t row = rows.begin; row < rows.end; row += plan->mc) {
+        for (int64_t q = mine.begin; q < mine.end; q += panels) {
             for (int64_t chunk = 0; chunk < plan->chunks; chunk += plan->kc) {
                 const struct block block = {
                     .row = row,

@@ -63,6 +63,9 @@ struct gemm_column {
     int64_t a_row, a_chunk, a_block, tail_block;
     const uint8_t *b, *b_right; /* the panel of column tiles 0-1, and that of 2-3 in a wide block */
     int64_t chunks, blocks;
+    const uint8_t
+        *ahead; /* what will be needed next of B, or NULL: prefetched `ahead_lines` of 64 bytes a chunk */
+    int64_t ahead_lines;
     /* C, int32 or float32: block p's partial sums are loaded from `from` + p * from_block, or start from +0
      * where it is NULL; they are stored to c + p * c_block, which may be the same place. */
     const uint8_t *from;

@@ -10,6 +10,7 @@
  *         accumulator K ascends
  * Stores  a finished tile of C is stored in the first chunk of the next block, just before its register
  *         starts anew, so that the store overlaps products (docs/performance.md)
+ * Ahead   lines of the B that comes next are prefetched beside the products, a share a chunk
  * Edges   rows and columns beyond the block are outside the configuration (gemm_configure)
  * Leaves  the configuration as it was, C in TMM0-3, the last chunk's operands in TMM4-7
  */
@@ -93,14 +94,23 @@
         right += GEMM_STEP;                                                                                  \
     } while (0)
 
+#define MICRO_AHEAD()                                                                                        \
+    do {                                                                                                     \
+        if (ahead != NULL) {                                                                                 \
+            for (int64_t line = 0; line < on->ahead_lines; line++, ahead += GEMM_CHUNK)                      \
+                PREFETCH(ahead);                                                                             \
+        }                                                                                                    \
+    } while (0)
+
 #define MICRO_KERNEL(engine, shape, chunk_of, tiles_in_rows, tiles_in_columns)                               \
     static void MICRO_NAME(engine, shape)(struct amxemu_state * tiles, const struct gemm_column *on) {       \
         enum { row_tiles = tiles_in_rows, column_tiles = tiles_in_columns, width = column_tiles * 64 };      \
         const int64_t body = on->chunks - (on->a_tail != NULL);                                              \
         const int64_t finished_row = on->staging != NULL ? width : on->c_row;                                \
         const uint8_t *a_block = on->a, *tail = on->a_tail, *from = on->from;                                \
+        const uint8_t *ahead = on->ahead;                                                                    \
         uint8_t *c = on->c, *finished = NULL;                                                                \
-        (void)tiles;                                                                                         \
+        (void)tiles, (void)ahead;                                                                            \
         for (int64_t block = 0; block < on->blocks; block++) {                                               \
             const uint8_t *a = a_block, *b = on->b, *right = on->b_right;                                    \
             if (body > 0) {                                                                                  \
@@ -108,10 +118,12 @@
             } else {                                                                                         \
                 chunk_of(tail, GEMM_CHUNK, MICRO_START);                                                     \
             }                                                                                                \
+            MICRO_AHEAD();                                                                                   \
             if (on->staging != NULL && finished != NULL)                                                     \
                 gemm_store_past_caches(c - on->c_block, on->c_row, finished, on->rows, width);               \
             for (int64_t chunk = 1; chunk < body; chunk++) {                                                 \
                 a += on->a_chunk;                                                                            \
+                MICRO_AHEAD();                                                                               \
                 chunk_of(a, on->a_row, MICRO_CONTINUE);                                                      \
             }                                                                                                \
             if (tail != NULL) {                                                                              \
@@ -156,6 +168,7 @@
 #define LOADT1(t, p, stride) AMX_TILELOADDT1(t, p, stride)
 #define STORE(t, p, stride)  AMX_TILESTORED(t, p, stride)
 #define TDP(d, a, b)         MICRO_PASTE(AMX_, MICRO_INSN)(d, a, b)
+#define PREFETCH(p)          __builtin_prefetch(p, 0, 2) /* into L2: PREFETCHT1 */
 MICRO_KERNELS(native)
 #define MICRO_NATIVE MICRO_SET(native)
 #undef ZERO
@@ -163,6 +176,7 @@ MICRO_KERNELS(native)
 #undef LOADT1
 #undef STORE
 #undef TDP
+#undef PREFETCH
 #else
 #define MICRO_NATIVE                                                                                         \
     {                                                                                                        \
@@ -176,6 +190,7 @@ MICRO_KERNELS(native)
 #define LOADT1(t, p, stride) LOAD(t, p, stride)
 #define STORE(t, p, stride)  amxemu_tilestored(tiles, t, ADDRESS(p), stride, &amxemu_direct_memory, NULL)
 #define TDP(d, a, b)         amxemu_tdp(tiles, MICRO_PASTE(AMXEMU_, MICRO_INSN), d, a, b)
+#define PREFETCH(p)          (void)(p)
 MICRO_KERNELS(emulated)
 
 const struct gemm_micro_set MICRO_PASTE(gemm_micro_, MICRO_INSN) = {
@@ -189,6 +204,8 @@ const struct gemm_micro_set MICRO_PASTE(gemm_micro_, MICRO_INSN) = {
 #undef LOADT1
 #undef STORE
 #undef TDP
+#undef PREFETCH
+#undef MICRO_AHEAD
 #undef MICRO_NATIVE
 #undef MICRO_SET
 #undef MICRO_KERNELS

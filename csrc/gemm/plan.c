@@ -4,7 +4,7 @@
  * kernel   2x2 tiles, or 1x4 for few rows and for what fits half of L2
  * kc       a B panel of kc chunks of K stays in two thirds of L1 while A streams past it; all of K where a
  *          panel is used only once
- * mc, nc   the blocks that are used again stay in half of L2
+ * mc, nc   what is used again stays in half of L2; a B from beyond it is prefetched a panel ahead
  * stripe   what a call packs of B at a time: half of L2 where A is small enough to be read again for each,
  * else bounded in memory C        past the caches where it exceeds half of L2, unless its stores could not
  * hide behind products
@@ -167,35 +167,45 @@ static void choose_threads(struct amx_gemm_plan *plan, int engine, int most, int
     }
 }
 
-/* kc, mc and nc for one thread's part of rows and columns (blocks of C in registers). Where one block of K is
- * all of K, C is written once and may lie anywhere: the A block alone is kept in L2. Else partial sums are
- * loaded again for every block of K, and A, B and partial sums share L2, as square as can be, so that A and B
- * are read again as seldom as possible. */
-static void choose_blocks(struct amx_gemm_plan *plan, int64_t row_blocks, int64_t column_blocks) {
+/* mc and nc where K is cut, in blocks: A with all of K in half of L2 while panels of B go by once for each mc
+ * rows, 1024 / mc bytes a cycle; or, where K is too deep for that, blocks of A, B and partial sums, as square
+ * as can be, that share half of L2, and A and B go by with 2048 / edge bytes a cycle. */
+static void choose_deep_blocks(const struct amx_gemm_plan *plan, int64_t row_blocks, int64_t column_blocks,
+                               int64_t *tallest, int64_t *widest) {
     const int64_t height = GEMM_ROWS * plan->row_tiles, width = GEMM_ROWS * plan->column_tiles;
-    const int64_t l2 = plan->caches.l2 / 2;
+    const int64_t l2 = plan->caches.l2 / 2, k_bytes = plan->kc * GEMM_CHUNK;
+    int64_t edge = width;
+    while (4 * (edge + width) * (edge + width) + 2 * (edge + width) * k_bytes <= l2) {
+        edge += width;
+    }
+    *tallest = l2 / (plan->chunks * GEMM_CHUNK) / height;
+    *widest = 1;
+    if (*tallest < row_blocks && 2 * *tallest * height <= edge) {
+        const int64_t rows = min64(edge, row_blocks * height), columns = min64(edge, column_blocks * width);
+        *tallest =
+            columns < edge ? (l2 - columns * k_bytes) / (4 * columns + k_bytes) / height : edge / height;
+        *widest = rows < edge ? (l2 - rows * k_bytes) / (4 * rows + k_bytes) / width : edge / width;
+    }
+}
+
+/* kc, mc and nc for one thread's part of rows and columns (blocks of C in registers). Where one block of K is
+ * all of K, C is written once and may lie anywhere: rows of A in half of L2. */
+static void choose_blocks(struct amx_gemm_plan *plan, int engine, int64_t row_blocks, int64_t column_blocks) {
+    const int64_t height = GEMM_ROWS * plan->row_tiles, width = GEMM_ROWS * plan->column_tiles;
     const int64_t deepest = max64(1, plan->caches.l1 * 2 / 3 / (width * GEMM_CHUNK));
     const int64_t k_parts = row_blocks == 1 ? 1 : max64(1, ceil_div(plan->chunks, deepest));
     plan->kc = max64(1, ceil_div(plan->chunks, k_parts)); /* equal blocks, none deeper */
     const int64_t k_bytes = plan->kc * GEMM_CHUNK;
-    int64_t tallest = l2 / k_bytes / height, widest = column_blocks;
+    int64_t tallest = plan->caches.l2 / 2 / k_bytes / height, widest = column_blocks;
     if (plan->kc < plan->chunks) {
-        int64_t edge = width;
-        while (4 * (edge + width) * (edge + width) + 2 * (edge + width) * k_bytes <= l2) {
-            edge += width;
-        }
-        const int64_t rows = min64(edge, row_blocks * height), columns = min64(edge, column_blocks * width);
-        tallest = (l2 - columns * k_bytes) / (4 * columns + k_bytes) / height;
-        widest = (l2 - rows * k_bytes) / (4 * rows + k_bytes) / width;
-        if (row_blocks * height >= edge && column_blocks * width >= edge) {
-            tallest = edge / height;
-            widest = edge / width;
-        }
+        choose_deep_blocks(plan, row_blocks, column_blocks, &tallest, &widest);
     }
     plan->mc = height * max64(1, min64(tallest, row_blocks));
     plan->nc = width * max64(1, min64(widest, column_blocks));
     plan->stream_b = row_blocks == 1 && (column_blocks * width + plan->m) * k_bytes > plan->caches.l1;
     plan->stream_a = (min64(plan->mc, plan->m) + (plan->stream_b ? 0 : width)) * k_bytes > plan->caches.l1;
+    plan->prefetch_b =
+        engine == AMX_NATIVE && plan->mc > height && b_bytes(plan) > (double)plan->caches.l2 / 2;
 }
 
 static void choose_stripe(struct amx_gemm_plan *plan, int64_t column_blocks) {
@@ -205,6 +215,9 @@ static void choose_stripe(struct amx_gemm_plan *plan, int64_t column_blocks) {
     const int64_t most = reread_a ? plan->caches.l2 / 2 * plan->column_parts : STRIPE_BYTES;
     const int64_t blocks = plan->operands == 0 ? column_blocks : max64(plan->column_parts, most / block);
     plan->stripe = width * max64(1, min64(blocks, column_blocks));
+    if (plan->operands > 0 && plan->stripe * (block / width) <= plan->caches.l2 / 2 * plan->column_parts) {
+        plan->prefetch_b = 0; /* it has just been packed into L2 */
+    }
     plan->huge_pages = gemm_wants_huge_pages((double)block / (double)width * (double)plan->stripe);
 }
 
@@ -241,7 +254,7 @@ int amx_gemm_make_plan(int engine, int op, int threads, int64_t m, int64_t n, in
     const int64_t row_blocks = ceil_div(m, GEMM_ROWS * plan->row_tiles);
     const int64_t column_blocks = ceil_div(n, GEMM_ROWS * plan->column_tiles);
     choose_threads(plan, engine, threads, row_blocks, column_blocks);
-    choose_blocks(plan, max64(1, ceil_div(row_blocks, plan->row_parts)),
+    choose_blocks(plan, engine, max64(1, ceil_div(row_blocks, plan->row_parts)),
                   max64(1, ceil_div(column_blocks, plan->column_parts)));
     choose_stripe(plan, column_blocks);
     choose_stores(plan, engine);
