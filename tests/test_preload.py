@@ -16,6 +16,7 @@ pytestmark = pytest.mark.skipif(bool(lib.amx_is_stub()), reason="this build has 
 ANSWERS = """\
 highest leaf 0x{:x}
 amx 1 1 1
+libc 1
 palette 0x4002000 0x80040 0x10 0
 xcr0 0x60000 0
 0x1021 0 0x60000
@@ -46,8 +47,14 @@ def tiles(programs):
         pytest.skip("the compiler has no intrinsics for AMX")
 
 
-def highest_leaf():
-    return max(machine.current().cpuid(0).eax, 0x1E)
+def expected():
+    """What question.c prints."""
+    return ANSWERS.format(max(machine.current().cpuid(0).eax, 0x1E))
+
+
+def said(result):
+    """An older C library, which has no such words, is not held against the emulation."""
+    return result.stdout.replace("libc without a word on it", "libc 1")
 
 
 # ---- what there is
@@ -56,7 +63,7 @@ def highest_leaf():
 def test_cpuid_xgetbv_and_arch_prctl_are_answered(programs, tmp_path):
     """And XGETBV of a register that does not exist is #GP, as on the CPU."""
     result = run([programs / "question"], tmp_path)
-    assert result.stdout == ANSWERS.format(highest_leaf()), result.stderr
+    assert said(result) == expected(), result.stderr
     assert how_it_ended(result) == "SIGSEGV"
     (report,) = reports(tmp_path)
     assert report["program"] == str(programs / "question")
@@ -68,7 +75,7 @@ def test_where_no_filter_can_be_installed_libc_answers_arch_prctl(programs, tmp_
     """The program under the filter and its children, which the same is true of."""
     filters, question = programs / "filters", programs / "question"
     result = run([filters, "refuse", filters, "none", question], tmp_path)
-    assert result.stdout == ANSWERS.format(highest_leaf()), result.stderr
+    assert said(result) == expected(), result.stderr
     assert [report["arch_prctl"] for report in reports(tmp_path)] == [0, 0, 4]
 
 

@@ -19,7 +19,8 @@ struct interposed {
 #define LOOKED_UP(name)         {(void **)&real_##name, #name}
 
 /* Each file's list, ending with {NULL, NULL}. */
-extern const struct interposed interposed_signals[], interposed_processes[], interposed_threads[];
+extern const struct interposed interposed_features[], interposed_processes[], interposed_signals[],
+    interposed_threads[];
 void interpose_start(void);
 
 /* Blocks for real, or no longer, what the program only believes to be blocked: exec hands masks on. */

@@ -21,7 +21,8 @@ enum { LINE = 1024, PAGE = 4096 };
 
 static char file_name[PATH_MAX];
 static char program[LINE / 2];
-static char *line; /* in the file; NULL: none */
+static char *line;  /* in the file; NULL: none */
+static pid_t owner; /* whose it is: children of vfork() and of clone() have the same memory or a copy */
 static atomic_flag busy = ATOMIC_FLAG_INIT;
 
 /* Of the executable, fit for JSON, its end if it is too long. */
@@ -58,6 +59,7 @@ static void compose(char text[LINE]) {
 static int begin_line(void) {
     char text[LINE];
     line = NULL;
+    owner = getpid();
     compose(text);
     const int file = open(file_name, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC, 0666);
     if (file < 0)
@@ -82,7 +84,7 @@ static void in_child(void) {
 
 void report_update(void) {
     char text[LINE];
-    if (line == NULL || atomic_flag_test_and_set(&busy))
+    if (line == NULL || getpid() != owner || atomic_flag_test_and_set(&busy))
         return;
     compose(text);
     memcpy(line, text, LINE);

@@ -2,6 +2,9 @@
 #include <cpuid.h>
 #include <stdint.h>
 #include <stdio.h>
+#if __has_include(<sys/platform/x86.h>)
+#include <sys/platform/x86.h>
+#endif
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -12,6 +15,11 @@ int main(void) {
     printf("highest leaf %#x\n", a);
     __cpuid_count(7, 0, a, b, c, d);
     printf("amx %u %u %u\n", d >> 24 & 1, d >> 25 & 1, d >> 22 & 1);
+#if __has_include(<sys/platform/x86.h>)
+    printf("libc %d\n", CPU_FEATURE_ACTIVE(AMX_TILE) ? 1 : 0);
+#else
+    puts("libc without a word on it");
+#endif
     __cpuid_count(0x1D, 1, a, b, c, d);
     printf("palette %#x %#x %#x %#x\n", a, b, c, d);
     __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
