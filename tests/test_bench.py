@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 
+import children
 import ml_dtypes
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ import pytest
 import amx
 from amx import cli
 from amx._lib import lib
-from amx.bench import calls, peers, records, session
+from amx.bench import calls, emulation, peers, records, session
 from amx.bench.grid import PRESETS, Case, Dtype, Shape, parse_preset
 from amx.bench.operands import aligned, make_operands, pointer
 from amx.bench.ours import Kernel, call_of
@@ -522,9 +523,45 @@ def test_a_different_result_is_exit_status_1(emulated, small, capsys, monkeypatc
     assert "8x9x10:int8 fake plain: 1 of 72 integers differ" in capsys.readouterr().err
 
 
+def test_costs_of_emulation():
+    """In a child, whose signal handlers change: a figure for each instruction and way, right products."""
+    script = "import sys; from amx.cli import main; sys.exit(main(sys.argv[1:]))"
+    words = ("bench", "--emulation", "--quick", "--json")
+    result = children.run_python("-c", script, *words, AMX_TEST_LANE="")
+    assert result.returncode == 0, result.stderr
+    report = json.loads(result.stdout)
+    missing = {entry["how"] for entry in report["missing"]}
+    expected = {
+        (what, how.value)
+        for what in (*emulation.INSTRUCTIONS, emulation.PRODUCT)
+        for how in emulation.How
+        if how.value not in missing
+    }
+    assert {(row["what"], row["how"]) for row in report["costs"]} == expected
+    assert "call" not in missing
+    assert not {"patched", "trapped"} & missing
+    assert all(row["seconds"]["low"] > 0 for row in report["costs"])
+    assert report["wrong"] == []
+
+
+def test_a_wrong_emulated_product_is_exit_status_1(capsys, monkeypatch):
+    how = emulation.How.PATCHED
+    row = emulation.Cost("tilezero", how, Summary(4.3e-8, 4e-8, 5e-8, 3))
+    missing = ((emulation.How.HARDWARE, "no tiles here"),)
+    costs = emulation.Costs("1", "a processor", "6", BLINK, (row,), missing, (how,))
+    monkeypatch.setattr(emulation, "measure", lambda **_: costs)
+    assert cli.main(["bench", "--emulation"]) == 1
+    text = capsys.readouterr()
+    assert "43 ns" in text.out
+    assert "no tiles here" in text.out
+    assert "patched: the product is wrong" in text.err
+
+
 @pytest.mark.parametrize(
     "words",
     [
+        ["--emulation", "--csv"],
+        ["--emulation", "8x8x8"],
         ["cube"],
         ["8x8"],
         ["--dtype", "int4"],

@@ -8,12 +8,13 @@ from typing import Any, TextIO
 
 from amx.bench.calls import CallRow
 from amx.bench.ceiling import CeilingRow
+from amx.bench.emulation import Costs
 from amx.bench.grid import Case
 from amx.bench.kernels import KernelRow
 from amx.bench.session import Report
 from amx.bench.timing import Summary
 
-__all__ = ["CSV_COLUMNS", "SCHEMA", "as_json", "write_csv"]
+__all__ = ["CSV_COLUMNS", "SCHEMA", "as_json", "costs_as_json", "write_csv"]
 
 SCHEMA = 1
 
@@ -37,6 +38,24 @@ def as_json(report: Report) -> dict[str, object]:
         "peers": [dataclasses.asdict(peer) for peer in report.peers],
         "left_out": [{**_case(left.case), "reason": left.reason} for left in report.left_out],
         "differences": list(report.differences),
+    }
+
+
+def costs_as_json(costs: Costs) -> dict[str, object]:
+    """What emulated instructions cost, as one object of plain values."""
+    return {
+        "schema": SCHEMA,
+        "version": costs.version,
+        "conditions": {
+            "processor": costs.processor,
+            "kernel": costs.kernel,
+            **dataclasses.asdict(costs.pace),
+        },
+        "costs": [
+            {"what": row.what, "how": row.how.value, "seconds": _summary(row.seconds)} for row in costs.rows
+        ],
+        "missing": [{"how": how.value, "reason": reason} for how, reason in costs.missing],
+        "wrong": [how.value for how in costs.wrong],
     }
 
 

@@ -8,17 +8,32 @@ from rich.text import Text
 
 from amx.bench.calls import OURS, CallRow, best
 from amx.bench.ceiling import Unit
+from amx.bench.emulation import Costs, How
 from amx.bench.peers.peer import Form, Verdict
 from amx.bench.session import Report
 from amx.bench.timing import Summary
 
-__all__ = ["show"]
+__all__ = ["show", "show_costs"]
 
 
 def show(report: Report, console: Console) -> None:
     """Conditions, ceiling, kernels, calls, peers, and what was left out."""
     for part in (_conditions, _ceiling, _kernels, _calls, _amx_use, _peers, _notes):
         part(report, console)
+
+
+def show_costs(costs: Costs, console: Console) -> None:
+    """Ways as columns, instructions and the product as rows."""
+    console.print(f"{costs.processor}, Linux {costs.kernel}; one thread; whole tiles")
+    console.print(f"Median of {costs.pace.rounds} rounds, samples of at least {costs.pace.sample * 1e3:g} ms")
+    console.print()
+    table = _table("What an AMX instruction costs", "", *(how.value for how in How))
+    for what in dict.fromkeys(row.what for row in costs.rows):
+        figures = (costs.of(what, how) for how in How)
+        table.add_row(what, *(_time(figure.median) if figure else "-" for figure in figures))
+    console.print(table)
+    for how, reason in costs.missing:
+        console.print(f"- {how.value}: {reason}", markup=False)
 
 
 def _table(title: str, *columns: str) -> Table:

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from amx.bench.session import Options, Report
 
 __all__ = ["add_parser", "run"]
@@ -46,6 +48,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument("--seed", type=int, default=1, help="of the data (default 1)")
     parser.add_argument(
+        "--emulation",
+        action="store_true",
+        help="measure instead what emulated instructions cost: called, patched, trapped, on hardware",
+    )
+    parser.add_argument(
         "--quick", action="store_true", help="few and short samples, no large products: a look, not a figure"
     )
     output = parser.add_mutually_exclusive_group()
@@ -61,6 +68,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Measure and report; 0, 1 where a result differs, 2 for wrong usage."""
     from amx.bench import session
 
+    if arguments.emulation:
+        return _run_emulation(arguments)
     try:
         options = _options(arguments)
         if arguments.plot:
@@ -78,6 +87,26 @@ def run(arguments: argparse.Namespace) -> int:
     for difference in report.differences:
         print(f"amx bench: {difference}", file=sys.stderr)
     return 1 if report.differences else 0
+
+
+def _run_emulation(arguments: argparse.Namespace) -> int:
+    from amx.bench import emulation
+
+    if arguments.what != ["square"] or arguments.csv or arguments.plot:
+        print("amx bench: --emulation goes with --quick, --seed and --json only", file=sys.stderr)
+        return 2
+    costs = emulation.measure(quick=arguments.quick, seed=arguments.seed)
+    if arguments.json:
+        from amx.bench.records import costs_as_json
+
+        print(json.dumps(costs_as_json(costs), indent=2))
+    else:
+        from amx.bench.tables import show_costs
+
+        show_costs(costs, _console())
+    for how in costs.wrong:
+        print(f"amx bench: {emulation.PRODUCT} {how.value}: the product is wrong", file=sys.stderr)
+    return 1 if costs.wrong else 0
 
 
 def _options(arguments: argparse.Namespace) -> Options:
@@ -123,14 +152,16 @@ def _print(report: Report, arguments: argparse.Namespace) -> None:
 
         write_csv(report, sys.stdout)
     else:
-        from rich.console import Console
-
         from amx.bench.tables import show
 
-        console = Console(highlight=False)
-        if not console.is_terminal:
-            console = Console(highlight=False, width=PIPE_WIDTH)
-        show(report, console)
+        show(report, _console())
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=PIPE_WIDTH)
 
 
 class _Silent:
