@@ -131,6 +131,11 @@ class Bench(Protocol):
     AMX_STREAM_READ: int
     AMX_STREAM_WRITE: int
     AMX_STREAM_WRITE_NT: int
+    AMXEMU_TILEZERO: int
+    AMXEMU_TILELOADD: int
+    AMXEMU_TILESTORED: int
+    AMXEMU_TDPBSSD: int
+    AMXEMU_TDPBF16PS: int
 
     def amx_bench_products(
         self, op: int, threads: int, a: CData, b: CData, c: CData, rounds: int, /
