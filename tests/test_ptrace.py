@@ -1,6 +1,7 @@
 """Programs as tracees: what AMX instructions, permission, CPUID and signals are to them."""
 
 import errno
+import json
 import os
 import platform
 import shutil
@@ -12,6 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import children
 import compiling
 import pytest
 import tracing
@@ -336,6 +338,31 @@ def test_signals_to_the_launcher_are_for_the_program(tracee):
     launcher.terminate()
     traced = tracing.finish(launcher)
     assert (traced.stdout, traced.status) == ("terminated\n", 3)
+
+
+ON_A_TERMINAL = """
+import contextlib, os, pty, sys, tracing
+pid, terminal = pty.fork()
+if pid == 0:
+    os.environ["BEFORE"] = ""
+    os.execv(sys.executable, [sys.executable, "-c", tracing.SCRIPT, "spr", sys.argv[1], "term"])
+said = b""
+while b"\\n" not in said:  # the program's process id
+    said += os.read(terminal, 100)
+os.write(terminal, b"\\x03")
+with contextlib.suppress(OSError):  # there is no other end any more
+    while True:
+        said += os.read(terminal, 1000)
+print(os.waitpid(pid, 0)[1], said.split(b"\\r\\n")[-2].decode())
+"""
+
+
+def test_the_terminals_interrupt_ends_the_program_and_not_the_launcher(tracee):
+    """Both are in the foreground; the launcher lives to tell."""
+    run = children.run_python("-c", ON_A_TERMINAL, tracee)
+    launcher, echo, report = run.stdout.partition(" ^C")
+    assert (launcher, echo) == ("0", " ^C"), run
+    assert json.loads(report)["status"] == signal.SIGINT
 
 
 # ---- what cannot be run
