@@ -257,9 +257,8 @@ int amx_is_launched(void); /* 1: the library that `amx emulate` preloads is in t
  * SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1 and SIGUSR2 that are sent to this process meanwhile, other than
  * by its terminal, go to the program. All that is traced is killed when this process ends.
  *
- * -EINVAL unknown cpu; -EBUSY already running; -ENOTRECOVERABLE an instruction that configures tiles ran on
- * the CPU unseen, so that results would be wrong, and all was killed; else what fork, ptrace or execve failed
- * with. */
+ * -EINVAL unknown cpu, or in AMX_EMULATE_ANNOUNCE an unknown feature; -EBUSY already running; else what fork,
+ * ptrace or execve failed with. */
 int amx_ptrace_run(const char *path, char *const argv[], char *const envp[],
                    const struct amx_trap_options *options, struct amx_trap_counts *counts, int *status);
 

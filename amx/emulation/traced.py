@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import signal
 import sys
@@ -26,7 +25,7 @@ def run(
 
     Raises
     ------
-    EmulationError: it could not be traced, or an instruction that cannot be followed ended it.
+    EmulationError: it could not be traced.
     """
     sys.stdout.flush()
     sys.stderr.flush()
@@ -61,13 +60,6 @@ def _exit_status(status: int) -> int:
 
 
 def _error(path: str, number: int) -> EmulationError:
-    if number == errno.ENOTRECOVERABLE:
-        return EmulationError(
-            f"{path} was ended by its tracer",
-            cause="The CPU executed an instruction that configures tiles before the tracer saw one, so that "
-            "results would have been wrong",
-            remedy="Leave --ptrace away; or run it where the CPU has no AMX",
-        )
     return EmulationError(
         f"{path} could not be traced",
         cause=os.strerror(number),

@@ -106,37 +106,44 @@ static int names_it(const uint8_t *begin, const uint8_t *end) {
     return 0;
 }
 
+int announce_concerns(const struct code_image *object) {
+    for (size_t i = 0; looking && i < object->count; i++) {
+        const Elf64_Phdr *const h = &object->headers[i];
+        const uint8_t *const begin = object->base + h->p_vaddr;
+        if (h->p_type == PT_LOAD && (h->p_flags & (PF_R | PF_W)) == PF_R &&
+            names_it(begin, begin + h->p_filesz))
+            return 1;
+    }
+    return 0;
+}
+
 void announce_look_at(const struct code_image *object) {
     struct range whole = {UINT64_MAX, 0};
-    int found = 0;
-    if (!looking || object_count == OBJECTS)
+    if (object_count == OBJECTS || !announce_concerns(object))
         return;
     for (size_t i = 0; i < object->count; i++) {
         const Elf64_Phdr *const h = &object->headers[i];
-        const uint8_t *const begin = object->base + h->p_vaddr;
+        const uint64_t begin = (uintptr_t)(object->base + h->p_vaddr), end = begin + h->p_memsz;
         if (h->p_type != PT_LOAD || !(h->p_flags & PF_R))
             continue;
-        found |= !(h->p_flags & PF_W) && names_it(begin, begin + h->p_filesz);
-        whole.begin = (uintptr_t)begin < whole.begin ? (uintptr_t)begin : whole.begin;
-        whole.end = (uintptr_t)begin + h->p_memsz > whole.end ? (uintptr_t)begin + h->p_memsz : whole.end;
+        whole.begin = begin < whole.begin ? begin : whole.begin;
+        whole.end = end > whole.end ? end : whole.end;
     }
-    if (found) {
-        objects[object_count] = whole;
-        object_count++;
-    }
+    objects[object_count] = whole;
+    object_count++;
 }
 
 /* ---- answers ---- */
 
-static unsigned announced_to(uint64_t rip) {
+static int is_concerned(uint64_t rip) {
     for (unsigned i = 0; i < object_count; i++)
         if (rip >= objects[i].begin && rip < objects[i].end)
-            return announced | 1u << FP16;
-    return announced;
+            return 1;
+    return 0;
 }
 
-void announce_add(uint64_t rip, uint32_t leaf, uint32_t subleaf, uint32_t registers[4]) {
-    const unsigned to_it = leaf == LEAF_FEATURES ? announced_to(rip) : 0;
+void announce_add_to(int concerned, uint32_t leaf, uint32_t subleaf, uint32_t registers[4]) {
+    const unsigned all = announced | (concerned ? 1u << FP16 : 0), to_it = leaf == LEAF_FEATURES ? all : 0;
     for (int i = 0; i < FEATURES; i++)
         if (to_it >> i & 1) {
             if (features[i].subleaf == subleaf)
@@ -144,6 +151,10 @@ void announce_add(uint64_t rip, uint32_t leaf, uint32_t subleaf, uint32_t regist
             if (subleaf == 0 && registers[EAX] < features[i].subleaf)
                 registers[EAX] = features[i].subleaf;
         }
+}
+
+void announce_add(uint64_t rip, uint32_t leaf, uint32_t subleaf, uint32_t registers[4]) {
+    announce_add_to(is_concerned(rip), leaf, subleaf, registers);
 }
 
 void announce_explain(const ucontext_t *context) {

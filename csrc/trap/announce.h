@@ -16,10 +16,13 @@
  * code; "none"; NULL: AVX512_FP16 to objects with oneDNN in them, where the host lacks nothing else that it
  * wants. 0, or -EINVAL for an unknown name. */
 int announce_start(const char *names);
-void announce_look_at(const struct code_image *object); /* one at a time */
+int announce_concerns(const struct code_image *object); /* whether it is one of these objects */
+void announce_look_at(const struct code_image *object); /* remembers where it is; one at a time */
 
 /* Completes an answer to the CPUID instruction at `rip`. */
 void announce_add(uint64_t rip, uint32_t leaf, uint32_t subleaf, uint32_t registers[4]);
+/* The same, where who asks knows whether it is an instruction of such an object. */
+void announce_add_to(int concerned, uint32_t leaf, uint32_t subleaf, uint32_t registers[4]);
 /* Says on stderr what is announced, if the SIGILL that ends the program may come of that. Async-signal-safe.
  */
 void announce_explain(const ucontext_t *context);

@@ -4,11 +4,13 @@
  * gone, however it ended, the kernel kills them (PTRACE_O_EXITKILL).
  */
 #include "trap/ptrace.h"
+#include "trap/announce.h"
 
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* ---- signals to the launcher are for the program ---- */
@@ -103,7 +105,7 @@ int amx_ptrace_run(const char *path, char *const argv[], char *const envp[],
     struct tracer *expected = NULL;
 
     run.tracer.cpu = model_named(options->cpu);
-    if (!run.tracer.cpu)
+    if (!run.tracer.cpu || announce_start(getenv("AMX_EMULATE_ANNOUNCE")) != 0)
         return -EINVAL;
     run.tracer.trace_directory = options->trace;
     run.tracer.hybrid = options->hybrid < 0 ? has_tiles() : options->hybrid;

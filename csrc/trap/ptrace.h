@@ -22,6 +22,7 @@
 struct tracer_site {
     uint64_t address;
     uint8_t byte;
+    uint8_t concerned; /* announce_concerns() its object */
 };
 
 struct tracer_process {
@@ -107,17 +108,19 @@ uint64_t tracer_proc_status(pid_t tid, const char *key, int base, uint64_t other
 
 /* ---- ptrace_execute.c ---- */
 
-/* The instruction at `address`, whose first byte is `*byte` where one of our INT3s stands there (else NULL):
- * AMX, CPUID and XGETBV are executed. 1: it was one of them, and *fault says how it ended; 0: it was none;
- * -errno: it cannot be told what it does. */
-int tracer_execute(struct tracer *tracer, struct tracee *tracee, uint64_t address, const uint8_t *byte,
-                   struct trap_fault *fault);
+/* The instruction at `address`, where one of our INT3s may stand (else NULL): AMX, CPUID and XGETBV are
+ * executed. 1: it was one of them, and *fault says how it ended; 0: it was none; -errno. */
+int tracer_execute(struct tracer *tracer, struct tracee *tracee, uint64_t address,
+                   const struct tracer_site *site, struct trap_fault *fault);
 
-/* ---- ptrace_zmm.c: vector registers of a tracee ---- */
+/* ---- ptrace_xstate.c: a tracee's vector and tile registers ---- */
 
 int tracer_get_zmm(pid_t tid, uint8_t zmm[32][64]); /* 0; -ENODEV: it has none; -errno */
 int tracer_set_zmm(pid_t tid, unsigned number, const uint8_t value[64]);
 uint64_t tracer_xinuse(pid_t tid); /* XSTATE_BV; 0 where it cannot be had */
+/* Takes the CPU's own tile configuration out of a tracee, if it is not in its INIT state: 1, and it is in
+ * `config`. 0 or -errno. */
+int tracer_take_config(pid_t tid, uint8_t config[AMXEMU_CONFIG_BYTES]);
 
 /* ---- ptrace_syscall.c: system calls of a tracee ---- */
 
@@ -158,6 +161,7 @@ struct tracer_image {
     size_t segment_count;
     uint64_t *sites; /* addresses; ascending */
     size_t site_count, site_room;
+    int concerned;   /* announce.h */
     size_t unplaced; /* candidates about which nothing can be said */
 };
 /* NULL: not to be read, or no ELF file. */

@@ -22,8 +22,8 @@ enum {
 
 /* ---- code ---- */
 
-static void patch(struct tracer *tracer, struct tracee *tracee, uint64_t address) {
-    struct tracer_site site = {.address = address};
+static void patch(struct tracer *tracer, struct tracee *tracee, uint64_t address, int concerned) {
+    struct tracer_site site = {.address = address, .concerned = (uint8_t)concerned};
     if (tracer_write_code(tracee->tid, address, INT3, &site.byte) != 0) {
         tracer->counts.unpatchable++;
         return;
@@ -48,7 +48,7 @@ static void patch_mapping(struct tracer *tracer, struct tracee *tracee, const st
         for (size_t j = 0; j < image->site_count; j++) {
             const uint64_t site = image->sites[j];
             if (site >= from && site < to && base + site - address < size)
-                patch(tracer, tracee, base + site);
+                patch(tracer, tracee, base + site, image->concerned);
         }
     }
 }

@@ -1,5 +1,7 @@
 /* What the instruction that stopped a tracee does. */
 #include "trap/ptrace.h"
+#include "trap/announce.h"
+#include "trap/insn_length.h"
 #include "trap/trace.h"
 #include "trap/virtual_cpu.h"
 
@@ -9,9 +11,7 @@
 #include <sys/user.h>
 
 enum {
-    MAX_LENGTH = 15,
     USER_CS_64 = 0x33, /* __USER_CS: 64-bit mode */
-    XFEATURE_MASK_XTILE = 3 << 17,
 };
 static const uint8_t cpuid_code[] = {0x0f, 0xa2}, xgetbv_code[] = {0x0f, 0x01, 0xd0};
 
@@ -33,10 +33,18 @@ static struct amxemu_registers registers_of(const struct user_regs_struct *u, ui
     };
 }
 
-/* On a CPU with tiles what only configures them runs unseen where no INT3 of ours stands: then its
- * configuration is not INIT, and what we hold for the tracee's tiles is wrong. */
-static int has_escaped(const struct tracer *tracer, pid_t tid) {
-    return tracer->hybrid && tracer_xinuse(tid) & XFEATURE_MASK_XTILE;
+/* On a CPU with tiles, configuration instructions in generated code run unseen. Their configuration is taken
+ * out of the CPU, so that one which is there again was loaded again, and zeroed the tiles. */
+static int follow_native_config(const struct tracer *tracer, struct tracee *tracee) {
+    uint8_t config[AMXEMU_CONFIG_BYTES];
+    const int found = tracer->hybrid ? tracer_take_config(tracee->tid, config) : 0;
+    if (found <= 0)
+        return found;
+    amxemu_ldtilecfg(&tracee->task.tiles, config);
+    tracee->task.data_live = 0;
+    if (tracee->process->trace)
+        trap_trace_record_config(tracee->process->trace, tracee->tid, &tracee->task.tiles);
+    return 0;
 }
 
 static int execute_amx(struct tracer *tracer, struct tracee *tracee, const struct user_regs_struct *u,
@@ -46,8 +54,9 @@ static int execute_amx(struct tracer *tracer, struct tracee *tracee, const struc
     struct amxemu_registers r = registers_of(u, address);
     uint8_t zmm[32][64];
 
-    if (has_escaped(tracer, tid))
-        return -ENOTRECOVERABLE;
+    const int unknown = follow_native_config(tracer, tracee);
+    if (unknown)
+        return unknown;
     if (writes_zmm(insn->op) && tracer_get_zmm(tid, zmm) == 0)
         r.zmm = zmm;
     *fault = trap_execute(tracer->cpu, &tracee->task, &r, insn, &memory);
@@ -68,21 +77,22 @@ static int execute_amx(struct tracer *tracer, struct tracee *tracee, const struc
 }
 
 static int execute_cpuid(struct tracer *tracer, struct tracee *tracee, const struct user_regs_struct *u,
-                         uint64_t address) {
+                         uint64_t next, int concerned) {
     const uint32_t leaf = (uint32_t)u->rax, subleaf = (uint32_t)u->rcx;
     struct user_regs_struct after = *u;
     uint32_t first[4], host[4], answer[4];
     amx_cpuid(0, 0, first);
     amx_cpuid(leaf, subleaf, host);
     virtual_cpuid(tracer->cpu, leaf, subleaf, host, first[0], answer);
+    announce_add_to(concerned, leaf, subleaf, answer);
     after.rax = answer[0], after.rbx = answer[1], after.rcx = answer[2], after.rdx = answer[3];
-    after.rip = address + sizeof cpuid_code;
+    after.rip = next;
     tracer->counts.cpuid++;
     return ptrace(PTRACE_SETREGS, tracee->tid, NULL, &after) == 0 ? 1 : -errno;
 }
 
 static int execute_xgetbv(struct tracer *tracer, struct tracee *tracee, const struct user_regs_struct *u,
-                          uint64_t address, struct trap_fault *fault) {
+                          uint64_t address, uint64_t next, struct trap_fault *fault) {
     const uint32_t index = (uint32_t)u->rcx;
     struct user_regs_struct after = *u;
     uint64_t value = 0;
@@ -99,16 +109,21 @@ static int execute_xgetbv(struct tracer *tracer, struct tracee *tracee, const st
     if (!fault->signal) {
         after.rax = (uint32_t)value;
         after.rdx = value >> 32;
-        after.rip = address + sizeof xgetbv_code;
+        after.rip = next;
     }
     return ptrace(PTRACE_SETREGS, tracee->tid, NULL, &after) == 0 ? 1 : -errno;
 }
 
-int tracer_execute(struct tracer *tracer, struct tracee *tracee, uint64_t address, const uint8_t *byte,
-                   struct trap_fault *fault) {
+static int starts_with(const uint8_t *code, size_t size, const uint8_t *wanted, size_t length) {
+    return size >= length && memcmp(code, wanted, length) == 0;
+}
+
+int tracer_execute(struct tracer *tracer, struct tracee *tracee, uint64_t address,
+                   const struct tracer_site *site, struct trap_fault *fault) {
     struct user_regs_struct u;
     struct amxemu_insn insn;
-    uint8_t code[MAX_LENGTH];
+    uint8_t code[INSN_MAX_LENGTH];
+    size_t prefixes = 0;
 
     *fault = (struct trap_fault){0};
     if (ptrace(PTRACE_GETREGS, tracee->tid, NULL, &u) != 0)
@@ -116,13 +131,16 @@ int tracer_execute(struct tracer *tracer, struct tracee *tracee, uint64_t addres
     if (u.cs != USER_CS_64)
         return 0;
     const size_t size = tracer_read(tracee->tid, address, code, sizeof code);
-    if (byte && size)
-        code[0] = *byte;
-    if (size >= sizeof cpuid_code && memcmp(code, cpuid_code, sizeof cpuid_code) == 0)
-        return execute_cpuid(tracer, tracee, &u, address);
-    if (size >= sizeof xgetbv_code && memcmp(code, xgetbv_code, sizeof xgetbv_code) == 0)
-        return execute_xgetbv(tracer, tracee, &u, address, fault);
-    if (amxemu_decode(code, size, &insn) != AMXEMU_VALID)
-        return 0;
-    return execute_amx(tracer, tracee, &u, address, &insn, fault);
+    if (site && size)
+        code[0] = site->byte;
+    if (amxemu_decode(code, size, &insn) == AMXEMU_VALID)
+        return execute_amx(tracer, tracee, &u, address, &insn, fault);
+    while (prefixes < size && insn_is_prefix(code[prefixes]))
+        prefixes++;
+    const uint64_t opcode = address + prefixes;
+    if (starts_with(code + prefixes, size - prefixes, cpuid_code, sizeof cpuid_code))
+        return execute_cpuid(tracer, tracee, &u, opcode + sizeof cpuid_code, site && site->concerned);
+    if (starts_with(code + prefixes, size - prefixes, xgetbv_code, sizeof xgetbv_code))
+        return execute_xgetbv(tracer, tracee, &u, address, opcode + sizeof xgetbv_code, fault);
+    return 0;
 }

@@ -2,6 +2,7 @@
  * looked at once. */
 #include "trap/ptrace.h"
 
+#include "trap/announce.h"
 #include "trap/code_image.h"
 #include "trap/code_scan.h"
 
@@ -52,6 +53,7 @@ static void look(const struct tracer *tracer, struct tracer_image *image, int fi
     const struct code_sink sink = {add, (void *)(uintptr_t)&scan};
     find_segments(image, &mapped.image);
     image->unplaced += code_scan(&mapped.image, kinds, &sink);
+    image->concerned = image->site_count && announce_concerns(&mapped.image);
     code_file_unmap(&mapped);
 }
 

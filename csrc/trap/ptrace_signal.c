@@ -104,9 +104,7 @@ int tracer_signal(struct tracer *tracer, struct tracee *tracee, int signal) {
         if (!site)
             return signal;
     }
-    const int served = tracer_execute(tracer, tracee, address, site ? &site->byte : NULL, &fault);
-    if (served == -ENOTRECOVERABLE)
-        tracer->error = served;
+    const int served = tracer_execute(tracer, tracee, address, site, &fault);
     if (served <= 0)
         return signal;
     tracer->counts.traps++;

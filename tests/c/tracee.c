@@ -79,7 +79,11 @@ enum { ALL_FEATURES = 0xd }; /* CPUID.7.0:EDX[22, 24, 25] */
 static unsigned cpu_features(void) {
     unsigned a, b, c, d;
     __cpuid_count(7, 0, a, b, c, d);
-    return d >> 22 & ALL_FEATURES;
+    const unsigned features = d >> 22 & ALL_FEATURES;
+    __asm__ volatile(".byte 0x48, 0x0f, 0xa2" /* with a prefix */
+                     : "=a"(a), "=b"(b), "=c"(c), "=d"(d)
+                     : "0"(7), "2"(0));
+    return (d >> 22 & ALL_FEATURES) == features ? features : 95;
 }
 
 static int say_cpu(void) {

@@ -1,4 +1,5 @@
-/* A tracee's vector registers, out of and into its XSAVE area (standard format: SDM vol. 1, 13.4). */
+/* A tracee's vector registers and its CPU's tile configuration, out of and into its XSAVE area (standard
+ * format: SDM vol. 1, 13.4). */
 #include "trap/ptrace.h"
 
 #include <elf.h>
@@ -20,6 +21,7 @@ enum {
     AVX = 2,       /* YMM_Hi128: bytes 16-31 of 0-15 */
     ZMM_HI256 = 6, /* bytes 32-63 of 0-15 */
     HI16_ZMM = 7,  /* 16-31 */
+    XTILECFG = 17,
     AREA_ROOM = 16384,
 };
 
@@ -51,6 +53,12 @@ static int get_area(pid_t tid, uint8_t *area, size_t *size) {
         return -errno;
     *size = vector.iov_len;
     return 0;
+}
+
+/* All of it: Linux refuses a part (docs/abi.md). */
+static int set_area(pid_t tid, uint8_t *area, size_t size) {
+    const struct iovec vector = {area, size};
+    return ptrace(PTRACE_SETREGSET, tid, (void *)NT_X86_XSTATE, &vector) == 0 ? 0 : -errno;
 }
 
 static int has_zmm(size_t size) {
@@ -90,8 +98,24 @@ int tracer_set_zmm(pid_t tid, unsigned number, const uint8_t value[64]) {
         present |= UINT64_C(1) << parts[i].component; /* the rest of it reads as zeros while it is INIT */
     }
     memcpy(area + XSTATE_BV, &present, sizeof present);
-    const struct iovec vector = {area, size};
-    return ptrace(PTRACE_SETREGSET, tid, (void *)NT_X86_XSTATE, &vector) == 0 ? 0 : -errno;
+    return set_area(tid, area, size);
+}
+
+int tracer_take_config(pid_t tid, uint8_t config[AMXEMU_CONFIG_BYTES]) {
+    _Alignas(64) uint8_t area[AREA_ROOM];
+    size_t size = sizeof area;
+    uint64_t present;
+    const int error = get_area(tid, area, &size);
+    if (error)
+        return error;
+    memcpy(&present, area + XSTATE_BV, sizeof present);
+    if (!(present >> XTILECFG & 1))
+        return 0;
+    memcpy(config, area + component_offset(XTILECFG), AMXEMU_CONFIG_BYTES);
+    present &= ~(UINT64_C(1) << XTILECFG);
+    memcpy(area + XSTATE_BV, &present, sizeof present);
+    const int failure = set_area(tid, area, size);
+    return failure ? failure : 1;
 }
 
 uint64_t tracer_xinuse(pid_t tid) {
