@@ -188,6 +188,17 @@ def test_signals_are_neither_blocked_nor_ignored_for_the_interpreters_sake(trace
     assert (masks["SigBlk:"], masks["SigIgn:"] & pythons) == (0, 0)
 
 
+IN_PROCESS = """
+from amx._lib import ffi, lib
+name = ffi.new("char[]", b"spr")
+print(lib.amx_trap_start(ffi.new("struct amx_trap_options *", {"cpu": name, "hybrid": -1})))
+"""
+
+
+def test_a_program_that_has_amx_is_not_given_it_again():
+    assert tracing.run(sys.executable, "-c", IN_PROCESS).stdout == f"{-errno.EALREADY}\n"
+
+
 # ---- threads and processes
 
 

@@ -12,6 +12,7 @@
 #include "objects.h"
 #include "preload_report.h"
 #include "seccomp.h"
+#include "traced.h"
 #include "signals.h"
 #include "trap.h"
 
@@ -61,6 +62,8 @@ __attribute__((constructor)) static void begin(int argc, char **argv, char **env
         .trace = getenv("AMX_EMULATE_TRACE"),
         .hybrid = -1,
     };
+    if (trap_is_traced()) /* AMX is there */
+        return;
     interpose_keep(environ);
     unblock();
     int error = announce_start(getenv("AMX_EMULATE_ANNOUNCE"));

@@ -1,5 +1,6 @@
 /* System calls of a tracee that the model of the kernel answers, or has to know of. */
 #include "trap/ptrace.h"
+#include "trap/traced.h"
 #include "trap/virtual_cpu.h"
 
 #include <errno.h>
@@ -37,31 +38,32 @@ int tracer_install_filter(void) {
     struct sock_filter filter[] = {
         /* 0 */ FIELD(arch),
         /* 1 */ IF(JEQ, AUDIT_ARCH_X86_64, 5, 0),
-        /* 2 */ IF(JEQ, AUDIT_ARCH_I386, 0, 22),
+        /* 2 */ IF(JEQ, AUDIT_ARCH_I386, 0, 23),
         /* 3 */ FIELD(nr),
-        /* 4 */ IF(JEQ, I386_ARCH_PRCTL, 0, 20),
+        /* 4 */ IF(JEQ, I386_ARCH_PRCTL, 0, 21),
         /* 5 */ FIELD(args[0]),
-        /* 6 */ IF(JGE, ARCH_GET_XCOMP_SUPP, 16, 18),
+        /* 6 */ IF(JGE, ARCH_GET_XCOMP_SUPP, 17, 19),
         /* 7 */ FIELD(nr),
         /* 8 */ BPF_STMT(BPF_ALU | BPF_AND | BPF_K, ~(unsigned)X32_BIT),
         /* 9 */ IF(JEQ, SYS_arch_prctl, 4, 0),
-        /* 10 */ IF(JEQ, SYS_sigaltstack, 15, 0),
-        /* 11 */ IF(JEQ, SYS_rt_sigreturn, 14, 0),
-        /* 12 */ IF(JEQ, SYS_rt_sigaction, 4, 0),
-        /* 13 */ IF(JEQ, SYS_mmap, 5, 11),
+        /* 10 */ IF(JEQ, SYS_sigaltstack, 16, 0),
+        /* 11 */ IF(JEQ, SYS_rt_sigreturn, 15, 0),
+        /* 12 */ IF(JEQ, SYS_rt_sigaction, 5, 0),
+        /* 13 */ IF(JEQ, SYS_mmap, 6, 12),
         /* 14 */ FIELD(args[0]),
-        /* 15 */ IF(JGE, ARCH_GET_XCOMP_SUPP, 0, 9),
-        /* 16 */ IF(JGT, ARCH_REQ_XCOMP_GUEST_PERM, 8, 9),
-        /* 17 */ FIELD(args[0]),
-        /* 18 */ IF(JEQ, SIGILL, 7, 6),
-        /* 19 */ FIELD(args[2]),
-        /* 20 */ IF(JSET, PROT_EXEC, 0, 4),
-        /* 21 */ FIELD(args[3]),
-        /* 22 */ IF(JSET, MAP_ANONYMOUS, 2, 3),
-        /* 23 */ IF(JGT, ARCH_REQ_XCOMP_GUEST_PERM, 1, 0),
-        /* 24 */ RETURN(SECCOMP_RET_TRACE | I386),
-        /* 25 */ RETURN(SECCOMP_RET_ALLOW),
-        /* 26 */ RETURN(SECCOMP_RET_TRACE | NATIVE),
+        /* 15 */ IF(JEQ, ARCH_AMX_IS_TRACED, 11, 0),
+        /* 16 */ IF(JGE, ARCH_GET_XCOMP_SUPP, 0, 9),
+        /* 17 */ IF(JGT, ARCH_REQ_XCOMP_GUEST_PERM, 8, 9),
+        /* 18 */ FIELD(args[0]),
+        /* 19 */ IF(JEQ, SIGILL, 7, 6),
+        /* 20 */ FIELD(args[2]),
+        /* 21 */ IF(JSET, PROT_EXEC, 0, 4),
+        /* 22 */ FIELD(args[3]),
+        /* 23 */ IF(JSET, MAP_ANONYMOUS, 2, 3),
+        /* 24 */ IF(JGT, ARCH_REQ_XCOMP_GUEST_PERM, 1, 0),
+        /* 25 */ RETURN(SECCOMP_RET_TRACE | I386),
+        /* 26 */ RETURN(SECCOMP_RET_ALLOW),
+        /* 27 */ RETURN(SECCOMP_RET_TRACE | NATIVE),
     };
     const struct sock_fprog program = {sizeof filter / sizeof *filter, filter};
     if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_SPEC_ALLOW, &program) == 0)
@@ -108,6 +110,8 @@ static void answer(const struct tracee *tracee, struct user_regs_struct *u, long
 
 static void arch_prctl(struct tracer *tracer, const struct tracee *tracee, struct user_regs_struct *u, int op,
                        uint64_t argument) {
+    if (op == ARCH_AMX_IS_TRACED)
+        answer(tracee, u, 0);
     if (op < ARCH_GET_XCOMP_SUPP || op > ARCH_REQ_XCOMP_GUEST_PERM)
         return;
     tracer->counts.arch_prctl++;

@@ -10,6 +10,7 @@
 #include "signals.h"
 #include "thread.h"
 #include "trace.h"
+#include "traced.h"
 #include "virtual_cpu.h"
 
 #include <dlfcn.h>
@@ -137,7 +138,7 @@ int trap_start(const struct amx_trap_options *options, int whole_program) {
 }
 
 int amx_trap_start(const struct amx_trap_options *options) {
-    return amx_is_launched() ? -EALREADY : trap_start(options, 0);
+    return amx_is_launched() || trap_is_traced() ? -EALREADY : trap_start(options, 0);
 }
 
 int amx_trap_stop(void) {
