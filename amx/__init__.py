@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from amx.backend import Backend, get_backend, set_backend
     from amx.diagnosis import Diagnosis, available, explain
     from amx.emulation.session import emulate
+    from amx.emulation.used import used
     from amx.errors import AmxError, EmulatedWarning
     from amx.gemm import matmul
     from amx.packing import PackedMatrix, pack
@@ -46,6 +47,7 @@ _HOMES = {
     "request": "permission",
     "set_backend": "backend",
     "set_num_threads": "threads",
+    "used": "emulation.used",
 }
 
 __all__ = [
@@ -75,6 +77,7 @@ __all__ = [
     "request",
     "set_backend",
     "set_num_threads",
+    "used",
     "xstate",
 ]
 

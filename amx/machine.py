@@ -150,6 +150,9 @@ class Machine(Protocol):
     def altstack(self) -> AlternateStack:
         """Alternate signal stack of this thread."""
 
+    def frame_features(self) -> int | None:
+        """The components for which signal frames of this thread have room, None where it cannot be told."""
+
     def cpuinfo_flags(self) -> frozenset[str]:
         """The flags of the first processor in /proc/cpuinfo, empty when it cannot be read."""
 
@@ -210,6 +213,11 @@ class Real:
         address, size, flags = ffi.new("uint64_t *"), ffi.new("uint64_t *"), ffi.new("int *")
         self._check(lib.amx_sigaltstack(address, size, flags), "sigaltstack")
         return AlternateStack(int(address[0]), int(size[0]), int(flags[0]))
+
+    def frame_features(self) -> int | None:
+        probe = ffi.new("struct amx_probe *")
+        self._check(lib.amx_probe_guarded(lib.AMX_GUARD_UD2, 0, probe), "ud2")
+        return int(probe.value) or None
 
     def cpuinfo_flags(self) -> frozenset[str]:
         try:

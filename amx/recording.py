@@ -119,6 +119,10 @@ class Recorded:
         stack = self._facts["altstack"]
         return AlternateStack(0, stack["size"], stack["flags"])
 
+    def frame_features(self) -> int | None:
+        """Nothing that is recorded."""
+        return None
+
     def cpuinfo_flags(self) -> frozenset[str]:
         """As `Machine.cpuinfo_flags`."""
         return frozenset(self._facts["cpuinfo_flags"].split())

@@ -20,6 +20,7 @@ __all__ = [
     "Component",
     "Layout",
     "altstack_need",
+    "has_touched",
     "layout",
     "xcr0",
     "xinuse",
@@ -123,6 +124,17 @@ def layout() -> Layout:
         standard_limit=main.ecx,
         compacted_size=extended.ebx,
     )
+
+
+def has_touched() -> bool | None:
+    """Whether this thread has used tile data at any time since it began; None where it cannot be told.
+
+    The first use makes its state in the kernel larger, for good, and so its signal frames, which are looked
+    at here (arch/x86/kernel/fpu/xstate.c, __xfd_enable_feature; seen on hardware: docs/abi.md). XINUSE
+    forgets with TILERELEASE; this does not.
+    """
+    features = _machine.current().frame_features()
+    return None if features is None else bool(features & XFEATURE_MASK_XTILEDATA)
 
 
 def altstack_need() -> AltstackNeed:

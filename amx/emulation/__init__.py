@@ -1,4 +1,4 @@
-"""The software tile machine: what of AMX it executes, and how well each part is known.
+"""The software tile machine: what of AMX it executes, how well each part is known, and what it saw.
 
 Public names load on first use; importing this package loads neither NumPy nor the compiled module, installs
 no signal handler and changes nothing.
@@ -10,20 +10,30 @@ no signal handler and changes nothing.
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from amx.emulation.instruction_set import Family, Status, features
+    from amx.emulation.trace import Trace
+    from amx.emulation.used import Used, Verdict
 
-__all__ = ["Family", "Status", "features"]
+_HOMES = {
+    "Family": "instruction_set",
+    "Status": "instruction_set",
+    "Trace": "trace",
+    "Used": "used",
+    "Verdict": "used",
+    "features": "instruction_set",
+}
+
+__all__ = ["Family", "Status", "Trace", "Used", "Verdict", "features"]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in __all__:
+    if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from amx.emulation import instruction_set
-
-    return getattr(instruction_set, name)
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
 
 
 def __dir__() -> list[str]:

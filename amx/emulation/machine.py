@@ -64,6 +64,9 @@ class Emulated:
     def altstack(self) -> AlternateStack:
         return self._real.altstack()
 
+    def frame_features(self) -> int | None:
+        return None  # the frames are the real CPU's
+
     def cpuinfo_flags(self) -> frozenset[str]:
         found = self._real.cpuinfo_flags()
         return found | CPUINFO_FLAGS if found else found

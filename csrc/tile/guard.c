@@ -138,6 +138,19 @@ static void chain(int number, siginfo_t *info, void *context) {
     }
 }
 
+/* What a signal frame of this thread has room for (uapi asm/sigcontext.h, struct _fpx_sw_bytes). */
+static uint64_t frame_features(const ucontext_t *context) {
+    enum { SOFTWARE_AT = 464, XFEATURES_AT = SOFTWARE_AT + 8 };
+    const uint8_t *const frame = (const uint8_t *)context->uc_mcontext.fpregs;
+    uint32_t magic = 0;
+    uint64_t features = 0;
+    if (frame != NULL)
+        memcpy(&magic, frame + SOFTWARE_AT, sizeof magic);
+    if (magic == FP_XSTATE_MAGIC1)
+        memcpy(&features, frame + XFEATURES_AT, sizeof features);
+    return features;
+}
+
 static void on_fault(int number, siginfo_t *info, void *context) {
     greg_t *registers = ((ucontext_t *)context)->uc_mcontext.gregs;
     const int saved_errno = errno;
@@ -152,6 +165,7 @@ static void on_fault(int number, siginfo_t *info, void *context) {
         guard.caught.signal = fault.si_signo;
         guard.caught.code = fault.si_code;
         guard.caught.address = (uint64_t)(uintptr_t)fault.si_addr;
+        guard.caught.value = frame_features(context);
         registers[REG_RIP] = (greg_t)guard.end;
     } else {
         chain(number, info, context);

@@ -42,7 +42,7 @@ static void find_program(void) {
 static void compose(char text[LINE]) {
     struct amx_trap_counts c;
     const struct cpuid_missed missed = cpuid_missed();
-    amx_trap_count(&c);
+    trap_count(&c);
     memset(text, ' ', LINE);
     const int length =
         snprintf(text, LINE,

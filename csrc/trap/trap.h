@@ -6,8 +6,9 @@
 
 #include <stdatomic.h>
 
-const struct amxemu_cpu *trap_cpu(void); /* the emulated one; NULL: emulation is off */
-int trap_is_hybrid(void);                /* the CPU has AMX, and executes configuration instructions itself */
+const struct amxemu_cpu *trap_cpu(void);         /* the emulated one; NULL: emulation is off */
+void trap_count(struct amx_trap_counts *counts); /* of this library's own emulation */
+int trap_is_hybrid(void); /* the CPU has AMX, and executes configuration instructions itself */
 
 /* As amx_trap_start(). whole_program: for the preload library, from its beginning on, arch_prctl included. */
 int trap_start(const struct amx_trap_options *options, int whole_program);

@@ -16,7 +16,7 @@ from amx.bench.peers.peer import (
     Product,
     UnsupportedError,
     Verdict,
-    use_by_xinuse,
+    use_of_a_call,
 )
 from amx.dtypes import Array
 
@@ -52,7 +52,7 @@ class NumKong(Peer):
         active = [name for name in ("sapphireamx", "graniteamx") if capabilities.get(name)]
         if not active:
             return AmxUse(Verdict.NO, "its capability sapphireamx is off")
-        seen = use_by_xinuse(product)
+        seen = use_of_a_call(product)
         return AmxUse(seen.verdict, f"its capability {' and '.join(active)} is on; {seen.evidence}")
 
 

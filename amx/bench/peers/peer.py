@@ -11,12 +11,11 @@ from typing import Any
 
 import numpy as np
 
-import amx
-from amx import xstate
 from amx.bench.operands import Operands
 from amx.dtypes import Array
+from amx.emulation.used import Verdict, used
 
-__all__ = ["AmxUse", "Form", "Peer", "Product", "UnsupportedError", "Verdict", "use_by_xinuse"]
+__all__ = ["AmxUse", "Form", "Peer", "Product", "UnsupportedError", "Verdict", "use_of_a_call"]
 
 FLOAT32_ROUNDOFF = 2.0**-24
 
@@ -30,14 +29,6 @@ class Form(enum.Enum):
 
     PLAIN = "plain"
     PACKED = "packed"
-
-
-class Verdict(enum.Enum):
-    """Whether a library's product ran on AMX."""
-
-    YES = "yes"
-    NO = "no"
-    UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,24 +104,10 @@ class Peer(abc.ABC):
 
     def used_amx(self, product: Product) -> AmxUse:
         """Whether a call of this product uses AMX, as far as can be told."""
-        return use_by_xinuse(product)
+        return use_of_a_call(product)
 
 
-def use_by_xinuse(product: Product) -> AmxUse:
-    """What XINUSE says after a call.
-
-    Tiles that were left in use prove AMX. Tiles in the INIT state prove nothing: the library may have
-    released them as it should, or have worked on other threads.
-    """
-    if not amx.available():
-        return AmxUse(Verdict.NO, "AMX cannot be used in this process")
-    before = xstate.xinuse()
-    product.call()
-    after = xstate.xinuse()
-    if before is None or after is None:
-        return AmxUse(Verdict.UNKNOWN, "XINUSE cannot be read")
-    if before & xstate.XFEATURE_MASK_XTILE:
-        return AmxUse(Verdict.UNKNOWN, "the tiles of this thread were in use before")
-    if after & xstate.XFEATURE_MASK_XTILE:
-        return AmxUse(Verdict.YES, f"XINUSE is {after:#x} after a call: the tiles are left in use")
-    return AmxUse(Verdict.UNKNOWN, "no tiles in use after a call, as where they were released")
+def use_of_a_call(product: Product) -> AmxUse:
+    """What `amx.used` sees of a call."""
+    seen = used(product.call)
+    return AmxUse(seen.verdict, "; ".join(seen.evidence))

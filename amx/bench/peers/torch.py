@@ -14,7 +14,7 @@ import numpy as np
 import amx
 from amx.bench.grid import Dtype
 from amx.bench.operands import Operands
-from amx.bench.peers.peer import AmxUse, Form, Peer, Product, UnsupportedError, Verdict, use_by_xinuse
+from amx.bench.peers.peer import AmxUse, Form, Peer, Product, UnsupportedError, Verdict, use_of_a_call
 from amx.dtypes import Array
 
 __all__ = ["Torch", "implementations"]
@@ -57,7 +57,7 @@ class Torch(Peer):
         if named:
             uses = any("amx" in name for name in named)
             return AmxUse(Verdict.YES if uses else Verdict.NO, f"oneDNN ran {', '.join(named)}")
-        return use_by_xinuse(product)  # its gemm_api names no implementation
+        return use_of_a_call(product)  # its gemm_api names no implementation
 
 
 def implementations(log: str) -> list[str]:
