@@ -14,7 +14,7 @@ from amx.emulation import launcher
 
 def environment(directory, *, cpu="spr", patch=True, trace=False, **more):
     """Of a program whose processes report to `directory`."""
-    base = {**os.environ, **more}
+    base = {**os.environ, "AMX_BACKEND": "", **more}
     return launcher.environment(base, cpu=cpu, patch=patch, directory=str(directory), trace=trace)
 
 

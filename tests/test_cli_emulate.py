@@ -24,7 +24,7 @@ SPAWNED = "--stats-file=/dev/null"  # the program then runs beside the launcher,
 
 
 def amx(*words, **more):
-    environment = {**os.environ, **more.pop("environment", {})}
+    environment = {**os.environ, "AMX_BACKEND": "", **more.pop("environment", {})}
     return subprocess.run(
         [*AMX, "emulate", *map(str, words)],
         env=environment,
