@@ -224,10 +224,11 @@ uint32_t amx_emu_mxcsr_around_tdp(struct amxemu_state *s, int op, uint32_t mxcsr
 /* ---- trap: this process's own AMX instructions, executed by the software tile machine ---- */
 
 struct amx_trap_options {
-    const char *cpu;   /* of struct amxemu_cpu: spr, gnr, gnr-d, dmr */
-    int patch;         /* whether sites that trapped are patched; 0: every instruction traps */
-    const char *trace; /* absolute path of a directory; NULL: none */
-    int hybrid;        /* -1: find out; 1: the CPU has AMX, and runs configuration instructions itself */
+    const char *cpu;      /* of struct amxemu_cpu: spr, gnr, gnr-d, dmr */
+    int patch;            /* whether sites that trapped are patched; 0: every instruction traps */
+    const char *trace;    /* absolute path of a directory; NULL: none */
+    int hybrid;           /* -1: find out; 1: the CPU has AMX, and runs configuration instructions itself */
+    const char *announce; /* to traced programs, beside AMX: csrc/trap/announce.h; NULL: what oneDNN wants */
 };
 /* (s) Takes SIGILL, SIGSEGV, SIGBUS and SIGTRAP and chains what is not AMX's. -EINVAL unknown cpu; -EALREADY
  * active, or this program runs under `amx emulate`; -EPERM this process has the kernel's permission, so that
@@ -261,7 +262,7 @@ int amx_is_launched(void); /* 1: the library that `amx emulate` preloads is in t
  * SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1 and SIGUSR2 that are sent to this process meanwhile, other than
  * by its terminal, go to the program. All that is traced is killed when this process ends.
  *
- * -EINVAL unknown cpu, or in AMX_EMULATE_ANNOUNCE an unknown feature; -EBUSY already running; else what fork,
+ * -EINVAL unknown cpu, or unknown feature to be announced; -EBUSY already running; else what fork,
  * ptrace or execve failed with. */
 int amx_ptrace_run(const char *path, char *const argv[], char *const envp[],
                    const struct amx_trap_options *options, struct amx_trap_counts *counts, int *status);

@@ -169,6 +169,8 @@ def test_a_static_program_is_refused_before_it_runs(tmp_path):
         ["--sde", "--stats", "--", "true"],
         ["--ptrace", "--no-patch", "--", "true"],
         ["--ptrace", "--sde", "--", "true"],
+        ["--sde", "--announce", "none", "--", "true"],
+        ["--announce", "avx512_fp16,sse5", "--", "true"],
         ["--cpu", "zen5", "--", "true"],
         ["--stats-file", "/no/such/directory/file", "--", "true"],
     ],

@@ -28,7 +28,7 @@ WORKS = {
 }
 BEST = Facts(
     probes=WORKS,
-    vectors=Vectors.AVX512_FP16,
+    vectors=Vectors.AVX512_BF16,
     announced=False,
     granted=False,
     sde="/opt/sde/sde64",
@@ -129,7 +129,7 @@ def test_a_forbidden_ptrace_names_who_forbids_it(yama, words):
         (Vectors.NONE, False, False),
         (Vectors.AVX2, False, False),
         (Vectors.AVX512, True, False),
-        (Vectors.AVX512_FP16, True, True),
+        (Vectors.AVX512_BF16, True, True),
     ],
 )
 def test_libraries_need_avx512_of_the_host(vectors, onnxruntime, onednn):

@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import sys
 
 import pytest
 from children import how_it_ended
@@ -230,3 +231,42 @@ def test_amx_is_available_to_this_package(tmp_path):
     assert result.stdout == "Backend.NATIVE True\n", result.stderr
     (report,) = reports(tmp_path)
     assert report["instructions"] > 0
+
+
+# ---- what is announced beside AMX
+
+AMX = [sys.executable, "-c", "import sys; from amx.cli import main; sys.exit(main())"]
+LEAF_7 = """
+from amx.machine import Real
+real = Real()
+print(*(register >> bit & 1 for register, bit in (
+    (real.cpuid(7, 0).edx, 23), (real.cpuid(7, 1).eax, 5), (real.cpuid(7, 1).eax, 4))))
+"""
+
+
+@pytest.mark.parametrize("way", ["preloaded", "traced"])
+@pytest.mark.parametrize("names", ["avx512_fp16", "avx512_bf16,avx_vnni", "none", None])
+def test_features_that_are_named_are_announced_to_all_code(tmp_path, way, names):
+    """Else what the host has: nothing here has oneDNN in it."""
+    real = machine.Real()
+    host = [real.cpuid(7, 0).edx >> 23 & 1, real.cpuid(7, 1).eax >> 5 & 1, real.cpuid(7, 1).eax >> 4 & 1]
+    wanted = (names or "").split(",")
+    features = ("avx512_fp16", "avx512_bf16", "avx_vnni")
+    expected = [int(has or name in wanted) for has, name in zip(host, features, strict=True)]
+    if way == "preloaded":
+        more = {} if names is None else {"AMX_EMULATE_ANNOUNCE": names}
+        result = run_python(LEAF_7, tmp_path, **more)
+    else:
+        options = [] if names is None else ["--announce", names]
+        command = [*AMX, "emulate", "--ptrace", *options, "--", sys.executable]
+        result = subprocess.run([*command, "-c", LEAF_7], capture_output=True, text=True)
+    assert result.stdout.split() == list(map(str, expected)), result.stderr
+
+
+def test_who_dies_of_what_was_announced_is_told_so(programs, tmp_path):
+    """VMINPH of a CPU without AVX512_FP16; elsewhere nobody dies."""
+    if machine.Real().cpuid(7, 0).edx >> 23 & 1:
+        pytest.skip("this processor has AVX512_FP16")
+    result = run([programs / "question", "fp16"], tmp_path, AMX_EMULATE_ANNOUNCE="avx512_fp16")
+    assert how_it_ended(result) == "SIGILL"
+    assert "beside AMX are announced avx512_fp16" in result.stderr

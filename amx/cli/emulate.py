@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["add_parser", "run"]
 
 SCHEMA = 1  # of --probe --json
+FEATURES = ("avx512_fp16", "avx512_bf16", "avx_vnni")  # as amx.emulation.launcher
 CPUS = ("spr", "gnr", "gnr-d", "dmr")
 OWN_FAILURE, NOT_EXECUTABLE, NOT_FOUND = 125, 126, 127  # as env(1), timeout(1) and the shells have them
 
@@ -57,6 +58,13 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--no-patch",
         action="store_true",
         help="let every AMX instruction trap, instead of patching its site after the first time",
+    )
+    parser.add_argument(
+        "--announce",
+        metavar="FEATURES",
+        help="let CPUID announce these features beside AMX though this processor lacks them: "
+        "avx512_fp16, avx512_bf16, avx_vnni, separated by commas; or none. A program that executes their "
+        "instructions dies (default: avx512_fp16, to oneDNN, where it lacks nothing else)",
     )
     parser.add_argument("--stats", action="store_true", help="afterwards print every process's counts")
     parser.add_argument(
@@ -99,6 +107,11 @@ def _check_usage(arguments: argparse.Namespace, command: list[str]) -> None:
         refuse("--json is for --probe; --stats-file writes the counts as JSON")
     if arguments.sde and (arguments.no_patch or arguments.stats or arguments.stats_file or arguments.trace):
         refuse("--no-patch, --stats, --stats-file and --trace are not Intel SDE's")
+    if arguments.sde and arguments.announce:
+        refuse("--announce is not Intel SDE's")
+    unknown = {*(arguments.announce or "none").split(",")} - {*FEATURES, "none"}
+    if unknown:
+        refuse(f"--announce {', '.join(sorted(unknown))}: not one of {', '.join(FEATURES)}, none")
     if arguments.ptrace and arguments.no_patch:
         refuse("--no-patch does not go with --ptrace, which patches nothing")
     for option in ("stats_file", "trace"):
@@ -120,7 +133,9 @@ def _emulate(arguments: argparse.Namespace, command: list[str]) -> int:
     program.require_preloadable(found)
     if arguments.stats or arguments.stats_file or arguments.trace:
         return _with_reports(arguments, found.path, command)
-    environment = launcher.environment(os.environ, cpu=arguments.cpu, patch=not arguments.no_patch)
+    environment = launcher.environment(
+        os.environ, cpu=arguments.cpu, patch=not arguments.no_patch, announce=arguments.announce
+    )
     return supervise.become(found.path, command, environment)
 
 
@@ -134,6 +149,7 @@ def _with_reports(arguments: argparse.Namespace, path: str, command: list[str]) 
             patch=not arguments.no_patch,
             directory=directory,
             trace=arguments.trace is not None,
+            announce=arguments.announce,
         )
         status = supervise.run(path, command, environment)
         _report(arguments, report.read(launcher.report_file(directory)), status)
@@ -146,7 +162,9 @@ def _traced(arguments: argparse.Namespace, path: str, command: list[str]) -> int
     from amx.emulation import launcher, traced
     from amx.emulation.report import Process
 
-    environment = launcher.environment(os.environ, cpu=arguments.cpu, patch=False, preload=False)
+    environment = launcher.environment(
+        os.environ, cpu=arguments.cpu, patch=False, preload=False, announce=arguments.announce
+    )
     with _scratch() as directory:
         trace = directory if arguments.trace else ""
         status, counts = traced.run(path, command, environment, cpu=arguments.cpu, trace=trace)

@@ -7,14 +7,17 @@ from collections.abc import Mapping
 
 from amx.errors import EmulationError
 
-__all__ = ["CPU", "LIBRARY", "PRELOAD", "environment", "library", "report_file"]
+__all__ = ["ANNOUNCE", "CPU", "FEATURES", "LIBRARY", "PRELOAD", "environment", "library", "report_file"]
 
 LIBRARY = "libamxemu.so"
 # Of the preloaded library, csrc/trap/preload.c.
 CPU, PATCH = "AMX_EMULATE_CPU", "AMX_EMULATE_PATCH"
 REPORT = "AMX_EMULATE_REPORT"  # a file, one line from each process
 TRACE = "AMX_EMULATE_TRACE"  # a directory, one file from each process
+ANNOUNCE = "AMX_EMULATE_ANNOUNCE"  # csrc/trap/announce.h
 PRELOAD = "LD_PRELOAD"
+# What can be announced beside AMX though the host lacks it.
+FEATURES = ("avx512_fp16", "avx512_bf16", "avx_vnni")
 
 
 def library() -> str:
@@ -56,14 +59,19 @@ def environment(
     preload: bool = True,
     directory: str = "",
     trace: bool = False,
+    announce: str | None = None,
 ) -> dict[str, str]:
     """The environment of a program that is to be emulated, made from another.
 
     preload: whether the program's own loader brings the emulator; else a tracer is to.
     directory: where its processes write their counts and, with `trace`, what they executed; empty: nowhere
         of ours.
+    announce: names of FEATURES, separated by commas, or "none"; None: as `base` says, or else what oneDNN
+        wants.
     """
     variables = {**base, CPU: cpu, PATCH: str(int(patch))}
+    if announce is not None:
+        variables[ANNOUNCE] = announce
     if directory:
         variables[REPORT] = report_file(directory)
         variables.pop(TRACE, None)

@@ -44,7 +44,7 @@ class Vectors(enum.IntEnum):
     NONE = 0
     AVX2 = 1
     AVX512 = 2  # F, BW, DQ, VL and VNNI: what ONNX Runtime wants beside AMX
-    AVX512_FP16 = 3  # and BF16, FP16 and AVX-VNNI: what oneDNN wants
+    AVX512_BF16 = 3  # and BF16 and AVX-VNNI: what oneDNN wants, but for FP16, which is announced to it
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,8 +162,8 @@ def judge(facts: Facts) -> Survey:
                 "AMX in oneDNN (PyTorch)",
                 facts,
                 foreign,
-                Vectors.AVX512_FP16,
-                "AVX-512 with BF16 and FP16, and AVX-VNNI",
+                Vectors.AVX512_BF16,
+                "AVX-512 with BF16, and AVX-VNNI",
             ),
         ),
     )
@@ -199,9 +199,9 @@ def _vectors(machine: Machine) -> Vectors:
         return Vectors.NONE
     if xcr0 & XCR0_AVX512 != XCR0_AVX512 or not (has(leaf.ebx, 16, 17, 30, 31) and has(leaf.ecx, 11)):
         return Vectors.AVX2
-    if more is None or not (has(leaf.edx, 23) and has(more.eax, 4, 5)):
+    if more is None or not has(more.eax, 4, 5):
         return Vectors.AVX512
-    return Vectors.AVX512_FP16
+    return Vectors.AVX512_BF16
 
 
 def _yama() -> str:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 
 from amx._lib import CData, ffi, lib
+from amx.emulation import launcher
 from amx.emulation.counts import Counts
 from amx.emulation.supervise import IGNORED_BY_PYTHON
 from amx.errors import EmulationError
@@ -34,8 +35,11 @@ def run(
     words, variables = _strings(argv), _strings(f"{name}={value}" for name, value in environment.items())
     name = ffi.new("char[]", cpu.encode())
     directory = ffi.new("char[]", os.fsencode(os.path.abspath(trace))) if trace else ffi.NULL
+    features = environment.get(launcher.ANNOUNCE)
+    announce = ffi.NULL if features is None else ffi.new("char[]", features.encode())
     options = ffi.new(
-        "struct amx_trap_options *", {"cpu": name, "patch": 0, "hybrid": -1, "trace": directory}
+        "struct amx_trap_options *",
+        {"cpu": name, "patch": 0, "hybrid": -1, "trace": directory, "announce": announce},
     )
     counts, status = ffi.new("struct amx_trap_counts *"), ffi.new("int *")
     result = lib.amx_ptrace_run(

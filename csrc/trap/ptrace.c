@@ -105,7 +105,7 @@ int amx_ptrace_run(const char *path, char *const argv[], char *const envp[],
     struct tracer *expected = NULL;
 
     run.tracer.cpu = model_named(options->cpu);
-    if (!run.tracer.cpu || announce_start(getenv("AMX_EMULATE_ANNOUNCE")) != 0)
+    if (!run.tracer.cpu || announce_start(options->announce) != 0)
         return -EINVAL;
     run.tracer.trace_directory = options->trace;
     run.tracer.hybrid = options->hybrid < 0 ? has_tiles() : options->hybrid;

@@ -8,9 +8,12 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-int main(void) {
+int main(int argc, char **argv) {
     uint32_t a, b, c, d, low, high;
     uint64_t value = 0;
+    (void)argv;
+    if (argc > 1)
+        __asm__ volatile(".byte 0x62, 0xf5, 0x7c, 0x48, 0x5d, 0xc0"); /* vminph %zmm0, %zmm0, %zmm0 */
     __cpuid(0, a, b, c, d);
     printf("highest leaf %#x\n", a);
     __cpuid_count(7, 0, a, b, c, d);
