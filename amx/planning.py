@@ -34,6 +34,7 @@ class Plan:
         buffer of mc x nc.
     stripe: columns of B that are packed at a time; all of them where B is packed already.
     stream_a, stream_b: loaded with TILELOADDT1, past the first-level cache.
+    align_a: A is packed where its rows do not consist of whole 64-byte lines.
     prefetch_b: the panel of B that comes next is prefetched into the second-level cache.
     stream_c: C is stored past the caches, where its rows consist of whole 64-byte lines.
     huge_pages: asked for, for the packed panels of B.
@@ -58,6 +59,7 @@ class Plan:
     stripe: int
     stream_a: bool
     stream_b: bool
+    align_a: bool
     prefetch_b: bool
     stream_c: bool
     huge_pages: bool
@@ -72,7 +74,7 @@ class Plan:
             f"{self.batch} x {product} of {self.element.value} on {self.backend.value}, {self.caches}",
             f"kernel   {self._kernel()}",
             f"blocks   {self._blocks()}",
-            f"A        in place where its rows are contiguous; {self._loads(self.stream_a)}",
+            f"A        in place where its rows are {self._rows_of_a()}; {self._loads(self.stream_a)}",
             f"B        {self._packing()}; {self._loads(self.stream_b)}{self._ahead()}",
             f"C        {self._stores()}",
             f"threads  {self._share()}",
@@ -95,6 +97,9 @@ class Plan:
         if self.m <= 16 * self.row_tiles:
             return f"{size}: each panel of B is used once"
         return f"{size}: a panel of B stays in L1, the rows of A in half of L2"
+
+    def _rows_of_a(self) -> str:
+        return "contiguous and whole 64-byte lines" if self.align_a else "contiguous"
 
     def _loads(self, stream: bool) -> str:
         return "loaded with TILELOADDT1, since it exceeds L1" if stream else "loaded with TILELOADD"
@@ -186,6 +191,7 @@ def plan(
         stripe=c.stripe,
         stream_a=bool(c.stream_a),
         stream_b=bool(c.stream_b),
+        align_a=bool(c.align_a),
         prefetch_b=bool(c.prefetch_b),
         stream_c=bool(c.stream_c),
         huge_pages=bool(c.huge_pages),

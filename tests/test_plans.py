@@ -137,6 +137,13 @@ def test_a_deep_product_keeps_a_in_l2():
     assert p.mc == p.nc > 128
 
 
+def test_rows_of_a_that_are_not_whole_lines():
+    """Packed where A comes from L2 and enough columns use it; not for few columns, nor from L1."""
+    assert plan(1024, 1024, 1024).align_a
+    assert not plan(1024, 128, 1024).align_a
+    assert not plan(64, 64, 64).align_a
+
+
 def test_a_plan_says_why():
     """Printed: kernel, blocks, packing, loads, stores, huge pages and threads, each with its reason."""
     text = str(plan(4096, 4096, 4096))
@@ -188,17 +195,18 @@ def test_small_caches_turn_every_loop(backend, caches):
             pair = pairs[number % len(pairs)]
             m, n, k = (int(x) for x in rng.integers([1, 1, 1], [100, 160, 700]))
             if number < 3:  # what every one of the loops needs, and a stream
-                m, n, k = [(130, 160, 3000), (97, 160, 200), (8, 300, 500)][number]
+                m, n, k = [(130, 272, 3000), (97, 160, 200), (8, 300, 500)][number]
             elif number % 3 == 0:
                 n = (n + 15) // 16 * 16  # whole lines, which stores past the caches want
             a = operands.random_array(rng, (m, k), pair[0], special=0.02)
             b = operands.random_array(rng, (k, n), pair[1], special=0.02)
             want = operands.expected(a, b, pair[0])
-            threads = int(rng.integers(1, 3))
+            threads = 1 if number < 3 else int(rng.integers(1, 3))
             p = amx.plan(m, n, k, pair[0], threads, packed=number % 2 == 1)
             assert p.caches == caches
             seen |= {("cut", p.kc < p.chunks), ("kernel", p.column_tiles), ("past", p.stream_c)}
             seen |= {("square", p.kc < p.chunks and p.nc > 16 * p.column_tiles), ("ahead", p.prefetch_b)}
+            seen |= {("aligned", p.align_a)}
             seen |= {("blocks", p.mc < m or p.nc < n), ("stripes", p.stripe < n)}
             out = aligned((m, n), np.int32 if pair[0].endswith("int8") else np.float32, apart=16)
             amx.set_num_threads(threads)
@@ -211,6 +219,7 @@ def test_small_caches_turn_every_loop(backend, caches):
         amx.set_num_threads(None)
     assert {("cut", True), ("blocks", True), ("stripes", True), ("kernel", 2), ("kernel", 4)} <= seen
     assert (("past", True) in seen) == (backend == "native")
+    assert caches == TINY[0] or (("aligned", True) in seen) == (backend == "native")
     assert caches != TINY[1] or (("ahead", True) in seen) == (backend == "native")
     assert (("square", True) in seen) == (caches == TINY[1])
 

@@ -12,7 +12,7 @@ import amx
 from amx._lib import CData, ffi, lib
 from amx.backend import engine_for
 from amx.bench.grid import Dtype
-from amx.bench.operands import Operands, pointer
+from amx.bench.operands import Operands, aligned, pointer
 from amx.bench.peers.peer import Form
 from amx.dtypes import Array, accumulator, tdp
 from amx.packing import PackedMatrix
@@ -61,7 +61,9 @@ class Kernel:
         case = operands.case
         packed = amx.pack(operands.b, dtype=case.dtype.element)
         shape = (*operands.a.shape[:-1], case.shape.n)
-        return cls(operands, packed, np.zeros(shape, accumulator(case.dtype.element)), threads)
+        dtype = accumulator(case.dtype.element)
+        memory = aligned(math.prod(shape) * dtype.itemsize)  # as amx.matmul makes large results
+        return cls(operands, packed, memory.view(dtype).reshape(shape), threads)
 
     def run(self, repetitions: int) -> None:
         """One C call that computes the product `repetitions` times."""

@@ -110,36 +110,48 @@ struct block {
     int64_t chunk, chunks;
 };
 
-/* Where the kernels find A: in its own memory if its rows are contiguous, but for a last chunk that K does
- * not fill; else packed into this thread's block. */
+/* Rows of A that are read where they lie. Else they are packed: columns that are not adjacent, or, where the
+ * plan asks for it, rows that are not whole lines. */
+static int is_direct(const struct gemm_call *call) {
+    const struct gemm_matrix *a = &call->a;
+    const int whole_lines = ((uintptr_t)a->data | (uintptr_t)a->row_stride) % GEMM_CHUNK == 0;
+    return a->column_stride == a->element && (whole_lines || !call->plan.align_a);
+}
+/* Chunks of K that are packed: all, or one that K does not fill, or none. */
+static int64_t packed_chunks_of(const struct gemm_call *call) {
+    return !is_direct(call) ? call->plan.chunks : call->a.columns * call->a.element % GEMM_CHUNK != 0 ? 1 : 0;
+}
+
+/* Pack what has to be packed of rows of A, over all of K. */
+static void pack_rows(const struct job *job, int64_t first, int64_t rows) {
+    const struct amx_gemm_plan *plan = &job->call->plan;
+    const int64_t height = block_height(plan), chunks = packed_chunks_of(job->call);
+    for (int64_t row = 0; chunks > 0 && row < rows; row += height) {
+        gemm_pack_a(job->buffers.a + row * chunks * GEMM_CHUNK, height, &job->a, first + row,
+                    plan->chunks - chunks, chunks);
+    }
+}
+
+/* Where the kernels find A: in its own memory, but for a last chunk that K does not fill; or packed. */
 static struct gemm_column find_a(const struct job *job, const struct block *block) {
     const struct gemm_matrix *a = &job->a;
     const struct amx_gemm_plan *plan = &job->call->plan;
-    const int64_t height = block_height(plan);
-    const int direct = a->column_stride == a->element;
-    const int ends_within_chunk =
-        block->chunk + block->chunks == plan->chunks && a->columns * a->element % GEMM_CHUNK != 0;
-    const int64_t packed_chunks = !direct ? block->chunks : ends_within_chunk ? 1 : 0;
-    const int64_t panel_bytes = packed_chunks * height * GEMM_CHUNK;
-    for (int64_t row = 0; packed_chunks > 0 && row < block->rows; row += height) {
-        gemm_pack_a(job->buffers.a + row / height * panel_bytes, height, a, block->row + row,
-                    block->chunk + block->chunks - packed_chunks, packed_chunks);
-    }
-    if (!direct) {
+    const int64_t height = block_height(plan), packed = packed_chunks_of(job->call);
+    if (!is_direct(job->call)) {
         return (struct gemm_column){
-            .a = job->buffers.a,
+            .a = job->buffers.a + block->chunk * height * GEMM_CHUNK,
             .a_row = GEMM_CHUNK,
             .a_chunk = height * GEMM_CHUNK,
-            .a_block = panel_bytes,
+            .a_block = packed * height * GEMM_CHUNK,
         };
     }
     return (struct gemm_column){
         .a = a->data + block->row * a->row_stride + block->chunk * GEMM_CHUNK,
-        .a_tail = packed_chunks > 0 ? job->buffers.a : NULL,
+        .a_tail = packed > 0 && block->chunk + block->chunks == plan->chunks ? job->buffers.a : NULL,
         .a_row = a->row_stride,
         .a_chunk = GEMM_CHUNK,
         .a_block = height * a->row_stride,
-        .tail_block = panel_bytes,
+        .tail_block = height * GEMM_CHUNK,
     };
 }
 
@@ -215,6 +227,7 @@ static void multiply_stripe(const struct job *job, const struct stripe *stripe) 
     const int64_t panels = plan->nc / GEMM_PANEL;
     const struct gemm_range rows = my_rows(job), mine = my_panels(job, stripe->panels);
     for (int64_t row = rows.begin; row < rows.end; row += plan->mc) {
+        pack_rows(job, row, min64(plan->mc, rows.end - row));
         for (int64_t q = mine.begin; q < mine.end; q += panels) {
             for (int64_t chunk = 0; chunk < plan->chunks; chunk += plan->kc) {
                 const struct block block = {
@@ -287,26 +300,26 @@ static void run_thread(const struct gemm_call *call, struct gemm_team team, stru
     gemm_session_end(&session);
 }
 
-static uint8_t *get_stripe_buffer(const struct gemm_call *call) {
-    return gemm_workspace(GEMM_BUFFER_B,
-                          (size_t)(panels_of(call->plan.stripe) * call->plan.chunks * GEMM_STEP));
+/* A buffer of this thread, if any is needed: 0, or -ENOMEM. */
+static int get_buffer(enum gemm_buffer which, int64_t size, uint8_t **buffer) {
+    *buffer = size > 0 ? gemm_workspace(which, (size_t)size) : NULL;
+    return size > 0 && *buffer == NULL ? -ENOMEM : 0;
+}
+static int get_stripe_buffer(const struct gemm_call *call, uint8_t **stripe) {
+    const struct amx_gemm_plan *plan = &call->plan;
+    const int64_t size = call->packed != NULL ? 0 : panels_of(plan->stripe) * plan->chunks * GEMM_STEP;
+    return get_buffer(GEMM_BUFFER_B, size, stripe);
 }
 
 /* The buffers of one thread; a stripe of its own only where it needs one. 0, or -ENOMEM. */
 static int get_buffers(const struct gemm_call *call, int own_stripe, struct buffers *buffers) {
     const struct amx_gemm_plan *plan = &call->plan;
-    const int direct = call->a.column_stride == call->a.element;
-    const int sums = plan->kc < plan->chunks;
-    buffers->a = gemm_workspace(GEMM_BUFFER_A, (size_t)(plan->mc * (direct ? 1 : plan->kc) * GEMM_CHUNK));
-    if (sums) {
-        buffers->sums = gemm_workspace(GEMM_BUFFER_C, (size_t)(plan->mc * (plan->nc * 4 + GEMM_CHUNK)));
+    const int64_t sums = plan->kc < plan->chunks ? plan->mc * (plan->nc * 4 + GEMM_CHUNK) : 0;
+    int error = get_buffer(GEMM_BUFFER_A, plan->mc * packed_chunks_of(call) * GEMM_CHUNK, &buffers->a);
+    if (error == 0) {
+        error = get_buffer(GEMM_BUFFER_C, sums, &buffers->sums);
     }
-    if (own_stripe && call->packed == NULL) {
-        buffers->stripe = get_stripe_buffer(call);
-        return buffers->stripe != NULL && buffers->a != NULL && (!sums || buffers->sums != NULL) ? 0
-                                                                                                 : -ENOMEM;
-    }
-    return buffers->a != NULL && (!sums || buffers->sums != NULL) ? 0 : -ENOMEM;
+    return error == 0 && own_stripe ? get_stripe_buffer(call, &buffers->stripe) : error;
 }
 
 static int run_alone(const struct gemm_call *call) {
@@ -321,12 +334,9 @@ static int run_alone(const struct gemm_call *call) {
 #if defined(_OPENMP)
 static int run_team(struct gemm_call *call) {
     uint8_t *shared_stripe = NULL;
-    int error = 0;
-    if (!call->plan.over_batch && call->packed == NULL) {
-        shared_stripe = get_stripe_buffer(call);
-        if (shared_stripe == NULL) {
-            return -ENOMEM;
-        }
+    int error = call->plan.over_batch ? 0 : get_stripe_buffer(call, &shared_stripe);
+    if (error != 0) {
+        return error;
     }
 #pragma omp parallel num_threads(call->plan.threads) default(none) shared(call, shared_stripe, error)
     {

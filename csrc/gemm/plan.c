@@ -23,6 +23,10 @@ enum { CYCLES_TDP = 16, CYCLES_LOAD_L2 = 19, CYCLES_LOAD_FAR = 105 };
  * machine needs some 32 times as long. */
 enum { NATIVE_PARALLEL_CYCLES = 8192, EMULATED_PARALLEL_CYCLES = 256 };
 
+/* Where rows of A begin within a line, each row of a tile lies in two, and A from L2 costs twice as much: 84
+ * cycles of loads beside the 64 of a step. Copying a tile costs as much as that does in six panels of B. */
+enum { WORTH_PACKING_A = 8 * GEMM_PANEL };
+
 /* Storing C past the caches takes as long as products over so many bytes of K; it hides behind deeper ones.
  * Shallower ones are bound by their stores, which the third level takes faster than memory does: until C is
  * larger than any core's share of it, here taken as a multiple of L2. */
@@ -204,6 +208,8 @@ static void choose_blocks(struct amx_gemm_plan *plan, int engine, int64_t row_bl
     plan->nc = width * max64(1, min64(widest, column_blocks));
     plan->stream_b = row_blocks == 1 && (column_blocks * width + plan->m) * k_bytes > plan->caches.l1;
     plan->stream_a = (min64(plan->mc, plan->m) + (plan->stream_b ? 0 : width)) * k_bytes > plan->caches.l1;
+    plan->align_a = engine == AMX_NATIVE && plan->stream_a && plan->row_tiles == 2 &&
+                    min64(plan->n, column_blocks * width) >= WORTH_PACKING_A;
     plan->prefetch_b =
         engine == AMX_NATIVE && plan->mc > height && b_bytes(plan) > (double)plan->caches.l2 / 2;
 }
