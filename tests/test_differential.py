@@ -104,6 +104,20 @@ def test_patched_instructions_and_tile_machine_agree(program):
     assert "50000 instructions" in result.stdout
 
 
+@pytest.mark.parametrize(("entry", "vectors"), [("sse", 16), ("avx", 32)])
+def test_thunks_of_lesser_cpus(entry, vectors, tmp_path):
+    """What saves registers where there is no AVX-512, tried wherever this is."""
+    if differential.compiler() is None:
+        pytest.skip("no C compiler")
+    entries = [f"enter = trap_thunk_enter_{name};" for name in ("avx512", entry)]
+    if vectors == 32 and lib.amxemu_best_path() != lib.AMXEMU_AVX2:
+        pytest.skip("this CPU has no AVX2")
+    program = with_defect(tmp_path, "trap/thunk.c", *entries)
+    for family in ("config", "memory", "int8", "fp16", "encoding"):
+        result = run(program, "--lane", "patched", "--count", 2000, "--vectors", vectors, "--family", family)
+        assert result.returncode == 0, result.stdout + result.stderr
+
+
 @pytest.mark.parametrize("defect", DEFECTS_OF_THUNKS)
 def test_a_defect_of_thunks_is_noticed(defect, tmp_path):
     """Whatever the program can see is looked at."""

@@ -45,6 +45,26 @@ def test_rewritten_code_is_new(program):
     run(program, "rewritten")
 
 
+def test_more_sites_than_are_kept(program):
+    """Those beyond 32,768 go on trapping; once code is gone, others take its places."""
+    run(program, "many")
+
+
+@pytest.mark.parametrize("refused", ["no-membarrier", "no-files"])
+def test_what_cannot_be_patched_goes_on_trapping(program, refused):
+    """Where the kernel cannot make all CPUs see new code, or no file of /proc can be opened."""
+    run(program, refused)
+
+
+def test_code_is_made_writable_where_it_cannot_be_forced(program):
+    run(program, "no-force")
+
+
+def test_the_stack_pointer_is_the_programs(program):
+    """Operands relative to RSP, in the red zone, with RSP misaligned in every way."""
+    run(program, "stack")
+
+
 def test_configuration_instructions_are_patched_before_they_run(program):
     """Where they would not trap: all of an object at its first trap, in generated code those around it."""
     run(program, "hybrid")

@@ -36,8 +36,9 @@ enum { SLOTS = 1 << 16, MAX_SITES = SLOTS / 2, NEVER_USED = 0, REMOVED = SLOTS -
 static struct site sites[MAX_SITES];
 static _Atomic uint16_t slots[SLOTS]; /* NEVER_USED, REMOVED, or 1 + a record's number */
 static unsigned site_count;           /* records ever used */
+static unsigned freed;                /* of them, and not used again yet */
 static unsigned session;
-static int wanted, hybrid, possible, exhausted;
+static int wanted, hybrid, possible;
 
 static unsigned first_slot(uint64_t address) {
     return (unsigned)(address * UINT64_C(0x9E3779B97F4A7C15) >> 48);
@@ -100,30 +101,37 @@ static int stands(const struct site *site) {
 static void sweep(void) {
     for (unsigned i = 0; i < MAX_SITES; i++) {
         struct site *const site = &sites[i];
-        if (stands(site))
+        if (site->address == 0 || stands(site))
             continue;
         remove_slot(site->address, i + 1);
         site->address = 0;
+        freed++;
         if (site->thunk != NULL)
             trap_thunk_free(site->thunk);
     }
 }
 
+/* MAX_SITES where all are in use. Not every attempt is worth a look at all of them. */
 static unsigned free_record(void) {
+    enum { ATTEMPTS = 1024 };
+    static unsigned attempts;
     if (site_count < MAX_SITES)
         return site_count++;
-    sweep();
-    for (unsigned i = 0; i < MAX_SITES; i++)
-        if (sites[i].address == 0)
-            return i;
-    exhausted = 1;
-    return MAX_SITES;
+    if (freed == 0 && attempts++ % ATTEMPTS == 0)
+        sweep();
+    if (freed == 0)
+        return MAX_SITES;
+    freed--;
+    unsigned i = 0;
+    while (sites[i].address != 0)
+        i++;
+    return i;
 }
 
 /* NULL where there are too many. */
 static struct site *record_of(uint64_t address) {
     struct site *site = find(address);
-    if (site != NULL || exhausted)
+    if (site != NULL)
         return site;
     const unsigned number = free_record();
     if (number == MAX_SITES)

@@ -155,7 +155,7 @@ ENTRY("trap_thunk_enter_avx512", SAVE_AVX512, RESTORE_AVX512);
 void trap_thunk_enter_sse(void);
 void trap_thunk_enter_avx(void);
 void trap_thunk_enter_avx512(void);
-uint64_t trap_thunk_execute(struct frame *frame, const struct trap_thunk *thunk);
+uint64_t trap_thunk_execute(struct frame *frame, const struct trap_thunk *thunk) __attribute__((used));
 
 enum {
     CPUID_1_ECX_OSXSAVE = 1 << 27,

@@ -3,8 +3,8 @@
  * The program jumps into its thunk where the instruction was, and goes on behind it with every register as
  * the instruction leaves it: flags, general registers, vector and mask registers, MXCSR, and the red zone. It
  * all happens on the program's own stack, so that a handler, an unwinder or a longjmp finds what it finds
- * around any call; TRAP_THUNK_STACK bytes of it are needed, less than the signal frame that hardware with
- * tiles in use needs at any moment.
+ * around any call; 9 KiB of it are enough, less than the 11 KiB of a signal frame, which hardware with tiles
+ * in use needs at any moment.
  *
  * A thunk's code is written before it can be reached and never again: what differs between thunks is data.
  */

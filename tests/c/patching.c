@@ -4,7 +4,10 @@
 #include "insn.h"
 #include "trap/signals.h"
 
+#include <errno.h>
 #include <execinfo.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <pthread.h>
 #include <sched.h>
 #include <setjmp.h>
@@ -13,7 +16,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <stddef.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/wait.h>
 #include <ucontext.h>
@@ -156,6 +163,64 @@ static void rewritten(void) {
     }
     CHECK(counts().sites == SITES && counts().patched == SITES);
     CHECK(counts().traps == 7 * SITES);
+}
+
+/* More sites than are kept, and again when their code is gone. */
+static void many(void) {
+    enum { KEPT = 32768, TOO_MANY = KEPT / SITES + 10, BYTES = TOO_MANY * COPY };
+    uint8_t *const code = executable(MAP_PRIVATE, BYTES);
+    for (int i = 0; i < TOO_MANY; i++)
+        CHECK(is_right(copy_at(code, i)));
+    CHECK(counts().sites == KEPT && counts().patched == KEPT);
+    CHECK(is_right((multiply *)(uintptr_t)(code + (TOO_MANY - 1) * COPY)));
+    CHECK(munmap(code, BYTES) == 0);
+
+    uint8_t *const other = executable(MAP_PRIVATE, 64 * PAGE);
+    for (int i = 0; i < 400; i++)
+        CHECK(is_right(copy_at(other, i)));
+    CHECK(memcmp(other + 399 * COPY, product, sizeof product) != 0);
+}
+
+/* ---- what the kernel may refuse ---- */
+
+/* From now on a system call fails so. */
+static void refuse(int number, int error) {
+    struct sock_filter rules[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (unsigned)number, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (unsigned)error),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    const struct sock_fprog filter = {sizeof rules / sizeof *rules, rules};
+    CHECK(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
+    CHECK(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) == 0);
+}
+
+static void check_unpatchable(void) {
+    uint8_t *const code = executable(MAP_PRIVATE, PAGE);
+    multiply *const f = copy_at(code, 0);
+    CHECK(is_right(f) && is_right(f));
+    CHECK(counts().unpatchable == SITES && counts().patched == 0);
+    CHECK(counts().traps == 2 * SITES);
+}
+
+static void no_membarrier(void) {
+    CHECK(amx_trap_stop() == 0);
+    refuse(SYS_membarrier, ENOSYS);
+    start();
+    check_unpatchable();
+}
+
+static void no_files(void) {
+    const struct rlimit none = {0, 0};
+    CHECK(setrlimit(RLIMIT_NOFILE, &none) == 0);
+    check_unpatchable();
+}
+
+/* Code cannot be written by /proc/self/mem; then it becomes writable for a moment. */
+static void no_force(void) {
+    refuse(SYS_pwrite64, EPERM);
+    read_only();
 }
 
 /* ---- configuration instructions that do not trap ---- */
@@ -312,6 +377,44 @@ static void forks(void) {
     CHECK(wrong == 0);
 }
 
+/* ---- the stack ---- */
+
+/* sttilecfg into the red zone, between bytes of the caller; with RSP as it is, misaligned too. */
+void store_in_red_zone(uint8_t *stack, uint8_t *found);
+__asm__(".pushsection .text\n"
+        "store_in_red_zone:\n"
+        "mov %rsp, %rax\n"
+        "mov %rdi, %rsp\n"
+        "movq $0x5a, -128(%rsp)\n"
+        "movq $0x5a, -56(%rsp)\n"
+        ".byte 0xc4, 0xe2, 0x79, 0x49, 0x44, 0x24, 0x88\n" /* sttilecfg -120(%rsp) */
+        "mov %rax, -8(%rsp)\n"
+        "lea -128(%rsp), %rdx\n"
+        "mov %rsi, %rdi\n"
+        "mov $80, %ecx\n"
+        "mov %rdx, %rsi\n"
+        "rep movsb\n"
+        "mov -8(%rsp), %rsp\n"
+        "ret\n"
+        ".popsection\n");
+
+/* How far below RSP thunks go, on a stack of bytes that are looked at afterwards. */
+static void stack(void) {
+    enum { STACK = 1 << 16, FILL = 0xA7 };
+    static uint8_t area[STACK];
+    uint8_t found[80], expected_bytes[80] = {[0] = 0x5A, [72] = 0x5A};
+    uint8_t *const top = area + STACK - 64;
+    memcpy(expected_bytes + 8, config, sizeof config);
+    AMX_LDTILECFG(config);
+    for (int i = 0; i < 64; i++) {
+        memset(area, FILL, sizeof area);
+        memset(found, 0, sizeof found);
+        store_in_red_zone(top - i, found);
+        CHECK(memcmp(found, expected_bytes, sizeof found) == 0);
+    }
+    CHECK(counts().patched == 2);
+}
+
 /* ---- faults ---- */
 
 static volatile sig_atomic_t faults;
@@ -432,10 +535,15 @@ int main(int argc, char **argv) {
         const char *name;
         void (*run)(void);
     } programs[] = {
-        {"once", once},           {"shared", shared}, {"no-room", no_room}, {"read-only", read_only},
-        {"rewritten", rewritten}, {"hybrid", hybrid}, {"threads", threads}, {"timer", timer},
-        {"jumps", jumps},         {"forks", forks},   {"restart", restart}, {"unwinding", unwinding},
-        {"again", again},
+        {"once", once},           {"shared", shared},
+        {"no-room", no_room},     {"read-only", read_only},
+        {"rewritten", rewritten}, {"hybrid", hybrid},
+        {"many", many},           {"no-membarrier", no_membarrier},
+        {"no-files", no_files},   {"no-force", no_force},
+        {"stack", stack},         {"threads", threads},
+        {"timer", timer},         {"jumps", jumps},
+        {"forks", forks},         {"restart", restart},
+        {"unwinding", unwinding}, {"again", again},
     };
     prepare();
     start();

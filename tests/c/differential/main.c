@@ -8,6 +8,7 @@
  * lane `patched` it is the thunk that a jump in the instruction's place leads to.
  */
 #include "generate.h"
+#include "registers.h"
 #include "report.h"
 #include "run.h"
 
@@ -214,7 +215,7 @@ static uint32_t needed_by(enum family family) {
 static int usage(void) {
     fprintf(stderr,
             "usage: differential [--lane auto|native|trapped|patched|emulated] [--count N] [--seed S]\n"
-            "                    [--family NAME] [--stream]\n");
+            "                    [--family NAME] [--vectors BYTES] [--stream]\n");
     return 2;
 }
 
@@ -239,6 +240,8 @@ static int parse(int argc, char **argv, struct options *options) {
             options->count = strtoull(value, NULL, 0);
         } else if (strcmp(argv[i], "--seed") == 0) {
             options->seed = strtoull(value, NULL, 0);
+        } else if (strcmp(argv[i], "--vectors") == 0) {
+            registers_limit((unsigned)strtoul(value, NULL, 0));
         } else if (strcmp(argv[i], "--family") == 0) {
             const int family = index_of(value, family_names, FAMILIES);
             if (family < 0)

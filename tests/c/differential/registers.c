@@ -82,6 +82,10 @@ static uint64_t width_here(void) {
     return __builtin_cpu_supports("avx") ? 32 : 16;
 }
 
+void registers_limit(unsigned bytes) {
+    width = bytes < width_here() ? bytes : width_here();
+}
+
 enum { STACK_BYTES = 1 << 16, ABOVE = 1024 };
 static _Alignas(64) uint8_t stack[STACK_BYTES];
 static uint8_t *const top = stack + STACK_BYTES - ABOVE;
