@@ -215,6 +215,12 @@ def test_reports_go_to_our_directory_and_traces_only_if_wanted():
     assert launcher.environment(base, cpu="spr", patch=True)["AMX_EMULATE_REPORT"] == "/theirs/report"
 
 
+def test_what_is_announced_goes_to_the_library():
+    done = amx("--announce", "avx512_fp16,avx_vnni", "--", SHELL, "-c", 'echo "$AMX_EMULATE_ANNOUNCE"')
+    assert done.stdout == "avx512_fp16,avx_vnni\n"
+    assert "AMX_EMULATE_ANNOUNCE" not in launcher.environment({}, cpu="spr", patch=True)
+
+
 # reports
 
 LINES = (
@@ -290,6 +296,59 @@ print(amx.explain().emulated)
 def ptrace_is_forbidden():
     probe = json.loads(amx("--probe", "--json").stdout)
     return not next(way for way in probe["ways"] if way["name"] == "amx emulate --ptrace")["works"]
+
+
+@pytest.mark.parametrize("patch", [[], ["--no-patch"]], ids=["patched", "trapped"])
+def test_under_the_library_amx_is_there_and_counted(tmp_path, patch):
+    file, trace = tmp_path / "stats.json", tmp_path / "trace.json"
+    done = amx(
+        *patch, "--cpu", "gnr", "--stats", "--stats-file", file, "--trace", trace,
+        "--", sys.executable, "-W", "error", "-c", PRODUCT,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (0, "gnr, by amx emulate\n"), done.stderr
+    found = json.loads(file.read_text())
+    total = found["total"]
+    assert total["instructions"] > 10
+    assert (total["patched"] > 0) == (not patch)
+    assert (total["traps"] < total["instructions"]) == (not patch)
+    assert found["processes"][0]["program"] == os.path.realpath(sys.executable)
+    assert json.loads(trace.read_text())["instructions"] == total["instructions"]
+    assert "tdpbssd" in done.stderr
+
+
+def test_children_are_emulated_and_reported_too(tmp_path):
+    file = tmp_path / "stats.json"
+    code = f"import subprocess, sys; sys.exit(subprocess.run([sys.executable, '-c', {PRODUCT!r}]).returncode)"
+    done = amx("--stats-file", file, "--", sys.executable, "-c", code)
+    assert done.returncode == 0, done.stderr
+    counted = [each["instructions"] > 0 for each in json.loads(file.read_text())["processes"]]
+    assert sorted(counted)[-1] is True
+    assert len(counted) >= 2
+
+
+def test_the_diagnosis_of_a_preloaded_program_does_not_claim_hardware():
+    done = amx("--", *AMX, "explain", "--json")
+    found = json.loads(done.stdout)
+    assert (found["usable"], found["emulated"], found["disagreements"]) == (True, "spr, by amx emulate", [])
+    assert "AMX is emulated here" in amx("--", *AMX, "explain").stdout
+
+
+def test_after_the_guard_a_programs_own_handler_is_still_in_force():
+    code = (
+        "import amx, faulthandler, ctypes\n"
+        "faulthandler.enable()\namx.request()\namx.prefault()\n"
+        "print('prefaulted', flush=True)\nctypes.string_at(8)"
+    )
+    done = amx("--", sys.executable, "-c", code)
+    assert (done.returncode, done.stdout) == (-signal.SIGSEGV, "prefaulted\n")
+    assert "Fatal Python error: Segmentation fault" in done.stderr
+    assert "string_at" in done.stderr
+
+
+def test_in_a_program_that_is_emulated_no_block_begins():
+    code = "import amx\ntry:\n    amx.emulate().__enter__()\nexcept amx.AmxError as e:\n    print(e)"
+    done = amx("--", sys.executable, "-c", code)
+    assert "emulated already: spr, by amx emulate" in done.stdout
 
 
 def test_under_the_tracer_amx_is_there_and_counted(tmp_path):

@@ -107,10 +107,16 @@ def test_without_both_only_the_other_ways_are_left():
 
 
 @pytest.mark.parametrize("answer", [refused(1), DONE, Probe(Step.OTHER, signal=signal.SIGSYS, code=0)])
-def test_without_filters_there_is_the_tracer(answer):
+def test_without_filters_calls_of_libc_are_answered(answer):
     survey = judge({Means.SECCOMP: answer})
+    assert all(ways(survey).values())
+    assert "in calls of libc" in finding(survey, "amx emulate").reason
+    assert "--ptrace" in finding(survey, "seccomp filters").remedy
+
+
+def test_without_preloading_there_is_the_tracer():
+    survey = judge(library=Finding("preloading", False, "not there", "Install it"))
     assert not ways(survey)["amx emulate"]
-    assert "--ptrace" in finding(survey, "amx emulate").remedy
     assert "--ptrace" in finding(survey, "AMX in ONNX Runtime").reason
 
 

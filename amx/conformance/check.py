@@ -30,6 +30,7 @@ class Need(enum.Enum):
     FRAMES = "tile data where the kernel shows it, or a model that does"
     REAL_FRAMES = "tile data of the CPU in ptrace, cores or the kernel's own signal frames"
     ONE_MACHINE = "CPUID, /proc/cpuinfo and saved states of one and the same machine"
+    APART = "an emulator, if any, outside the program's memory and system calls"
     PTRACE = "ptrace of its own children"
     ROOT = "root"
     KVM = "/dev/kvm"

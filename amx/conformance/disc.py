@@ -194,7 +194,7 @@ def _(seen: Judge) -> None:
     "The 32-bit system call entry gives the same answers and grants the same permission.",
     authority="arch/x86/entry/syscalls/syscall_32.tbl: 384 is the same sys_arch_prctl()",
     since="5.16",
-    needs={Need.OPT_IN},
+    needs={Need.OPT_IN, Need.APART},
 )
 def _(seen: Judge) -> None:
     seen.equal("ARCH_GET_XCOMP_SUPP by int $0x80", seen["supp 32"], seen["supp 64"], result)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import amx
 from amx import cpu, diagnosis, machine, xstate
+from amx._lib import lib
 from amx.causes import FIRST_KERNEL, Cause
 from amx.conformance.check import Check, Need, version
 from amx.conformance.lane import Lane, lane_of
@@ -107,6 +108,9 @@ def _lacking(lane: Lane, found: Diagnosis) -> Iterator[tuple[Need, str]]:
         yield Need.ONE_MACHINE, "CPUID is the emulator's, and what this is held against the real machine's"
         if found.emulated:
             yield from ((need, _OURS) for need in (Need.FRAMES, Need.REAL_FRAMES))
+            if lib.amx_is_launched():
+                yield Need.APART, "the preloaded emulator shares the program's memory and its filters"
+                yield Need.PTRACE, "a tracer sees the signals of the preloaded emulator"
             yield Need.KVM, "KVM is the real kernel's: it neither knows nor locks the emulated permission"
         else:
             why = "an emulator runs the tiles: the kernel does not know them"

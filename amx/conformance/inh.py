@@ -51,7 +51,7 @@ def _(seen: Judge) -> None:
     "Children that share memory and handlers have a permission of their own too.",
     authority=f"{_INHERIT}: every clone without CLONE_THREAD is a new process",
     since="5.16",
-    needs={Need.AMX},
+    needs={Need.AMX, Need.APART},
     depends=("PERM-01", "PERM-02"),
 )
 def _(seen: Judge) -> None:

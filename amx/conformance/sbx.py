@@ -16,6 +16,7 @@ _SECCOMP = "kernel/seccomp.c, __seccomp_filter()"
     "lies.",
     authority=f"{_SECCOMP}; the permission itself is untouched by filters",
     since="5.16",
+    needs={Need.APART},
     depends=("DISC-01", "PERM-01"),
 )
 def _(seen: Judge) -> None:

@@ -144,9 +144,8 @@ def judge(facts: Facts) -> Survey:
     in_process = _way(IN_PROCESS, f"sites of tile instructions {sites}", tiles)
     answers = cpuid if cpuid.works else patching
     how = "by faulting" if cpuid.works else "where it is found in each file"
-    preloaded = _way(
-        PRELOADED, f"CPUID is answered {how}, arch_prctl by a filter", facts.library, tiles, seccomp, answers
-    )
+    asked = "by a filter" if seccomp.works else "in calls of libc; system calls of the program's own are not"
+    preloaded = _way(PRELOADED, f"CPUID is answered {how}, arch_prctl {asked}", facts.library, tiles, answers)
     traced = _way(TRACED, "also for static programs", tiles, ptrace)
     installed = _sde(facts)
     foreign = next((way for way in (preloaded, traced) if way.works), preloaded)
@@ -255,7 +254,7 @@ def _seccomp(facts: Facts, probe: Probe) -> Finding:
     if probe.signal == signal.SIGSYS and probe.code == SYS_SECCOMP:
         return Finding(name, True, "SECCOMP_RET_TRAP raised SIGSYS, without privileges")
     reason = f"installing one: {_errno(probe)}" if probe.result else _ending(probe)
-    return Finding(name, False, reason, "Run it where a sandbox allows seccomp(2), or use --ptrace")
+    return Finding(name, False, reason, "Use --ptrace for programs that make the system call themselves")
 
 
 def _ptrace(facts: Facts, probe: Probe) -> Finding:

@@ -4,7 +4,6 @@
 #if !AMX_STUBS
 
 #include "trap/signals.h"
-#include "trap/thread.h"
 #include "trap/trap.h"
 
 #include <errno.h>
@@ -50,18 +49,6 @@ static void prepare(void) {
     sigprocmask(SIG_SETMASK, &mask, NULL);
 }
 
-static long clone_process(void) {
-    const int emulated = trap_cpu() != NULL;
-    const uint64_t mask = emulated ? trap_lock() : 0;
-    const long pid = syscall(SYS_clone, 0, NULL, NULL, NULL, 0);
-    if (emulated) {
-        if (pid == 0)
-            trap_threads_in_child();
-        trap_unlock(mask);
-    }
-    return pid;
-}
-
 static int64_t now_ns(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
@@ -96,7 +83,7 @@ int machine_forked(void (*body)(volatile struct amx_probe *, const void *), cons
     sigset_t all, previous;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &previous);
-    const long pid = clone_process();
+    const long pid = syscall(SYS_clone, 0, NULL, NULL, NULL, 0);
     if (pid == 0) {
         report = page;
         prepare();

@@ -15,7 +15,9 @@
 #include "traced.h"
 #include "signals.h"
 #include "trap.h"
+#include "virtual_cpu.h"
 
+#include <elf.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -52,6 +54,16 @@ static void unblock(void) {
     pthread_sigmask(SIG_UNBLOCK, &none, NULL);
 }
 
+/* Where getauxval() reads it: the auxiliary vector stands behind the environment. /proc/self/auxv stays. */
+static void raise_minsigstksz(char **environment) {
+    enum { MINSIGSTKSZ_TYPE = 51 }; /* AT_MINSIGSTKSZ, which older headers lack */
+    while (*environment != NULL)
+        environment++;
+    for (Elf64_auxv_t *entry = (void *)(environment + 1); entry->a_type != AT_NULL; entry++)
+        if (entry->a_type == MINSIGSTKSZ_TYPE && entry->a_un.a_val < VIRTUAL_MINSIGSTKSZ)
+            entry->a_un.a_val = VIRTUAL_MINSIGSTKSZ;
+}
+
 /* Constructors of glibc's dynamic linker are given main's arguments. This one runs before libc's own, which
  * sets `environ`. */
 __attribute__((constructor)) static void begin(int argc, char **argv, char **environment) {
@@ -80,6 +92,7 @@ __attribute__((constructor)) static void begin(int argc, char **argv, char **env
         give_up(cpu, -error);
     if (seccomp_start() != 0)
         interpose_arch_prctl();
+    raise_minsigstksz(environment);
     cpuid_start();
     objects_start(cpuid_trap_image);
     error = report_start(getenv("AMX_EMULATE_REPORT"));

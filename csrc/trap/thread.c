@@ -16,7 +16,9 @@ static _Thread_local struct trap_thread *current __attribute__((tls_model("initi
 
 static struct kernel_model_process process;
 static struct trap_thread *records;
-static pid_t owner; /* of this memory */
+/* The process that this memory belongs to, in a page that the kernel empties in its forked children: also in
+ * one by a bare clone(), which runs no atfork handlers. Children that share the memory share the page. */
+static volatile pid_t *owner;
 static atomic_uint session;
 static atomic_flag locked = ATOMIC_FLAG_INIT;
 
@@ -24,10 +26,21 @@ static int thread_id(void) {
     return (int)syscall(SYS_gettid);
 }
 
+static void begin_in_child(void);
+
+/* In a forked child, before anything is looked at that its parent left behind. */
+static void notice_fork(void) {
+    if (owner != NULL && *owner == 0) {
+        atomic_flag_clear(&locked); /* by a thread that is not here */
+        begin_in_child();
+    }
+}
+
 uint64_t trap_lock(void) {
     const uint64_t blocked = ~(UINT64_C(1) << (SIGSEGV - 1) | UINT64_C(1) << (SIGBUS - 1));
     uint64_t mask = 0;
     syscall(SYS_rt_sigprocmask, SIG_BLOCK, &blocked, &mask, sizeof mask);
+    notice_fork();
     while (atomic_flag_test_and_set_explicit(&locked, memory_order_acquire))
         sched_yield();
     return mask;
@@ -107,6 +120,7 @@ static struct trap_thread *enter(void) {
 }
 
 struct trap_thread *trap_thread_if_any(void) {
+    notice_fork();
     return current != NULL && current->session == session ? current : NULL;
 }
 
@@ -123,10 +137,24 @@ struct trap_thread *trap_first_thread(void) {
     return records;
 }
 
+/* Where the kernel cannot empty the page (before Linux 4.14), or there is no memory for one, it is as with
+ * shared memory. */
+static void own_memory(void) {
+    static pid_t fallback;
+    const size_t size = (size_t)sysconf(_SC_PAGESIZE);
+    if (owner == NULL) {
+        void *const page = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        owner = page == MAP_FAILED ? &fallback : page;
+        if (page != MAP_FAILED)
+            madvise(page, size, MADV_WIPEONFORK);
+    }
+    *owner = getpid();
+}
+
 void trap_threads_reset(const struct kernel_model_machine *machine) {
     const uint64_t mask = trap_lock();
     kernel_model_process_init(&process, machine);
-    owner = getpid();
+    own_memory();
     session++;
     trap_unlock(mask);
 }
@@ -157,9 +185,9 @@ static void after_fork(void) {
 }
 
 /* The child has one thread, the caller's copy: its configuration and alternate stack, not its data. */
-void trap_threads_in_child(void) {
+static void begin_in_child(void) {
     struct trap_thread *const own = current;
-    owner = getpid();
+    *owner = getpid();
     process.tasks = NULL;
     for (struct trap_thread *thread = records; thread != NULL; thread = thread->next)
         thread->instructions = thread->traps = thread->faults = 0;
@@ -171,11 +199,12 @@ void trap_threads_in_child(void) {
 }
 
 int trap_is_vforked(void) {
-    return getpid() != owner;
+    notice_fork();
+    return owner != NULL && *owner != getpid();
 }
 
 static void after_fork_in_child(void) {
-    trap_threads_in_child();
+    begin_in_child();
     after_fork();
 }
 

@@ -34,8 +34,6 @@ struct kernel_model_process *trap_process(void);
 /* A new session begins with the kernel's defaults: no permission, every thread's tiles INIT. */
 void trap_threads_reset(const struct kernel_model_machine *machine);
 int trap_threads_at_fork(void); /* from now on forked children forget tile data; 0 or -errno, once */
-/* That, in a child that no atfork handler has run in; under the trap_lock() that was taken before. */
-void trap_threads_in_child(void);
 /* Whether this is a child that still runs in its parent's memory, by vfork(). */
 int trap_is_vforked(void);
 /* All records, for sums; under trap_lock(). */
