@@ -199,6 +199,13 @@ def test_a_program_that_has_amx_is_not_given_it_again():
     assert tracing.run(sys.executable, "-c", IN_PROCESS).stdout == f"{-errno.EALREADY}\n"
 
 
+def test_a_launcher_that_ignores_its_children_hears_of_this_one(tracee):
+    ignore = "import signal; signal.signal(signal.SIGCHLD, signal.SIG_IGN)"
+    assert tracing.run(tracee, "product", before=ignore).status == 7
+    mask = tracing.run("/bin/grep", "^SigIgn:", "/proc/self/status", before=ignore).stdout.split()[1]
+    assert int(mask, 16) & 1 << (signal.SIGCHLD - 1), "and so does the program"
+
+
 # ---- threads and processes
 
 

@@ -161,8 +161,7 @@ struct tracer_image {
     size_t segment_count;
     uint64_t *sites; /* addresses; ascending */
     size_t site_count, site_room;
-    int concerned;   /* announce.h */
-    size_t unplaced; /* candidates about which nothing can be said */
+    int concerned; /* announce.h */
 };
 /* NULL: not to be read, or no ELF file. */
 const struct tracer_image *tracer_image(struct tracer *tracer, int file);

@@ -21,10 +21,8 @@ static void add(void *context, enum code_kind kind, const uint8_t *at, unsigned 
     if (image->site_count == image->site_room) {
         const size_t room = image->site_room ? 2 * image->site_room : 16;
         uint64_t *const sites = realloc(image->sites, room * sizeof *sites);
-        if (!sites) {
-            image->unplaced++;
+        if (!sites)
             return;
-        }
         image->sites = sites;
         image->site_room = room;
     }
@@ -52,7 +50,7 @@ static void look(const struct tracer *tracer, struct tracer_image *image, int fi
     const struct scan scan = {image, mapped.image.base};
     const struct code_sink sink = {add, (void *)(uintptr_t)&scan};
     find_segments(image, &mapped.image);
-    image->unplaced += code_scan(&mapped.image, kinds, &sink);
+    code_scan(&mapped.image, kinds, &sink);
     image->concerned = image->site_count && announce_concerns(&mapped.image);
     code_file_unmap(&mapped);
 }
