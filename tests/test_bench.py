@@ -1,6 +1,7 @@
 """`amx bench`: statistics, the grid, the protocol of peers, and what the command prints and writes."""
 
 import csv
+import dataclasses
 import errno
 import io
 import itertools
@@ -13,12 +14,15 @@ import children
 import ml_dtypes
 import numpy as np
 import pytest
+from rich.console import Console
 
 import amx
 from amx import cli
 from amx._lib import lib
-from amx.bench import calls, emulation, peers, records, session
+from amx.bench import calls, emulation, goals, peers, records, session, tables
+from amx.bench.calls import CallRow
 from amx.bench.grid import PRESETS, Case, Dtype, Shape, parse_preset
+from amx.bench.kernels import KernelRow
 from amx.bench.operands import aligned, make_operands, pointer
 from amx.bench.ours import Kernel, call_of
 from amx.bench.peers import peer as protocol
@@ -482,6 +486,46 @@ def test_the_plot_is_a_picture(emulated, small, tmp_path):
     content = (tmp_path / "bench.png").read_bytes()
     assert content.startswith(b"\x89PNG")
     assert len(content) > 10_000
+
+
+def kernel_row(text, threads=1, of_stream=None):
+    one = Summary(0.5, 0.4, 0.6, 7)
+    return KernelRow(case(text), True, threads, one, 1000.0, one, 1.0, of_stream, "")
+
+
+def test_every_product_of_the_preset_has_a_goal():
+    for each in parse_preset("goals", (Dtype.INT8, Dtype.BF16)):
+        assert goals.goal_of(each, 1) is not None
+    assert goals.goal_of(case("100x100x100"), 1) is None
+    assert goals.goal_of(case("64x64x64:fp16"), 1) is None
+
+
+def test_goals_of_one_thread_and_two():
+    assert goals.goal_of(case("64x64x64"), 1) == goals.Goal(1.3, 0.45)
+    assert goals.goal_of(case("64x64x64"), 2) is None
+    assert goals.goal_of(case("4096x4096x4096:bf16"), 1) == goals.Goal(1.4, 0.65)
+    assert goals.goal_of(case("4096x4096x4096"), 2) == goals.Goal(1.5)
+    assert goals.goal_of(case("16x4096x4096"), 2) == goals.Goal(of_stream=0.95)
+
+
+def test_goals_stand_beside_what_was_measured():
+    ratio = Summary(1.25, 1.0, 1.5, 7)
+    theirs = CallRow(case("64x64x64"), "fake", Form.PACKED, 1, ratio, 1.0, ratio, "", "", None)
+    (found,) = goals.progress([kernel_row("64x64x64"), kernel_row("65x65x65")], [theirs])
+    assert (found.case, found.plain, found.packed) == (case("64x64x64"), None, ratio)
+    assert found.of_ceiling.median == 0.5
+    emulated = dataclasses.replace(kernel_row("64x64x64"), native=False)
+    assert goals.progress([emulated], []) == []
+
+
+def test_goals_are_printed_without_a_verdict(emulated, small, capsys):
+    report = report_of("8x9x10")
+    rows = (kernel_row("64x64x64"), kernel_row("16x4096x4096", of_stream=Summary(0.97, 0.9, 1.0, 7)))
+    tables.show(dataclasses.replace(report, kernels=rows), Console(width=200))
+    text = capsys.readouterr().out
+    assert "Goals of this project" in text
+    assert "45%" in text
+    assert "97%" in text
 
 
 # ---- the command -----------------------------------------------------------------------------------------

@@ -84,12 +84,23 @@ PRESETS: dict[str, tuple[Shape, ...]] = {
         Shape(1024, 1024, 16),
         Shape(16, 16, 4096),
     ),
-    # nothing tuned for: primes, tails in every dimension, M != N != K
+    # nothing tuned for: primes, tails in every dimension, M != N != K, and the same M with leading dimensions
+    # that are powers of two and not
     "odd": (
         *_square(67, 100, 131, 333, 1000, 1537),
         Shape(127, 509, 251),
         Shape(500, 300, 700),
         Shape(1000, 1003, 997),
+        Shape(1000, 1024, 1024),
+        Shape(1000, 1040, 1088),
+    ),
+    # what this project measures itself by (goals.py)
+    "goals": (
+        *_square(64, 128, 256, 512, 1024, 2048, 4096),
+        *(Shape(m, 4096, 4096) for m in (1, 16, 128, 512)),
+        Shape(128, 11008, 4096),
+        Shape(128, 64, 128, 64),
+        Shape(128, 128, 64, 64),
     ),
 }
 

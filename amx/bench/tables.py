@@ -9,6 +9,7 @@ from rich.text import Text
 from amx.bench.calls import OURS, CallRow, best
 from amx.bench.ceiling import Unit
 from amx.bench.emulation import Costs, How
+from amx.bench.goals import progress
 from amx.bench.peers.peer import Form, Verdict
 from amx.bench.session import Report
 from amx.bench.timing import Summary
@@ -17,8 +18,8 @@ __all__ = ["show", "show_costs"]
 
 
 def show(report: Report, console: Console) -> None:
-    """Conditions, ceiling, kernels, calls, peers, and what was left out."""
-    for part in (_conditions, _ceiling, _kernels, _calls, _amx_use, _peers, _notes):
+    """Conditions, ceiling, kernels, calls, goals, peers, and what was left out."""
+    for part in (_conditions, _ceiling, _kernels, _calls, _goals, _amx_use, _peers, _notes):
         part(report, console)
 
 
@@ -117,6 +118,31 @@ def _calls(report: Report, console: Console) -> None:
             )
         console.print(table)
         console.print()
+
+
+def _goals(report: Report, console: Console) -> None:
+    """Measured beside wanted; for people to judge, since one run on a shared machine proves little."""
+    rows = progress(report.kernels, report.calls)
+    if not rows:
+        return
+    table = _table(
+        "Goals of this project", "product", "dtype", "plain ratio", "packed ratio", "goal",
+        "of ceiling", "goal", "of stream", "goal",
+    )  # fmt: skip
+    for row in rows:
+        table.add_row(
+            str(row.case.shape),
+            row.case.dtype.value,
+            f"{row.plain.median:.2f}" if row.plain else "",
+            f"{row.packed.median:.2f}" if row.packed else "",
+            f"{row.goal.ratio:.1f}" if row.goal.ratio else "",
+            _percent(row.of_ceiling) if row.goal.of_ceiling else "",
+            f"{row.goal.of_ceiling:.0%}" if row.goal.of_ceiling else "",
+            _percent(row.of_stream),
+            f"{row.goal.of_stream:.0%}" if row.goal.of_stream else "",
+        )
+    console.print(table)
+    console.print()
 
 
 def _amx_use(report: Report, console: Console) -> None:
