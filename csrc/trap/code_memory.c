@@ -3,9 +3,14 @@
 
 #include <errno.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#ifndef PR_SET_VMA
+#define PR_SET_VMA           0x53564d41
+#define PR_SET_VMA_ANON_NAME 0
+#endif
 #ifndef MAP_FIXED_NOREPLACE
 #define MAP_FIXED_NOREPLACE 0x100000
 #endif
@@ -69,7 +74,9 @@ uint8_t *code_memory_near(uint64_t address, size_t size) {
     return NULL;
 }
 
+/* With a name, for who looks at the mappings, a profiler for one; kernels may be built without that. */
 int code_memory_seal(uint8_t *memory, size_t size) {
+    syscall(SYS_prctl, PR_SET_VMA, PR_SET_VMA_ANON_NAME, memory, size, "amx thunks");
     return syscall(SYS_mprotect, memory, size, (long)(PROT_READ | PROT_EXEC)) == 0 ? 0 : -errno;
 }
 

@@ -148,9 +148,9 @@ static struct site *record_of(uint64_t address) {
 /* ---- patching and restoring, under trap_lock() ---- */
 
 static void patch(struct site *site) {
-    if (site->thunk == NULL)
+    if (site->thunk == NULL && !site->insn.apx) /* r16-r31 are not at hand in a thunk */
         site->thunk = trap_thunk_new(site->address);
-    if (site->thunk == NULL || site->insn.apx) { /* r16-r31 are not at hand in a thunk */
+    if (site->thunk == NULL || site->insn.apx) {
         site->state = UNPATCHABLE;
         return;
     }
@@ -246,7 +246,9 @@ enum { ROUND = 64 };
 
 static void restore(struct site *const *changed, size_t count) {
     struct code_write originals[ROUND];
+    int before[ROUND];
     for (size_t i = 0; i < count; i++) {
+        before[i] = changed[i]->state;
         originals[i].address = changed[i]->address;
         memcpy(originals[i].bytes, changed[i]->original, sizeof originals[i].bytes);
         changed[i]->state = STOPPED;
@@ -254,7 +256,7 @@ static void restore(struct site *const *changed, size_t count) {
     code_write(originals, count);
     for (size_t i = 0; i < count; i++)
         if (originals[i].outcome != CODE_STOPPED)
-            changed[i]->state = originals[i].outcome == CODE_WRITTEN ? RESTORED : PATCHED;
+            changed[i]->state = originals[i].outcome == CODE_WRITTEN ? RESTORED : before[i];
 }
 
 void trap_patch_stop(void) {
