@@ -11,6 +11,8 @@ from compiling import ROOT, compiler
 
 from amx.emulation import launcher
 
+SANITIZED = "asan" in os.environ.get(launcher.PRELOAD, "")  # its runtime is not for programs
+
 
 def environment(directory, *, cpu="spr", patch=True, trace=False, **more):
     """Of a program whose processes report to `directory`."""

@@ -3,7 +3,7 @@
 import importlib.util
 
 import pytest
-from preloading import reports, run_python
+from preloading import SANITIZED, reports, run_python
 
 from amx import machine
 from amx._lib import lib
@@ -48,6 +48,8 @@ print(((a @ b) == (a.double() @ b.double()).to(torch.bfloat16)).all().item())
 
 def require(module, *, fp16=False):
     """fp16: also what oneDNN wants, AVX512_FP16 excepted, which is announced then."""
+    if SANITIZED:
+        pytest.skip("a sanitizer's runtime must be the first library")
     if importlib.util.find_spec(module) is None:
         pytest.skip(f"{module} is not installed")
     real = machine.Real()

@@ -1,14 +1,29 @@
 /* A program that asks what there is, of CPU and kernel, and says so. */
+#define _GNU_SOURCE /* REG_RIP */
 #include <cpuid.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #if __has_include(<sys/platform/x86.h>)
 #include <sys/platform/x86.h>
 #endif
 #include <sys/syscall.h>
+#include <ucontext.h>
 #include <unistd.h>
 
+extern const char no_such_register[];
+
+static void on_fault(int number, siginfo_t *info, void *context) {
+    const greg_t rip = ((ucontext_t *)context)->uc_mcontext.gregs[REG_RIP];
+    printf("signal %d, code %d, at the instruction: %d\n", number, info->si_code,
+           rip == (greg_t)(uintptr_t)no_such_register);
+    exit(0);
+}
+
 int main(int argc, char **argv) {
+    const struct sigaction action = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO};
+
     uint32_t a, b, c, d, low, high;
     uint64_t value = 0;
     (void)argv;
@@ -36,7 +51,7 @@ int main(int argc, char **argv) {
     printf("permission %#lx\n", value & 0x60000);
     __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(1));
     printf("xinuse %#x\n", low & 0x60000);
-    fflush(stdout);
-    __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(7));
+    sigaction(SIGSEGV, &action, NULL);
+    __asm__ volatile("no_such_register: xgetbv" : "=a"(low), "=d"(high) : "c"(7));
     return 0;
 }
