@@ -19,9 +19,14 @@ def test_threads_are_created_compute_and_end(patched):
     assert int(found["instructions"]) == 50 * 10 * (1 + 3 * 5)
 
 
-def test_forked_children_have_the_configuration_and_no_data(patched):
+@pytest.mark.parametrize("name", ["forks", "forks-by-system-call"])
+def test_forked_children_have_the_configuration_and_no_data(name, patched):
     """200 of them, each with counts of its own; the parent's data survives and its memory does not grow."""
-    assert trapping.scenario("forks", patched) == [("children", "200")]
+    assert trapping.scenario(name, patched) == [("children", "200")]
+
+
+def test_a_child_has_handlers_of_its_own(patched):
+    assert trapping.scenario("handlers-of-a-child", patched) == []
 
 
 def test_forks_amid_computing_threads(patched):
@@ -33,8 +38,10 @@ def test_another_threads_alternate_stack_is_in_the_way_of_a_request():
     assert trapping.scenario("requests-and-other-threads") == [("request", "-28"), ("request", "0")]
 
 
-def test_vfork_and_exec_leave_the_parent_alone(patched):
-    assert trapping.scenario("vfork-and-exec", patched) == []
+@pytest.mark.parametrize("name", ["vfork-and-exec", "tiles-in-vforked-child"])
+def test_vfork_leaves_the_parents_threads_alone(name, patched):
+    """Though the child runs in their memory, with thread-local storage of one of them."""
+    assert trapping.scenario(name, patched) == []
 
 
 def test_a_thread_can_be_given_its_creators_configuration(patched):

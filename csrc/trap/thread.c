@@ -53,9 +53,11 @@ void trap_unlock(uint64_t mask) {
 
 /* ---- records ---- */
 
+enum { UNKNOWN = -1 }; /* the number of a thread that has not ended */
+
 static int has_ended(const struct trap_thread *thread) {
     const int id = thread->id;
-    return id == 0 || (syscall(SYS_tgkill, getpid(), id, 0) != 0 && errno == ESRCH);
+    return id == 0 || (syscall(SYS_tgkill, *owner, id, 0) != 0 && errno == ESRCH);
 }
 
 void trap_threads_reap(void) {
@@ -102,7 +104,8 @@ static struct trap_thread *enter(void) {
     const int saved_errno = errno;
     const uint64_t mask = trap_lock();
     if (current == NULL) {
-        const int id = thread_id();
+        /* A child by vfork() leaves the record to its parent's thread, whose number is not known here. */
+        const int id = trap_is_vforked() ? UNKNOWN : thread_id();
         struct trap_thread *thread = free_record(id);
         if (thread == NULL)
             thread = new_record();

@@ -5,13 +5,17 @@
 #include "amx.h"
 #include "insn.h"
 #include "trap/altstack.h"
+#include "trap/signals.h"
 #include "trap/thread.h"
 
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
+#include <ucontext.h>
 #include <unistd.h>
 
 enum { TOGETHER = 50 };
@@ -58,6 +62,11 @@ static int run_threads(unsigned seed) {
     return right;
 }
 
+static int request(void) {
+    enum { ARCH_REQ_XCOMP_PERM = 0x1023, XFEATURE_XTILEDATA = 18 };
+    return amx_trap_arch_prctl(ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA);
+}
+
 static int records(void) {
     int count = 0;
     for (const struct trap_thread *thread = trap_first_thread(); thread != NULL; thread = thread->next)
@@ -94,7 +103,7 @@ static void in_child(const uint8_t *config) {
     _exit(right && products_are_right(9) ? 0 : 1);
 }
 
-static void forks(void) {
+static void fork_often(pid_t (*fork_once)(void)) {
     enum { CHILDREN = 200 };
     uint8_t config[64], rows[TILE], stored[TILE];
     begin();
@@ -106,7 +115,7 @@ static void forks(void) {
     int right = 1;
     for (int i = 0; i < CHILDREN; i++) {
         int status = 0;
-        const pid_t child = fork();
+        const pid_t child = fork_once();
         if (child == 0)
             in_child(config);
         right &= waitpid(child, &status, 0) == child && status == 0;
@@ -118,6 +127,42 @@ static void forks(void) {
     printf("children %d\n", CHILDREN);
 }
 
+static void forks(void) {
+    fork_often(fork);
+}
+
+/* No atfork handler runs. */
+static pid_t fork_by_system_call(void) {
+    return (pid_t)syscall(SYS_clone, SIGCHLD, NULL, NULL, NULL, 0);
+}
+
+static void forks_by_system_call(void) {
+    fork_often(fork_by_system_call);
+}
+
+static void on_ud2(int signal, siginfo_t *info, void *context) {
+    (void)signal, (void)info;
+    ((ucontext_t *)context)->uc_mcontext.gregs[REG_RIP] += 2;
+}
+
+/* A child's own actions are its own, and emulation goes on. */
+static void handlers_of_a_child(void) {
+    struct sigaction action = {.sa_sigaction = on_ud2, .sa_flags = SA_SIGINFO}, found;
+    begin();
+    load_full_configuration();
+    const pid_t child = fork_by_system_call();
+    if (child == 0) {
+        trap_sigaction(SIGILL, &action, NULL);
+        __asm__ volatile("ud2");
+        _exit(products_are_right(3) ? 0 : 1);
+    }
+    int status = 0;
+    check("child", waitpid(child, &status, 0) == child && status == 0);
+    trap_sigaction(SIGILL, NULL, &found);
+    check("the parent's action", found.sa_handler == SIG_DFL);
+    check("products", products_are_right(4));
+}
+
 static pthread_barrier_t small_stack_is_set, request_was_answered;
 
 static void *have_small_alternate_stack(void *unused) {
@@ -127,11 +172,6 @@ static void *have_small_alternate_stack(void *unused) {
     pthread_barrier_wait(&small_stack_is_set);
     pthread_barrier_wait(&request_was_answered);
     return unused;
-}
-
-static int request(void) {
-    enum { ARCH_REQ_XCOMP_PERM = 0x1023, XFEATURE_XTILEDATA = 18 };
-    return amx_trap_arch_prctl(ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA);
 }
 
 /* Another thread's small stack is in the way until the thread ends, and not in a child, which has no such
@@ -206,13 +246,38 @@ static void vfork_and_exec(void) {
     int status = 0;
     const pid_t child = vfork();
     if (child == 0) {
+        request(); /* in the parent's memory, which must not take its threads for ended */
         execlp("true", "true", (char *)NULL);
         _exit(127);
     }
     check("program", waitpid(child, &status, 0) == child && status == 0);
+    check("products of others", run_threads(1));
     check("command", system("exit 3") == 3 << 8);
     AMX_TILESTORED(5, stored, 64);
     check("data", memcmp(stored, rows, TILE) == 0);
+}
+
+static void *vfork_before_own_tiles(void *unused) {
+    uint8_t rows[TILE], stored[TILE];
+    if (vfork() == 0) {
+        load_full_configuration();
+        _exit(0);
+    }
+    load_full_configuration();
+    fill(rows, TILE, 13);
+    AMX_TILELOADD(5, rows, 64);
+    check("products of others", run_threads(2));
+    AMX_TILESTORED(5, stored, 64);
+    check("data", memcmp(stored, rows, TILE) == 0);
+    return unused;
+}
+
+/* What a child's thread began, its parent's thread goes on with. */
+static void tiles_in_vforked_child(void) {
+    pthread_t thread;
+    begin();
+    pthread_create(&thread, NULL, vfork_before_own_tiles, NULL);
+    pthread_join(thread, NULL);
 }
 
 static void *with_config(void *config) {
@@ -241,9 +306,12 @@ static void inherited_configuration(void) {
 const struct scenario thread_scenarios[] = {
     {"threads", threads},
     {"forks", forks},
+    {"forks-by-system-call", forks_by_system_call},
+    {"handlers-of-a-child", handlers_of_a_child},
     {"forks-amid-threads", forks_amid_threads},
     {"requests-and-other-threads", requests_and_other_threads},
     {"vfork-and-exec", vfork_and_exec},
+    {"tiles-in-vforked-child", tiles_in_vforked_child},
     {"inherited-configuration", inherited_configuration},
     {NULL, NULL},
 };
