@@ -126,7 +126,11 @@ class TileMultiplier:
 
 @dataclass(frozen=True, slots=True)
 class Processor:
-    """Who the processor says it is. `hypervisor` is the hypervisor's signature, empty on bare metal."""
+    """Who the processor says it is.
+
+    `hypervisor` is the hypervisor's signature, empty on bare metal. `emulated` is the CPU whose AMX is
+    emulated here, and by what; empty where none is.
+    """
 
     vendor: str
     family: int
@@ -134,6 +138,7 @@ class Processor:
     stepping: int
     virtual: bool
     hypervisor: str
+    emulated: str = ""
 
     @property
     def model_has_amx(self) -> bool:
@@ -142,7 +147,9 @@ class Processor:
 
     def __str__(self) -> str:
         text = f"{self.vendor} family {self.family} model {self.model:#04x} stepping {self.stepping}"
-        return f"{text} under {self.hypervisor or 'a hypervisor'}" if self.virtual else text
+        if self.virtual:
+            text += f" under {self.hypervisor or 'a hypervisor'}"
+        return f"{text}, AMX emulated ({self.emulated})" if self.emulated else text
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +221,7 @@ def processor() -> Processor:
         leaf = machine.cpuid(LEAF_HYPERVISOR)
         hypervisor = _text(leaf.ebx, leaf.ecx, leaf.edx)
     vendor = _text(leaf0.ebx, leaf0.edx, leaf0.ecx)
-    return Processor(vendor, family, model, leaf1.eax & 0xF, virtual, hypervisor)
+    return Processor(vendor, family, model, leaf1.eax & 0xF, virtual, hypervisor, machine.emulated)
 
 
 def disagreements() -> tuple[Disagreement, ...]:

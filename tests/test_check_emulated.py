@@ -83,6 +83,20 @@ def test_the_modelled_rows_pass_and_no_row_fails(tmp_path, options):
     assert "# Subtest: emulated.PERM" in done.stdout
 
 
+@pytest.mark.skipif(bool(lib.amx_is_stub()), reason="this build has no machine layer")
+def test_an_emulated_run_does_not_satisfy_who_requires_hardware():
+    command = [sys.executable, "-c", MAIN]
+    for lane, status in (("native", 1), ("emulated", 0)):
+        done = subprocess.run(
+            [*command, "emulate", "--", *command, "check", "PERM-01", "--require", lane],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=100,
+        )
+        assert done.returncode == status, done.stdout
+
+
 def diagnosed():
     with machine.use(machines.load("sapphire-rapids")):
         return dataclasses.replace(diagnosis.explain(probe=True), emulated=BY)

@@ -331,6 +331,10 @@ def test_the_diagnosis_of_a_preloaded_program_does_not_claim_hardware():
     found = json.loads(done.stdout)
     assert (found["usable"], found["emulated"], found["disagreements"]) == (True, "spr, by amx emulate", [])
     assert "AMX is emulated here" in amx("--", *AMX, "explain").stdout
+    said = amx("--", *AMX, "info", "--json")
+    info = json.loads(said.stdout)
+    assert info["emulated"] == info["processor"]["emulated"] == "spr, by amx emulate"
+    assert info["altstack"]["needed"] >= 11952
 
 
 def test_after_the_guard_a_programs_own_handler_is_still_in_force():
