@@ -75,7 +75,8 @@ INTERPOSED int fexecve(int file, char *const argv[], char *const environment[]) 
 }
 
 INTERPOSED int execveat(int directory, const char *path, char *const argv[], char *const environment[],
-                        int flags) {
+                        int flags); /* not in older headers */
+int execveat(int directory, const char *path, char *const argv[], char *const environment[], int flags) {
     char **const complete = COMPLETE(environment);
     before_exec();
     return exec_failed((int)syscall(SYS_execveat, directory, path, argv, complete, flags));

@@ -18,6 +18,7 @@
 #include "virtual_cpu.h"
 
 #include <elf.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -89,7 +90,7 @@ __attribute__((constructor)) static void begin(int argc, char **argv, char **env
         give_up(getenv("AMX_EMULATE_ANNOUNCE"), -error);
     error = trap_start(&options, 1);
     if (error)
-        give_up(cpu, -error);
+        give_up(error == -EINVAL ? cpu : "the emulation cannot begin", -error);
     if (seccomp_start() != 0)
         interpose_arch_prctl();
     raise_minsigstksz(environment);
