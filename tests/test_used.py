@@ -228,34 +228,35 @@ def test_the_counter_counts_while_it_is_open():
     assert counter.read() is None
 
 
-@needs_machine_layer
-def test_the_counter_counts_threads_that_there_were_and_that_begin():
-    """Each spins for as long as the calling thread's CPU time says that it took there."""
-    begun, go, done = threading.Event(), threading.Event(), threading.Event()
-    times = []
+def spin_in_a_thread(go):
+    """A thread that spins once it may; started, with a list that will have its CPU time."""
+    taken = []
 
     def work():
-        begun.set()
         go.wait()
         spin()
-        times.append(time.thread_time_ns())
-        done.set()
+        taken.append(time.thread_time_ns())
 
-    old = threading.Thread(target=work)
-    old.start()
-    begun.wait()
+    thread = threading.Thread(target=work)
+    thread.start()
+    return thread, taken
+
+
+@needs_machine_layer
+@pytest.mark.parametrize("born", ["before", "after"])
+def test_the_counter_counts_threads(born):
+    """Those that there were when it began, and those that begin."""
+    go = threading.Event()
+    if born == "before":
+        thread, taken = spin_in_a_thread(go)
     with busy_counter.count(TASK_CLOCK) as counter:
         own = time.thread_time_ns()
+        if born == "after":
+            thread, taken = spin_in_a_thread(go)
         go.set()
-        done.wait()
-        new = threading.Thread(target=lambda: times.append((spin(), time.thread_time_ns())[1]))
-        new.start()
-        new.join()
-        counted = nanoseconds(counter)
+        thread.join()
         own = time.thread_time_ns() - own
-    old.join()
-    # The old thread had hardly run before the counter began.
-    assert counted > own + 0.5 * sum(times)
+        assert nanoseconds(counter) > own + taken[0] / 2
 
 
 @needs_machine_layer

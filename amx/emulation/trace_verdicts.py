@@ -96,7 +96,7 @@ def _configuring(trace: Trace) -> Iterator[str]:
     changes = sum(thread.changes for process in trace.processes for thread in process.threads)
     different = counted(len(trace.configurations), "configuration")
     yield (
-        f"LDTILECFG: {loads:,} times, {different}; {changes:,} changed what the thread had, "
+        f"LDTILECFG: {counted(loads, 'time')}, {different}; {changes:,} changed what the thread had, "
         f"{max(loads - changes, 0):,} loaded the same again."
     )
     if products and products < loads * PRODUCTS_PER_LDTILECFG:
@@ -111,8 +111,8 @@ def _endings(trace: Trace) -> Iterator[str]:
     left = sum(thread.left_configured for thread in threads)
     if left:
         yield (
-            f"{counted(left, 'thread')} of {len(threads):,} ended, or were read, without TILERELEASE: "
-            "tiles in use make context switches larger, and keep an idle core from its deepest sleep."
+            f"{counted(left, 'thread')} of {len(threads):,} executed no TILERELEASE in the end: while a "
+            "thread lives, its tiles in use make context switches larger, and an idle core sleep less deeply."
         )
     faults = sum(total.faults for total in trace.totals)
     if faults:

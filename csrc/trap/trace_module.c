@@ -11,7 +11,13 @@
 struct text {
     int fd;
     size_t at, size;
-    char bytes[512];
+    char bytes[256];
+};
+
+/* All of a line but permissions and path. */
+struct line {
+    uint64_t start, end, offset, inode;
+    uint32_t device_major, device_minor;
 };
 
 /* The next character, '\0' at the end. */
@@ -40,8 +46,8 @@ static uint64_t number(struct text *text, unsigned base) {
     return value;
 }
 
-/* All but the path of a line; 0 at the end. */
-static int read_line(struct text *text, struct trace_module *line) {
+/* Up to the path; 0 at the end. */
+static int read_line(struct text *text, struct line *line) {
     line->start = number(text, 16);
     line->end = number(text, 16);
     while (line->end != 0 && next(text) > ' ') /* permissions */
@@ -73,7 +79,7 @@ static struct trace_module *claim(struct trace_header *trace) {
 
 static uint32_t read_module(struct trace_header *trace, uint64_t address, int fd) {
     struct text text = {.fd = fd};
-    struct trace_module line;
+    struct line line;
     while (read_line(&text, &line)) {
         if (address < line.start || address >= line.end) {
             read_path(&text, NULL);
