@@ -28,7 +28,8 @@ def become_nobody():
 exec(os.environ.pop("BEFORE"))
 cpu, *words = sys.argv[1:]
 strings = [ffi.new("char[]", os.fsencode(word)) for word in words]
-os.environ.pop("LD_PRELOAD", None)  # a sanitizer's runtime, which is not for the program
+if words[0] != sys.executable:
+    os.environ.pop("LD_PRELOAD", None)  # a sanitizer's runtime, which is for this package's module alone
 variables = [ffi.new("char[]", f"{name}={value}".encode()) for name, value in os.environ.items()]
 model = ffi.new("char[]", cpu.encode())
 options = ffi.new("struct amx_trap_options *", {"cpu": model, "hybrid": -1})
