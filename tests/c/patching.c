@@ -173,7 +173,7 @@ static void many(void) {
         CHECK(is_right(copy_at(code, i)));
     CHECK(counts().sites == KEPT && counts().patched == KEPT);
     CHECK(is_right((multiply *)(uintptr_t)(code + (TOO_MANY - 1) * COPY)));
-    CHECK(munmap(code, BYTES) == 0);
+    CHECK(mmap(code, BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == code);
 
     uint8_t *const other = executable(MAP_PRIVATE, 64 * PAGE);
     for (int i = 0; i < 400; i++)
@@ -491,9 +491,15 @@ static void unwinding(void) {
 
 /* ---- emulation that comes and goes ---- */
 
+extern const char __executable_start[], etext[];
+
+/* Who is in a thunk when emulation ends meets the instruction itself again. */
 static void try_again(int signal, siginfo_t *info, void *opaque) {
     ucontext_t *const context = opaque;
+    const uintptr_t rip = (uintptr_t)context->uc_mcontext.gregs[REG_RIP];
     (void)info;
+    if (rip < (uintptr_t)__executable_start || rip >= (uintptr_t)etext)
+        _exit(2);
     if (signal == SIGTRAP) /* the INT3 was met before the handlers were given back */
         context->uc_mcontext.gregs[REG_RIP]--;
     sched_yield();
