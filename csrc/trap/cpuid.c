@@ -7,7 +7,6 @@
 #include "memory.h"
 #include "trap.h"
 
-#include <cpuid.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -18,10 +17,18 @@ enum { ARCH_SET_CPUID = 0x1012 };
 static int active;
 static int faulting; /* of every thread, since it is inherited */
 
+/* Not <cpuid.h>'s, which compilers may move or leave out. */
+static void execute(uint32_t leaf, uint32_t subleaf, uint32_t registers[4]) {
+    __asm__ volatile("cpuid"
+                     : "=a"(registers[0]), "=b"(registers[1]), "=c"(registers[2]), "=d"(registers[3])
+                     : "a"(leaf), "c"(subleaf)
+                     : "memory");
+}
+
 void cpuid_of_host(uint32_t leaf, uint32_t subleaf, uint32_t registers[4]) {
     if (faulting)
         syscall(SYS_arch_prctl, ARCH_SET_CPUID, 1);
-    __cpuid_count(leaf, subleaf, registers[0], registers[1], registers[2], registers[3]);
+    execute(leaf, subleaf, registers);
     if (faulting)
         syscall(SYS_arch_prctl, ARCH_SET_CPUID, 0);
 }
@@ -83,14 +90,13 @@ struct cpuid_missed cpuid_missed(void) {
 
 /* A hypervisor may announce the flag and not have it (firecracker issue 1330). */
 void cpuid_start(void) {
-    uint32_t eax, ebx, ecx, edx;
+    uint32_t ignored[4];
     active = 1;
     if (syscall(SYS_arch_prctl, ARCH_SET_CPUID, 0) != 0)
         return;
     const uint64_t before = trap_answers.cpuid;
     faulting = 1;
-    __cpuid(0, eax, ebx, ecx, edx);
-    (void)eax, (void)ebx, (void)ecx, (void)edx;
+    execute(0, 0, ignored);
     if (trap_answers.cpuid != before) {
         trap_answers.cpuid = before;
         return;

@@ -12,8 +12,8 @@
 #include "objects.h"
 #include "preload_report.h"
 #include "seccomp.h"
-#include "traced.h"
 #include "signals.h"
+#include "traced.h"
 #include "trap.h"
 #include "virtual_cpu.h"
 

@@ -179,13 +179,17 @@ void amx_trap_count(struct amx_trap_counts *counts) {
 }
 
 int amx_trap_cpuid(uint32_t leaf, uint32_t subleaf, uint32_t registers[4]) {
-    uint32_t host[4], highest[4];
+    static _Atomic uint32_t highest; /* leaf; asked once, since asking may cost an exit to the hypervisor */
+    uint32_t host[4];
     const struct amxemu_cpu *const model = trap_cpu();
     if (model == NULL)
         return -ESRCH;
+    if (highest == 0) {
+        cpuid_of_host(0, 0, host);
+        highest = host[0];
+    }
     cpuid_of_host(leaf, subleaf, host);
-    cpuid_of_host(0, 0, highest);
-    virtual_cpuid(model, leaf, subleaf, host, highest[0], registers);
+    virtual_cpuid(model, leaf, subleaf, host, highest, registers);
     return 0;
 }
 
