@@ -343,6 +343,22 @@ def test_sites_in_a_file_have_function_line_and_build_id(tmp_path, program):
 
 
 @needs_machine_layer
+def test_every_program_of_a_process_has_a_file_of_its_own(tmp_path, program):
+    """Those of children, too: exec ends one and begins another."""
+    script = 'echo $$; "$0"; exec "$0"'
+    done = preloading.run(["/bin/sh", "-c", script, program], tmp_path, trace=True)
+    shell = int(done.stdout)
+    found = trace.read(tmp_path).processes
+    programs = [process for process in found if process.executable == str(program)]
+    assert len(programs) == 2
+    assert all(process.instructions >= 4 for process in programs)
+    assert [process.pid == shell for process in programs] == [False, True]
+    assert programs[0].parent == shell
+    (first, *_) = found
+    assert (first.pid, first.instructions) == (shell, 0)
+
+
+@needs_machine_layer
 def test_a_file_that_is_no_longer_what_ran_gives_no_symbol(tmp_path, program):
     copy = tmp_path / "copy"
     copy.write_bytes(program.read_bytes())
