@@ -7,6 +7,7 @@ from compiling import ROOT, TRAP, compile_c
 
 from amx._lib import lib
 
+CANNOT_RUN = 77
 pytestmark = pytest.mark.skipif(bool(lib.amx_is_stub()), reason="this build has no machine layer")
 
 
@@ -19,6 +20,8 @@ def run(program, name):
     result = subprocess.run(
         [program, name], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60
     )
+    if result.returncode == CANNOT_RUN:
+        pytest.skip("this CPU executes configuration instructions itself")
     assert result.returncode == 0, (result.returncode, result.stdout, result.stderr)
 
 
