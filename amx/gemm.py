@@ -78,6 +78,7 @@ def matmul(a: object, b: object, *, out: Array | None = None, dtype: object = No
                 and not _of_arrays(engine, op, threads.limit, id(a), array, packed, id(result))
             ):
                 return result
+            del result  # before another one takes memory
     return _product(a, b, out, dtype)
 
 
@@ -149,12 +150,12 @@ def _product(a: object, b: object, out: Array | None, dtype: object) -> Array:
 
 def _empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     """A new array; a large one from a 64-byte boundary, so that it can be stored past the caches in lines."""
-    result = np.empty(shape, dtype)
-    if result.nbytes < _LARGE:
-        return result
-    memory = np.empty(result.nbytes + _LINE, np.uint8)
+    size = math.prod(shape) * 4  # bytes of int32 or float32
+    if size < _LARGE:
+        return np.empty(shape, dtype)
+    memory = np.empty(size + _LINE, np.uint8)
     start = -memory.ctypes.data % _LINE
-    return memory[start : start + result.nbytes].view(dtype).reshape(shape)
+    return memory[start : start + size].view(dtype).reshape(shape)
 
 
 def _as_matrices(out: Array, a_ndim: int, b_ndim: int) -> Array:
