@@ -9,6 +9,7 @@ import sys
 import machines
 import pytest
 import stand_in
+from preloading import SANITIZED
 
 from amx import diagnosis, machine
 from amx._lib import lib
@@ -18,6 +19,10 @@ from amx.conformance.report import html, json_report, junit, ktap, words
 from amx.conformance.runner import Report
 from amx.conformance.verdict import Result
 
+whole_programs = pytest.mark.skipif(
+    bool(lib.amx_is_stub()) or SANITIZED,
+    reason="no machine layer, or a sanitizer that must be preloaded first",
+)
 BY = "gnr, by amx emulate"
 MAIN = "import sys; from amx import cli; sys.exit(cli.main())"
 # Groups of which the emulator models every row that is not about the state that XSAVE moves.
@@ -62,7 +67,7 @@ def works(way):
     return next(each for each in probe.survey().ways if each.name == way).works
 
 
-@pytest.mark.skipif(bool(lib.amx_is_stub()), reason="this build has no machine layer")
+@whole_programs
 @pytest.mark.parametrize("options", [[], ["--ptrace"]], ids=["preload", "ptrace"])
 def test_the_modelled_rows_pass_and_no_row_fails(tmp_path, options):
     if not works(" ".join(["amx emulate", *options])):
@@ -83,7 +88,7 @@ def test_the_modelled_rows_pass_and_no_row_fails(tmp_path, options):
     assert "# Subtest: emulated.PERM" in done.stdout
 
 
-@pytest.mark.skipif(bool(lib.amx_is_stub()), reason="this build has no machine layer")
+@whole_programs
 def test_an_emulated_run_does_not_satisfy_who_requires_hardware():
     command = [sys.executable, "-c", MAIN]
     for lane, status in (("native", 1), ("emulated", 0)):

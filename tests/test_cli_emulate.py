@@ -11,12 +11,16 @@ import time
 
 import pytest
 import test_emulation_program as files
+from preloading import SANITIZED
 
 from amx._lib import lib
 from amx.emulation import launcher, report, sde
 from amx.emulation.counts import Counts
 
-pytestmark = pytest.mark.skipif(bool(lib.amx_is_stub()), reason="this build has no machine layer")
+pytestmark = [
+    pytest.mark.skipif(bool(lib.amx_is_stub()), reason="this build has no machine layer"),
+    pytest.mark.skipif(SANITIZED, reason="a sanitizer's runtime must be the first library"),
+]
 
 AMX = [sys.executable, "-c", "import sys; from amx import cli; sys.exit(cli.main())"]
 SHELL = "/bin/sh"

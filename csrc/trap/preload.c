@@ -57,12 +57,16 @@ static void unblock(void) {
 
 /* Where getauxval() reads it: the auxiliary vector stands behind the environment. /proc/self/auxv stays. */
 static void raise_minsigstksz(char **environment) {
+#ifdef __GLIBC__ /* else constructors have no arguments, and the vector stays */
     enum { MINSIGSTKSZ_TYPE = 51 }; /* AT_MINSIGSTKSZ, which older headers lack */
     while (*environment != NULL)
         environment++;
     for (Elf64_auxv_t *entry = (void *)(environment + 1); entry->a_type != AT_NULL; entry++)
         if (entry->a_type == MINSIGSTKSZ_TYPE && entry->a_un.a_val < VIRTUAL_MINSIGSTKSZ)
             entry->a_un.a_val = VIRTUAL_MINSIGSTKSZ;
+#else
+    (void)environment;
+#endif
 }
 
 /* Constructors of glibc's dynamic linker are given main's arguments. This one runs before libc's own, which
