@@ -2,7 +2,6 @@
 
 import copy
 import ctypes
-import os
 import pickle
 
 import ml_dtypes
@@ -362,10 +361,6 @@ def test_the_steady_state_allocates_nothing_in_c(backend):
 
 def test_products_larger_than_one_block(backend):
     """Every loop over blocks turns twice: rows, columns, K, and the stripe that is packed at a time."""
-    if backend == "native" and os.environ["AMX_TEST_LANE"] == "trapped":
-        pytest.skip(
-            "the loops are the same for both engines, and a trapped product of this size takes minutes"
-        )
     rng = np.random.default_rng(33)
 
     def check(m, n, k):

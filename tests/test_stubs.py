@@ -1,11 +1,13 @@
 """What platforms other than x86-64 Linux get: an import, the reason for no AMX, and emulated products."""
 
+import errno
+
 import numpy as np
 import pytest
 
 import amx
 from amx import cli
-from amx._lib import lib
+from amx._lib import ffi, lib
 from amx.causes import Cause
 
 pytestmark = pytest.mark.skipif(not lib.amx_is_stub(), reason="this build has the machine layer")
@@ -60,6 +62,13 @@ def test_products_run_emulated():
     with pytest.warns(amx.EmulatedWarning, match="no machine layer"):
         c = amx.matmul(a, b)
     assert (c == -420).all()
+
+
+def test_instructions_are_not_emulated():
+    """There is nothing to trap, and nothing that could ask for it."""
+    name = ffi.new("char[]", b"spr")
+    assert lib.amx_trap_start(ffi.new("struct amx_trap_options *", {"cpu": name})) == -errno.ENOSYS
+    assert lib.amx_trap_stop() == lib.amx_trap_arch_prctl(0x1021, 0) == -errno.ENOSYS
 
 
 def test_no_check_is_judged(capsys):
