@@ -172,6 +172,10 @@ s6: xgetbv
 s7: xgetbv
     .byte 0xc4, 0xe2, 0x78, 0x49, 0xc0
 s8:
+    .quad 0x428a2f98d728ae22, 0x7137449123ef65cd, 0xb5c0fbcfec4d3b2f, 0xe9b5dba58189dbbc  # SHA-512's numbers
+    .quad 0x3956c25bf348b538, 0x59f111f1b605d019, 0x923f82a4af194f9b, 0xab1c5ed5da6d8118
+    .quad 0xd807aa98a3030242, 0x12835b0145706fbe, 0x243185be4ee4b28c, 0x550c7dc3d5ffb4e2
+    .byte 0x0f, 0xa2            # among data: no code leads there
 broken: .cfi_startproc
     .byte 0x06                  # decoding ends here
     cpuid

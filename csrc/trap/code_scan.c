@@ -116,6 +116,22 @@ static int moves_number(const uint8_t *place, size_t before, unsigned reg) {
            (place[-1] == 0 || place[-1] == EXTENDED);
 }
 
+/* Whether what is before the place reads as code that leads there: decoding x86 from a wrong byte falls into
+ * step within a few instructions, so nearly all beginnings arrive in code, and a third of them in data. */
+static int may_be_code(const uint8_t *place, size_t before) {
+    enum { FARTHEST = 64, NEAREST = 16 };
+    unsigned arrived = 0, tried = 0;
+    for (size_t back = NEAREST; back <= FARTHEST && back <= before; back++) {
+        const uint8_t *at = place - back;
+        unsigned length = 1;
+        while (at < place && (length = length_at(at, (size_t)(place - at))) != 0)
+            at += length;
+        arrived += at == place && length != 0;
+        tried++;
+    }
+    return 4 * arrived >= 3 * tried;
+}
+
 /* Outside of what the unwind tables name, only with what compilers put directly before: the zero in ECX that
  * XGETBV wants, a leaf in EAX for CPUID. The configuration instructions are long enough to be unmistakable.
  */
@@ -158,7 +174,9 @@ static enum judgement judge(const struct code_image *image, const struct code_ra
         if ((extent->begin && !in_range(extent, place)) ||
             (kind == CODE_AMX_CONFIG && !is_config(place, *length)))
             return NO_SITE;
-        return by_context(kind, place, (size_t)(place - segment->begin));
+        const size_t before = (size_t)(place - segment->begin);
+        const enum judgement judgement = by_context(kind, place, before);
+        return judgement == UNKNOWN && !may_be_code(place, before) ? NO_SITE : judgement;
     }
     *length = walk_to(walk, place);
     *at = walk->at;
