@@ -81,6 +81,8 @@ def measure(*, quick: bool = False, seed: int = 1, clock: Clock | None = None) -
             with _entered(how):
                 product = _Product(seed)
                 sides = [*_instructions(how, seed), Side(PRODUCT, "", product.run)]
+                for side in sides:
+                    side.run(1)  # patches
                 samples = interleave(sides, pace, clock)
                 rows += [
                     Cost(side.name, how, summarise(seconds))
