@@ -1,6 +1,7 @@
 """Unmodified programs under libamxemu.so see a CPU and a kernel with AMX."""
 
 import os
+import shutil
 import subprocess
 import sys
 
@@ -274,3 +275,27 @@ def test_who_dies_of_what_was_announced_is_told_so(programs, tmp_path):
     result = run([programs / "question", "fp16"], tmp_path, AMX_EMULATE_ANNOUNCE="avx512_fp16")
     assert how_it_ended(result) == "SIGILL"
     assert "beside AMX are announced avx512_fp16" in result.stderr
+
+
+# ---- more than one copy
+
+
+def test_of_two_copies_the_first_emulates(tiles, tmp_path):
+    """As when one environment's `amx emulate` runs another's."""
+    copy = shutil.copy(launcher.library(), tmp_path)
+    variables = environment(tmp_path)
+    variables["LD_PRELOAD"] = f"{copy}:{launcher.library()}"
+    result = subprocess.run([tiles, "execve"], env=variables, capture_output=True, text=True)
+    assert (result.stdout, result.returncode) == ("right\n", 0), result.stderr
+    assert [report["instructions"] for report in reports(tmp_path)] == [1, 6]
+
+
+def test_a_copy_that_a_program_loads_does_nothing(tmp_path):
+    copy = shutil.copy(launcher.library(), tmp_path)
+    script = """
+    import ctypes, sys
+    ctypes.CDLL(sys.argv[1])
+    """
+    result = run_python(script, tmp_path, copy)
+    assert result.returncode == 0, result.stderr
+    assert len(reports(tmp_path)) == 1

@@ -62,8 +62,8 @@ char **interpose_complete(char *const environment[], char **copy, char *text) {
             copy[count++] = kept[i];
             copy[count] = NULL;
         }
-    if (before != NULL && strstr(before, library) != NULL)
-        return copy;
+    if (before != NULL && strstr(before, strrchr(library, '/')) != NULL)
+        return copy; /* this library or another copy of it */
     strcat(strcpy(text, preload), library);
     if (before != NULL && *before)
         strcat(strcat(text, ":"), before);

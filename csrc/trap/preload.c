@@ -17,6 +17,7 @@
 #include "trap.h"
 #include "virtual_cpu.h"
 
+#include <dlfcn.h>
 #include <elf.h>
 #include <errno.h>
 #include <stdio.h>
@@ -57,7 +58,7 @@ static void unblock(void) {
 
 /* Where getauxval() reads it: the auxiliary vector stands behind the environment. /proc/self/auxv stays. */
 static void raise_minsigstksz(char **environment) {
-#ifdef __GLIBC__ /* else constructors have no arguments, and the vector stays */
+#ifdef __GLIBC__                    /* else constructors have no arguments, and the vector stays */
     enum { MINSIGSTKSZ_TYPE = 51 }; /* AT_MINSIGSTKSZ, which older headers lack */
     while (*environment != NULL)
         environment++;
@@ -69,6 +70,16 @@ static void raise_minsigstksz(char **environment) {
 #endif
 }
 
+/* Whether this is the copy whose functions the program calls: another one may have been preloaded before it,
+ * or this one loaded by name. */
+static int is_first(void) {
+    static const char here;
+    Dl_info first, own;
+    const void *const found = dlsym(RTLD_DEFAULT, "amx_emulated_by_launcher");
+    return found == NULL || dladdr(found, &first) == 0 || dladdr(&here, &own) == 0 ||
+           first.dli_fbase == own.dli_fbase;
+}
+
 /* Constructors of glibc's dynamic linker are given main's arguments. This one runs before libc's own, which
  * sets `environ`. */
 __attribute__((constructor)) static void begin(int argc, char **argv, char **environment) {
@@ -77,7 +88,7 @@ __attribute__((constructor)) static void begin(int argc, char **argv, char **env
     if (environ == NULL)
         environ = environment;
     const char *const cpu = getenv("AMX_EMULATE_CPU"), *const patch = getenv("AMX_EMULATE_PATCH");
-    if (cpu == NULL)
+    if (cpu == NULL || !is_first())
         return;
     const struct amx_trap_options options = {
         .cpu = cpu,
