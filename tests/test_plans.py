@@ -286,3 +286,39 @@ def test_huge_pages_are_only_asked_for():
     result = children.run_python("-c", NO_ADVICE + HUGE_PAGES)
     assert children.how_it_ended(result) == 0, result.stderr
     assert result.stdout.strip() == "0"
+
+
+# MxNxK of int8: products, loads of A, loads of B, and shapes that are configured. Each product's tile of C is
+# zeroed and stored once besides; STTILECFG and TILERELEASE come once.
+COUNTED = {
+    (64, 64, 64): (16, 4, 16, 1),
+    (1, 512, 512): (32 * 8, 8 * 8, 32 * 8, 1),  # B once, A for each 64 columns
+    (16, 512, 512): (32 * 8, 8 * 8, 32 * 8, 1),
+    (100, 100, 100): (49 * 2, 2 * 7 * 2, 7 * 7 * 2, 4),
+    (512, 512, 64): (32 * 32, 32 * 16, 32 * 16, 1),  # 2x2 tiles
+    (96, 64, 2048): (6 * 4 * 32, 2 * 6 * 32, 3 * 4 * 32, 1),  # 2x2, and K in two blocks
+}
+
+
+@pytest.mark.in_lane
+@pytest.mark.parametrize("sizes", COUNTED, ids=str)
+def test_no_instruction_is_executed_that_the_plan_does_not_need(sizes):
+    """Counted by the emulator: loads of each operand, one configuration a shape, nothing else."""
+    import native_lane
+
+    if not native_lane.is_trapped():
+        pytest.skip("tiles are the CPU's here, and nothing counts their instructions")
+    amx.set_backend("native")
+    m, n, k = sizes
+    products, loads_of_a, loads_of_b, shapes = COUNTED[sizes]
+    tiles = -(-m // 16) * -(-n // 16)
+    a, packed = np.ones((m, k), np.int8), amx.pack(np.ones((k, n), np.int8))
+    amx.set_num_threads(1)
+    with assumed(GRANITE_RAPIDS):
+        p = amx.plan(m, n, k, packed=True)
+        spills = -(-p.chunks // p.kc) - 1  # partial sums: stored, and loaded instead of zeroed
+        before = native_lane.emulated()
+        assert (amx.matmul(a, packed) == k).all()
+        executed = native_lane.emulated() - before
+    amx.set_num_threads(None)
+    assert executed == products + loads_of_a + loads_of_b + 2 * tiles * (1 + spills) + shapes + 2
