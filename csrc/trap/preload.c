@@ -56,9 +56,10 @@ static void unblock(void) {
     pthread_sigmask(SIG_UNBLOCK, &none, NULL);
 }
 
-/* Where getauxval() reads it: the auxiliary vector stands behind the environment. /proc/self/auxv stays. */
+/* Where getauxval() reads it: the auxiliary vector stands behind the environment. /proc/self/auxv stays, and
+ * all of it with other libraries than glibc, whose constructors have no arguments. */
 static void raise_minsigstksz(char **environment) {
-#ifdef __GLIBC__                    /* else constructors have no arguments, and the vector stays */
+#ifdef __GLIBC__
     enum { MINSIGSTKSZ_TYPE = 51 }; /* AT_MINSIGSTKSZ, which older headers lack */
     while (*environment != NULL)
         environment++;
