@@ -269,10 +269,10 @@ class Real:
 
 def _launched() -> str:
     """What `amx emulate` says to the programs it runs: by the preloaded library, or as their tracer."""
-    cpu = os.environ.get("AMX_EMULATE_CPU", "")
+    cpu = os.environ.get("AMX_EMULATE_CPU", "a CPU")
     if lib.amx_is_launched():
-        return f"{cpu or 'a CPU'}, by amx emulate"
-    return f"{cpu}, by amx emulate --ptrace" if cpu and _traced() else ""
+        return f"{cpu}, by amx emulate"
+    return f"{cpu}, by amx emulate --ptrace" if _traced() and lib.amx_is_traced() else ""
 
 
 def _traced() -> bool:

@@ -255,6 +255,7 @@ int amx_trap_cpuid(uint32_t leaf, uint32_t subleaf, uint32_t registers[4]); /* e
 int amx_trap_xgetbv(uint32_t index, uint64_t *value);                       /* XCR0, XINUSE; else -EINVAL */
 int amx_trap_arch_prctl(int op, uint64_t argument);                         /* 0 or the kernel's -errno */
 int amx_is_launched(void); /* 1: the library that `amx emulate` preloads is in this process */
+int amx_is_traced(void);   /* 1: `amx emulate --ptrace` traces this process */
 
 /* (s) Runs a program, static ones too, as a tracee with the AMX of options->cpu; patch is not looked
  * at. Its threads, its children and what they become by execve are traced as well, and the call

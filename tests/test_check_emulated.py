@@ -77,7 +77,8 @@ def test_the_modelled_rows_pass_and_no_row_fails(tmp_path, options):
     wrong = {id: each["reason"] for id, each in checks.items() if each["verdict"] in ("FAIL", "ERROR")}
     assert not wrong
     assert done.returncode == 0
-    modelled = [*MODELLED, *(MODELLED_FROM_OUTSIDE if options else ())]
+    # Without privileges the tracer has no access to processes that are not dumpable.
+    modelled = [*MODELLED, *(MODELLED_FROM_OUTSIDE if options and os.geteuid() == 0 else ())]
     assert {id: checks[id]["verdict"] for id in modelled} == dict.fromkeys(modelled, "PASS")
     for id, reason in NOT_MODELLED.items():
         assert checks[id]["verdict"] == "SKIP"

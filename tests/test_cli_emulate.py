@@ -383,3 +383,19 @@ def test_under_the_tracer_amx_is_there_and_counted(tmp_path):
     assert found["total"]["instructions"] > 10
     assert found["total"]["arch_prctl"] > 0
     assert str(found["total"]["instructions"]) in done.stderr
+
+
+def test_a_traced_program_knows_without_its_environment():
+    if ptrace_is_forbidden():
+        pytest.skip("ptrace is forbidden here")
+    done = amx("--ptrace", "--", "env", "-i", *AMX, "explain", "--json")
+    found = json.loads(done.stdout)
+    assert (found["usable"], found["emulated"]) == (True, "a CPU, by amx emulate --ptrace")
+
+
+def test_a_variable_alone_emulates_nothing():
+    environment = {**os.environ, launcher.CPU: "spr"}
+    done = subprocess.run(
+        [*AMX, "explain", "--json", "--no-probe"], env=environment, capture_output=True, text=True, timeout=60
+    )
+    assert json.loads(done.stdout)["emulated"] is None

@@ -99,6 +99,7 @@ _OURS = "XSAVE of tiles is not modelled by the emulator: frames, ptrace and core
 
 
 def _lacking(lane: Lane, found: Diagnosis) -> Iterator[tuple[Need, str]]:
+    root = os.geteuid() == 0
     why = found.cause.words if found.cause else ""
     if lane is Lane.NONE:
         yield from ((need, why) for need in (Need.AMX, Need.TILES, *_KERNELS))
@@ -108,6 +109,11 @@ def _lacking(lane: Lane, found: Diagnosis) -> Iterator[tuple[Need, str]]:
         yield Need.ONE_MACHINE, "CPUID is the emulator's, and what this is held against the real machine's"
         if found.emulated:
             yield from ((need, _OURS) for need in (Need.FRAMES, Need.REAL_FRAMES))
+            if lib.amx_is_traced() and not root:
+                yield (
+                    Need.APART,
+                    "the tracer has no privileges, and so no access to processes that are not dumpable",
+                )
             if lib.amx_is_launched():
                 yield Need.APART, "the preloaded emulator shares the program's memory and its filters"
                 yield Need.PTRACE, "a tracer sees the signals of the preloaded emulator"
@@ -120,7 +126,6 @@ def _lacking(lane: Lane, found: Diagnosis) -> Iterator[tuple[Need, str]]:
             Need.REAL_FRAMES,
             "only a real kernel shows this, not the model",
         )
-    root = os.geteuid() == 0
     if not root:
         yield Need.ROOT, f"needs root; this is uid {os.geteuid()}"
     yama = _text("/proc/sys/kernel/yama/ptrace_scope")

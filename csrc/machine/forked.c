@@ -44,7 +44,8 @@ static void prepare(void) {
         sigdelset(&mask, caught_signals[i]);
     }
     sigdelset(&mask, SIGTRAP);        /* of the emulation's own breakpoints */
-    prctl(PR_SET_DUMPABLE, 0);        /* a filter that kills also dumps core */
+    if (!amx_is_traced())             /* a tracer without privileges could not look into it */
+        prctl(PR_SET_DUMPABLE, 0);    /* a filter that kills also dumps core */
     prctl(PR_SET_PDEATHSIG, SIGKILL); /* nobody is left to end a child that hangs */
     sigprocmask(SIG_SETMASK, &mask, NULL);
 }
