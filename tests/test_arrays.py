@@ -64,6 +64,16 @@ def test_c_refuses_an_output_in_an_operand():
     assert call(a, packed, memory[96:].view(np.int32)[:36].reshape(3, 4, 3)) == 0
 
 
+def test_c_refuses_outputs_that_overlap_each_other():
+    """Items of a batch whose memory is shared, or in turns, are no place for tiles."""
+    a, packed = np.zeros((3, 4, 8), np.int8), amx.pack(np.ones((3, 8, 3), np.int8))
+    memory = np.zeros(100, np.int32)
+    for strides in ((0, 12, 4), (44, 12, 4), (12, 36, 4)):
+        out = np.lib.stride_tricks.as_strided(memory, (3, 4, 3), strides)
+        assert call(a, packed, out) == -errno.EINVAL
+    assert call(a, packed, np.lib.stride_tricks.as_strided(memory, (3, 4, 3), (48, 12, 4))) == 0
+
+
 BATCHES = [
     ((3, 4, 70), (70, 33)),
     ((3, 4, 70), (3, 70, 33)),
