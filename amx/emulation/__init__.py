@@ -1,5 +1,8 @@
 """The software tile machine: what of AMX it executes, how well each part is known, and what it saw.
 
+`amx.emulate()` puts it in the place of the CPU in this process, and `amx emulate` in other programs
+(docs/emulation.md).
+
 Public names load on first use; importing this package loads neither NumPy nor the compiled module, installs
 no signal handler and changes nothing.
 
@@ -14,11 +17,15 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from amx.emulation.counts import Counts
     from amx.emulation.instruction_set import Family, Status, features
+    from amx.emulation.session import Emulation
     from amx.emulation.trace import Trace
     from amx.emulation.used import Used, Verdict
 
 _HOMES = {
+    "Counts": "counts",
+    "Emulation": "session",
     "Family": "instruction_set",
     "Status": "instruction_set",
     "Trace": "trace",
@@ -27,7 +34,7 @@ _HOMES = {
     "features": "instruction_set",
 }
 
-__all__ = ["Family", "Status", "Trace", "Used", "Verdict", "features"]
+__all__ = ["Counts", "Emulation", "Family", "Status", "Trace", "Used", "Verdict", "features"]
 
 
 def __getattr__(name: str) -> Any:

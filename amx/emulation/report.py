@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from amx.emulation.counts import Counts
 
-__all__ = ["SCHEMA", "Process", "as_json", "read", "table"]
+__all__ = ["SCHEMA", "Process", "as_json", "read", "table", "total"]
 
 SCHEMA = 1
 COUNTS = tuple(field.name for field in dataclasses.fields(Counts))

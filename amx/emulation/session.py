@@ -8,7 +8,6 @@ import os
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +19,8 @@ from amx.emulation.machine import Emulated
 from amx.errors import ContextError, EmulatedCpuError, EmulationError
 
 if TYPE_CHECKING:
+    from contextlib import _GeneratorContextManager
+
     from amx.emulation.trace import Trace
 
 __all__ = ["Emulation", "emulate"]
@@ -50,7 +51,7 @@ class Emulation:
 
 def emulate(
     cpu: str = "spr", *, patch: bool = True, trace: str | os.PathLike[str] | None = None
-) -> AbstractContextManager[Emulation]:
+) -> _GeneratorContextManager[Emulation]:
     """Emulate AMX in this process while the block is open: the CPU's instructions, the kernel's permission.
 
     Inside, AMX instructions of any code in this process run on the software tile machine, `amx.available()`
@@ -215,3 +216,12 @@ def _counts() -> Counts:
     counts = ffi.new("struct amx_trap_counts *")
     lib.amx_trap_count(counts)
     return Counts.of(counts)
+
+
+def _renew_lock() -> None:
+    """In a forked child: the thread that held the lock, if any, is not there to release it."""
+    global _lock
+    _lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_renew_lock)
