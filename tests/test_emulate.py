@@ -301,6 +301,18 @@ with amx.emulate(), amx.TileContext(config) as tiles:
 """)
 
 
+def test_a_permission_that_others_got_of_the_real_kernel_is_named():
+    child("""
+def ask_the_kernel():
+    with amx.emulate():
+        machine.Real.xgetbv = lambda self, index: 0x600E7
+        machine.Real.arch_prctl_get = lambda self, op: machine.Reply(0, 0x600E7)
+error = raised(amx.errors.EmulationError, ask_the_kernel)
+assert "while it was emulated" in error.what
+assert machine.current().emulated == ""
+""")
+
+
 def test_a_trace_is_there_when_the_block_has_ended(tmp_path):
     file = tmp_path / "trace.json"
     child(f"""

@@ -17,6 +17,8 @@ from amx.causes import Cause
 from amx.emulation.counts import Counts
 from amx.emulation.machine import Emulated
 from amx.errors import ContextError, EmulatedCpuError, EmulationError
+from amx.permission import ARCH_GET_XCOMP_PERM
+from amx.xstate import XFEATURE_MASK_XTILEDATA
 
 if TYPE_CHECKING:
     from contextlib import _GeneratorContextManager
@@ -76,6 +78,7 @@ def emulate(
     EmulationError: `trace` is in no directory. When entered: AMX is emulated in this process already, by
         another block or `amx emulate`; or the real kernel has granted this process permission, so that
         nothing would trap; or a `TileContext` is open; or this build has no machine layer.
+    EmulationError (when left): other code requested permission of the real kernel, and was granted it.
     ContextError (when left): a `TileContext` was still open; it is closed then.
 
     Examples
@@ -118,6 +121,12 @@ def _emulate(cpu: str, patch: bool, trace: Path | None) -> Iterator[Emulation]:
             left_open = tiles.close_native()
             emulation._counts = _counts()
             lib.amx_trap_stop()
+    if _granted_for_real():
+        raise EmulationError(
+            "The kernel granted permission for AMX while it was emulated",
+            cause="Other code asked the kernel itself; from then on instructions executed on the CPU",
+            remedy="Run the whole program by amx emulate, which answers such requests",
+        )
     if left_open:
         raise ContextError(
             f"amx.emulate() ended with {left_open} TileContext open",
@@ -164,6 +173,14 @@ def _recorded(emulation: Emulation, file: Path | None) -> Iterator[str]:
         finally:
             emulation.trace = trace.read(directory)
             emulation.trace.write(file)
+
+
+def _granted_for_real() -> bool:
+    """Whether AMX instructions of this process execute on the CPU. Without tiles in XCR0 nobody is asked."""
+    real = machine.Real()
+    if (real.xgetbv(0) or 0) & XFEATURE_MASK_XTILEDATA == 0:
+        return False
+    return bool(real.arch_prctl_get(ARCH_GET_XCOMP_PERM).value & XFEATURE_MASK_XTILEDATA)
 
 
 def _start(cpu: str, patch: bool, directory: str) -> None:
