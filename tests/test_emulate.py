@@ -251,6 +251,76 @@ with amx.emulate():
 """)
 
 
+def test_the_counts_are_those_of_the_block_alone():
+    """Also where a thread that executed something in an earlier one is still there, or ended."""
+    child("""
+import threading
+leave = threading.Event()
+def work(wait):
+    amx.matmul(a, b)
+    done.release()
+    wait and leave.wait()
+done = threading.Semaphore(0)
+with amx.emulate() as first:
+    threads = [threading.Thread(target=work, args=[wait]) for wait in (False, True)]
+    for thread in threads:
+        thread.start()
+        done.acquire()
+    threads[0].join()
+    amx.matmul(a, b)
+with amx.emulate() as second:
+    pass
+leave.set()
+assert first.counts.instructions > 0 and first.counts.traps > 0
+assert (second.counts.instructions, second.counts.traps) == (0, 0), second.counts
+""")
+
+
+def test_a_block_ends_though_code_that_was_patched_is_gone():
+    """And though the thread that ends it has executed nothing itself."""
+    child("""
+import ctypes, mmap, threading
+munmap = ctypes.CDLL(None).munmap
+munmap.argtypes = ctypes.c_void_p, ctypes.c_size_t
+config = ctypes.create_string_buffer(amx.TileConfig.for_product("int8").to_bytes(), 64)
+def generate_and_unmap():
+    amx.request()
+    code = mmap.mmap(-1, 4096, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, 7)
+    code.write(bytes.fromhex("c4e2784907 c4e27b49c0 c4e27849c0 c3"))  # ldtilecfg, tilezero, tilerelease
+    address = ctypes.addressof(ctypes.c_char.from_buffer(code))
+    ctypes.CFUNCTYPE(None, ctypes.c_void_p)(address)(ctypes.addressof(config))
+    patched.append(emulation.counts.patched)
+    assert munmap(address, 4096) == 0
+    kept.append(code)
+patched, kept = [], []
+with amx.emulate() as emulation:
+    thread = threading.Thread(target=generate_and_unmap)
+    thread.start()
+    thread.join()
+assert patched[0] > 0
+import os
+os._exit(0)  # the mapping's own end would find it gone
+""")
+
+
+def test_a_handler_put_back_over_ours_does_not_call_itself():
+    """faulthandler takes the signals amid a block, and gives them back after it: to the emulation."""
+    code = """
+import ctypes, faulthandler, mmap
+with amx.emulate():
+    faulthandler.enable()
+faulthandler.disable()
+code = mmap.mmap(-1, 4096, prot=7)
+code.write(bytes.fromhex("0f0b"))
+with amx.emulate():
+    assert (amx.matmul(a, b) == expected).all()
+    print("right", flush=True)
+    ctypes.CFUNCTYPE(None)(ctypes.addressof(ctypes.c_char.from_buffer(code)))()
+"""
+    result = children.run_python("-c", BEGIN + code, AMX_BACKEND="")
+    assert (result.stdout, children.how_it_ended(result)) == ("right\n", "SIGILL"), result.stderr
+
+
 def test_one_block_at_a_time_also_of_another_thread():
     child("""
 import threading
@@ -323,6 +393,24 @@ with amx.emulate("gnr", trace={str(file)!r}) as emulation:
 assert emulation.trace.instructions == emulation.counts.instructions > 0
 assert trace.Trace.load({str(file)!r}).instructions == emulation.counts.instructions
 """)
+
+
+def test_a_forked_child_that_leaves_the_block_leaves_the_trace_to_its_parent(tmp_path):
+    file = tmp_path / "trace.json"
+    said = child(f"""
+import os
+with amx.emulate(trace={str(file)!r}) as emulation:
+    pid = os.fork()
+    if pid == 0:
+        amx.matmul(a, b)
+        sys.exit(3)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 3
+    assert not os.path.exists({str(file)!r})
+    amx.matmul(a, b)
+print([process.pid == os.getpid() for process in emulation.trace.processes])
+""")
+    assert said == "[True, False]\n"
+    assert file.exists()
 
 
 def test_a_trace_in_no_directory_is_refused_at_once(tmp_path):

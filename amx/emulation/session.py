@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import shutil
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -62,15 +63,16 @@ def emulate(
     itself, as other libraries do, still sees the real machine: run such a program by `amx emulate`.
 
     Each block is a machine of its own: permission is not granted at its beginning, and cannot be taken back
-    in it. When it ends no thread may be executing AMX instructions. Until then, do not install handlers for
-    SIGILL, SIGSEGV, SIGBUS or SIGTRAP in C; those of Python, faulthandler included, are called as ever.
+    in it. When it ends no thread may be executing AMX instructions. A forked child that leaves the block ends
+    it for itself alone. Handlers for SIGILL, SIGSEGV, SIGBUS and SIGTRAP from before are called as ever; do
+    not install any inside, not by `signal.signal` or `faulthandler.enable` either: they would take the traps.
 
     Parameters
     ----------
     cpu: `"spr"`, `"gnr"`, `"gnr-d"` or `"dmr"`; `amx.emulation.features()` lists what each has.
     patch: replace an instruction by a call of the emulator after it has trapped once; False: every one traps.
-    trace: a file for what was executed, site by site (docs/json.md), written when the block ends; it is
-        `Emulation.trace` then.
+    trace: a file for what was executed, site by site (docs/json.md), written when the process that entered
+        the block leaves it; it is `Emulation.trace` there then.
 
     Raises
     ------
@@ -167,12 +169,16 @@ def _recorded(emulation: Emulation, file: Path | None) -> Iterator[str]:
         return
     from amx.emulation import trace
 
-    with tempfile.TemporaryDirectory(prefix="amx-emulate-") as directory:
-        try:
-            yield directory
-        finally:
-            emulation.trace = trace.read(directory)
-            emulation.trace.write(file)
+    owner, directory = os.getpid(), tempfile.mkdtemp(prefix="amx-emulate-")
+    try:
+        yield directory
+    finally:
+        if os.getpid() == owner:  # else a forked child leaves the block too, and the directory is its parent's
+            try:
+                emulation.trace = trace.read(directory)
+                emulation.trace.write(file)
+            finally:
+                shutil.rmtree(directory, ignore_errors=True)
 
 
 def _granted_for_real() -> bool:

@@ -85,7 +85,8 @@ int trap_memory_fixup(int signal, const siginfo_t *info, ucontext_t *context) {
     if (info->si_code <= 0 || (uintptr_t)*rip < (uintptr_t)trap_copy_begin ||
         (uintptr_t)*rip >= (uintptr_t)trap_copy_end)
         return 0;
-    struct trap_thread *const thread = trap_thread();
+    /* A thread without a record executes no instruction, and may hold the lock that making one takes. */
+    struct trap_thread *const thread = trap_thread_if_any();
     if (thread != NULL) {
         thread->memory_fault = (struct trap_memory_fault){
             .signal = signal, .code = info->si_code, .err = (long)context->uc_mcontext.gregs[REG_ERR]};

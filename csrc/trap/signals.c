@@ -213,7 +213,8 @@ int trap_signals_start(int with_sigsys) {
         struct kernel_action found;
         int error = rt_sigaction(taken[i], NULL, &found);
         if (error == 0) {
-            program_actions[taken[i]] = from_kernel(&found);
+            if (!is_ours(&found)) /* put back by who had taken it from us in an earlier session */
+                program_actions[taken[i]] = from_kernel(&found);
             const struct kernel_action action = ours(taken[i], &program_actions[taken[i]]);
             error = rt_sigaction(taken[i], &action, NULL);
         }

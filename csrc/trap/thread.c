@@ -92,10 +92,7 @@ static struct trap_thread *new_record(void) {
 }
 
 static void begin(struct trap_thread *thread) {
-    if (thread->session != session) {
-        thread->instructions = thread->traps = thread->faults = 0;
-        thread->session = session;
-    }
+    thread->session = session;
     thread->has_interrupted = 0;
     kernel_model_task_init(&thread->task, &process);
 }
@@ -120,6 +117,11 @@ static struct trap_thread *enter(void) {
     trap_unlock(mask);
     errno = saved_errno;
     return current;
+}
+
+static void forget_counts(void) {
+    for (struct trap_thread *thread = records; thread != NULL; thread = thread->next)
+        thread->instructions = thread->traps = thread->faults = 0;
 }
 
 struct trap_thread *trap_thread_if_any(void) {
@@ -158,6 +160,7 @@ void trap_threads_reset(const struct kernel_model_machine *machine) {
     const uint64_t mask = trap_lock();
     kernel_model_process_init(&process, machine);
     own_memory();
+    forget_counts();
     session++;
     trap_unlock(mask);
 }
@@ -192,8 +195,7 @@ static void begin_in_child(void) {
     struct trap_thread *const own = current;
     *owner = getpid();
     process.tasks = NULL;
-    for (struct trap_thread *thread = records; thread != NULL; thread = thread->next)
-        thread->instructions = thread->traps = thread->faults = 0;
+    forget_counts();
     if (own != NULL) {
         own->id = thread_id();
         if (own->session == session)
