@@ -304,7 +304,7 @@ os._exit(0)  # the mapping's own end would find it gone
 
 
 def test_a_handler_put_back_over_ours_does_not_call_itself():
-    """faulthandler takes the signals amid a block, and gives them back after it: to the emulation."""
+    """As faulthandler does, which takes the signals amid a block and gives them back after it."""
     code = """
 import ctypes, faulthandler, mmap
 with amx.emulate():

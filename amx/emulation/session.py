@@ -173,7 +173,7 @@ def _recorded(emulation: Emulation, file: Path | None) -> Iterator[str]:
     try:
         yield directory
     finally:
-        if os.getpid() == owner:  # else a forked child leaves the block too, and the directory is its parent's
+        if os.getpid() == owner:  # else it is a forked child that leaves the block, too
             try:
                 emulation.trace = trace.read(directory)
                 emulation.trace.write(file)
