@@ -133,10 +133,12 @@ class ElfFile:
         return symbols[order], strings_at[order]
 
     def _string(self, at: int) -> str:
-        return self._content[at : self._content.find(b"\0", at)].decode(errors="replace")
+        """Empty where none is: beyond the file, or without an end."""
+        end = self._content.find(b"\0", at) if at < len(self._content) else -1
+        return self._content[at:end].decode(errors="replace") if end >= 0 else ""
 
     def _build_id_in(self, segment: _Segment) -> str:
-        at, end = segment.offset, segment.offset + segment.file_bytes
+        at, end = segment.offset, min(segment.offset + segment.file_bytes, len(self._content))
         while at + NOTE.size <= end:
             name_bytes, size, kind = NOTE.unpack_from(self._content, at)
             name_at = at + NOTE.size
@@ -153,7 +155,7 @@ def read(path: Path) -> ElfFile | None:
         with path.open("rb") as file:
             content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         return ElfFile(content) if content[: len(IDENT)] == IDENT else None
-    except (OSError, struct.error, IndexError, ValueError):
+    except (OSError, struct.error, IndexError, OverflowError, ValueError):
         return None
 
 

@@ -1,0 +1,102 @@
+"""What amx.emulation.elf says of damaged ELF files: nothing, or something, and no other exception."""
+
+import random
+import struct
+
+import pytest
+
+from amx.emulation import elf
+
+PT_LOAD, PT_NOTE, SHT_SYMTAB, SHT_STRTAB = 1, 4, 2, 3
+STT_FUNC = 2
+HEADER_BYTES, PROGRAM_BYTES, SECTION_BYTES, SYMBOL_BYTES = 64, 56, 64, 24
+BUILD_ID = bytes(range(20))
+NAMES = b"\0.strtab\0function\0"
+FAR = 2**64 - 1
+
+
+def content(*, note_bytes=36, symbol_name=9, names_at=None, symbols_at=None, sections_at=None):
+    """A file with a note, a function of 16 bytes at 0x1010 and its name; some of it elsewhere."""
+    at = HEADER_BYTES + 2 * PROGRAM_BYTES
+    note = struct.pack("<3I4s", 4, len(BUILD_ID), 3, b"GNU\0") + BUILD_ID
+    symbol = struct.pack("<IBBHQQ", symbol_name, STT_FUNC, 0, 1, 0x1010, 16)
+    body = note + symbol + NAMES
+    note_at, symbol_at, string_at = at, at + len(note), at + len(note) + len(symbol)
+    section_at = at + len(body) if sections_at is None else sections_at
+    ident = b"\x7fELF\x02\x01\x01".ljust(16, b"\0")
+    header = struct.pack(
+        "<16s2HI3QI6H", ident, 3, 62, 1, 0, HEADER_BYTES, section_at, 0, HEADER_BYTES, PROGRAM_BYTES, 2,
+        SECTION_BYTES, 2, 0,
+    )  # fmt: skip
+    load = struct.pack("<2I6Q", PT_LOAD, 5, 0, 0x1000, 0x1000, 0x1000, 0x1000, 0x1000)
+    notes = struct.pack("<2I6Q", PT_NOTE, 4, note_at, 0, 0, note_bytes, note_bytes, 4)
+    strings = struct.pack(
+        "<2I4Q2I2Q", 1, SHT_STRTAB, 0, 0, string_at if names_at is None else names_at, len(NAMES), 0, 0, 1, 0
+    )
+    table = struct.pack(
+        "<2I4Q2I2Q", 1, SHT_SYMTAB, 0, 0, symbol_at if symbols_at is None else symbols_at, SYMBOL_BYTES, 0, 0,
+        8, SYMBOL_BYTES,
+    )  # fmt: skip
+    return header + load + notes + body + strings + table
+
+
+def ask(path):
+    """Everything that is asked of a file."""
+    file = elf.read(path)
+    if file is None:
+        return None
+    return file.build_id, file.has_lines, file.address_of(0x10), file.symbol_at(0x1018), file.symbol_at(FAR)
+
+
+def test_a_file_that_is_whole(tmp_path):
+    (tmp_path / "file").write_bytes(content())
+    function = elf.Symbol(0x1010, 16, "function")
+    assert ask(tmp_path / "file") == (BUILD_ID.hex(), False, 0x1010, function, None)
+
+
+@pytest.mark.parametrize("note_bytes", [35, 2**20, FAR])
+def test_notes_that_end_elsewhere(tmp_path, note_bytes):
+    (tmp_path / "file").write_bytes(content(note_bytes=note_bytes))
+    assert ask(tmp_path / "file")[0] == BUILD_ID.hex()
+
+
+def test_notes_beyond_the_file(tmp_path):
+    damaged = bytearray(content(note_bytes=2**20))
+    damaged[damaged.index(b"GNU\0")] = ord("X")
+    (tmp_path / "file").write_bytes(damaged)
+    assert ask(tmp_path / "file")[0] == ""
+
+
+@pytest.mark.parametrize("names_at", [2**20, 2**63, FAR])
+def test_names_beyond_the_file(tmp_path, names_at):
+    (tmp_path / "file").write_bytes(content(names_at=names_at))
+    assert ask(tmp_path / "file")[3] == elf.Symbol(0x1010, 16, "")
+
+
+@pytest.mark.parametrize("where", ["symbols_at", "sections_at"])
+@pytest.mark.parametrize("at", [2**20, 2**63, FAR])
+def test_tables_beyond_the_file(tmp_path, where, at):
+    (tmp_path / "file").write_bytes(content(**{where: at}))
+    assert ask(tmp_path / "file") is None
+
+
+def test_a_name_without_end(tmp_path):
+    """It is not taken to be the rest of the file."""
+    whole = content()
+    (tmp_path / "file").write_bytes(content(names_at=len(whole)) + b"x" * 32)
+    assert ask(tmp_path / "file")[3] == elf.Symbol(0x1010, 16, "")
+
+
+def test_random_damage(tmp_path):
+    seed = random.randrange(2**32)
+    print(f"seed {seed}")
+    generator = random.Random(seed)
+    extremes = bytes(8), b"\xff" * 8, b"\xff" * 7 + b"\x7f", bytes(7) + b"\x80"
+    for _ in range(500):
+        damaged = bytearray(content())
+        for _ in range(generator.choice((1, 2, 4))):
+            at = generator.randrange(4, len(damaged) - 8)
+            width = generator.choice((1, 2, 4, 8))
+            damaged[at : at + width] = generator.choice((*extremes, generator.randbytes(8)))[:width]
+        (tmp_path / "file").write_bytes(damaged[: generator.choice((len(damaged), len(damaged) // 2))])
+        ask(tmp_path / "file")
