@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import textwrap
@@ -23,6 +24,7 @@ from amx.emulation import trace
 from amx.emulation.disassembly import Action, decode, mnemonics
 from amx.emulation.symbols import Code
 from amx.emulation.trace import Extent, Trace
+from amx.emulation.trace_file import USED
 from amx.errors import TraceError
 from amx.xstate import XFEATURE_MASK_XTILE
 
@@ -425,6 +427,37 @@ def test_files_that_cannot_be_read_are_named(tmp_path, content):
 
 
 @needs_machine_layer
+def damaged(directory, damage):
+    """Why a trace of one instruction is not read whose file was overwritten as `damage` says."""
+    record(directory, "tilezero3(0, 0)", kill="SIGILL")
+    (file,) = directory.glob("*.trace")
+    content = bytearray(file.read_bytes())
+    at, value = damage(content)
+    content[at : at + len(value)] = value
+    file.write_bytes(content)
+    (reason,) = trace.read(directory).unreadable
+    return reason
+
+
+@needs_machine_layer
+@pytest.mark.parametrize("table", range(4))
+def test_a_damaged_table_is_named(tmp_path, table):
+    """However many entries of no size it says that it has."""
+    at = 32 + 16 * table  # offset, entries, bytes of each: csrc/trap/trace_file.h
+    assert "smaller entries" in damaged(tmp_path, lambda _: (at + 4, struct.pack("<2I", 2**31, 0)))
+
+
+@needs_machine_layer
+def test_an_unknown_instruction_is_named(tmp_path):
+    def operation(content):
+        """The packed instruction's first byte, in the first entry that is used."""
+        at, entries, size = struct.unpack_from("<3I", content, 32 + 16 * 3)
+        entry = next(at for at in range(at, at + entries * size, size) if content[at] == USED)
+        return entry + 16, b"\xff"
+
+    assert "does not know" in damaged(tmp_path, operation)
+
+
 def test_amx_was_not_used(tmp_path):
     assert str(record(tmp_path, "")) == "AMX was not used: 0 instructions in 1 process."
 

@@ -24,6 +24,7 @@ THREAD = struct.Struct("<i I 4Q")
 CONFIGURATION = struct.Struct("<I 4x 64s 2Q")
 MODULE = struct.Struct("<I I I 4x 4Q 448s")
 SITE = struct.Struct("<I I Q 2Q 3Q 3B 3B 2x")
+TABLES = THREAD, CONFIGURATION, MODULE, SITE
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +109,14 @@ def read_file(path: Path) -> RawProcess:
     tables = [_Table(content, *fields[at : at + 3]) for at in (5, 9, 13, 17)]
     if any(table.end > len(content) for table in tables):
         raise _unreadable(path, "It is shorter than its header says")
+    if any(table.entry_bytes < form.size for table, form in zip(tables, TABLES, strict=True)):
+        raise _unreadable(path, "Its tables have smaller entries than this version's")
     threads, configurations, modules, sites = tables
     lost = fields[21:]
     known = {number: _module(entry) for number, entry in modules.used(MODULE)}
+    entries = [entry for _, entry in sites.used(SITE)]
+    if any(_op(entry) >= len(_mnemonics()) for entry in entries):
+        raise _unreadable(path, "It names instructions that this version does not know")
     return RawProcess(
         pid=pid,
         parent=parent,
@@ -121,7 +127,7 @@ def read_file(path: Path) -> RawProcess:
             RawThread(entry[0], bool(entry[1]), *entry[2:]) for entry in threads.all(THREAD) if entry[0]
         ),
         configurations=tuple(RawConfiguration(*entry[1:]) for _, entry in configurations.used(CONFIGURATION)),
-        sites=tuple(_site(entry, known) for _, entry in sites.used(SITE)),
+        sites=tuple(_site(entry, known) for entry in entries),
         lost_threads=lost[0],
         lost_configurations=lost[1],
         lost_modules=lost[2],
@@ -163,6 +169,10 @@ def _mnemonics() -> tuple[str, ...]:
 def _module(entry: tuple[Any, ...]) -> RawModule:
     _, major, minor, start, end, offset, inode, path = entry
     return RawModule(start, end, offset, (major, minor), inode, _text(path))
+
+
+def _op(entry: tuple[Any, ...]) -> int:
+    return int(entry[3]) & 0xFF  # as trace_pack() packed it
 
 
 def _site(entry: tuple[Any, ...], modules: dict[int, RawModule]) -> RawSite:
