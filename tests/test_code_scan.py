@@ -6,6 +6,7 @@ import os
 import platform
 import re
 import shutil
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -269,4 +270,19 @@ def test_sites_in_a_static_program_are_the_disassemblers(library, tmp_path):
 def test_other_files_are_refused(library, tmp_path, content):
     path = tmp_path / "file"
     path.write_bytes(content)
+    assert library.scan_file(os.fsencode(path), CPUID, None, 0, ctypes.byref(ctypes.c_size_t())) == -ENOEXEC
+
+
+def test_a_segment_over_the_headers_is_refused(library, tmp_path):
+    """What would be read then are headers that nothing was checked about."""
+
+    def headers(size):
+        ident = b"\x7fELF\x02\x01\x01".ljust(16, b"\0")
+        elf = struct.pack("<16s2HI3QI6H", ident, 3, 62, 1, 0, 64, 0, 0, 64, 56, 2, 64, 0, 0)
+        first = struct.pack("<2I6Q", 1, 4, 0, 0, 0, 4096, 4096, 4096)  # PT_LOAD, PF_R
+        second = struct.pack("<2I6Q", 1, 5, 4096, 0, 0, size, size, 4096)  # PF_R | PF_X, at the same address
+        return (elf + first + second).ljust(4096, b"\0")
+
+    path = tmp_path / "file"
+    path.write_bytes(headers(4096) + headers(1 << 40))
     assert library.scan_file(os.fsencode(path), CPUID, None, 0, ctypes.byref(ctypes.c_size_t())) == -ENOEXEC

@@ -46,6 +46,17 @@ static int span_of(int file, const Elf64_Ehdr *header, uint64_t *low, uint64_t *
     return found ? 0 : -ENOEXEC;
 }
 
+/* Segments may overlap, and a later one may bring other headers than those that were looked at. */
+static int headers_are_mapped(int file, const Elf64_Ehdr *header, const Elf64_Phdr *mapped) {
+    for (unsigned i = 0; i < header->e_phnum; i++) {
+        Elf64_Phdr h;
+        if (pread(file, &h, sizeof h, (off_t)(header->e_phoff + i * sizeof h)) != sizeof h ||
+            memcmp(&h, &mapped[i], sizeof h) != 0)
+            return 0;
+    }
+    return 1;
+}
+
 /* Only the section headers say where it is when no program header does. */
 static void find_eh_frame(int file, const Elf64_Ehdr *header, struct code_image *image) {
     static const char wanted[] = ".eh_frame";
@@ -93,6 +104,10 @@ int code_file_map(int file, struct code_file *mapped) {
     }
     mapped->image.headers = (const Elf64_Phdr *)(const void *)(mapped->image.base + headers_at);
     mapped->image.count = header.e_phnum;
+    if (!headers_are_mapped(file, &header, mapped->image.headers)) {
+        code_file_unmap(mapped);
+        return -ENOEXEC;
+    }
     mapped->image.eh_frame = NULL;
     find_eh_frame(file, &header, &mapped->image);
     return 0;
