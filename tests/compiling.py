@@ -10,11 +10,11 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 EMULATOR = sorted(ROOT.glob("csrc/emulator/*.c"))
-FOR_FOREIGN_PROGRAMS = ("preload", "interpose", "seccomp", "ptrace")  # as csrc/CMakeLists.txt has it
 TRAP = sorted(
     source
-    for source in ROOT.glob("csrc/trap/*.c")
-    if source.name != "stub.c" and not source.name.startswith(FOR_FOREIGN_PROGRAMS)
+    for folder in ("trap", "trap/code", "trap/trace")  # as csrc/CMakeLists.txt has it
+    for source in ROOT.glob(f"csrc/{folder}/*.c")
+    if source.name != "stub.c"
 )
 TRAP += [source for source in EMULATOR if source.name != "binding.c"]
 

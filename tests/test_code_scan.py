@@ -30,10 +30,7 @@ class Found(ctypes.Structure):
 def library(tmp_path_factory):
     sources = [
         ROOT / "tests/c/code_scan.c",
-        *(
-            ROOT / f"csrc/trap/{name}.c"
-            for name in ("code_scan", "code_image", "unwind_table", "insn_length")
-        ),
+        *(ROOT / f"csrc/trap/code/{name}.c" for name in ("scan", "image", "unwind_table", "insn_length")),
         *(source for source in EMULATOR if source.name != "binding.c"),
     ]
     output = tmp_path_factory.mktemp("code_scan") / "code_scan.so"

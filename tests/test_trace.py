@@ -1,4 +1,4 @@
-"""What of AMX a process executed, as csrc/trap/trace.c records it and amx.emulation.trace tells it."""
+"""What of AMX a process executed, as csrc/trap/trace/trace.c records it and amx.emulation.trace tells it."""
 
 import json
 import os

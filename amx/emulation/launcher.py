@@ -10,7 +10,7 @@ from amx.errors import EmulationError
 __all__ = ["ANNOUNCE", "CPU", "FEATURES", "LIBRARY", "PRELOAD", "environment", "library", "report_file"]
 
 LIBRARY = "libamxemu.so"
-# Of the preloaded library, csrc/trap/preload.c.
+# Of the preloaded library, csrc/trap/preload/preload.c.
 CPU, PATCH = "AMX_EMULATE_CPU", "AMX_EMULATE_PATCH"
 REPORT = "AMX_EMULATE_REPORT"  # a file, one line from each process
 TRACE = "AMX_EMULATE_TRACE"  # a directory, one file from each process

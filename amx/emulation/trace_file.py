@@ -1,4 +1,4 @@
-"""The files that csrc/trap/trace_file.h defines, as they are: no symbols, nothing added up."""
+"""The files that csrc/trap/trace/file.h defines, as they are: no symbols, nothing added up."""
 
 from __future__ import annotations
 

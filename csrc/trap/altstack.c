@@ -1,8 +1,8 @@
 #define _GNU_SOURCE
-#include "altstack.h"
+#include "trap/altstack.h"
 
-#include "thread.h"
-#include "trap.h"
+#include "trap/thread.h"
+#include "trap/trap.h"
 
 #include <errno.h>
 #include <stddef.h>

@@ -1,8 +1,8 @@
 #define _GNU_SOURCE /* REG_RIP */
-#include "announce.h"
+#include "trap/announce.h"
 
-#include "cpuid.h"
-#include "memory.h"
+#include "trap/cpuid.h"
+#include "trap/memory.h"
 
 #include <emmintrin.h>
 #include <errno.h>

@@ -7,7 +7,7 @@
 #ifndef TRAP_ANNOUNCE_H
 #define TRAP_ANNOUNCE_H
 
-#include "trap/code_scan.h"
+#include "trap/code/scan.h"
 
 #include <stdint.h>
 #include <ucontext.h>

@@ -1,8 +1,8 @@
 #define _GNU_SOURCE
-#include "config_sites.h"
+#include "trap/config_sites.h"
 
 #include "emulator/emulator.h"
-#include "insn_length.h"
+#include "trap/code/insn_length.h"
 
 #include <errno.h>
 #include <link.h>

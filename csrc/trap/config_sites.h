@@ -3,8 +3,8 @@
 #ifndef TRAP_CONFIG_SITES_H
 #define TRAP_CONFIG_SITES_H
 
-#include "code_scan.h"
-#include "mapping.h"
+#include "trap/code/scan.h"
+#include "trap/code/mapping.h"
 
 struct config_sites {
     struct code_image image;

@@ -1,11 +1,11 @@
 #define _GNU_SOURCE /* REG_RIP */
-#include "cpuid.h"
+#include "trap/cpuid.h"
 
-#include "announce.h"
-#include "code_byte.h"
-#include "insn_length.h"
-#include "memory.h"
-#include "trap.h"
+#include "trap/announce.h"
+#include "trap/code/byte.h"
+#include "trap/code/insn_length.h"
+#include "trap/memory.h"
+#include "trap/trap.h"
 
 #include <stdatomic.h>
 #include <string.h>

@@ -6,7 +6,7 @@
 #ifndef TRAP_CPUID_H
 #define TRAP_CPUID_H
 
-#include "trap/code_scan.h"
+#include "trap/code/scan.h"
 
 #include <signal.h>
 #include <ucontext.h>

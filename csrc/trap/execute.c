@@ -1,4 +1,4 @@
-#include "execute.h"
+#include "trap/execute.h"
 
 #include <signal.h>
 

@@ -1,5 +1,5 @@
 #define _GNU_SOURCE /* REG_RIP */
-#include "frame.h"
+#include "trap/frame.h"
 
 #include <cpuid.h>
 #include <signal.h>

@@ -1,7 +1,7 @@
-#include "handler.h"
+#include "trap/handler.h"
 
-#include "thread.h"
-#include "trap.h"
+#include "trap/thread.h"
+#include "trap/trap.h"
 
 static void call(const struct sigaction *action, int signal, siginfo_t *info, void *context) {
     if (action->sa_flags & SA_SIGINFO)

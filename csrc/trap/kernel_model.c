@@ -1,4 +1,4 @@
-#include "kernel_model.h"
+#include "trap/kernel_model.h"
 
 #include <errno.h>
 #include <signal.h>

@@ -1,6 +1,6 @@
 #define _GNU_SOURCE /* REG_RIP */
-#include "memory.h"
-#include "thread.h"
+#include "trap/memory.h"
+#include "trap/thread.h"
 
 /* 0, or 1 where an access faulted. trap_copy moves `size` bytes; trap_touch writes the byte at `at` as it is,
  * whatever other threads do to it. */

@@ -1,7 +1,7 @@
-#include "native_config.h"
+#include "trap/native_config.h"
 
-#include "frame.h"
-#include "trace.h"
+#include "trap/frame.h"
+#include "trap/trace/trace.h"
 
 static int has_tiles;
 

@@ -1,8 +1,8 @@
 #define _GNU_SOURCE
-#include "objects.h"
+#include "trap/objects.h"
 
-#include "code_byte.h"
-#include "memory.h"
+#include "trap/code/byte.h"
+#include "trap/memory.h"
 
 #include <dlfcn.h>
 #include <errno.h>

@@ -7,7 +7,7 @@
 #ifndef TRAP_OBJECTS_H
 #define TRAP_OBJECTS_H
 
-#include "trap/code_scan.h"
+#include "trap/code/scan.h"
 
 #include <ucontext.h>
 

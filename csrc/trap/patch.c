@@ -1,11 +1,11 @@
-#include "patch.h"
+#include "trap/patch.h"
 
-#include "code_write.h"
-#include "config_sites.h"
-#include "memory.h"
-#include "native_config.h"
-#include "thread.h"
-#include "thunk.h"
+#include "trap/code/write.h"
+#include "trap/config_sites.h"
+#include "trap/memory.h"
+#include "trap/native_config.h"
+#include "trap/thread.h"
+#include "trap/thunk.h"
 
 #include <errno.h>
 #include <stdatomic.h>

@@ -1,8 +1,8 @@
-#include "run.h"
+#include "trap/run.h"
 
-#include "memory.h"
-#include "trace.h"
-#include "trap.h"
+#include "trap/memory.h"
+#include "trap/trace/trace.h"
+#include "trap/trap.h"
 
 void (*trap_progress)(void);
 

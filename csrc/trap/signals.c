@@ -1,12 +1,12 @@
 #define _GNU_SOURCE
-#include "signals.h"
+#include "trap/signals.h"
 
-#include "announce.h"
-#include "handler.h"
-#include "run.h"
-#include "thread.h"
-#include "trap.h"
-#include "traps.h"
+#include "trap/announce.h"
+#include "trap/handler.h"
+#include "trap/run.h"
+#include "trap/thread.h"
+#include "trap/trap.h"
+#include "trap/traps.h"
 
 #include <errno.h>
 #include <string.h>

@@ -1,5 +1,5 @@
 #define _GNU_SOURCE
-#include "thread.h"
+#include "trap/thread.h"
 
 #include <errno.h>
 #include <pthread.h>

@@ -1,11 +1,11 @@
 #define _GNU_SOURCE
-#include "thunk.h"
+#include "trap/thunk.h"
 
-#include "code_memory.h"
-#include "code_write.h"
-#include "native_config.h"
-#include "run.h"
-#include "trap.h"
+#include "trap/code/memory.h"
+#include "trap/code/write.h"
+#include "trap/native_config.h"
+#include "trap/run.h"
+#include "trap/trap.h"
 
 #include <cpuid.h>
 #include <errno.h>

@@ -1,4 +1,4 @@
-/* How a program asks whether the tracer (ptrace.h) gives it AMX already. */
+/* How a program asks whether the tracer (ptrace/ptrace.h) gives it AMX already. */
 #ifndef TRAP_TRACED_H
 #define TRAP_TRACED_H
 

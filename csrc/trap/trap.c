@@ -1,17 +1,17 @@
 #define _GNU_SOURCE /* RTLD_DEFAULT */
-#include "trap.h"
+#include "trap/trap.h"
 
-#include "altstack.h"
-#include "cpuid.h"
-#include "frame.h"
-#include "memory.h"
-#include "native_config.h"
-#include "patch.h"
-#include "signals.h"
-#include "thread.h"
-#include "trace.h"
-#include "traced.h"
-#include "virtual_cpu.h"
+#include "trap/altstack.h"
+#include "trap/cpuid.h"
+#include "trap/frame.h"
+#include "trap/memory.h"
+#include "trap/native_config.h"
+#include "trap/patch.h"
+#include "trap/signals.h"
+#include "trap/thread.h"
+#include "trap/trace/trace.h"
+#include "trap/traced.h"
+#include "trap/virtual_cpu.h"
 
 #include <dlfcn.h>
 #include <errno.h>

@@ -1,17 +1,17 @@
 #define _GNU_SOURCE /* REG_RIP */
-#include "traps.h"
+#include "trap/traps.h"
 
-#include "cpuid.h"
-#include "frame.h"
-#include "memory.h"
-#include "native_config.h"
-#include "objects.h"
-#include "patch.h"
-#include "run.h"
-#include "thread.h"
-#include "thunk.h"
-#include "trace.h"
-#include "trap.h"
+#include "trap/cpuid.h"
+#include "trap/frame.h"
+#include "trap/memory.h"
+#include "trap/native_config.h"
+#include "trap/objects.h"
+#include "trap/patch.h"
+#include "trap/run.h"
+#include "trap/thread.h"
+#include "trap/thunk.h"
+#include "trap/trace/trace.h"
+#include "trap/trap.h"
 
 #include <string.h>
 #include <sys/syscall.h>

@@ -1,4 +1,4 @@
-#include "virtual_cpu.h"
+#include "trap/virtual_cpu.h"
 
 enum { EAX, EBX, ECX, EDX };
 enum {

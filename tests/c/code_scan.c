@@ -1,6 +1,6 @@
-/* csrc/trap/code_scan.c over a file, for callers without C structures. */
-#include "trap/code_image.h"
-#include "trap/insn_length.h"
+/* csrc/trap/code/scan.c over a file, for callers without C structures. */
+#include "trap/code/image.h"
+#include "trap/code/insn_length.h"
 
 #include <fcntl.h>
 #include <unistd.h>

@@ -1,0 +1,118 @@
+/* libamxemu.so's beginning: preloaded into a program, it emulates AMX from before the program's other
+ * constructors until its end.
+ *
+ * Environment: AMX_EMULATE_CPU, the model; without it the library does nothing. AMX_EMULATE_PATCH, 0: every
+ * instruction traps. AMX_EMULATE_ANNOUNCE, features (announce.h). AMX_EMULATE_TRACE, a directory.
+ * AMX_EMULATE_REPORT, a file (preload/report.h).
+ */
+#define _GNU_SOURCE
+#include "trap/announce.h"
+#include "trap/cpuid.h"
+#include "trap/preload/interpose.h"
+#include "trap/objects.h"
+#include "trap/preload/report.h"
+#include "trap/preload/seccomp.h"
+#include "trap/signals.h"
+#include "trap/traced.h"
+#include "trap/trap.h"
+#include "trap/virtual_cpu.h"
+
+#include <dlfcn.h>
+#include <elf.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* amx_trap_start() of _native finds it, and does not start a second emulation. */
+__attribute__((visibility("default"))) extern const int amx_emulated_by_launcher;
+const int amx_emulated_by_launcher = 1;
+
+/* amx_trap_count() of _native asks it. */
+__attribute__((visibility("default"))) void amx_launched_count(struct amx_trap_counts *counts);
+void amx_launched_count(struct amx_trap_counts *counts) {
+    trap_count(counts);
+}
+
+enum { EXIT_CANNOT_EMULATE = 125 }; /* as env and timeout have it: not the program's own status */
+
+__attribute__((noreturn)) static void give_up(const char *what, int error) {
+    fprintf(stderr, "amx emulate: %s: %s\n", what, strerror(error));
+    _exit(EXIT_CANNOT_EMULATE);
+}
+
+/* A program may be started with signals blocked. */
+static void unblock(void) {
+    static const int ours[] = {SIGILL, SIGTRAP, SIGBUS, SIGSEGV, SIGSYS};
+    sigset_t none, before;
+    sigemptyset(&none);
+    pthread_sigmask(SIG_SETMASK, NULL, &before);
+    for (size_t i = 0; i < sizeof ours / sizeof *ours; i++)
+        if (sigismember(&before, ours[i])) {
+            *trap_believed_blocked() |= UINT64_C(1) << (ours[i] - 1);
+            sigaddset(&none, ours[i]);
+        }
+    pthread_sigmask(SIG_UNBLOCK, &none, NULL);
+}
+
+/* Where getauxval() reads it: the auxiliary vector stands behind the environment. /proc/self/auxv stays, and
+ * all of it with other libraries than glibc, whose constructors have no arguments. */
+static void raise_minsigstksz(char **environment) {
+#ifdef __GLIBC__
+    enum { MINSIGSTKSZ_TYPE = 51 }; /* AT_MINSIGSTKSZ, which older headers lack */
+    while (*environment != NULL)
+        environment++;
+    for (Elf64_auxv_t *entry = (void *)(environment + 1); entry->a_type != AT_NULL; entry++)
+        if (entry->a_type == MINSIGSTKSZ_TYPE && entry->a_un.a_val < VIRTUAL_MINSIGSTKSZ)
+            entry->a_un.a_val = VIRTUAL_MINSIGSTKSZ;
+#else
+    (void)environment;
+#endif
+}
+
+/* Whether this is the copy whose functions the program calls: another one may have been preloaded before it,
+ * or this one loaded by name. */
+static int is_first(void) {
+    static const char here;
+    Dl_info first, own;
+    const void *const found = dlsym(RTLD_DEFAULT, "amx_emulated_by_launcher");
+    return found == NULL || dladdr(found, &first) == 0 || dladdr(&here, &own) == 0 ||
+           first.dli_fbase == own.dli_fbase;
+}
+
+/* Constructors of glibc's dynamic linker are given main's arguments. This one runs before libc's own, which
+ * sets `environ`. */
+__attribute__((constructor)) static void begin(int argc, char **argv, char **environment) {
+    (void)argc, (void)argv;
+    interpose_start();
+    if (environ == NULL)
+        environ = environment;
+    const char *const cpu = getenv("AMX_EMULATE_CPU"), *const patch = getenv("AMX_EMULATE_PATCH");
+    if (cpu == NULL || !is_first())
+        return;
+    const struct amx_trap_options options = {
+        .cpu = cpu,
+        .patch = patch == NULL || strcmp(patch, "0") != 0,
+        .trace = getenv("AMX_EMULATE_TRACE"),
+        .hybrid = -1,
+    };
+    if (trap_is_traced()) /* AMX is there */
+        return;
+    interpose_keep(environ);
+    unblock();
+    int error = announce_start(getenv("AMX_EMULATE_ANNOUNCE"));
+    if (error)
+        give_up(getenv("AMX_EMULATE_ANNOUNCE"), -error);
+    error = trap_start(&options, 1);
+    if (error)
+        give_up(error == -EINVAL ? cpu : "the emulation cannot begin", -error);
+    if (seccomp_start() != 0)
+        interpose_arch_prctl();
+    raise_minsigstksz(environment);
+    cpuid_start();
+    objects_start(cpuid_trap_image);
+    error = report_start(getenv("AMX_EMULATE_REPORT"));
+    if (error)
+        give_up(getenv("AMX_EMULATE_REPORT"), -error);
+}

@@ -1,0 +1,108 @@
+#define _GNU_SOURCE
+#include "trap/preload/report.h"
+
+#include "trap/cpuid.h"
+#include "trap/objects.h"
+#include "trap/run.h"
+#include "trap/trap.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+enum { LINE = 1024, PAGE = 4096 };
+
+static char file_name[PATH_MAX];
+static char program[LINE / 2];
+static char *line;  /* in the file; NULL: none */
+static pid_t owner; /* whose it is: children of vfork() and of clone() have the same memory or a copy */
+static atomic_flag busy = ATOMIC_FLAG_INIT;
+
+/* Of the executable, fit for JSON, its end if it is too long. */
+static void find_program(void) {
+    char path[PATH_MAX];
+    const ssize_t length = readlink("/proc/self/exe", path, sizeof path - 1);
+    const size_t size = length > 0 ? (size_t)length : 0, room = sizeof program - 1;
+    const size_t from = size > room ? size - room : 0;
+    for (size_t i = from; i < size; i++) {
+        const char c = path[i];
+        program[i - from] = (unsigned char)c < ' ' || c == '"' || c == '\\' ? '?' : c;
+    }
+    program[size - from] = 0;
+}
+
+/* Numbers have their greatest width, so that all lines of a process are as long. */
+static void compose(char text[LINE]) {
+    struct amx_trap_counts c;
+    const struct cpuid_missed missed = cpuid_missed();
+    trap_count(&c);
+    memset(text, ' ', LINE);
+    const int length =
+        snprintf(text, LINE,
+                 "{\"pid\": %10d, \"program\": \"%s\", \"instructions\": %20" PRIu64 ", \"traps\": %20" PRIu64
+                 ", \"sites\": %10" PRIu64 ", \"patched\": %10" PRIu64 ", \"unpatchable\": %10" PRIu64
+                 ", \"faults\": %20" PRIu64 ", \"cpuid\": %20" PRIu64 ", \"xgetbv\": %20" PRIu64
+                 ", \"arch_prctl\": %20" PRIu64 ", \"unplaced\": %10" PRIu64 ", \"unscanned\": %10u}",
+                 getpid(), program, c.instructions, c.traps, c.sites, c.patched, c.unpatchable, c.faults,
+                 c.cpuid, c.xgetbv, c.arch_prctl, missed.unknown + missed.refused, objects_missed());
+    text[length] = ' ';
+    text[LINE - 1] = '\n';
+}
+
+static int begin_line(void) {
+    char text[LINE];
+    line = NULL;
+    owner = getpid();
+    compose(text);
+    const int file = open(file_name, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC, 0666);
+    if (file < 0)
+        return -errno;
+    int error = write(file, text, LINE) == LINE ? 0 : -EIO;
+    const off_t end = lseek(file, 0, SEEK_CUR), at = end - LINE, page = at / PAGE * PAGE;
+    if (error == 0) {
+        char *const mapped = mmap(NULL, (size_t)(end - page), PROT_READ | PROT_WRITE, MAP_SHARED, file, page);
+        error = mapped == MAP_FAILED ? -errno : 0;
+        if (error == 0)
+            line = mapped + (at - page);
+    }
+    close(file);
+    return error;
+}
+
+static void in_child(void) {
+    atomic_flag_clear(&busy);
+    trap_answers.cpuid = trap_answers.xgetbv = trap_answers.arch_prctl = 0;
+    begin_line();
+}
+
+void report_update(void) {
+    char text[LINE];
+    if (line == NULL || getpid() != owner || atomic_flag_test_and_set(&busy))
+        return;
+    compose(text);
+    memcpy(line, text, LINE);
+    atomic_flag_clear(&busy);
+}
+
+int report_start(const char *path) {
+    if (path == NULL || strlen(path) >= sizeof file_name)
+        return path == NULL ? 0 : -ENAMETOOLONG;
+    strcpy(file_name, path);
+    find_program();
+    const int error = begin_line();
+    if (error)
+        return error;
+    trap_progress = report_update;
+    return -pthread_atfork(NULL, NULL, in_child);
+}
+
+__attribute__((destructor)) static void at_exit(void) {
+    report_update();
+}

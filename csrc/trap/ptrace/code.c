@@ -1,0 +1,126 @@
+/* What a new image and new code of a tracee look like on the emulated CPU. */
+#include "trap/ptrace/ptrace.h"
+#include "trap/virtual_cpu.h"
+
+#include <elf.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ptrace.h>
+#include <sys/syscall.h>
+#include <sys/user.h>
+#include <unistd.h>
+
+enum {
+    INT3 = 0xcc,
+    ARCH_SET_CPUID = 0x1012,
+    AT_MINSIGSTKSZ_TYPE = 51,
+    USER_CS_64 = 0x33, /* __USER_CS */
+    PATH_ROOM = 4352,
+};
+
+/* ---- code ---- */
+
+static void patch(struct tracer *tracer, struct tracee *tracee, uint64_t address, int concerned) {
+    struct tracer_site site = {.address = address, .concerned = (uint8_t)concerned};
+    if (tracer_write_code(tracee->tid, address, INT3, &site.byte) != 0) {
+        tracer->counts.unpatchable++;
+        return;
+    }
+    if (site.byte == INT3)
+        return; /* the page has been ours before */
+    if (tracer_add_site(tracee->process, site) != 0) {
+        tracer_write_code(tracee->tid, address, site.byte, &site.byte);
+        tracer->counts.unpatchable++;
+        return;
+    }
+    tracer->counts.patched++;
+}
+
+/* `size` bytes at `address` are those of the file from `offset` on. */
+static void patch_mapping(struct tracer *tracer, struct tracee *tracee, const struct tracer_image *image,
+                          uint64_t address, uint64_t size, uint64_t offset) {
+    for (size_t i = 0; i < image->segment_count; i++) {
+        const uint64_t from = image->segments[i].address, to = from + image->segments[i].size;
+        /* where the file's address 0 would be */
+        const uint64_t base = address - offset - (from - image->segments[i].offset);
+        for (size_t j = 0; j < image->site_count; j++) {
+            const uint64_t site = image->sites[j];
+            if (site >= from && site < to && base + site - address < size)
+                patch(tracer, tracee, base + site, image->concerned);
+        }
+    }
+}
+
+void tracer_new_code(struct tracer *tracer, struct tracee *tracee, const struct tracer_mapping *mapping,
+                     const char *path) {
+    const int file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (file < 0)
+        return;
+    const struct tracer_image *const image = tracer_image(tracer, file);
+    close(file);
+    if (image)
+        patch_mapping(tracer, tracee, image, mapping->address, mapping->size, mapping->offset);
+}
+
+/* What execve mapped: the program and its interpreter. */
+static void patch_all(struct tracer *tracer, struct tracee *tracee) {
+    const pid_t tid = tracee->tid;
+    char maps_path[32], line[PATH_ROOM], name[PATH_ROOM], path[PATH_ROOM + 32], exe_path[32], exe[PATH_ROOM];
+    snprintf(maps_path, sizeof maps_path, "/proc/%d/maps", (int)tid);
+    snprintf(exe_path, sizeof exe_path, "/proc/%d/exe", (int)tid);
+    const ssize_t length = readlink(exe_path, exe, sizeof exe - 1);
+    exe[length > 0 ? length : 0] = '\0';
+    FILE *const maps = fopen(maps_path, "re");
+    while (maps && fgets(line, sizeof line, maps)) {
+        struct tracer_mapping mapping;
+        uint64_t end;
+        char executable;
+        if (sscanf(line, "%" SCNx64 "-%" SCNx64 " %*c%*c%c%*c %" SCNx64 " %*s %*s %[^\n]", &mapping.address,
+                   &end, &executable, &mapping.offset, name) != 5 ||
+            executable != 'x' || name[0] != '/')
+            continue;
+        mapping.size = end - mapping.address;
+        if (strcmp(name, exe) == 0)
+            tracer_new_code(tracer, tracee, &mapping, exe_path); /* whatever its name means to us */
+        else if (snprintf(path, sizeof path, "/proc/%d/root%s", (int)tid, name) < (int)sizeof path)
+            tracer_new_code(tracer, tracee, &mapping, path);
+    }
+    if (maps)
+        fclose(maps);
+}
+
+/* ---- the new image ---- */
+
+/* AT_MINSIGSTKSZ, from which runtimes take the size of their alternate stacks. They are on the stack (psABI,
+ * "Initial Stack and Register State"): argc, argv, NULL, environment, NULL, pairs. */
+static void enlarge_minsigstksz(pid_t tid, uint64_t stack) {
+    const uint64_t least = VIRTUAL_MINSIGSTKSZ;
+    uint64_t argc, word = 1, pair[2];
+    if (tracer_read(tid, stack, &argc, sizeof argc) != sizeof argc)
+        return;
+    uint64_t at = stack + (argc + 2) * sizeof word;
+    while (word) {
+        if (tracer_read(tid, at, &word, sizeof word) != sizeof word)
+            return;
+        at += sizeof word;
+    }
+    do {
+        if (tracer_read(tid, at, pair, sizeof pair) != sizeof pair)
+            return;
+        if (pair[0] == AT_MINSIGSTKSZ_TYPE && pair[1] < least)
+            tracer_write(tid, at + sizeof pair[0], &least, sizeof least);
+        at += sizeof pair;
+    } while (pair[0] != AT_NULL);
+}
+
+void tracer_new_image(struct tracer *tracer, struct tracee *tracee) {
+    struct user_regs_struct u;
+    if (ptrace(PTRACE_GETREGS, tracee->tid, NULL, &u) != 0 || u.cs != USER_CS_64)
+        return;
+    enlarge_minsigstksz(tracee->tid, u.rsp);
+    patch_all(tracer, tracee);
+    /* For the code that was not found; -ENODEV where the CPU cannot. */
+    tracer_inject(tracee, SYS_arch_prctl, (uint64_t[4]){ARCH_SET_CPUID, 0});
+}

@@ -1,0 +1,113 @@
+/* A program that is traced from its first instruction on.
+ *
+ * The child waits to be seized, so that PTRACE_SEIZE's stops and PTRACE_O_EXITKILL hold before anything of
+ * the program runs. It keeps all signals blocked until the tracer unblocks them in the new image: a stop that
+ * nobody waits for cannot come about.
+ */
+#define _GNU_SOURCE /* pipe2 */
+#include "trap/ptrace/ptrace.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* What the child says. */
+struct report {
+    enum { READY, NO_FILTER, NO_IMAGE } what;
+    int error; /* -errno */
+};
+
+/* Python ignores SIGPIPE and SIGXFSZ for itself alone. Other ignored signals are inherited. */
+static void restore_dispositions(void) {
+    for (int number = 1; number < NSIG; number++) {
+        struct sigaction action;
+        if (sigaction(number, NULL, &action) != 0 || action.sa_handler == SIG_DFL)
+            continue;
+        if (action.sa_handler == SIG_IGN && number != SIGPIPE && number != SIGXFSZ)
+            continue;
+        sigaction(number, &(struct sigaction){.sa_handler = SIG_DFL}, NULL);
+    }
+}
+
+static void say(int reports, int what, int error) {
+    const struct report report = {what, error};
+    if (write(reports, &report, sizeof report) != sizeof report)
+        _exit(1); /* the tracer ended */
+}
+
+/* In the child: only what is async-signal-safe. */
+static _Noreturn void run(const char *path, char *const argv[], char *const envp[], int go, int reports) {
+    char seized;
+    /* A launcher that changed its user is not dumpable, and may be traced by nobody. */
+    prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
+    restore_dispositions();
+    say(reports, READY, 0);
+    if (read(go, &seized, 1) != 1)
+        _exit(1);
+    const int error = tracer_install_filter();
+    if (error)
+        say(reports, NO_FILTER, error);
+    execve(path, argv, envp);
+    say(reports, NO_IMAGE, -errno);
+    _exit(1);
+}
+
+/* Until the program is there, or has failed to be. */
+static int wait_for_image(pid_t pid) {
+    int status;
+    while (waitpid(pid, &status, __WALL) == pid && WIFSTOPPED(status)) {
+        if (status >> 16 == PTRACE_EVENT_EXEC)
+            return 0;
+        ptrace(PTRACE_CONT, pid, NULL, NULL);
+    }
+    return -ECHILD; /* killed, unless it says more */
+}
+
+static pid_t started(pid_t pid, int go, int reports, int *every_syscall) {
+    const uintptr_t options = PTRACE_O_TRACECLONE | PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK |
+                              PTRACE_O_TRACEEXEC | PTRACE_O_TRACESECCOMP | PTRACE_O_TRACESYSGOOD |
+                              PTRACE_O_EXITKILL;
+    struct report report;
+    if (read(reports, &report, sizeof report) != sizeof report) {
+        waitpid(pid, NULL, __WALL);
+        return -ECHILD;
+    }
+    if (ptrace(PTRACE_SEIZE, pid, NULL, (void *)options) != 0) {
+        const int error = -errno;
+        kill(pid, SIGKILL);
+        waitpid(pid, NULL, __WALL);
+        return error;
+    }
+    int result = write(go, "", 1) == 1 ? wait_for_image(pid) : -errno;
+    while (read(reports, &report, sizeof report) == sizeof report) {
+        if (report.what == NO_FILTER)
+            *every_syscall = 1;
+        else
+            result = report.error;
+    }
+    return result ? result : pid;
+}
+
+pid_t tracer_start(const char *path, char *const argv[], char *const envp[], int *every_syscall) {
+    int go[2], reports[2];
+    if (pipe2(go, O_CLOEXEC) != 0)
+        return -errno;
+    if (pipe2(reports, O_CLOEXEC) != 0) {
+        const int error = -errno;
+        close(go[0]), close(go[1]);
+        return error;
+    }
+    pid_t pid = fork();
+    if (pid == 0) {
+        close(go[1]);
+        run(path, argv, envp, go[0], reports[1]);
+    }
+    const int error = -errno;
+    close(go[0]), close(reports[1]);
+    pid = pid > 0 ? started(pid, go[1], reports[0], every_syscall) : error;
+    close(go[1]), close(reports[0]);
+    return pid;
+}

@@ -1,0 +1,205 @@
+/* System calls of a tracee that the model of the kernel answers, or has to know of. */
+#include "trap/ptrace/ptrace.h"
+#include "trap/traced.h"
+#include "trap/virtual_cpu.h"
+
+#include <errno.h>
+#include <linux/audit.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
+#include <sys/syscall.h>
+#include <sys/user.h>
+#include <unistd.h>
+
+enum {
+    ARCH_GET_XCOMP_SUPP = 0x1021,
+    ARCH_REQ_XCOMP_GUEST_PERM = 0x1025,
+    I386_ARCH_PRCTL = 384,
+    USER_CS_64 = 0x33,    /* __USER_CS */
+    X32_BIT = 0x40000000, /* __X32_SYSCALL_BIT */
+    /* SECCOMP_RET_DATA, of the two tables of system calls */
+    NATIVE = 0xa3,
+    I386 = 0xa4,
+};
+
+/* ---- the filter ---- */
+
+#define FIELD(name)              BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, name))
+#define IF(test, value, yes, no) BPF_JUMP(BPF_JMP | BPF_##test | BPF_K, value, yes, no)
+#define RETURN(value)            BPF_STMT(BPF_RET | BPF_K, value)
+
+int tracer_install_filter(void) {
+    /* The low half of an argument is the whole of what is looked at: option, signal, protection and flags are
+     * ints. Distances are in instructions from the next one. */
+    struct sock_filter filter[] = {
+        /* 0 */ FIELD(arch),
+        /* 1 */ IF(JEQ, AUDIT_ARCH_X86_64, 5, 0),
+        /* 2 */ IF(JEQ, AUDIT_ARCH_I386, 0, 23),
+        /* 3 */ FIELD(nr),
+        /* 4 */ IF(JEQ, I386_ARCH_PRCTL, 0, 21),
+        /* 5 */ FIELD(args[0]),
+        /* 6 */ IF(JGE, ARCH_GET_XCOMP_SUPP, 17, 19),
+        /* 7 */ FIELD(nr),
+        /* 8 */ BPF_STMT(BPF_ALU | BPF_AND | BPF_K, ~(unsigned)X32_BIT),
+        /* 9 */ IF(JEQ, SYS_arch_prctl, 4, 0),
+        /* 10 */ IF(JEQ, SYS_sigaltstack, 16, 0),
+        /* 11 */ IF(JEQ, SYS_rt_sigreturn, 15, 0),
+        /* 12 */ IF(JEQ, SYS_rt_sigaction, 5, 0),
+        /* 13 */ IF(JEQ, SYS_mmap, 6, 12),
+        /* 14 */ FIELD(args[0]),
+        /* 15 */ IF(JEQ, ARCH_AMX_IS_TRACED, 11, 0),
+        /* 16 */ IF(JGE, ARCH_GET_XCOMP_SUPP, 0, 9),
+        /* 17 */ IF(JGT, ARCH_REQ_XCOMP_GUEST_PERM, 8, 9),
+        /* 18 */ FIELD(args[0]),
+        /* 19 */ IF(JEQ, SIGILL, 7, 6),
+        /* 20 */ FIELD(args[2]),
+        /* 21 */ IF(JSET, PROT_EXEC, 0, 4),
+        /* 22 */ FIELD(args[3]),
+        /* 23 */ IF(JSET, MAP_ANONYMOUS, 2, 3),
+        /* 24 */ IF(JGT, ARCH_REQ_XCOMP_GUEST_PERM, 1, 0),
+        /* 25 */ RETURN(SECCOMP_RET_TRACE | I386),
+        /* 26 */ RETURN(SECCOMP_RET_ALLOW),
+        /* 27 */ RETURN(SECCOMP_RET_TRACE | NATIVE),
+    };
+    const struct sock_fprog program = {sizeof filter / sizeof *filter, filter};
+    if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_SPEC_ALLOW, &program) == 0)
+        return 0;
+    if (errno != EACCES)
+        return -errno;
+    /* Without CAP_SYS_ADMIN: set-user-ID programs would not get their user under a tracer either. */
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
+        syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_SPEC_ALLOW, &program) != 0)
+        return -errno;
+    return 0;
+}
+
+/* ---- what the calls do ---- */
+
+/* The tracee whose memory the model writes to. */
+static _Thread_local pid_t asking;
+
+static int put_user(uint64_t address, uint64_t value) {
+    return tracer_write(asking, address, &value, sizeof value);
+}
+
+void tracer_machine(struct kernel_model_machine *machine) {
+    uint64_t xcr0 = 0;
+    amx_xgetbv(0, &xcr0);
+    *machine = (struct kernel_model_machine){
+        .features = virtual_xcr0(xcr0),
+        .feature_count = VIRTUAL_XFEATURE_MAX,
+        .config_offset = VIRTUAL_CONFIG_OFFSET,
+        .data_offset = VIRTUAL_DATA_OFFSET,
+        .size = VIRTUAL_XSAVE_SIZE,
+        .minsigstksz = VIRTUAL_MINSIGSTKSZ,
+        .altstack_floor = VIRTUAL_ALTSTACK_FLOOR,
+        .put_user = put_user,
+    };
+}
+
+/* The call is not made; this is its result. */
+static void answer(const struct tracee *tracee, struct user_regs_struct *u, long result) {
+    u->orig_rax = UINT64_MAX;
+    u->rax = (uint64_t)result;
+    ptrace(PTRACE_SETREGS, tracee->tid, NULL, u);
+}
+
+static void arch_prctl(struct tracer *tracer, const struct tracee *tracee, struct user_regs_struct *u, int op,
+                       uint64_t argument) {
+    if (op == ARCH_AMX_IS_TRACED)
+        answer(tracee, u, 0);
+    if (op < ARCH_GET_XCOMP_SUPP || op > ARCH_REQ_XCOMP_GUEST_PERM)
+        return;
+    tracer->counts.arch_prctl++;
+    asking = tracee->tid;
+    answer(tracee, u, kernel_model_arch_prctl(&tracee->process->model, op, argument));
+}
+
+/* The real one is set too, and may refuse what the model does not. */
+static void sigaltstack_entry(struct tracee *tracee, struct user_regs_struct *u) {
+    stack_t stack;
+    if (!u->rdi || tracer_read(tracee->tid, u->rdi, &stack, sizeof stack) != sizeof stack)
+        return;
+    tracee->altstack_size = tracee->task.altstack_size;
+    const uint64_t size = stack.ss_flags & SS_DISABLE ? 0 : stack.ss_size;
+    const long result = kernel_model_altstack(&tracee->task, size);
+    if (result)
+        answer(tracee, u, result);
+    else
+        tracee->exit_of = SYS_sigaltstack;
+}
+
+static void rt_sigaction(const struct tracee *tracee, const struct user_regs_struct *u) {
+    uint64_t action[sizeof tracee->process->sigill_handler / sizeof(uint64_t)];
+    if (u->rdi != SIGILL || !u->rsi ||
+        tracer_read(tracee->tid, u->rsi, action, sizeof action) != sizeof action)
+        return;
+    if (action[0] == (uintptr_t)SIG_IGN)
+        action[0] = (uintptr_t)SIG_DFL;
+    for (size_t i = 0; i < sizeof action / sizeof *action; i++)
+        tracee->process->sigill_handler[i] = action[i];
+}
+
+static int maps_code(const struct user_regs_struct *u) {
+    return u->rdx & PROT_EXEC && !(u->r10 & MAP_ANONYMOUS);
+}
+
+static void mapped_code(struct tracer *tracer, struct tracee *tracee, const struct user_regs_struct *u) {
+    const struct tracer_mapping mapping = {u->rax, u->rsi, u->r9};
+    char path[48];
+    snprintf(path, sizeof path, "/proc/%d/fd/%d", (int)tracee->tid, (int)u->r8);
+    tracer_new_code(tracer, tracee, &mapping, path);
+}
+
+void tracer_syscall_entry(struct tracer *tracer, struct tracee *tracee) {
+    struct user_regs_struct u;
+    unsigned long table = NATIVE;
+    if (ptrace(PTRACE_GETREGS, tracee->tid, NULL, &u) != 0)
+        return;
+    if (!tracer->every_syscall)
+        ptrace(PTRACE_GETEVENTMSG, tracee->tid, NULL, &table);
+    else if (u.cs != USER_CS_64)
+        return;
+    if (table == I386) {
+        if (u.orig_rax == I386_ARCH_PRCTL)
+            arch_prctl(tracer, tracee, &u, (int)u.rbx, (uint32_t)u.rcx);
+        return;
+    }
+    switch (u.orig_rax & ~(uint64_t)X32_BIT) {
+    case SYS_arch_prctl:
+        arch_prctl(tracer, tracee, &u, (int)u.rdi, u.rsi);
+        break;
+    case SYS_sigaltstack:
+        sigaltstack_entry(tracee, &u);
+        break;
+    case SYS_rt_sigreturn:
+        tracer_leave_handler(tracee, u.rsp);
+        break;
+    case SYS_rt_sigaction:
+        rt_sigaction(tracee, &u);
+        break;
+    case SYS_mmap:
+        if (maps_code(&u))
+            tracee->exit_of = SYS_mmap;
+        break;
+    }
+}
+
+void tracer_syscall_exit(struct tracer *tracer, struct tracee *tracee) {
+    const long call = tracee->exit_of;
+    struct user_regs_struct u;
+    tracee->exit_of = -1;
+    if (call < 0 || ptrace(PTRACE_GETREGS, tracee->tid, NULL, &u) != 0)
+        return;
+    const int failed = u.rax > -UINT64_C(4096);
+    if (call == SYS_execve)
+        tracer_new_image(tracer, tracee);
+    else if (call == SYS_sigaltstack && failed)
+        tracee->task.altstack_size = tracee->altstack_size;
+    else if (call == SYS_mmap && !failed)
+        mapped_code(tracer, tracee, &u);
+}
