@@ -11,6 +11,7 @@ import enum
 import os
 import sys
 import threading
+import time
 import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -44,6 +45,8 @@ class Group(enum.Enum):
 _GROUPS = (Group.INT8, Group.INT8, Group.INT8, Group.INT8, Group.BF16, Group.FP16, Group.TILE)
 _MODES = ("auto", "native", "emulated")
 _BACKENDS = (Backend.NATIVE, Backend.EMULATED)  # by AMX_NATIVE and AMX_EMULATED in csrc/amx.h
+_NATIVE = _BACKENDS.index(Backend.NATIVE)
+_WAIT = 1e-3  # seconds between two looks at what is running
 
 _lock = threading.RLock()
 _mode: str | None = None  # None until first needed: then AMX_BACKEND's value
@@ -94,6 +97,8 @@ def engine_for(index: int, *, request: bool = True) -> int:
     if engine is None:
         with _lock:
             engine = _BACKENDS.index(_decide(_GROUPS[index], request))
+            if engine == _NATIVE:
+                _allow_native(True)
             _engines[index] = engine
     return engine
 
@@ -103,7 +108,8 @@ def decided_anew() -> Iterator[None]:
     """Decide for another machine while the context is open, then go back to what was decided before.
 
     The mode stays, but for `"emulated"`, which becomes `"auto"`: to ask for another machine is to ask for
-    its tiles.
+    its tiles. At the end it waits for products of other threads that are running on those; what they
+    multiply next is decided by then.
     """
     global _mode
     with _lock:
@@ -120,6 +126,17 @@ def decided_anew() -> Iterator[None]:
             _mode, _engines[:] = before[0], before[1]
             _announced.clear()
             _announced.update(before[2])
+            while _allow_native(False):
+                time.sleep(_WAIT)
+            if _NATIVE in _engines:
+                _allow_native(True)
+
+
+def _allow_native(may_begin: bool) -> int:
+    """Let products begin on the CPU's tiles, or not; how many are running there."""
+    from amx._lib import lib
+
+    return lib.amx_gemm_native(may_begin)
 
 
 def announced(group: Group) -> bool:

@@ -24,6 +24,7 @@ __all__ = ["matmul"]
 
 _EXDEV = 18  # the C side's word for an output that overlaps an operand
 _ENOMEM = 12
+_ECANCELED = 125  # the C side's word for tiles that went away after the engine was looked up
 _MOST_DIMENSIONS = 32
 _LINE = 64
 _LARGE = 1 << 19  # bytes; smaller results fit half of any L2 beside AMX
@@ -203,6 +204,9 @@ def _call(
             address(b), b_row, b_column, _pointer(b_offset),
             address(c), c.strides[-2], _pointer(c_offset),
         )  # fmt: skip
+    if error == -_ECANCELED:
+        _call(engine_for(op), op, a, b, packed, c, batch, sizes)
+        return
     _raise_for(error)
 
 

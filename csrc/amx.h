@@ -132,6 +132,9 @@ int amx_gemm_packed(int engine, int op, int threads, int64_t m, int64_t batch,  
  * more than steps from item to item; -ENOSYS before amx_arrays_header(). */
 int amx_gemm_arrays(int engine, int op, int threads, uint64_t a_array, uint64_t b_array,
                     const struct amx_packed *packed, uint64_t c_array);
+/* Whether products on AMX_NATIVE may begin from now on (as at first); else they end with -ECANCELED at once.
+ * Returns how many are running. */
+int amx_gemm_native(int may_begin);
 void amx_arrays_header(int64_t size); /* bytes before an object's own fields */
 struct amx_array {
     uint64_t data;

@@ -251,6 +251,37 @@ with amx.emulate():
 """)
 
 
+def test_blocks_come_and_go_while_other_threads_multiply():
+    """Which never notice; children forked meanwhile leave the block as well."""
+    child("""
+import os, threading, time, warnings
+warnings.simplefilter("ignore", amx.EmulatedWarning)
+right, wrong, done = [], [], False
+def work():
+    while not done:
+        (right if (amx.matmul(a, b) == expected).all() else wrong).append(None)
+threads = [threading.Thread(target=work) for _ in range(2)]
+for thread in threads:
+    thread.start()
+pid = None
+for _ in range(10):
+    with amx.emulate() as emulation:
+        amx.matmul(a, b)
+        before = len(right)
+        while len(right) < before + 5:
+            time.sleep(0.001)
+        pid = os.fork()
+    if pid == 0:
+        os._exit(not (amx.matmul(a, b) == expected).all())
+    assert os.waitpid(pid, 0)[1] == 0
+    assert emulation.counts.instructions > 0
+done = True
+for thread in threads:
+    thread.join()
+assert not wrong
+""")
+
+
 def test_the_counts_are_those_of_the_block_alone():
     """Also where a thread that executed something in an earlier one is still there, or ended."""
     child("""

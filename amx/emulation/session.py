@@ -63,9 +63,11 @@ def emulate(
     itself, as other libraries do, still sees the real machine: run such a program by `amx emulate`.
 
     Each block is a machine of its own: permission is not granted at its beginning, and cannot be taken back
-    in it. When it ends no thread may be executing AMX instructions. A forked child that leaves the block ends
-    it for itself alone. Handlers for SIGILL, SIGSEGV, SIGBUS and SIGTRAP from before are called as ever; do
-    not install any inside, not by `signal.signal` or `faulthandler.enable` either: they would take the traps.
+    in it. When it ends, products of `amx.matmul` in other threads are waited for, and what they multiply next
+    runs as outside; AMX instructions of others' code may not be executing then. A forked child that leaves
+    the block ends it for itself alone. Handlers for SIGILL, SIGSEGV, SIGBUS and SIGTRAP from before are
+    called as ever; do not install any inside, by `signal.signal` or `faulthandler.enable` either: they would
+    take the traps.
 
     Parameters
     ----------

@@ -392,6 +392,10 @@ static int64_t count_operands(const struct gemm_call *call, int64_t batch) {
     return count;
 }
 
+static int run_planned(struct gemm_call *call) {
+    return call->plan.threads > 1 ? run_team(call) : run_alone(call);
+}
+
 int gemm_run(struct gemm_call *call, int op, int threads, int64_t batch) {
     const struct amx_packed *packed = call->packed;
     const int64_t n = packed != NULL ? packed->n : call->b.columns;
@@ -416,5 +420,14 @@ int gemm_run(struct gemm_call *call, int op, int threads, int64_t batch) {
         fill_zero(call);
         return 0;
     }
-    return plan->threads > 1 ? run_team(call) : run_alone(call);
+    if (call->engine != AMX_NATIVE) {
+        return run_planned(call);
+    }
+    const int refused = gemm_gate_enter();
+    if (refused) {
+        return refused;
+    }
+    const int result = run_planned(call);
+    gemm_gate_leave();
+    return result;
 }

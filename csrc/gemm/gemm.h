@@ -125,6 +125,12 @@ struct gemm_team {
 };
 int gemm_threads_available(void); /* what OpenMP would use now; 1 without OpenMP and in a forked child */
 
+/* ---- gate.c ---- */
+
+/* Around each product on the CPU's tiles: 0, or -ECANCELED where none may begin. */
+int gemm_gate_enter(void);
+void gemm_gate_leave(void);
+
 /* ---- driver.c ---- */
 
 /* Where the items of a batch lie, in bytes; of packed operands, which one: `each`, or steps where it is NULL.
