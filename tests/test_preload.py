@@ -111,6 +111,14 @@ def test_constructors_of_libraries_loaded_later_see_it(programs, tmp_path, times
     assert result.stdout == "1 0x60000\n" * times, result.stderr
 
 
+@pytest.mark.parametrize("flags", [(), ("-Wl,-z,initfirst",)])
+def test_constructors_that_come_first_have_libcs_functions(programs, tmp_path, flags):
+    """The dynamic linker lets one library be the first: the last that wants to be."""
+    library = compile_program("early.c", tmp_path / "early.so", "-shared", "-fPIC", "-pthread", *flags)
+    result = run([programs / "question"], tmp_path, LD_PRELOAD=str(library))
+    assert (result.returncode, said(result)) == (0, "early\n" + expected()), result.stderr
+
+
 # ---- signals of the program
 
 

@@ -10,13 +10,16 @@
 #define INTERPOSED __attribute__((visibility("default")))
 
 /* libc's function of that name, looked up when the library is initialised, since a signal handler may need
- * it. `REAL(int, execve, const char *, ...)` declares the pointer real_execve. */
+ * it. `REAL(int, execve, const char *, ...)` declares the pointer real_execve, LIBCS(execve) has it. Before
+ * the initialisation come constructors where another library is to be the first too: one linked with
+ * -z initfirst, as libpthread is before glibc 2.34. */
 struct interposed {
     void **real;
     const char *name;
 };
 #define REAL(result, name, ...) static result (*real_##name)(__VA_ARGS__)
 #define LOOKED_UP(name)         {(void **)&real_##name, #name}
+#define LIBCS(name)             (real_##name == NULL ? interpose_start() : (void)0, real_##name)
 
 /* Each file's list, ending with {NULL, NULL}. */
 extern const struct interposed interposed_features[], interposed_processes[], interposed_signals[],

@@ -29,7 +29,7 @@ const struct cpuid_feature *__x86_get_cpuid_feature_leaf(unsigned number) {
     static struct cpuid_feature completed[LEAVES];
     static const struct cpuid_feature nothing;
     const struct cpuid_feature *const found =
-        real___x86_get_cpuid_feature_leaf != NULL ? real___x86_get_cpuid_feature_leaf(number) : &nothing;
+        LIBCS(__x86_get_cpuid_feature_leaf) != NULL ? real___x86_get_cpuid_feature_leaf(number) : &nothing;
     for (int i = 0; i < LEAVES; i++) {
         uint32_t emulated[4];
         if (leaves[i].number != number || amx_trap_cpuid(7, leaves[i].subleaf, emulated) != 0)

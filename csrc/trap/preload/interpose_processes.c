@@ -51,7 +51,7 @@ static int exec_failed(int result) {
 INTERPOSED int execve(const char *path, char *const argv[], char *const environment[]) {
     char **const complete = COMPLETE(environment);
     before_exec();
-    return exec_failed(real_execve(path, argv, complete));
+    return exec_failed(LIBCS(execve)(path, argv, complete));
 }
 
 INTERPOSED int execv(const char *path, char *const argv[]) {
@@ -61,7 +61,7 @@ INTERPOSED int execv(const char *path, char *const argv[]) {
 INTERPOSED int execvpe(const char *file, char *const argv[], char *const environment[]) {
     char **const complete = COMPLETE(environment);
     before_exec();
-    return exec_failed(real_execvpe(file, argv, complete));
+    return exec_failed(LIBCS(execvpe)(file, argv, complete));
 }
 
 INTERPOSED int execvp(const char *file, char *const argv[]) {
@@ -71,7 +71,7 @@ INTERPOSED int execvp(const char *file, char *const argv[]) {
 INTERPOSED int fexecve(int file, char *const argv[], char *const environment[]) {
     char **const complete = COMPLETE(environment);
     before_exec();
-    return exec_failed(real_fexecve(file, argv, complete));
+    return exec_failed(LIBCS(fexecve)(file, argv, complete));
 }
 
 INTERPOSED int execveat(int directory, const char *path, char *const argv[], char *const environment[],
@@ -125,17 +125,17 @@ INTERPOSED int execle(const char *path, const char *first, ...) {
 
 INTERPOSED int posix_spawn(pid_t *pid, const char *path, spawn_actions actions, spawn_attributes attributes,
                            char *const argv[], char *const environment[]) {
-    return real_posix_spawn(pid, path, actions, attributes, argv, COMPLETE(environment));
+    return LIBCS(posix_spawn)(pid, path, actions, attributes, argv, COMPLETE(environment));
 }
 
 INTERPOSED int posix_spawnp(pid_t *pid, const char *file, spawn_actions actions, spawn_attributes attributes,
                             char *const argv[], char *const environment[]) {
-    return real_posix_spawnp(pid, file, actions, attributes, argv, COMPLETE(environment));
+    return LIBCS(posix_spawnp)(pid, file, actions, attributes, argv, COMPLETE(environment));
 }
 
 INTERPOSED void _exit(int status) {
     report_update();
-    real__exit(status);
+    LIBCS(_exit)(status);
     __builtin_unreachable();
 }
 
@@ -145,6 +145,6 @@ INTERPOSED void _Exit(int status) {
 
 INTERPOSED void abort(void) {
     report_update();
-    real_abort();
+    LIBCS(abort)();
     __builtin_unreachable();
 }

@@ -63,7 +63,7 @@ static int is_libcs(int number) {
 
 INTERPOSED int sigaction(int number, const struct sigaction *action, struct sigaction *old) {
     if (trap_cpu() == NULL || is_libcs(number))
-        return real_sigaction(number, action, old);
+        return LIBCS(sigaction)(number, action, old);
     return with_errno(trap_sigaction(number, action, old));
 }
 
@@ -85,7 +85,7 @@ static uint64_t interrupting;
 INTERPOSED int siginterrupt(int number, int interrupt) {
     struct sigaction action;
     if (trap_cpu() == NULL || is_libcs(number))
-        return real_siginterrupt(number, interrupt);
+        return LIBCS(siginterrupt)(number, interrupt);
     if (sigaction(number, NULL, &action) != 0)
         return -1;
     const uint64_t bit = UINT64_C(1) << (number - 1);
@@ -96,7 +96,7 @@ INTERPOSED int siginterrupt(int number, int interrupt) {
 
 INTERPOSED sighandler_t signal(int number, sighandler_t handler) {
     if (trap_cpu() == NULL || is_libcs(number))
-        return real_signal(number, handler);
+        return LIBCS(signal)(number, handler);
     return set_handler(number, handler, interrupting >> (number - 1) & 1 ? 0 : SA_RESTART);
 }
 
@@ -111,7 +111,7 @@ INTERPOSED sighandler_t ssignal(int number, sighandler_t handler) {
 
 INTERPOSED sighandler_t __sysv_signal(int number, sighandler_t handler) {
     if (trap_cpu() == NULL || is_libcs(number))
-        return real___sysv_signal(number, handler);
+        return LIBCS(__sysv_signal)(number, handler);
     return set_handler(number, handler, SA_RESETHAND | SA_NODEFER);
 }
 
@@ -123,7 +123,7 @@ INTERPOSED sighandler_t sysv_signal(int number, sighandler_t handler) {
 
 INTERPOSED int pthread_sigmask(int how, const sigset_t *set, sigset_t *old) {
     if (trap_cpu() == NULL)
-        return real_pthread_sigmask(how, set, old);
+        return LIBCS(pthread_sigmask)(how, set, old);
     uint64_t *const believed = trap_believed_blocked();
     const uint64_t before = *believed;
     sigset_t changed;
@@ -139,7 +139,7 @@ INTERPOSED int pthread_sigmask(int how, const sigset_t *set, sigset_t *old) {
         else if (how == SIG_SETMASK)
             *believed = wanted;
     }
-    const int error = real_pthread_sigmask(how, set != NULL ? &changed : NULL, old);
+    const int error = LIBCS(pthread_sigmask)(how, set != NULL ? &changed : NULL, old);
     if (error == 0 && old != NULL)
         put_bits(old, bits_of(old) | before);
     return error;
@@ -158,5 +158,5 @@ void interpose_block_for_exec(int block) {
 /* ---- alternate stacks ---- */
 
 INTERPOSED int sigaltstack(const stack_t *stack, stack_t *old) {
-    return trap_cpu() == NULL ? real_sigaltstack(stack, old) : with_errno(trap_sigaltstack(stack, old));
+    return trap_cpu() == NULL ? LIBCS(sigaltstack)(stack, old) : with_errno(trap_sigaltstack(stack, old));
 }

@@ -61,9 +61,9 @@ INTERPOSED int pthread_create(pthread_t *thread, const pthread_attr_t *attribute
                               void *argument) {
     struct beginning *const b = trap_cpu() != NULL ? new_beginning(argument) : NULL;
     if (b == NULL)
-        return trap_cpu() == NULL ? real_pthread_create(thread, attributes, routine, argument) : EAGAIN;
+        return trap_cpu() == NULL ? LIBCS(pthread_create)(thread, attributes, routine, argument) : EAGAIN;
     b->pthread_routine = routine;
-    const int error = real_pthread_create(thread, attributes, begin_pthread, b);
+    const int error = LIBCS(pthread_create)(thread, attributes, begin_pthread, b);
     if (error)
         free(b);
     return error;
@@ -72,9 +72,9 @@ INTERPOSED int pthread_create(pthread_t *thread, const pthread_attr_t *attribute
 INTERPOSED int thrd_create(thrd_t *thread, thrd_start_t routine, void *argument) {
     struct beginning *const b = trap_cpu() != NULL ? new_beginning(argument) : NULL;
     if (b == NULL)
-        return trap_cpu() == NULL ? real_thrd_create(thread, routine, argument) : thrd_nomem;
+        return trap_cpu() == NULL ? LIBCS(thrd_create)(thread, routine, argument) : thrd_nomem;
     b->thrd_routine = routine;
-    const int error = real_thrd_create(thread, begin_thrd, b);
+    const int error = LIBCS(thrd_create)(thread, begin_thrd, b);
     if (error != thrd_success)
         free(b);
     return error;
