@@ -382,6 +382,8 @@ def test_under_the_tracer_amx_is_there_and_counted(tmp_path):
     assert (found["cpu"], found["exit_status"]) == ("gnr", 0)
     assert found["total"]["instructions"] > 10
     assert found["total"]["arch_prctl"] > 0
+    assert found["total"]["traps"] == found["total"]["instructions"] + found["total"]["faults"]
+    assert (found["total"]["sites"], found["total"]["patched"]) == (0, 0)
     assert str(found["total"]["instructions"]) in done.stderr
 
 

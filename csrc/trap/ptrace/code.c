@@ -33,9 +33,7 @@ static void patch(struct tracer *tracer, struct tracee *tracee, uint64_t address
     if (tracer_add_site(tracee->process, site) != 0) {
         tracer_write_code(tracee->tid, address, site.byte, &site.byte);
         tracer->counts.unpatchable++;
-        return;
     }
-    tracer->counts.patched++;
 }
 
 /* `size` bytes at `address` are those of the file from `offset` on. */

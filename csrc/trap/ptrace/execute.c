@@ -63,6 +63,7 @@ static int execute_amx(struct tracer *tracer, struct tracee *tracee, const struc
     if (trap_is_page_fault(fault))
         *fault = tracer_page_fault(tid, fault->address,
                                    insn->op == AMXEMU_TILESTORED || insn->op == AMXEMU_STTILECFG);
+    tracer->counts.traps++;
     tracer->counts.instructions += !fault->signal;
     tracer->counts.faults += fault->signal != 0;
     if (tracee->process->trace)

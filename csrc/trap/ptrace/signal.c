@@ -107,7 +107,6 @@ int tracer_signal(struct tracer *tracer, struct tracee *tracee, int signal) {
     const int served = tracer_execute(tracer, tracee, address, site, &fault);
     if (served <= 0)
         return signal;
-    tracer->counts.traps++;
     if (fault.signal)
         return raise_fault(tracee, &fault, signal);
     if (signal == SIGILL)
