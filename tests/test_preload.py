@@ -104,6 +104,17 @@ def test_an_unknown_model_is_no_program(programs, tmp_path):
     assert result.stderr == "amx emulate: skylake: Invalid argument\n"
 
 
+@pytest.mark.parametrize("name", [launcher.REPORT, launcher.TRACE])
+def test_a_process_that_cannot_write_its_record_runs_without(programs, tmp_path, name):
+    """A child that became another user, for one."""
+    nowhere = str(tmp_path / "missing" / "record")
+    made = {**environment(tmp_path), name: nowhere}
+    result = subprocess.run([programs / "question"], env=made, capture_output=True, text=True)
+    assert (result.returncode, said(result)) == (0, expected())
+    reason = f"amx emulate: {nowhere}: No such file or directory. This process is not recorded.\n"
+    assert result.stderr == reason
+
+
 @pytest.mark.parametrize("times", [1, 3])
 def test_constructors_of_libraries_loaded_later_see_it(programs, tmp_path, times):
     """Also when the library was unloaded and comes again."""

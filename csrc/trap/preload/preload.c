@@ -42,6 +42,24 @@ __attribute__((noreturn)) static void give_up(const char *what, int error) {
     _exit(EXIT_CANNOT_EMULATE);
 }
 
+/* A child that changed its user or its root may not write where its parent does: it is emulated all the same.
+ */
+static void go_on_unrecorded(const char *where, int error) {
+    fprintf(stderr, "amx emulate: %s: %s. This process is not recorded.\n", where, strerror(error));
+}
+
+static int start(struct amx_trap_options options) {
+    const int error = trap_start(&options, 1);
+    if (error == 0 || options.trace == NULL)
+        return error;
+    const char *const trace = options.trace;
+    options.trace = NULL;
+    const int error_without = trap_start(&options, 1);
+    if (error_without == 0)
+        go_on_unrecorded(trace, -error);
+    return error_without;
+}
+
 /* A program may be started with signals blocked. */
 static void unblock(void) {
     static const int ours[] = {SIGILL, SIGTRAP, SIGBUS, SIGSEGV, SIGSYS};
@@ -104,7 +122,7 @@ __attribute__((constructor)) static void begin(int argc, char **argv, char **env
     int error = announce_start(getenv("AMX_EMULATE_ANNOUNCE"));
     if (error)
         give_up(getenv("AMX_EMULATE_ANNOUNCE"), -error);
-    error = trap_start(&options, 1);
+    error = start(options);
     if (error)
         give_up(error == -EINVAL ? cpu : "the emulation cannot begin", -error);
     if (seccomp_start() != 0)
@@ -114,5 +132,5 @@ __attribute__((constructor)) static void begin(int argc, char **argv, char **env
     objects_start(cpuid_trap_image);
     error = report_start(getenv("AMX_EMULATE_REPORT"));
     if (error)
-        give_up(getenv("AMX_EMULATE_REPORT"), -error);
+        go_on_unrecorded(getenv("AMX_EMULATE_REPORT"), -error);
 }
