@@ -28,6 +28,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import compiling
@@ -49,25 +50,45 @@ def compiler() -> list[str] | None:
     return words if words and shutil.which(words[0]) else None
 
 
-def build(directory: Path, csrc: Path = ROOT / "csrc") -> Path:
-    """Compile the program into `directory`, with the tile machine and the trap as `csrc` has them."""
-    words = compiler()
-    if words is None:
-        raise FileNotFoundError(f"no C compiler at CC={os.environ.get('CC', 'cc')}")
-    sources = [
-        *sorted(ROOT.glob("tests/c/differential/*.c")),
-        *(csrc / source.relative_to(ROOT / "csrc") for source in compiling.TRAP),
-    ]
-    program = directory / "differential"
-    includes = (csrc, ROOT / "tests/c", ROOT / "tests/c/differential")
+def sources() -> list[Path]:
+    """What the program is made of: itself, the tile machine and the trap."""
+    return [*sorted(ROOT.glob("tests/c/differential/*.c")), *compiling.TRAP]
+
+
+def compile_object(source: Path, output: Path, *, folder: Path | None = None) -> Path:
+    """Compile one source; `folder` is where its headers are, when it is not its own."""
+    includes = (ROOT / "csrc", ROOT / "tests/c", ROOT / "tests/c/differential")
     subprocess.run(
-        [*words, "-std=gnu11", "-O2", "-g", "-Wall", "-Wextra", "-Wshadow", "-ffp-contract=off"]
+        [*_compiler(), "-std=gnu11", "-O2", "-g", "-Wall", "-Wextra", "-Wshadow", "-ffp-contract=off", "-c"]
         + [f"-I{include}" for include in includes]
-        + [*map(str, sources), "-o", str(program), "-pthread", "-ldl"],
+        + ["-iquote", str(folder or source.parent), str(source), "-o", str(output)],
         check=True,
         stdin=subprocess.DEVNULL,
     )
-    return program
+    return output
+
+
+def link(objects: Iterable[Path], output: Path) -> Path:
+    """The program."""
+    subprocess.run(
+        [*_compiler(), *map(str, objects), "-o", str(output), "-pthread", "-ldl"],
+        check=True,
+        stdin=subprocess.DEVNULL,
+    )
+    return output
+
+
+def build(directory: Path) -> Path:
+    """Compile the program into `directory`."""
+    objects = [compile_object(source, directory / f"{number}.o") for number, source in enumerate(sources())]
+    return link(objects, directory / "differential")
+
+
+def _compiler() -> list[str]:
+    words = compiler()
+    if words is None:
+        raise FileNotFoundError(f"no C compiler at CC={os.environ.get('CC', 'cc')}")
+    return words
 
 
 def digest(program: Path, lane: str, family: str, seed: int, count: int) -> str:

@@ -3,7 +3,6 @@
 import json
 import random
 import re
-import shutil
 import subprocess
 import sys
 
@@ -42,21 +41,37 @@ DEFECTS_OF_THUNKS = {
 }
 
 
-def with_defect(directory, file, right, wrong):
-    """The program with one wrong line in a file of csrc/."""
-    csrc = directory / "csrc"
-    shutil.copytree(differential.ROOT / "csrc", csrc)
-    source = (csrc / file).read_text()
-    assert source.count(right) == 1
-    (csrc / file).write_text(source.replace(right, wrong))
-    return differential.build(directory, csrc)
+@pytest.fixture(scope="module")
+def objects(tmp_path_factory):
+    """The program's compiled sources: a defect compiles its own file again, no other."""
+    if differential.compiler() is None:
+        pytest.skip("no C compiler")
+    directory = tmp_path_factory.mktemp("objects")
+    return {
+        source: differential.compile_object(source, directory / f"{number}.o")
+        for number, source in enumerate(differential.sources())
+    }
 
 
 @pytest.fixture(scope="module")
-def program(tmp_path_factory):
-    if differential.compiler() is None:
-        pytest.skip("no C compiler")
-    return differential.build(tmp_path_factory.mktemp("differential"))
+def program(objects, tmp_path_factory):
+    return differential.link(objects.values(), tmp_path_factory.mktemp("differential") / "differential")
+
+
+@pytest.fixture
+def with_defect(objects, tmp_path):
+    """Makes the program with one wrong line in a file of csrc/."""
+
+    def build(file, right, wrong):
+        source = differential.ROOT / "csrc" / file
+        text = source.read_text()
+        assert text.count(right) == 1
+        changed = tmp_path / source.name
+        changed.write_text(text.replace(right, wrong))
+        again = differential.compile_object(changed, tmp_path / "changed.o", folder=source.parent)
+        return differential.link([*(objects | {source: again}).values()], tmp_path / "differential")
+
+    return build
 
 
 def run(program, *arguments):
@@ -80,14 +95,12 @@ def test_cpu_and_tile_machine_agree():
 
 
 @pytest.mark.parametrize("defect", DEFECTS)
-def test_a_defect_is_noticed(defect, tmp_path):
+def test_a_defect_is_noticed(defect, with_defect):
     """A tile machine with one wrong line differs, and the case is printed."""
-    if differential.compiler() is None:
-        pytest.skip("no C compiler")
     file, right, wrong = DEFECTS[defect]
     if file == "tdp_avx2.c" and lib.amxemu_best_path() != lib.AMXEMU_AVX2:
         pytest.skip("this CPU has no AVX2, FMA and F16C")
-    result = run(with_defect(tmp_path, f"emulator/{file}", right, wrong), "--seed", 1, "--count", 40_000)
+    result = run(with_defect(f"emulator/{file}", right, wrong), "--seed", 1, "--count", 40_000)
     if result.returncode == differential.CANNOT_RUN:
         pytest.skip(result.stderr)
     assert result.returncode == 1
@@ -105,25 +118,21 @@ def test_patched_instructions_and_tile_machine_agree(program):
 
 
 @pytest.mark.parametrize(("entry", "vectors"), [("sse", 16), ("avx", 32)])
-def test_thunks_of_lesser_cpus(entry, vectors, tmp_path):
+def test_thunks_of_lesser_cpus(entry, vectors, with_defect):
     """What saves registers where there is no AVX-512, tried wherever this is."""
-    if differential.compiler() is None:
-        pytest.skip("no C compiler")
     entries = [f"enter = trap_thunk_enter_{name};" for name in ("avx512", entry)]
     if vectors == 32 and lib.amxemu_best_path() != lib.AMXEMU_AVX2:
         pytest.skip("this CPU has no AVX2")
-    program = with_defect(tmp_path, "trap/thunk.c", *entries)
+    program = with_defect("trap/thunk.c", *entries)
     for family in ("config", "memory", "int8", "fp16", "encoding"):
         result = run(program, "--lane", "patched", "--count", 2000, "--vectors", vectors, "--family", family)
         assert result.returncode == 0, result.stdout + result.stderr
 
 
 @pytest.mark.parametrize("defect", DEFECTS_OF_THUNKS)
-def test_a_defect_of_thunks_is_noticed(defect, tmp_path):
+def test_a_defect_of_thunks_is_noticed(defect, with_defect):
     """Whatever the program can see is looked at."""
-    if differential.compiler() is None:
-        pytest.skip("no C compiler")
-    program = with_defect(tmp_path, "trap/thunk.c", *DEFECTS_OF_THUNKS[defect])
+    program = with_defect("trap/thunk.c", *DEFECTS_OF_THUNKS[defect])
     result = run(program, "--lane", "patched", "--seed", 1, "--count", 2000)
     assert result.returncode == 1
     assert "other registers changed" in result.stdout
