@@ -177,6 +177,7 @@ def test_a_static_program_is_refused_before_it_runs(tmp_path):
         ["--announce", "avx512_fp16,sse5", "--", "true"],
         ["--cpu", "zen5", "--", "true"],
         ["--stats-file", "/no/such/directory/file", "--", "true"],
+        ["--trace", "/", "--", "true"],
     ],
 )
 def test_contradictions_are_wrong_usage(words):

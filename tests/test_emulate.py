@@ -444,9 +444,11 @@ print([process.pid == os.getpid() for process in emulation.trace.processes])
     assert file.exists()
 
 
-def test_a_trace_in_no_directory_is_refused_at_once(tmp_path):
+def test_a_trace_that_can_be_no_file_is_refused_at_once(tmp_path):
     with pytest.raises(errors.EmulationError, match="no such directory"):
         amx.emulate(trace=tmp_path / "none" / "trace.json")
+    with pytest.raises(errors.EmulationError, match="is a directory"):
+        amx.emulate(trace=tmp_path)
 
 
 def test_as_a_decorator_each_call_is_a_block():

@@ -118,6 +118,8 @@ def _check_usage(arguments: argparse.Namespace, command: list[str]) -> None:
         file = getattr(arguments, option)
         if file is not None and not file.absolute().parent.is_dir():
             refuse(f"--{option.replace('_', '-')} {file}: there is no such directory")
+        if file is not None and file.is_dir():
+            refuse(f"--{option.replace('_', '-')} {file}: that is a directory")
 
 
 def _emulate(arguments: argparse.Namespace, command: list[str]) -> int:

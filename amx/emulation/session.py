@@ -79,11 +79,12 @@ def emulate(
     Raises
     ------
     EmulatedCpuError: there is no such CPU to be emulated.
-    EmulationError: `trace` is in no directory. When entered: AMX is emulated in this process already, by
-        another block or `amx emulate`; or the real kernel has granted this process permission, so that
-        nothing would trap; or a `TileContext` is open; or this build has no machine layer.
+    EmulationError: `trace` is a directory, or in none. When entered: AMX is emulated in this process
+        already, by another block or `amx emulate`; or the real kernel has granted this process permission,
+        so that nothing would trap; or a `TileContext` is open; or this build has no machine layer.
     EmulationError (when left): other code requested permission of the real kernel, and was granted it.
     ContextError (when left): a `TileContext` was still open; it is closed then.
+    OSError (when left): `trace` cannot be written.
 
     Examples
     --------
@@ -104,10 +105,10 @@ def emulate(
             remedy=f"Use one of {', '.join(names)}",
         )
     file = None if trace is None else Path(trace)
-    if file is not None and not file.absolute().parent.is_dir():
+    if file is not None and (file.is_dir() or not file.absolute().parent.is_dir()):
         raise EmulationError(
             f"amx.emulate(trace={str(file)!r})",
-            cause="There is no such directory",
+            cause="It is a directory" if file.is_dir() else "There is no such directory",
             remedy="Name a file in a directory that exists",
         )
     return _emulate(cpu, patch, file)
