@@ -51,6 +51,10 @@ def test_signals_that_were_sent_are_no_faults():
     assert trapping.scenario("sent-by-somebody") == [("sent", "4"), ("alive", "1")]
 
 
+def test_a_signal_amid_the_emulations_own_work_does_not_wait_for_that():
+    assert trapping.scenario("sent-amid-our-work") == [("sent", "11"), ("alive", "1")]
+
+
 @pytest.mark.parametrize(
     ("name", "signal"),
     [

@@ -159,14 +159,22 @@ static void die(int signal, siginfo_t *info, ucontext_t *context) {
     queue(signal, info); /* where that is refused, the instruction faults again */
 }
 
-/* What the kernel would do with a signal that is taken if our handler were not there. */
-static void chain(int signal, siginfo_t *info, ucontext_t *context) {
-    const int is_fault = info->si_code > 0; /* else somebody sent it */
-    const uint64_t lock = trap_lock();
+/* The program's action for a signal that arrived. */
+static struct sigaction take_action(int signal) {
+    const int is_amid_our_work = trap_is_locked_here();
+    const uint64_t lock = is_amid_our_work ? 0 : trap_lock();
     const struct sigaction action = program_actions[signal];
     if (has_handler(&action) && action.sa_flags & SA_RESETHAND)
         program_actions[signal].sa_handler = SIG_DFL;
-    trap_unlock(lock);
+    if (!is_amid_our_work)
+        trap_unlock(lock);
+    return action;
+}
+
+/* What the kernel would do with a signal that is taken if our handler were not there. */
+static void chain(int signal, siginfo_t *info, ucontext_t *context) {
+    const int is_fault = info->si_code > 0; /* else somebody sent it */
+    const struct sigaction action = take_action(signal);
 
     if (!is_fault && action.sa_handler == SIG_IGN)
         return;

@@ -21,6 +21,7 @@ static struct trap_thread *records;
 static volatile pid_t *owner;
 static atomic_uint session;
 static atomic_flag locked = ATOMIC_FLAG_INIT;
+static _Thread_local volatile sig_atomic_t locked_here __attribute__((tls_model("initial-exec")));
 
 static int thread_id(void) {
     return (int)syscall(SYS_gettid);
@@ -43,10 +44,16 @@ uint64_t trap_lock(void) {
     notice_fork();
     while (atomic_flag_test_and_set_explicit(&locked, memory_order_acquire))
         sched_yield();
+    locked_here = 1;
     return mask;
 }
 
+int trap_is_locked_here(void) {
+    return locked_here;
+}
+
 void trap_unlock(uint64_t mask) {
+    locked_here = 0;
     atomic_flag_clear_explicit(&locked, memory_order_release);
     syscall(SYS_rt_sigprocmask, SIG_SETMASK, &mask, NULL, sizeof mask);
 }

@@ -49,5 +49,6 @@ void trap_inherit_config(const uint8_t config[AMXEMU_CONFIG_BYTES]);
 /* One lock for all that threads share. Signals are blocked meanwhile, SIGSEGV and SIGBUS excepted. */
 uint64_t trap_lock(void); /* the mask to give to trap_unlock() */
 void trap_unlock(uint64_t mask);
+int trap_is_locked_here(void); /* by the calling thread, which a SIGSEGV or SIGBUS may find so */
 
 #endif

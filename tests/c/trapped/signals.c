@@ -124,6 +124,16 @@ static void sent_by_somebody(void) {
     printf("alive 1\n");
 }
 
+/* While the emulation holds its lock. */
+static void sent_amid_our_work(void) {
+    signal(SIGSEGV, count_signal);
+    begin();
+    const uint64_t lock = trap_lock();
+    raise(SIGSEGV);
+    trap_unlock(lock);
+    printf("alive 1\n");
+}
+
 static void killed_by_ud2(void) {
     begin();
     ud2();
@@ -463,6 +473,7 @@ const struct scenario signal_scenarios[] = {
     {"own-handler-jumps", own_handler_jumps},
     {"handler-set-later", handler_set_later},
     {"sent-by-somebody", sent_by_somebody},
+    {"sent-amid-our-work", sent_amid_our_work},
     {"killed-by-ud2", killed_by_ud2},
     {"killed-by-segfault", killed_by_segfault},
     {"killed-by-breakpoint", killed_by_breakpoint},
