@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from types import TracebackType
 from typing import Any
 
@@ -18,6 +19,7 @@ from amx.tile_config import MAX_NAMES, TileConfig, TileShape, bad_config
 
 __all__ = ["TileContext"]
 
+_WAIT = 1e-4  # seconds between two looks at what another thread is doing
 _ESTALE = 116  # the C side's word for a tile configuration that is not the expected one
 
 
@@ -42,16 +44,15 @@ def _forget_after_fork() -> None:
 def open_contexts() -> int:
     """How many contexts are open on the CPU's tiles, in all threads, or on any in this one."""
     own = _thread.context
-    return len(_native | ({own} if own is not None and own._open else set()))
+    return sum(context._open for context in {*_native, *([] if own is None else [own])})
 
 
 def close_native() -> int:
-    """Close every context on the CPU's tiles, without touching these; how many there were."""
-    contexts = list(_native)
-    for context in contexts:
-        context._open = False
-        _native.discard(context)
-    return len(contexts)
+    """Close every context on the CPU's tiles, without touching these; how many there were.
+
+    Instructions of other threads that are executing are waited for.
+    """
+    return sum(context._close() for context in list(_native))
 
 
 os.register_at_fork(after_in_child=_forget_after_fork)
@@ -107,6 +108,7 @@ class TileContext:
         self._found = ffi.new("uint8_t[64]")
         self._held: list[str | None] = [None] * MAX_NAMES  # dtype in each tile; None: anything
         self._open = False
+        self._busy = False  # its thread is executing something on the tiles
         self._abandoned = False  # left by another thread than its own, which must give the tiles back
         self._backend = Backend.EMULATED
         self._engine = lib.AMX_EMULATED
@@ -132,6 +134,19 @@ class TileContext:
                 cause="A thread has one set of tile registers",
                 remedy="Leave the other context first, or use one configuration for both",
             )
+        self._owner = threading.get_ident()
+        self._busy = True
+        _native.add(self)  # before the engine is known: who takes it away either waits or was there before
+        try:
+            self._take()
+        finally:
+            if not self._open or self._backend is Backend.EMULATED:
+                _native.discard(self)
+            self._busy = False
+        return self
+
+    def _take(self) -> None:
+        """Find out whose tiles, and configure them."""
         self._backend = get_backend(request=self._request)
         if self._backend is Backend.NATIVE:
             for palette in cpu.palettes()[:1]:
@@ -141,13 +156,9 @@ class TileContext:
         lib.amx_ldtilecfg(self._engine, self._image)
         lib.amx_tile_owner(self._engine, 1)
         self._held = [None] * MAX_NAMES
-        self._owner = threading.get_ident()
         self._generation = _generation
         self._open = True
         _thread.context = self
-        if self._backend is Backend.NATIVE:
-            _native.add(self)
-        return self
 
     def __exit__(
         self,
@@ -164,15 +175,39 @@ class TileContext:
 
     def _give_back(self) -> None:
         """Leave the tiles of this thread as they were found."""
-        self._open = self._abandoned = False
-        _native.discard(self)
-        if self._generation == _generation:
-            _thread.context = None
-            lib.amx_tile_owner(self._engine, 0)
-        if self._found[0] != 0:
-            lib.amx_ldtilecfg(self._engine, self._found)
-        else:
-            lib.amx_tilerelease(self._engine)
+        self._busy = True
+        try:
+            is_ours = self._open  # else closed meanwhile
+            self._open = self._abandoned = False
+            if self._generation == _generation:
+                _thread.context = None
+                lib.amx_tile_owner(self._engine, 0)
+            if is_ours and self._found[0] != 0:
+                lib.amx_ldtilecfg(self._engine, self._found)
+            elif is_ours:
+                lib.amx_tilerelease(self._engine)
+        finally:
+            _native.discard(self)
+            self._busy = False
+
+    def _close(self) -> bool:
+        """Without touching its tiles, once its thread does not either; whether it was open."""
+        was_open, self._open = self._open, False  # whoever comes now finds it closed, or has said so before:
+        while self._busy and self._owner != threading.get_ident():
+            time.sleep(_WAIT)
+        if self in _native:  # else it was left, or entered on other tiles
+            was_open, self._open = was_open or self._open, False
+            _native.discard(self)
+        return was_open
+
+    def _execute(self, insn: Any, name: str, *operands: Any) -> None:
+        self._check_usable()
+        self._busy = True
+        try:
+            self._check_usable()  # closed meanwhile
+            self._raise_for(insn(self._engine, self._image, *operands), name)
+        finally:
+            self._busy = False
 
     # moving data
 
@@ -210,8 +245,7 @@ class TileContext:
         self, insn: Any, name: str, tile: int, source: object, offset: int, stride: int | None, dtype: object
     ) -> None:
         region = region_of(source, self._movable_shape(tile, name), offset, stride, dtype)
-        self._check_usable()
-        self._raise_for(insn(self._engine, self._image, tile, region.pointer, region.stride), name)
+        self._execute(insn, name, tile, region.pointer, region.stride)
         self._held[tile] = region.dtype
 
     def store(self, tile: int, out: object = None, *, offset: int = 0, stride: int | None = None) -> Any:
@@ -247,17 +281,13 @@ class TileContext:
                 remedy=f"pass an array of {_carrier(held)}",
                 operation="tilestored",
             )
-        self._check_usable()
-        self._raise_for(
-            lib.amx_tilestored(self._engine, self._image, tile, region.pointer, region.stride), "tilestored"
-        )
+        self._execute(lib.amx_tilestored, "tilestored", tile, region.pointer, region.stride)
         return out
 
     def zero(self, tile: int) -> None:
         """TILEZERO: all bytes of a tile become 0; it may then accumulate any product."""
         self._shape(tile)
-        self._check_usable()
-        self._raise_for(lib.amx_tilezero(self._engine, self._image, tile), "tilezero")
+        self._execute(lib.amx_tilezero, "tilezero", tile)
         self._held[tile] = None
 
     # products
@@ -313,8 +343,9 @@ class TileContext:
         group = _GROUPS[op]
         self._check_usable()
         if self._backend is Backend.NATIVE and not announced(group):
+            self._check_usable()  # as long as this CPU was there
             raise missing(group)
-        self._raise_for(lib.amx_tdp(self._engine, self._image, op, d, a, b), insn)
+        self._execute(lib.amx_tdp, insn, op, d, a, b)
         self._held[d] = accumulator(a_element).name
 
     # checks

@@ -282,6 +282,45 @@ assert not wrong
 """)
 
 
+def test_contexts_of_other_threads_are_closed_between_two_instructions():
+    """Those find out by an error, whatever they were doing."""
+    child("""
+import threading, time, warnings
+warnings.simplefilter("ignore", amx.EmulatedWarning)
+config, rows = amx.TileConfig.for_product("int8"), np.ones((16, 64), np.int8)
+closed, rounds, done = [], [], False
+def work():
+    while not done:
+        try:
+            with amx.TileContext(config) as tiles:
+                for _ in range(50):
+                    tiles.zero(0)
+                    tiles.load(1, rows)
+                    tiles.load(2, rows)
+                    tiles.dpbssd(0, 1, 2)
+                    assert (tiles.store(0) == 64).all()
+            rounds.append(None)
+        except (amx.errors.ContextClosedError, amx.errors.FeatureError):  # the latter just before
+            closed.append(None)
+threads = [threading.Thread(target=work) for _ in range(2)]
+for thread in threads:
+    thread.start()
+left_open = 0
+for _ in range(40):
+    try:
+        with amx.emulate():
+            time.sleep(0.005)
+    except amx.errors.ContextError:
+        left_open += 1
+    except amx.errors.EmulationError as error:
+        assert "TileContext open" in error.what
+done = True
+for thread in threads:
+    thread.join()
+assert left_open and closed and rounds
+""")
+
+
 def test_the_counts_are_those_of_the_block_alone():
     """Also where a thread that executed something in an earlier one is still there, or ended."""
     child("""

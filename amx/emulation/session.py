@@ -64,10 +64,9 @@ def emulate(
 
     Each block is a machine of its own: permission is not granted at its beginning, and cannot be taken back
     in it. When it ends, products of `amx.matmul` in other threads are waited for, and what they multiply next
-    runs as outside; neither a `TileContext` of another thread nor AMX code of others may be executing then. A
-    forked child that leaves the block ends it for itself alone. Handlers for SIGILL, SIGSEGV, SIGBUS and
-    SIGTRAP from before are called as ever; do not install any inside, by `signal.signal` or
-    `faulthandler.enable` either: they would take the traps.
+    runs as outside; AMX code of others may not be executing then. A forked child that leaves the block ends
+    it for itself alone. Handlers for SIGILL, SIGSEGV, SIGBUS and SIGTRAP from before are called as ever; do
+    not install any inside, by `signal.signal` or `faulthandler.enable` either: they would take the traps.
 
     Parameters
     ----------

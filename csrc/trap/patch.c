@@ -183,8 +183,9 @@ static struct site *see(uint64_t address, const struct amxemu_insn *insn, int sh
 
 /* ---- what does not trap: configuration instructions of a CPU that has them ---- */
 
-/* An LDTILECFG or TILERELEASE that the CPU executes is noticed later (native_config.h). An STTILECFG would
- * store what is not the program's configuration. */
+/* An LDTILECFG that the CPU executes is noticed later (native_config.h); a TILERELEASE is not, which shows
+ * only in a program that then uses tiles without configuring them. An STTILECFG would store what is not the
+ * program's configuration. */
 static void need(const struct site *site, const struct amxemu_insn *insn) {
     static const char message[] = "amx: an STTILECFG cannot be patched, and does not trap on this CPU\n";
     if (insn->op != AMXEMU_STTILECFG || !trap_has_native_config() || (site != NULL && is_changed(site)))
