@@ -121,7 +121,8 @@ def pack(b: object, *, dtype: object = None) -> PackedMatrix:
             remedy="free memory, or pack a part of it at a time",
         )
     handle = ffi.gc(handle, lib.amx_packed_free)
-    for item, index in enumerate(np.ndindex(batch)):
+    # An array without elements may still have dimensions that nothing gets through.
+    for item, index in enumerate(np.ndindex(batch) if array.size else ()):
         matrix = array[index]
         lib.amx_packed_fill(handle, item, address(matrix), *matrix.strides)
     return PackedMatrix(array.shape, element, handle)

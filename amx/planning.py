@@ -7,14 +7,16 @@ from dataclasses import dataclass
 
 from amx import errors
 from amx import threads as _threads
-from amx._lib import ffi, lib
+from amx._lib import CData, ffi, lib
 from amx.backend import Backend, engine_for
 from amx.caches import Caches
 from amx.dtypes import Element, parse, tdp
 
 __all__ = ["Plan", "plan"]
 
-_MOST = 2**62  # elements or threads: more overflows the arithmetic of a plan
+_MOST = 2**62  # elements: more overflows the arithmetic of a plan
+_MOST_THREADS = 2**31 - 1  # a C int
+_MOST_CACHE = 2**48  # bytes, more than addresses reach
 
 
 @dataclass(frozen=True)
@@ -151,7 +153,7 @@ def plan(
     Raises
     ------
     BackendError: there is no such backend.
-    ShapeError: a negative dimension or number of threads.
+    ShapeError: a dimension, a number of threads or a size of a cache that cannot be.
     DtypeError: a dtype that AMX does not multiply.
     """
     element = parse(dtype)
@@ -159,13 +161,14 @@ def plan(
     assert op is not None, "every element type is multiplied by itself"
     engine = engine_for(op) if backend is None else _engine(backend)
     c = ffi.new("struct amx_gemm_plan *")
-    given = ffi.NULL if caches is None else ffi.new("struct amx_caches *", {"l1": caches.l1, "l2": caches.l2})
+    given = ffi.NULL if caches is None else _given(caches)
     m, n, k, batch = sizes = tuple(operator.index(size) for size in (m, n, k, batch))
     most = _threads.limit if threads is None else operator.index(threads)
     operands = 0 if packed else batch
     if (
         min(*sizes, most) < 0
-        or max(*sizes, most) > _MOST
+        or max(sizes) > _MOST
+        or most > _MOST_THREADS
         or lib.amx_gemm_make_plan(engine, op, most, m, n, k, batch, operands, given, c) != 0
     ):
         raise errors.ShapeError(
@@ -200,6 +203,17 @@ def plan(
         row_parts=c.row_parts,
         column_parts=c.column_parts,
     )
+
+
+def _given(caches: Caches) -> CData:
+    l1, l2 = operator.index(caches.l1), operator.index(caches.l2)
+    if not (1 <= l1 <= _MOST_CACHE and 1 <= l2 <= _MOST_CACHE):
+        raise errors.ShapeError(
+            f"caches={caches!r}",
+            cause="There is no cache of such a size",
+            remedy="Give bytes, from 1 on",
+        )
+    return ffi.new("struct amx_caches *", {"l1": l1, "l2": l2})
 
 
 def _engine(backend: Backend | str) -> int:

@@ -309,6 +309,13 @@ def test_pack_refuses_vectors_and_other_types():
         amx.pack(ones((2, 2), np.complex128))
 
 
+@pytest.mark.parametrize("shape", [(0, 2**50), (2**50, 0), (2**40, 0, 7)])
+def test_nothing_is_packed_at_once(shape):
+    """However large the dimensions of an array without elements are."""
+    packed = amx.pack(np.empty(shape, np.int8))
+    assert (packed.shape, packed.nbytes) == (shape, 0)
+
+
 def test_packed_matrix_describes_itself():
     """Shape, type and size are there to see; the padded size is at least the data's."""
     packed = amx.pack(ones((2, 100, 33), np.uint8))

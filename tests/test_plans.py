@@ -157,9 +157,14 @@ def test_a_plan_says_why():
 
 
 def test_impossible_plans_are_refused():
-    """Caches of nothing and unknown backends are named."""
-    with pytest.raises(amx.errors.ShapeError):
-        plan(1, 1, 1, caches=Caches(0, 0))
+    """Caches and threads that cannot be, and unknown backends, are named."""
+    for size in (0, -1, 2**62, 2**64):
+        for caches in (Caches(size, 1 << 20), Caches(32 << 10, size)):
+            with pytest.raises(amx.errors.ShapeError, match=rf"caches=.*{size}"):
+                plan(1, 1, 1, caches=caches)
+    for threads in (-1, 2**31, 2**70):
+        with pytest.raises(amx.errors.ShapeError, match=rf"threads={threads}"):
+            plan(1, 1, 1, threads=threads)
     with pytest.raises(amx.errors.BackendError, match="quantum"):
         amx.plan(1, 1, 1, backend="quantum")
 
