@@ -19,7 +19,7 @@ from rich.console import Console
 import amx
 from amx import cli
 from amx._lib import lib
-from amx.bench import calls, emulation, goals, peers, records, session, tables
+from amx.bench import calls, emulation, goals, kernels, peers, records, session, tables
 from amx.bench.calls import CallRow
 from amx.bench.grid import PRESETS, Case, Dtype, Shape, parse_preset
 from amx.bench.kernels import KernelRow
@@ -434,10 +434,11 @@ def test_the_json_holds_every_row(emulated, small):
     ]  # fmt: skip
     assert report["conditions"]["rounds"] == session.QUICK.rounds
     assert report["conditions"]["seed"] == 7
-    kernels = report["kernels"]
-    assert [row["case"] for row in kernels] == ["8x9x10:int8", "3x8x9x10:int8"]
-    assert kernels[0]["seconds"]["low"] <= kernels[0]["seconds"]["median"] <= kernels[0]["seconds"]["high"]
-    assert kernels[0]["gops"] == pytest.approx(2 * 8 * 9 * 10 / kernels[0]["seconds"]["median"] / 1e9)
+    rows = report["kernels"]
+    assert [row["case"] for row in rows] == ["8x9x10:int8", "3x8x9x10:int8"]
+    assert rows[0]["seconds"]["low"] <= rows[0]["seconds"]["median"] <= rows[0]["seconds"]["high"]
+    assert rows[0]["gops"] == pytest.approx(2 * 8 * 9 * 10 / rows[0]["seconds"]["median"] / 1e9)
+    assert rows[0]["scaling"] is None
     assert [(row["library"], row["form"]) for row in report["calls"][:3]] == [
         ("amx", "plain"), ("amx", "packed"), ("fake", "plain"),
     ]  # fmt: skip
@@ -488,9 +489,9 @@ def test_the_plot_is_a_picture(emulated, small, tmp_path):
     assert len(content) > 10_000
 
 
-def kernel_row(text, threads=1, of_stream=None):
+def kernel_row(text, threads=1, of_stream=None, scaling=None):
     one = Summary(0.5, 0.4, 0.6, 7)
-    return KernelRow(case(text), True, threads, one, 1000.0, one, 1.0, of_stream, "")
+    return KernelRow(case(text), True, threads, one, 1000.0, one, 1.0, of_stream, scaling, "")
 
 
 def test_every_product_of_the_preset_has_a_goal():
@@ -504,7 +505,8 @@ def test_goals_of_one_thread_and_two():
     assert goals.goal_of(case("64x64x64"), 1) == goals.Goal(1.3, 0.45)
     assert goals.goal_of(case("64x64x64"), 2) is None
     assert goals.goal_of(case("4096x4096x4096:bf16"), 1) == goals.Goal(1.4, 0.65)
-    assert goals.goal_of(case("4096x4096x4096"), 2) == goals.Goal(1.5)
+    assert goals.goal_of(case("512x512x512"), 2) == goals.Goal(1.3)
+    assert goals.goal_of(case("4096x4096x4096"), 2) == goals.Goal(1.5, scaling=1.9)
     assert goals.goal_of(case("16x4096x4096"), 2) == goals.Goal(of_stream=0.95)
 
 
@@ -520,12 +522,37 @@ def test_goals_stand_beside_what_was_measured():
 
 def test_goals_are_printed_without_a_verdict(emulated, small, capsys):
     report = report_of("8x9x10")
-    rows = (kernel_row("64x64x64"), kernel_row("16x4096x4096", of_stream=Summary(0.97, 0.9, 1.0, 7)))
+    rows = (
+        kernel_row("64x64x64"),
+        kernel_row("16x4096x4096", of_stream=Summary(0.97, 0.9, 1.0, 7)),
+        kernel_row("1024x1024x1024", threads=2, scaling=Summary(1.87, 1.8, 1.9, 7)),
+    )
     tables.show(dataclasses.replace(report, kernels=rows), Console(width=200))
     text = capsys.readouterr().out
     assert "Goals of this project" in text
     assert "45%" in text
     assert "97%" in text
+    of_kernels, of_goals = (line for line in text.splitlines() if line.startswith("1024x1024x1024"))
+    assert of_kernels.split()[-1] == "1.87"
+    assert of_goals.split()[-2:] == ["1.87", "1.9"]
+
+
+def test_kernels_on_several_threads_are_compared_with_one(emulated, monkeypatch):
+    """Pair by pair with the same product on one thread, which comes with a pause and a warm-up of its own."""
+    seen, clock = [], FakeClock()
+
+    def run(kernel, repetitions):
+        seen.append(kernel.threads)
+        kernel.result[...] = call_of(kernel.operands, Form.PLAIN)()
+        clock.time += repetitions * 0.003 / kernel.threads
+
+    monkeypatch.setattr(Kernel, "run", run)
+    operands = make_operands(case("8x9x10"), 1)
+    row = kernels.measure(operands, 3, Pace(4, 0.02), clock, 1)
+    assert dataclasses.astuple(row.scaling) == pytest.approx((3.0, 3.0, 3.0, 4))
+    assert row.seconds.median == pytest.approx(0.001)
+    assert set(seen) == {1, 3}
+    assert kernels.measure(operands, 1, Pace(4, 0.02), clock, 1).scaling is None
 
 
 # ---- the command -----------------------------------------------------------------------------------------

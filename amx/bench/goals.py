@@ -23,11 +23,13 @@ class Goal:
     ratio: of our call to the best library's, plain to plain and packed to packed.
     of_ceiling: of the kernel's rate to that of the 2x2 block.
     of_stream: of the rate at which B goes by to that of tile loads.
+    scaling: of the kernel's rate to its own on one thread.
     """
 
     ratio: float | None = None
     of_ceiling: float | None = None
     of_stream: float | None = None
+    scaling: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,7 @@ class Progress:
     packed: Summary | None
     of_ceiling: Summary | None
     of_stream: Summary | None
+    scaling: Summary | None
 
 
 _OF_CEILING = {
@@ -67,6 +70,8 @@ def goal_of(case: Case, threads: int) -> Goal | None:
     ratio = _LARGE[case.dtype] if shape.m >= 1024 else 1.3
     if threads == 1:
         return Goal(ratio, of_ceiling)
+    if shape.m >= 1024:
+        return Goal(ratio, scaling=1.9)
     return Goal(ratio) if shape.m >= 128 else None
 
 
@@ -85,6 +90,7 @@ def progress(kernels: Sequence[KernelRow], calls: Sequence[CallRow]) -> list[Pro
                     packed.ratio if packed else None,
                     row.of_ceiling,
                     row.of_stream,
+                    row.scaling,
                 )
             )
     return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -31,6 +31,7 @@ class KernelRow:
     b_gbs: GB/s at which B (unpadded) went by, by the median.
     of_stream: that over the GB/s of tile loads of a working set as large as the packed B, the faster of both
         kinds of load, pair by pair; only for native products of at most 32 rows.
+    scaling: how many times faster than on one thread, pair by pair; None with one thread.
     difference: how the result differs from amx.matmul's, empty where every bit agrees.
     """
 
@@ -42,11 +43,12 @@ class KernelRow:
     of_ceiling: Summary | None
     b_gbs: float
     of_stream: Summary | None
+    scaling: Summary | None
     difference: str
 
 
 def measure(operands: Operands, threads: int, pace: Pace, clock: Clock, seed: int) -> KernelRow:
-    """Time the product in turns with the ceiling; nobody pauses, since all of it is ours."""
+    """Time the product in turns with the ceiling, and with itself on one thread."""
     case = operands.case
     kernel = Kernel.of(operands, threads)
     native = is_native(case.dtype)
@@ -64,6 +66,8 @@ def measure(operands: Operands, threads: int, pace: Pace, clock: Clock, seed: in
                 Side("stream", "amx", tileload_side(data, stream_bytes, threads, t1=t1))
                 for t1 in (False, True)
             ]
+    if threads > 1:  # last; as if another library's, since workers that still spin would disturb it
+        sides.append(Side("alone", "amx, one thread", replace(kernel, threads=1).run))
     samples = interleave(sides, pace, clock)
     seconds = summarise(samples[0])
     of_ceiling = of_stream = None
@@ -81,6 +85,7 @@ def measure(operands: Operands, threads: int, pace: Pace, clock: Clock, seed: in
         of_ceiling,
         b_bytes / seconds.median / 1e9,
         of_stream,
+        ratios(samples[0], samples[-1]) if threads > 1 else None,
         bits_differ(kernel.result, call_of(operands, Form.PLAIN)()),
     )
 

@@ -88,6 +88,7 @@ def _kernel(row: KernelRow) -> dict[str, object]:
         "of_ceiling": _summary(row.of_ceiling),
         "b_gbs": row.b_gbs,
         "of_stream": _summary(row.of_stream),
+        "scaling": _summary(row.scaling),
         "difference": row.difference,
     }
 
@@ -110,7 +111,7 @@ def _call(row: CallRow) -> dict[str, object]:
 CSV_COLUMNS = (
     "table", "dtype", "batch", "m", "n", "k", "library", "form", "threads", "unit", "rate",
     "seconds_median", "seconds_low", "seconds_high", "ratio_median", "ratio_low", "ratio_high",
-    "of_ceiling", "of_stream", "amx", "note",
+    "of_ceiling", "of_stream", "scaling", "amx", "note",
 )  # fmt: skip
 
 
@@ -143,6 +144,7 @@ def write_csv(report: Report, file: TextIO) -> None:
                 **_columns("seconds", kernel.seconds),
                 "of_ceiling": kernel.of_ceiling.median if kernel.of_ceiling else "",
                 "of_stream": kernel.of_stream.median if kernel.of_stream else "",
+                "scaling": kernel.scaling.median if kernel.scaling else "",
                 "amx": "yes" if kernel.native else "no",
                 "note": kernel.difference,
             }

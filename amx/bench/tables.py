@@ -77,7 +77,7 @@ def _kernels(report: Report, console: Console) -> None:
         return
     table = _table(
         "Kernels: the packed product inside one C call", "product", "dtype", "on AMX", "time", "range",
-        Unit.GOPS.value, "of ceiling", "range", "B, GB/s", "of stream",
+        Unit.GOPS.value, "of ceiling", "range", "B, GB/s", "of stream", "scaling",
     )  # fmt: skip
     for row in report.kernels:
         table.add_row(
@@ -91,6 +91,7 @@ def _kernels(report: Report, console: Console) -> None:
             f"{row.of_ceiling.low:.0%}-{row.of_ceiling.high:.0%}" if row.of_ceiling else "",
             _number(row.b_gbs),
             _percent(row.of_stream),
+            f"{row.scaling.median:.2f}" if row.scaling else "",
         )
     console.print(table)
     console.print()
@@ -127,7 +128,7 @@ def _goals(report: Report, console: Console) -> None:
         return
     table = _table(
         "Goals of this project", "product", "dtype", "plain ratio", "packed ratio", "goal",
-        "of ceiling", "goal", "of stream", "goal",
+        "of ceiling", "goal", "of stream", "goal", "scaling", "goal",
     )  # fmt: skip
     for row in rows:
         table.add_row(
@@ -140,6 +141,8 @@ def _goals(report: Report, console: Console) -> None:
             f"{row.goal.of_ceiling:.0%}" if row.goal.of_ceiling else "",
             _percent(row.of_stream),
             f"{row.goal.of_stream:.0%}" if row.goal.of_stream else "",
+            f"{row.scaling.median:.2f}" if row.scaling and row.goal.scaling else "",
+            f"{row.goal.scaling:.1f}" if row.goal.scaling else "",
         )
     console.print(table)
     console.print()
