@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -144,6 +145,40 @@ def test_a_product_by_the_compilers_intrinsics(tiles, tmp_path, patch):
 def test_blocked_signals_do_not_block_the_emulation_and_read_back_as_blocked(tiles, tmp_path):
     result = run([tiles, "blocked"], tmp_path, patch=False)
     assert (result.stdout, result.returncode) == ("right\n1 1\n1\n0\n", 0), result.stderr
+
+
+SENT_WHILE_READING = """
+import ctypes, os, signal, sys
+
+def sleeps_or_has_ended(pid):
+    if os.getppid() != pid:
+        return True
+    with open(f"/proc/{pid}/stat") as stat:
+        return stat.read().rpartition(")")[2].split()[0] != "R"
+
+number, action, reader = int(sys.argv[1]), sys.argv[2], os.getpid()
+signal.signal(number, signal.SIG_IGN if action == "ignored" else lambda *_: None)
+if action == "restarts":
+    signal.siginterrupt(number, False)
+away, back = os.pipe()
+if os.fork() == 0:
+    for act in (lambda: os.kill(reader, number), lambda: os.write(back, b"x")):
+        while not sleeps_or_has_ended(reader):
+            pass
+        act()
+    os._exit(0)
+os.close(back)
+print(ctypes.CDLL(None).read(away, ctypes.create_string_buffer(1), 1))
+"""
+
+
+@pytest.mark.parametrize(("action", "result"), [("ignored", 1), ("restarts", 1), ("interrupts", -1)])
+@pytest.mark.parametrize("name", ["SIGILL", "SIGTRAP", "SIGSEGV", "SIGBUS", "SIGSYS"])
+@imports_amx
+def test_a_sent_signal_interrupts_a_system_call_only_where_it_would(tmp_path, name, action, result):
+    """-1 is EINTR, 1 the byte that comes after the signal."""
+    done = run_python(SENT_WHILE_READING, tmp_path, int(getattr(signal, name)), action)
+    assert done.stdout == f"{result}\n", done.stderr
 
 
 def test_a_new_thread_has_its_creators_configuration_and_mask(tiles, tmp_path):

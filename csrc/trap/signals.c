@@ -109,12 +109,13 @@ static void on_other(int signal, siginfo_t *info, void *context);
  *
  * Of a signal that is taken: no handler of the program runs amid an instruction, our own faults arrive. An
  * alternate stack is used when the program's own handler would run there, else one that is too small would
- * break what works without us. */
+ * break what works without us. What it ignores interrupts no system call. */
 static struct kernel_action ours(int signal, const struct sigaction *program) {
+    const unsigned flags = has_handler(program) ? (unsigned)program->sa_flags : SA_RESTART;
     if (trap_takes(signal))
         return (struct kernel_action){
             .handler = on_taken,
-            .flags = SA_SIGINFO | SA_RESTORER_X86 | SA_NODEFER | (unsigned)(program->sa_flags & SA_ONSTACK),
+            .flags = SA_SIGINFO | SA_RESTORER_X86 | SA_NODEFER | (flags & (SA_ONSTACK | SA_RESTART)),
             .restorer = trap_restorer,
             .mask = ~(bit(SIGSEGV) | bit(SIGBUS)),
         };
