@@ -102,6 +102,7 @@ def _read_arrays_in_place() -> None:
         address = array.__array_interface__["data"][0]
         if read != (address, 2, array.flags.num, array.shape, array.strides):
             lib.amx_arrays_header(0)
+            return  # what would be read next is no array's
 
 
 def _product(a: object, b: object, out: Array | None, dtype: object) -> Array:

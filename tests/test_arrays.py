@@ -27,6 +27,33 @@ def test_c_reads_arrays_where_they_lie():
     np.testing.assert_array_equal(out, a[:, :3])
 
 
+def test_fields_that_lie_elsewhere_are_not_read_again(monkeypatch):
+    """Where the first trial finds other values, no second array is looked at, and products take long ways."""
+    reads = []
+
+    class Elsewhere:
+        """Arrays whose fields are zero."""
+
+        def __getattr__(self, name):
+            return getattr(lib, name)
+
+        def amx_arrays_read(self, array, found):
+            reads.append(array)
+
+    a, packed, out = arrays()
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(gemm, "lib", Elsewhere())
+            gemm._read_arrays_in_place()
+        assert len(reads) == 1
+        assert call(a, packed, out) == -errno.ENOSYS
+        amx.set_backend("emulated")
+        np.testing.assert_array_equal(amx.matmul(a, packed), a[:, :3])
+    finally:
+        gemm._read_arrays_in_place()
+    assert call(a, packed, out) == 0
+
+
 def read_only(array):
     array.flags.writeable = False
     return array
@@ -103,6 +130,29 @@ def test_batches_are_read_in_place_too(backend, a_shape, b_shape, monkeypatch):
     np.testing.assert_array_equal(amx.matmul(a, b.swapaxes(-1, -2).copy().swapaxes(-1, -2)), want)
     if len(b_shape) <= 3:
         np.testing.assert_array_equal(amx.matmul(a, amx.pack(b)), want)
+
+
+@pytest.mark.parametrize("operand", ["a", "b", "out"])
+def test_batches_that_are_no_one_step_apart(backend, operand):
+    """Two times three matrices with a gap between the threes: NumPy's products, and the gap is left alone."""
+    rng = np.random.default_rng(54)
+    a = rng.integers(-128, 128, (2, 3, 4, 70), dtype=np.int8)
+    b = rng.integers(-128, 128, (2, 3, 70, 33), dtype=np.int8)
+    want = np.matmul(a.astype(np.int64), b.astype(np.int64))
+    out = np.empty(want.shape, np.int32)
+
+    def spread(array):
+        wide = np.full((2, 4, *array.shape[2:]), 77, array.dtype)
+        wide[:, :3] = array
+        return wide
+
+    for _ in range(2):  # the first time may take the longer way
+        arrays = {"a": a, "b": b, "out": out}
+        wide = spread(arrays[operand])
+        arrays[operand] = wide[:, :3]
+        assert amx.matmul(arrays["a"], arrays["b"], out=arrays["out"]) is arrays["out"]
+        np.testing.assert_array_equal(arrays["out"], want)
+        assert (wide[:, 3] == 77).all()
 
 
 def test_products_take_the_shortest_way(monkeypatch):

@@ -104,6 +104,17 @@ def test_threads_split_the_columns_of_a_stream():
     assert (p.threads, p.row_parts, p.column_parts) == (2, 1, 2)
 
 
+@pytest.mark.parametrize(("distinct", "over_batch"), [(1, False), (2, True), (8, True), (0, True)])
+def test_a_batch_is_shared_as_its_operands_are(distinct, over_batch):
+    """Two threads take whole items, unless both would pack the one second operand; 0: packed already."""
+    if amx.get_num_threads() < 2:
+        pytest.skip("OpenMP offers one thread")
+    p = ffi.new("struct amx_gemm_plan *")
+    sizes = 512, 512, 512, 8
+    assert lib.amx_gemm_make_plan(lib.AMX_NATIVE, lib.AMX_TDPBSSD, 2, *sizes, distinct, ffi.NULL, p) == 0
+    assert (p.threads, p.over_batch) == (2, over_batch)
+
+
 def test_the_kernel_follows_the_size_of_l2():
     """1x4 tiles where A, B and C stay in half of L2 (256: 384 KiB), else 2x2."""
     assert plan(256, 256, 256).column_tiles == 4
