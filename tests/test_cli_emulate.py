@@ -249,6 +249,12 @@ def test_a_report_has_each_process_and_the_sums(tmp_path):
     assert "at 1 places" in lines[4]
 
 
+@pytest.mark.parametrize("end", ['{"pid": 14, "prog', "[14]\n", "14\n", '{"pid": \0\n'])
+def test_a_line_cut_short_is_left_out(end, tmp_path):
+    (tmp_path / "report").write_text(LINES + end)
+    assert [process.pid for process in report.read(str(tmp_path / "report"))] == [12, 13]
+
+
 def test_no_report_is_said_to_be_none(tmp_path):
     assert report.read(str(tmp_path / "missing")) == ()
     assert "no process" in report.table(())

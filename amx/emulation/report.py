@@ -34,12 +34,22 @@ class Process:
 def read(path: str) -> tuple[Process, ...]:
     """The processes in a report file, in the order of their beginnings; none where there is no file.
 
-    Each exec begins another. Of a process that was killed, the last counts may be missing.
+    Each exec begins another. Of a process that was killed, the last counts may be missing; a line that a full
+    disk cut short is left out.
     """
     if not os.path.exists(path):
         return ()
     with open(path, encoding="utf-8", errors="replace") as file:
-        return tuple(_process(json.loads(line)) for line in file if line.strip())
+        said = map(_parse, file)
+        return tuple(_process(process) for process in said if process is not None)
+
+
+def _parse(line: str) -> dict[str, object] | None:
+    try:
+        said = json.loads(line)
+    except ValueError:
+        return None
+    return said if isinstance(said, dict) else None
 
 
 def _process(said: dict[str, object]) -> Process:
