@@ -63,6 +63,10 @@ def matmul(a: object, b: object, *, out: Array | None = None, dtype: object = No
     BufferReadOnlyError: `out` cannot be written.
     AllocationError: no memory for the work space (for the result itself: NumPy's MemoryError).
     AmxUnavailableError: the backend is `"native"` and AMX cannot be used.
+
+    Notes
+    -----
+    Other Python threads run meanwhile: none of them may resize or reshape these arrays in place.
     """
     # The least that a call can cost. Whatever is not as C wants it, `_product` does, or says.
     if type(a) is _ndarray and dtype is None:

@@ -1,8 +1,12 @@
 /* Matrix products on tiles: the parts and what they hand to each other.
  *
- *   pack.c     operands into panels of tiles           plan.c     how a product is cut into blocks and
- * threads micro*.c   a column of blocks of C                 driver.c   the loops over blocks, on a team of
- * threads
+ *   operands.c   pointers and strides, or NumPy arrays, into a call
+ *   plan.c       how a product is cut into blocks and threads
+ *   driver.c     the loops over blocks, on a team of threads
+ *   micro*.c     a column of blocks of C
+ *   pack.c       operands into panels of tiles; packed.c keeps those of a B
+ *   session.c    the tile registers of one thread, found and given back
+ *   stores.c, pages.c, workspace.c, threads.c    memory and threads, as below
  *
  * A tile of A or B is 1 KiB of 16 rows of 64 bytes. A "chunk" is the 64 bytes of K that one tile holds: 64
  * elements of 8 bits or 32 of 16 bits. A "panel" is the part of an operand that belongs to the rows of one

@@ -5,9 +5,9 @@
  * kc       a B panel of kc chunks of K stays in two thirds of L1 while A streams past it; all of K where a
  *          panel is used only once
  * mc, nc   what is used again stays in half of L2; a B from beyond it is prefetched a panel ahead
- * stripe   what a call packs of B at a time: half of L2 where A is small enough to be read again for each,
- * else bounded in memory C        past the caches where it exceeds half of L2, unless its stores could not
- * hide behind products
+ * stripe   what a call packs of B at a time: half of L2 where A is small enough to be read again for
+ *          each, else bounded in memory
+ * C        past the caches where it exceeds half of L2, unless its stores could not hide behind products
  */
 #include <errno.h>
 #include <pthread.h>
