@@ -479,14 +479,34 @@ def test_the_csv_has_one_line_for_each_row(emulated, small):
     assert float(ours["seconds_low"]) > 0
 
 
-def test_the_plot_is_a_picture(emulated, small, tmp_path):
-    pytest.importorskip("matplotlib")
+def test_the_plot_is_a_picture(emulated, small, tmp_path, monkeypatch):
+    """A point for each kernel, and a bar for each library's call of each form."""
+    figure = pytest.importorskip("matplotlib.figure")
     from amx.bench.plot import draw
 
-    draw(report_of("8x9x10", "16x16x16", "3x8x9x10"), tmp_path / "bench.png")
-    content = (tmp_path / "bench.png").read_bytes()
-    assert content.startswith(b"\x89PNG")
-    assert len(content) > 10_000
+    pictures = []
+    save = figure.Figure.savefig
+    monkeypatch.setattr(
+        figure.Figure,
+        "savefig",
+        lambda self, *given, **how: (pictures.append(self), save(self, *given, **how)),
+    )
+    report = report_of("8x9x10", "16x16x16", "3x8x9x10")
+    draw(report, tmp_path / "bench.png")
+    assert (tmp_path / "bench.png").read_bytes().startswith(b"\x89PNG")
+    roofline, *bars = pictures[0].axes
+    points = roofline.collections[0].get_offsets()
+    assert [rate for _, rate in points] == pytest.approx([row.gops for row in report.kernels])
+    for form, axes in zip((Form.PACKED, Form.PLAIN), bars, strict=True):
+        assert form.value in axes.get_title()
+        drawn = [bar.get_height() for bar in axes.patches]
+        assert drawn == pytest.approx([r.gops for r in by_library(report) if r.form is form and r.gops])
+
+
+def by_library(report):
+    """Calls in the order of the bars: ours for all products, then the next library's."""
+    libraries = list(dict.fromkeys(row.library for row in report.calls))
+    return sorted(report.calls, key=lambda row: libraries.index(row.library))
 
 
 def kernel_row(text, threads=1, of_stream=None, scaling=None):
