@@ -91,8 +91,14 @@ def get_backend(group: Group | str = Group.TILE, *, request: bool = True) -> Bac
     return _BACKENDS[engine_for(_GROUPS.index(_parse(group)), request=request)]
 
 
-def engine_for(index: int, *, request: bool = True) -> int:
-    """The engine by its number in csrc/amx.h, for an instruction by its number; raises as `get_backend`."""
+def engine_for(index: int, *, request: bool = True, settled: bool = False) -> int:
+    """The engine by its number in csrc/amx.h, for an instruction by its number; raises as `get_backend`.
+
+    `settled`: wait for a thread that is about to decide anew, while native products may not begin.
+    """
+    if settled:
+        with _lock:
+            return engine_for(index, request=request)
     engine = _engines[index]
     if engine is None:
         with _lock:

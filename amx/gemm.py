@@ -210,7 +210,7 @@ def _call(
             address(c), c.strides[-2], _pointer(c_offset),
         )  # fmt: skip
     if error == -_ECANCELED:
-        _call(engine_for(op), op, a, b, packed, c, batch, sizes)
+        _call(engine_for(op, settled=True), op, a, b, packed, c, batch, (m, n, k))
         return
     _raise_for(error)
 

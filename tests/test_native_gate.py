@@ -3,8 +3,11 @@
 import errno
 
 import children
+import numpy as np
 import pytest
 
+import amx
+from amx import gemm
 from amx._lib import lib
 
 pytestmark = pytest.mark.skipif(bool(lib.amx_is_stub()), reason="this build has no machine layer")
@@ -33,3 +36,28 @@ print(lib.amx_gemm_native(0), multiply(lib.AMX_EMULATED), (c == 4).all())
 """
     result = children.run_python("-c", CALL + code)
     assert result.stdout == f"0 {-errno.ECANCELED} True\n0 0 True\n", result.stderr
+
+
+@pytest.mark.parametrize(
+    "shapes", [((3, 20, 70), (70, 33)), ((3, 20, 70), (3, 70, 33)), ((20, 70), (70, 33))]
+)
+def test_a_refused_product_is_done_as_a_whole(monkeypatch, shapes):
+    """Also of a batch that is one taller product: begun again, it has all its rows."""
+    refusals = iter([-errno.ECANCELED])
+
+    class Refusing:
+        """The library, which refuses once."""
+
+        def __getattr__(self, name):
+            return getattr(lib, name)
+
+        def amx_gemm(self, *arguments):
+            return next(refusals, None) or lib.amx_gemm(*arguments)
+
+    amx.set_backend("emulated")
+    a, b = (np.ones(shape, np.int8) for shape in shapes)
+    monkeypatch.setattr(gemm, "lib", Refusing())
+    out = np.full((*shapes[0][:-1], 33), 77, np.int32)
+    gemm._product(a, b, out, None)
+    assert next(refusals, None) is None
+    assert (out == 70).all()
