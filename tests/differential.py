@@ -11,6 +11,8 @@ printed; 77: could not run.
                   SIGILL (csrc/trap/); proves encodings, operands, decode and step, not silicon's numerics
 --lane patched    for any CPU: a call of the tile machine stands where the instruction was; proves besides
                   that nothing else changes
+--sweep EVERY     instead of random instructions: all encodings of the first instructions, or every n-th;
+                  #UD or not must be the same for the table of encodings, the decoder and the CPU
 --record FILE     on a CPU with AMX: write SHA-256 digests of its results, for test_differential.py to replay
 """
 
@@ -142,10 +144,13 @@ def main() -> int:
         "--lane", choices=("auto", "native", "trapped", "patched", "emulated"), default="auto"
     )
     parser.add_argument("--family", choices=FAMILIES, help="default: all in turn")
+    parser.add_argument("--sweep", type=int, metavar="EVERY")
     parser.add_argument("--record", type=Path, metavar="FILE")
     options = parser.parse_args()
     if options.count < 1:
         parser.error("--count must be at least 1")
+    if options.sweep is not None and (options.sweep < 1 or options.lane == "patched"):
+        parser.error("--sweep must be at least 1, and not in lane patched")
     if compiler() is None:
         print(f"cannot run: no C compiler at CC={os.environ.get('CC', 'cc')}", file=sys.stderr)
         return CANNOT_RUN
@@ -161,6 +166,7 @@ def main() -> int:
         seed = random.getrandbits(32) if options.seed is None else options.seed
         arguments = ["--lane", options.lane, "--count", str(options.count), "--seed", str(seed)]
         arguments += ["--family", options.family] if options.family else []
+        arguments += ["--sweep", str(options.sweep)] if options.sweep else []
         return subprocess.run([program, *arguments], stdin=subprocess.DEVNULL).returncode
 
 

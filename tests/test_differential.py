@@ -108,6 +108,44 @@ def test_a_defect_is_noticed(defect, with_defect):
     assert "instruction: " in result.stdout
 
 
+def test_decoder_and_table_of_encodings_agree(program):
+    """Of millions of encodings the same ones are instructions, and the same instructions."""
+    result = run(program, "--lane", "emulated", "--sweep", 1)
+    assert result.returncode == 0, result.stdout
+    encodings, valid, differences = re.search(
+        r"(\d+) encodings \((\d+) valid.*, (\d+) differences", result.stdout
+    ).groups()
+    assert int(encodings) > 3_000_000
+    assert int(valid) > 10_000
+    assert int(differences) == 0
+
+
+def test_the_cpu_agrees_on_encodings(program):
+    """#UD or not, on AMX where it may be used, else on the #UD trap."""
+    result = run(program, "--sweep", 97)
+    if result.returncode == differential.CANNOT_RUN:
+        pytest.skip(result.stderr)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "0 differences" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [
+        ("rex = (byte & 0xF0) == 0x40;", "rex |= (byte & 0xF0) == 0x40;"),
+        ("p->vvvv < AMXEMU_TILES && reg != rm &&", "p->vvvv < AMXEMU_TILES &&"),
+        ("p->w == 0 && ", ""),
+        ("if (mod == 0 && (sib & 7) == 5) {", "if (0) {"),
+    ],
+    ids=["REX", "same tile", "W", "length"],
+)
+def test_a_wrong_rule_of_encoding_is_noticed(right, wrong, with_defect):
+    program = with_defect("emulator/decode.c", right, wrong)
+    result = run(program, "--lane", "emulated", "--sweep", 1)
+    assert result.returncode == 1
+    assert re.search(r"difference: encoding \d+, by the table (valid|#UD): ", result.stdout)
+
+
 def test_patched_instructions_and_tile_machine_agree(program):
     """Random instructions by a thunk, 0 differences; nothing else in registers and red zone changes."""
     seed = random.getrandbits(32)

@@ -11,6 +11,7 @@
 #include "registers.h"
 #include "report.h"
 #include "run.h"
+#include "sweep.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -27,6 +28,7 @@ struct options {
     uint64_t count, seed;
     enum family family; /* FAMILIES: each case another one */
     int stream;         /* results to stdout, for a digest */
+    uint64_t sweep;     /* instead of random cases: every n-th encoding */
 };
 
 /* What is true before an instruction. */
@@ -212,10 +214,56 @@ static uint32_t needed_by(enum family family) {
     }
 }
 
+/* ---- encodings: #UD or not, the same for the table, the decoder and the CPU ---- */
+
+static int decoder_agrees(const struct insn *insn) {
+    struct amxemu_insn decoded;
+    const int valid = amxemu_decode(insn->bytes, sizeof insn->bytes, &decoded) == AMXEMU_VALID;
+    return valid == insn->valid && (!valid || (decoded.op == insn->op && decoded.length == insn->length));
+}
+
+/* With tiles of one row of one element, every product and move has the shapes it wants. */
+static int cpu_agrees(const struct insn *insn) {
+    static struct amxemu_state state = {.palette = 1};
+    uint8_t zmm[ZMM_BYTES];
+    int disturbed;
+    for (unsigned t = 0; t < AMXEMU_TILES; t++) {
+        state.rows[t] = 1;
+        state.colsb[t] = 4;
+    }
+    cpu_set(&state);
+    return (cpu_run(insn, zmm, &disturbed).kind != AMXEMU_UD) == insn->valid;
+}
+
+static int sweep(const struct options *options) {
+    uint64_t encodings = 0, valid = 0, left_out = 0, differences = 0;
+    for (uint64_t number = 0; number < sweep_count; number += options->sweep) {
+        struct insn insn;
+        sweep_encode(number, &insn);
+        const int can_run = !insn.valid || (!(missing >> insn.op & 1) && !sweep_is_dangerous(&insn));
+        const int agreed =
+            decoder_agrees(&insn) && (options->lane == LANE_EMULATED || !can_run || cpu_agrees(&insn));
+        encodings++;
+        valid += (uint64_t)insn.valid;
+        left_out += options->lane != LANE_EMULATED && !can_run;
+        if (!agreed && differences++ == 0) {
+            printf("difference: encoding %" PRIu64 ", by the table %s:", number,
+                   insn.valid ? "valid" : "#UD");
+            for (unsigned i = 0; i < insn.length; i++)
+                printf(" %02x", insn.bytes[i]);
+            printf("\n");
+        }
+    }
+    printf("lane %s: %" PRIu64 " encodings (%" PRIu64 " valid, %" PRIu64 " of them not run), %" PRIu64
+           " differences\n",
+           lane_names[options->lane], encodings, valid, left_out, differences);
+    return differences != 0;
+}
+
 static int usage(void) {
     fprintf(stderr,
             "usage: differential [--lane auto|native|trapped|patched|emulated] [--count N] [--seed S]\n"
-            "                    [--family NAME] [--vectors BYTES] [--stream]\n");
+            "                    [--family NAME] [--vectors BYTES] [--stream] [--sweep EVERY]\n");
     return 2;
 }
 
@@ -240,6 +288,8 @@ static int parse(int argc, char **argv, struct options *options) {
             options->count = strtoull(value, NULL, 0);
         } else if (strcmp(argv[i], "--seed") == 0) {
             options->seed = strtoull(value, NULL, 0);
+        } else if (strcmp(argv[i], "--sweep") == 0) {
+            options->sweep = strtoull(value, NULL, 0);
         } else if (strcmp(argv[i], "--vectors") == 0) {
             registers_limit((unsigned)strtoul(value, NULL, 0));
         } else if (strcmp(argv[i], "--family") == 0) {
@@ -283,6 +333,8 @@ int main(int argc, char **argv) {
     fs_base = cpu_fs_base();
     if (options.lane != LANE_EMULATED)
         missing = cpu_missing();
+    if (options.sweep)
+        return sweep(&options);
     if (options.stream && (missing & needed_by(options.family))) {
         fprintf(stderr, "differential: this CPU lacks some of the instructions of the results\n");
         return CANNOT_RUN;
