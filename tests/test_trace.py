@@ -29,6 +29,9 @@ from amx.errors import TraceError
 from amx.xstate import XFEATURE_MASK_XTILE
 
 needs_machine_layer = pytest.mark.skipif(bool(lib.amx_is_stub()), reason="this build has no machine layer")
+foreign_programs = pytest.mark.skipif(
+    preloading.SANITIZED, reason="a sanitizer's runtime must be the first library"
+)
 
 HAS_TILES = not lib.amx_is_stub() and bool((machine.Real().xgetbv(0) or 0) & XFEATURE_MASK_XTILE)
 CONFIGURING = ("ldtilecfg", "sttilecfg", "tilerelease")
@@ -323,6 +326,7 @@ def program(tmp_path_factory):
 
 
 @needs_machine_layer
+@foreign_programs
 def test_sites_in_a_file_have_function_line_and_build_id(tmp_path, program):
     """Also when the process has gone."""
     preloading.run([program], tmp_path, trace=True).check_returncode()
@@ -345,6 +349,7 @@ def test_sites_in_a_file_have_function_line_and_build_id(tmp_path, program):
 
 
 @needs_machine_layer
+@foreign_programs
 def test_every_program_of_a_process_has_a_file_of_its_own(tmp_path, program):
     """Those of children, too: exec ends one and begins another."""
     script = 'echo $$; "$0"; exec "$0"'
@@ -361,6 +366,7 @@ def test_every_program_of_a_process_has_a_file_of_its_own(tmp_path, program):
 
 
 @needs_machine_layer
+@foreign_programs
 def test_a_file_that_is_no_longer_what_ran_gives_no_symbol(tmp_path, program):
     copy = tmp_path / "copy"
     copy.write_bytes(program.read_bytes())
@@ -544,6 +550,7 @@ MODES = {
 
 
 @needs_machine_layer
+@foreign_programs
 @pytest.mark.parametrize("mode", MODES)
 def test_every_way_of_emulating_records_the_same(tmp_path, mode):
     """As amx.emulate() in the process itself does; the launcher prints the summary."""
