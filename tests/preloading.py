@@ -16,8 +16,10 @@ SANITIZED = "asan" in os.environ.get(launcher.PRELOAD, "")  # its runtime is not
 
 def environment(directory, *, cpu="spr", patch=True, trace=False, **more):
     """Of a program whose processes report to `directory`."""
-    base = {**os.environ, "AMX_BACKEND": "", **more}
-    return launcher.environment(base, cpu=cpu, patch=patch, directory=str(directory), trace=trace)
+    base = {**os.environ, "AMX_BACKEND": ""}
+    if SANITIZED:
+        del base[launcher.PRELOAD]
+    return launcher.environment(base | more, cpu=cpu, patch=patch, directory=str(directory), trace=trace)
 
 
 def run(command, directory, *, timeout=60, **options):

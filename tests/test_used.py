@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import children
 import pytest
 from machines import load
+from preloading import SANITIZED
 
 import amx
 from amx import machine, xstate
@@ -165,6 +166,7 @@ def test_under_emulation_the_emulated_instructions_are_the_evidence():
 
 
 @needs_machine_layer
+@pytest.mark.skipif(SANITIZED, reason="a sanitizer's runtime must be the first library")
 def test_a_program_under_the_launcher_sees_that_emulation():
     script = EMULATED.replace("with amx.emulate():", "if True:")
     command = ["-c", "import sys; from amx import cli; sys.exit(cli.main())", "emulate", "--"]
