@@ -449,7 +449,7 @@ def damaged(directory, damage):
 @pytest.mark.parametrize("table", range(4))
 def test_a_damaged_table_is_named(tmp_path, table):
     """However many entries of no size it says that it has."""
-    at = 32 + 16 * table  # offset, entries, bytes of each: csrc/trap/trace_file.h
+    at = 32 + 16 * table  # offset, entries, bytes of each: csrc/trap/trace/file.h
     assert "smaller entries" in damaged(tmp_path, lambda _: (at + 4, struct.pack("<2I", 2**31, 0)))
 
 

@@ -43,15 +43,7 @@ static int put_user(uint64_t address, uint64_t value) {
     return trap_own_memory.write(NULL, address, &value, sizeof value) == sizeof value ? 0 : -EFAULT;
 }
 
-static struct kernel_model_machine machine = {
-    .feature_count = VIRTUAL_XFEATURE_MAX,
-    .config_offset = VIRTUAL_CONFIG_OFFSET,
-    .data_offset = VIRTUAL_DATA_OFFSET,
-    .size = VIRTUAL_XSAVE_SIZE,
-    .minsigstksz = VIRTUAL_MINSIGSTKSZ,
-    .altstack_floor = VIRTUAL_ALTSTACK_FLOOR,
-    .put_user = put_user,
-};
+static struct kernel_model_machine machine;
 
 enum { XCR0 = 0, XINUSE = 1 };
 
@@ -105,7 +97,7 @@ static int start(const struct amx_trap_options *options, const struct amxemu_cpu
     trap_frame_prepare();
     amxemu_selected_path();
     trap_native_config_prepare(has_tiles);
-    machine.features = virtual_xcr0(xcr0);
+    machine = virtual_machine(xcr0, put_user);
     trap_threads_reset(&machine);
     trap_answers.cpuid = trap_answers.xgetbv = trap_answers.arch_prctl = 0;
     hybrid = options->hybrid < 0 ? has_tiles : options->hybrid;

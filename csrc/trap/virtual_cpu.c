@@ -152,3 +152,17 @@ uint64_t virtual_xcr0(uint64_t host) {
 uint64_t virtual_xinuse(uint64_t host, uint64_t tiles) {
     return (host & ~XFEATURE_MASK_XTILE) | (tiles & XFEATURE_MASK_XTILE);
 }
+
+struct kernel_model_machine virtual_machine(uint64_t host_xcr0,
+                                            int (*put_user)(uint64_t address, uint64_t value)) {
+    return (struct kernel_model_machine){
+        .features = virtual_xcr0(host_xcr0),
+        .feature_count = VIRTUAL_XFEATURE_MAX,
+        .config_offset = VIRTUAL_CONFIG_OFFSET,
+        .data_offset = VIRTUAL_DATA_OFFSET,
+        .size = VIRTUAL_XSAVE_SIZE,
+        .minsigstksz = VIRTUAL_MINSIGSTKSZ,
+        .altstack_floor = VIRTUAL_ALTSTACK_FLOOR,
+        .put_user = put_user,
+    };
+}

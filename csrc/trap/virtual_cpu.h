@@ -8,6 +8,7 @@
 #define AMX_VIRTUAL_CPU_H
 
 #include "emulator/features.h"
+#include "trap/kernel_model.h"
 
 #include <stdint.h>
 
@@ -30,5 +31,9 @@ void virtual_cpuid(const struct amxemu_cpu *cpu, uint32_t leaf, uint32_t subleaf
 uint64_t virtual_xcr0(uint64_t host);
 /* XGETBV(1); tiles: bits 17 and 18 of the emulated state. host: as above, of this thread. */
 uint64_t virtual_xinuse(uint64_t host, uint64_t tiles);
+
+/* The machine as the model of the kernel wants it; host_xcr0 as above. */
+struct kernel_model_machine virtual_machine(uint64_t host_xcr0,
+                                            int (*put_user)(uint64_t address, uint64_t value));
 
 #endif

@@ -89,16 +89,7 @@ static int put_user(uint64_t address, uint64_t value) {
 void tracer_machine(struct kernel_model_machine *machine) {
     uint64_t xcr0 = 0;
     amx_xgetbv(0, &xcr0);
-    *machine = (struct kernel_model_machine){
-        .features = virtual_xcr0(xcr0),
-        .feature_count = VIRTUAL_XFEATURE_MAX,
-        .config_offset = VIRTUAL_CONFIG_OFFSET,
-        .data_offset = VIRTUAL_DATA_OFFSET,
-        .size = VIRTUAL_XSAVE_SIZE,
-        .minsigstksz = VIRTUAL_MINSIGSTKSZ,
-        .altstack_floor = VIRTUAL_ALTSTACK_FLOOR,
-        .put_user = put_user,
-    };
+    *machine = virtual_machine(xcr0, put_user);
 }
 
 /* The call is not made; this is its result. */
