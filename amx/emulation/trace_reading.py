@@ -1,0 +1,92 @@
+"""From the files that the emulation recorded to a trace: what belongs together added up, places found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from amx.emulation.symbols import Location, Symbols
+from amx.emulation.trace import Configuration, Extent, Lost, Process, Site, Thread, Trace, dimensions
+from amx.emulation.trace_file import RawProcess, RawSite, read_file
+from amx.errors import TraceError
+
+
+def read_directory(path: Path) -> Trace:
+    """`amx.emulation.trace.read` of a directory that is there."""
+    symbols = Symbols()
+    processes, unreadable = [], []
+    for file in sorted(path.glob("*.trace")):
+        try:
+            processes.append(_process(read_file(file), symbols))
+        except (OSError, TraceError) as error:
+            unreadable.append(str(error))
+    processes.sort(key=lambda process: (process.started, process.pid))
+    return Trace(tuple(processes), tuple(unreadable))
+
+
+def _process(raw: RawProcess, symbols: Symbols) -> Process:
+    merged = list(_merged(raw.sites))
+    locations = symbols.locate(raw, merged)
+    return Process(
+        pid=raw.pid,
+        parent=raw.parent,
+        started=raw.started / 1e9,
+        executable=raw.executable,
+        command=raw.command,
+        sites=tuple(_site(site, location) for site, location in zip(merged, locations, strict=True)),
+        configurations=tuple(
+            Configuration(each.image, each.loads, each.changes) for each in raw.configurations
+        ),
+        threads=tuple(
+            Thread(
+                each.id, each.instructions, each.ldtilecfgs, each.changes, each.tilereleases, each.configured
+            )
+            for each in raw.threads
+        ),
+        lost=Lost(raw.lost_instructions, raw.lost_threads, raw.lost_configurations, raw.lost_modules),
+    )
+
+
+def _merged(sites: Iterable[RawSite]) -> Iterator[RawSite]:
+    """Two threads may have made an entry each for one site."""
+    found: dict[object, RawSite] = {}
+    for site in sites:
+        key = site.address, site.instruction
+        other = found.get(key)
+        if other is not None:
+            site = replace(
+                other,
+                executed=other.executed + site.executed,
+                faults=other.faults + site.faults,
+                work=other.work + site.work,
+                low=_fold(min, other.low, site.low),
+                high=_fold(max, other.high, site.high),
+            )
+        found[key] = site
+    yield from sorted(found.values(), key=lambda site: (site.address, str(site.instruction)))
+
+
+def _fold(which: object, one: tuple[int, ...], other: tuple[int, ...]) -> tuple[int, ...]:
+    if not one or not other:
+        return one or other
+    return tuple(which(pair) for pair in zip(one, other, strict=True))  # type: ignore[operator]
+
+
+def _site(raw: RawSite, location: Location) -> Site:
+    instruction = raw.instruction
+    return Site(
+        address=raw.address,
+        mnemonic=instruction.mnemonic,
+        operands=instruction.operands,
+        location=location,
+        executed=raw.executed,
+        faults=raw.faults,
+        work=raw.work,
+        extents=tuple(
+            Extent(name, low, high, full)
+            for (name, full), low, high in zip(
+                dimensions(instruction.mnemonic), raw.low, raw.high, strict=False
+            )
+        ),
+    )
