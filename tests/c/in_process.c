@@ -2,6 +2,7 @@
 #define _GNU_SOURCE /* siginfo_t's names */
 #include "amx.h"
 #include "insn.h"
+#include "product.h"
 
 #include <pthread.h>
 #include <signal.h>
@@ -16,32 +17,10 @@ enum { ARCH_REQ_XCOMP_PERM = 0x1023, XFEATURE_XTILEDATA = 18, PAGE = 4096, ROUND
 
 static const uint8_t config[64] = {1, [16] = 64, [18] = 64, [20] = 64, [48] = 16, [49] = 16, [50] = 16};
 
-/* An int8 product of 16 x 64 by 64 x 16, as often as it is to be; how many elements were wrong. */
 static int product(unsigned seed) {
-    int8_t a[16][64], b[16][64];
-    int32_t c[16][16];
     int wrong = 0;
-    for (int i = 0; i < 16; i++)
-        for (int k = 0; k < 64; k++) {
-            a[i][k] = (int8_t)((unsigned)(i * 7 + k * 3) + seed);
-            b[i][k] = (int8_t)((unsigned)(i * 5 - k) - seed);
-        }
-    for (int round = 0; round < ROUNDS; round++) {
-        AMX_LDTILECFG(config);
-        AMX_TILEZERO(0);
-        AMX_TILELOADD(1, a, 64);
-        AMX_TILELOADD(2, b, 64);
-        AMX_TDPBSSD(0, 1, 2);
-        AMX_TILESTORED(0, c, 64);
-        AMX_TILERELEASE();
-    }
-    for (int i = 0; i < 16; i++)
-        for (int j = 0; j < 16; j++) {
-            int32_t sum = 0;
-            for (int k = 0; k < 64; k++)
-                sum += a[i][k] * b[k / 4][4 * j + k % 4];
-            wrong += sum != c[i][j];
-        }
+    for (int round = 0; round < ROUNDS; round++)
+        wrong += wrong_elements(config, seed);
     return wrong;
 }
 
