@@ -72,11 +72,17 @@ def matmul(a: object, b: object, *, out: Array | None = None, dtype: object = No
     if type(a) is _ndarray and dtype is None:
         op = None
         if type(b) is PackedMatrix:
-            op, array, packed, n = b.instructions.get(a.dtype), 0, b.handle, b.n
+            op, array, packed, shape = b.instructions.get(a.dtype), 0, b.handle, b.shape
         elif type(b) is _ndarray and b.ndim > 1:
-            op, array, packed, n = _instructions.get((a.dtype, b.dtype)), id(b), _NULL, b.shape[-1]
+            op, array, packed, shape = _instructions.get((a.dtype, b.dtype)), id(b), _NULL, b.shape
         if op is not None and (engine := _engines[op]) is not None:
-            result = _empty((*a.shape[:-1], n), _RESULTS[op]) if out is None else out
+            result = out
+            if out is None:
+                shape = (*a.shape[:-1], shape[-1]) if len(shape) == 2 else _shape_of(a.shape, shape)
+                try:
+                    result = _empty(shape, _RESULTS[op])
+                except (MemoryError, ValueError):  # which stands, unless the operands do not fit
+                    return _product(a, b, out, dtype)
             if (
                 type(result) is _ndarray
                 and result.dtype is _RESULTS[op]
@@ -85,6 +91,16 @@ def matmul(a: object, b: object, *, out: Array | None = None, dtype: object = No
                 return result
             del result  # before another one takes memory
     return _product(a, b, out, dtype)
+
+
+def _shape_of(a: tuple[int, ...], b: tuple[int, ...]) -> tuple[int, ...]:
+    """The result's shape, if both have two dimensions or more and fit each other."""
+    x, y = a[:-2], b[:-2]
+    if x == y:
+        return (*a[:-1], b[-1])
+    missing = len(y) - len(x)
+    pairs = zip((1,) * missing + x, (1,) * -missing + y, strict=True)
+    return (*[other if one == 1 else one for one, other in pairs], *a[-2:-1], b[-1])
 
 
 def _read_arrays_in_place() -> None:

@@ -6,7 +6,6 @@ an implementation detail: pack again after an upgrade, do not store it.
 
 from __future__ import annotations
 
-import math
 import sys
 from typing import Any, NoReturn
 
@@ -111,9 +110,7 @@ def pack(b: object, *, dtype: object = None) -> PackedMatrix:
             cause="a second operand has the two dimensions (K, N) and any number before them",
             remedy="for a vector, pack b[:, np.newaxis]",
         )
-    k, n = array.shape[-2:]
-    batch = array.shape[:-2]
-    handle = lib.amx_packed_new(element.size, array.ndim, math.prod(batch), k, n)
+    handle = lib.amx_packed_new(element.size, array.ndim, ffi.new("int64_t[]", array.shape))
     if handle == ffi.NULL:
         raise errors.AllocationError(
             f"no memory to pack an array of shape {array.shape}",
@@ -122,7 +119,7 @@ def pack(b: object, *, dtype: object = None) -> PackedMatrix:
         )
     handle = ffi.gc(handle, lib.amx_packed_free)
     # An array without elements may still have dimensions that nothing gets through.
-    for item, index in enumerate(np.ndindex(batch) if array.size else ()):
+    for item, index in enumerate(np.ndindex(array.shape[:-2]) if array.size else ()):
         matrix = array[index]
         lib.amx_packed_fill(handle, item, address(matrix), *matrix.strides)
     return PackedMatrix(array.shape, element, handle)

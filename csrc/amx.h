@@ -111,10 +111,10 @@ int amx_gemm(int engine, int op, int threads, int64_t m, int64_t n, int64_t k, i
              const void *b, int64_t b_row, int64_t b_column, const int64_t *b_offset,         /**/
              void *c, int64_t c_row, const int64_t *c_offset);
 
-/* `count` matrices of k x n elements, from an array of so many dimensions, in the layout of csrc/gemm/gemm.h;
- * NULL without memory. */
+/* For all matrices of an array of this shape (..., K, N), in the layout of csrc/gemm/gemm.h; NULL without
+ * memory. */
 struct amx_packed;
-struct amx_packed *amx_packed_new(int element, int dimensions, int64_t count, int64_t k, int64_t n);
+struct amx_packed *amx_packed_new(int element, int dimensions, const int64_t *shape);
 void amx_packed_free(struct amx_packed *packed);
 int64_t amx_packed_bytes(const struct amx_packed *packed);
 int amx_packed_fill(struct amx_packed *packed, int64_t item, const void *b, int64_t row, int64_t column);
@@ -126,10 +126,10 @@ int amx_gemm_packed(int engine, int op, int threads, int64_t m, int64_t batch,  
                     void *c, int64_t c_row, const int64_t *c_offset);
 
 /* The same for NumPy arrays, by the addresses of the objects: the least a call can cost. Operands as in
- * numpy.matmul with a and c of at least two dimensions; b: of two, or as many as a. packed: instead of b,
- * from an array of two or three dimensions; else NULL. Element types are the caller's to check, and nobody
- * may reshape the arrays meanwhile. -EINVAL where shapes, strides or writeability do not fit or would need
- * more than steps from item to item; -ENOSYS before amx_arrays_header(). */
+ * numpy.matmul, of at least two dimensions, c of the shape of the result; packed: instead of b, else NULL.
+ * Element types are the caller's to check, and nobody may reshape the arrays meanwhile. -EINVAL where shapes,
+ * strides or writeability do not fit, or the batch is more than two axes with a step in each; -ENOSYS before
+ * amx_arrays_header(). */
 int amx_gemm_arrays(int engine, int op, int threads, uint64_t a_array, uint64_t b_array,
                     const struct amx_packed *packed, uint64_t c_array);
 /* Whether products on AMX_NATIVE may begin from now on (as at first); else they end with -ECANCELED at once.

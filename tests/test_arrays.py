@@ -68,6 +68,9 @@ REFUSED = {
     "out with columns apart": lambda a, out: (a, np.empty((2, 6), np.int32)[:, ::2]),
     "out whose rows go up": lambda a, out: (a, out[::-1]),
     "out whose rows overlap": lambda a, out: (a, np.lib.stride_tricks.as_strided(out, (2, 3), (4, 4))),
+    "out of fewer items": lambda a, out: (np.stack([a, a]), out[None]),
+    "out of more items": lambda a, out: (a[None], np.stack([out, out])),
+    "out of more dimensions": lambda a, out: (a, out[None]),
     "out of no dimension": lambda a, out: (a, np.empty((), np.int32)),
     "out read-only": lambda a, out: (a, read_only(out)),
 }
@@ -89,6 +92,10 @@ def test_c_refuses_an_output_in_an_operand():
     packed = amx.pack(np.ones((3, 8, 3), np.int8))
     assert call(a, packed, out) == -errno.EXDEV
     assert call(a, packed, memory[96:].view(np.int32)[:36].reshape(3, 4, 3)) == 0
+    a = np.lib.stride_tricks.as_strided(memory.view(np.int8), (2, 3, 4, 8), (2048, 32, 8, 1))
+    packed = amx.pack(np.ones((8, 3), np.int8))
+    assert call(a, packed, memory[2000:].view(np.int32)[:72].reshape(2, 3, 4, 3)) == -errno.EXDEV
+    assert call(a, packed, memory[2144:].view(np.int32)[:72].reshape(2, 3, 4, 3)) == 0
 
 
 def test_c_refuses_outputs_that_overlap_each_other():
@@ -99,6 +106,10 @@ def test_c_refuses_outputs_that_overlap_each_other():
         out = np.lib.stride_tricks.as_strided(memory, (3, 4, 3), strides)
         assert call(a, packed, out) == -errno.EINVAL
     assert call(a, packed, np.lib.stride_tricks.as_strided(memory, (3, 4, 3), (48, 12, 4))) == 0
+    a, packed = np.zeros((2, 3, 4, 8), np.int8), amx.pack(np.zeros((8, 3), np.int8))
+    for outer, error in ((144, -errno.EINVAL), (164, -errno.EINVAL), (168, 0), (180, 0), (200, 0)):
+        out = np.lib.stride_tricks.as_strided(memory, (2, 3, 4, 3), (outer, 60, 12, 4))
+        assert call(a, packed, out) == error
 
 
 BATCHES = [
@@ -106,6 +117,18 @@ BATCHES = [
     ((3, 4, 70), (3, 70, 33)),
     ((2, 3, 4, 70), (2, 3, 70, 33)),
     ((2, 3, 4, 70), (70, 33)),
+    ((3, 4, 70), (1, 70, 33)),
+    ((1, 4, 70), (3, 70, 33)),
+    ((4, 70), (3, 70, 33)),
+    ((4, 70), (1, 1, 70, 33)),
+    ((1, 1, 4, 70), (2, 70, 33)),
+    ((2, 3, 4, 70), (3, 70, 33)),
+    ((3, 4, 70), (2, 1, 70, 33)),
+    ((2, 3, 4, 70), (2, 1, 70, 33)),
+    ((2, 1, 4, 70), (1, 3, 70, 33)),
+    ((3, 1, 70), (70, 33)),
+    ((2, 3, 1, 70), (2, 1, 70, 33)),
+    ((1, 4, 70), (0, 70, 33)),
     ((1, 4, 70), (1, 70, 33)),
     ((0, 4, 70), (0, 70, 33)),
     ((3, 0, 70), (3, 70, 33)),
@@ -115,21 +138,22 @@ BATCHES = [
 
 @pytest.mark.parametrize(("a_shape", "b_shape"), BATCHES)
 def test_batches_are_read_in_place_too(backend, a_shape, b_shape, monkeypatch):
-    """Batches that follow each other in steps, with operands of their own or one: NumPy's products."""
+    """Batches of up to two axes, each operand its own, or broadcast: NumPy's products."""
     rng = np.random.default_rng(52)
     a = rng.integers(-128, 128, a_shape, dtype=np.int8)
     b = rng.integers(-128, 128, b_shape, dtype=np.int8)
     want = np.matmul(a.astype(np.int64), b.astype(np.int64))
     np.testing.assert_array_equal(amx.matmul(a, b), want)  # the first time decides the engine
     monkeypatch.setattr(gemm, "_product", lambda *_: "the long way")
-    out = np.empty((*a_shape[:-1], 40), np.int32)[..., 3:36]
+    out = np.empty((*want.shape[:-1], 40), np.int32)[..., 3:36]
     assert amx.matmul(a, b, out=out) is out
     np.testing.assert_array_equal(out, want)
     np.testing.assert_array_equal(amx.matmul(a, b), want)
     np.testing.assert_array_equal(amx.matmul(a[..., ::-1, :], b), want[..., ::-1, :])
     np.testing.assert_array_equal(amx.matmul(a, b.swapaxes(-1, -2).copy().swapaxes(-1, -2)), want)
-    if len(b_shape) <= 3:
-        np.testing.assert_array_equal(amx.matmul(a, amx.pack(b)), want)
+    np.testing.assert_array_equal(amx.matmul(a, amx.pack(b)), want)
+    if a.ndim == 3:  # items in turns
+        np.testing.assert_array_equal(amx.matmul(np.asfortranarray(a), np.asfortranarray(b)), want)
 
 
 @pytest.mark.parametrize("operand", ["a", "b", "out"])
@@ -155,8 +179,46 @@ def test_batches_that_are_no_one_step_apart(backend, operand):
         assert (wide[:, 3] == 77).all()
 
 
+def test_batches_of_more_axes_take_the_long_way(backend):
+    """Three axes that make no one step together are multiplied all the same."""
+    rng = np.random.default_rng(55)
+    a = rng.integers(-128, 128, (2, 1, 3, 4, 70), dtype=np.int8)
+    b = rng.integers(-128, 128, (5, 1, 70, 33), dtype=np.int8)
+    wide = np.zeros((2, 5, 4, 5, 33), np.int32)
+    out = wide[:, :, :3, :4]
+    want = np.matmul(a.astype(np.int64), b.astype(np.int64))
+    for second in (b, amx.pack(b)):
+        out[:] = 0
+        error = lib.amx_gemm_arrays(
+            lib.AMX_EMULATED,
+            lib.AMX_TDPBSSD,
+            1,
+            id(a),
+            id(b),
+            ffi.NULL if second is b else second.handle,
+            id(out),
+        )
+        assert error == -errno.EINVAL
+        assert amx.matmul(a, second, out=out) is out
+        np.testing.assert_array_equal(out, want)
+        assert (wide[:, :, 3:] == 0).all()
+        assert (wide[:, :, :, 4:] == 0).all()
+
+
+def test_operands_that_do_not_fit_are_named_before_memory_is(backend):
+    """K that differs is the error, even where a result of that shape would be larger than any memory."""
+    a, b = np.ones((2, 3), np.int8), np.ones((3, 2), np.int8)
+    amx.matmul(a, b)  # from now on this is the shortest way
+    a = np.broadcast_to(np.int8(1), (1 << 30, 3))
+    b = np.broadcast_to(np.int8(1), (4, 1 << 30))
+    with pytest.raises(amx.errors.ShapeError, match=r"K = 3 columns and b has 4 rows"):
+        amx.matmul(a, b)
+    with pytest.raises((MemoryError, ValueError)):
+        amx.matmul(a, b[:3])
+
+
 def test_products_take_the_shortest_way(monkeypatch):
-    """All element types with arrays that carry them; what needs conversion or broadcasting does not."""
+    """All element types with arrays that carry them; what needs conversion does not."""
     amx.set_backend("emulated")
     for dtype in (np.int8, np.uint8, np.float16, ml_dtypes.bfloat16):
         a, b = np.ones((3, 4), dtype), np.ones((4, 5), dtype)
@@ -170,8 +232,7 @@ def test_products_take_the_shortest_way(monkeypatch):
                 assert (amx.matmul(a, second) == 4).all()
                 out[:] = 0
             assert amx.matmul(a, b[:, 0]) == "the long way"
-            assert amx.matmul(a, b[None]) == "the long way"
-            assert amx.matmul(a, amx.pack(b[None])) == "the long way"
+            assert amx.matmul(a.astype(np.float64), b) == "the long way"
 
 
 def test_other_byte_orders_are_not_read_in_place(monkeypatch):

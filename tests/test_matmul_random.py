@@ -9,6 +9,11 @@ import pytest
 
 import amx
 
+BATCHES = [((), ())] * 4 + [
+    ((2,), ()), ((), (3,)), ((3,), (3,)), ((2, 1), (3,)), ((3,), (1,)), ((1,), (3,)), ((2, 3), (3,)),
+    ((2, 3), (2, 1)), ((2, 1, 2), (3, 1)), ((0,), (1,)),
+]  # fmt: skip
+
 
 def run(count, seed, largest):
     """`count` random products on the backend that is set; the failing case is in the message."""
@@ -17,9 +22,7 @@ def run(count, seed, largest):
     for number in range(count):
         pair = pairs[rng.integers(len(pairs))]
         m, n, k = (int(x) for x in rng.integers(0, largest + 1, 3))
-        batch_a, batch_b = [((), ()), ((), ()), ((2,), ()), ((), (3,)), ((3,), (3,)), ((2, 1), (3,))][
-            rng.integers(6)
-        ]
+        batch_a, batch_b = BATCHES[rng.integers(len(BATCHES))]
         special = [0.0, 0.0, 0.02, 0.3][rng.integers(4)]
         a = operands.random_array(rng, (*batch_a, m, k), pair[0], special)
         b = operands.random_array(rng, (*batch_b, k, n), pair[1], special)

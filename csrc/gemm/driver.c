@@ -41,7 +41,13 @@ static int64_t panels_of(int64_t count) {
     return (count + GEMM_PANEL - 1) / GEMM_PANEL;
 }
 static int64_t offset_of(struct gemm_offsets offsets, int64_t item) {
-    return offsets.each == NULL ? offsets.step * item : offsets.each[item];
+    if (offsets.each != NULL) {
+        return offsets.each[item];
+    }
+    if (item < offsets.inner) { /* mostly: saves a division */
+        return item * offsets.step;
+    }
+    return item % offsets.inner * offsets.step + item / offsets.inner * offsets.outer;
 }
 
 static void barrier(struct gemm_team team) {
@@ -266,11 +272,9 @@ static void run_items(const struct gemm_call *call, int64_t begin, int64_t end, 
 /* The first item after `begin` with another second operand. */
 static int64_t end_of_operand(const struct gemm_call *call, int64_t begin, int64_t end) {
     const struct gemm_offsets offsets = call->b_offset;
-    if (offsets.each == NULL) {
-        return offsets.step == 0 ? end : begin + 1;
-    }
+    const int64_t operand = offset_of(offsets, begin);
     int64_t item = begin + 1;
-    while (item < end && offsets.each[item] == offsets.each[begin]) {
+    while (item < end && offset_of(offsets, item) == operand) {
         item++;
     }
     return item;
@@ -383,7 +387,7 @@ static int64_t count_operands(const struct gemm_call *call, int64_t batch) {
         return 0;
     }
     if (offsets.each == NULL) {
-        return offsets.step == 0 ? 1 : batch;
+        return offsets.step != 0 ? batch : offsets.outer != 0 ? batch / offsets.inner : 1;
     }
     int64_t count = 1;
     for (int64_t item = 1; item < batch; item++) {

@@ -137,11 +137,11 @@ void gemm_gate_leave(void);
 
 /* ---- driver.c ---- */
 
-/* Where the items of a batch lie, in bytes; of packed operands, which one: `each`, or steps where it is NULL.
- */
+/* Where the items of a batch lie, in bytes; of packed operands, which one: `each`, or, where it is NULL,
+ * groups of `inner` items (not 0) a step apart, which begin `outer` apart. */
 struct gemm_offsets {
     const int64_t *each;
-    int64_t step;
+    int64_t step, inner, outer;
 };
 struct gemm_call {
     int engine;

@@ -15,7 +15,7 @@ static int element_of(int op) {
     return op >= AMX_TDPBF16PS ? 2 : 1;
 }
 
-/* The bytes of rows x columns elements, and of `count` such matrices a step apart, as an interval. */
+/* The bytes of rows x columns elements, and of those of all items of a batch, as an interval. */
 struct extent {
     uintptr_t begin, end;
 };
@@ -23,11 +23,12 @@ static void widen(int64_t *low, int64_t *high, int64_t count, int64_t stride) {
     const int64_t last = (count - 1) * stride;
     *(last < 0 ? low : high) += last;
 }
-static struct extent extent_of(const struct gemm_matrix *matrix, int64_t count, int64_t step) {
+static struct extent extent_of(const struct gemm_matrix *matrix, int64_t batch, struct gemm_offsets items) {
     int64_t low = 0, high = matrix->element;
     widen(&low, &high, matrix->rows, matrix->row_stride);
     widen(&low, &high, matrix->columns, matrix->column_stride);
-    widen(&low, &high, count, step);
+    widen(&low, &high, items.inner, items.step);
+    widen(&low, &high, batch / items.inner, items.outer);
     return (struct extent){(uintptr_t)matrix->data + (uintptr_t)low,
                            (uintptr_t)matrix->data + (uintptr_t)high};
 }
@@ -35,17 +36,20 @@ static int overlap(struct extent x, struct extent y) {
     return x.begin < y.end && y.begin < x.end;
 }
 
-/* Of one item, or of a batch whose items are steps apart; other offsets of a batch are the caller's to check.
- */
+/* Of one item, or of a batch whose items are steps apart; listed offsets are the caller's to check. */
 static int c_overlaps(const struct gemm_call *call, int64_t batch) {
     const struct gemm_matrix c = {
         call->c, call->a.rows, call->packed != NULL ? call->packed->n : call->b.columns, call->c_row, 4, 4};
     if (c.rows <= 0 || c.columns <= 0 || call->a.columns <= 0 || batch <= 0) {
         return 0;
     }
-    const struct extent out = extent_of(&c, batch, call->c_offset.step);
-    return overlap(out, extent_of(&call->a, batch, call->a_offset.step)) ||
-           (call->packed == NULL && overlap(out, extent_of(&call->b, batch, call->b_offset.step)));
+    const struct extent out = extent_of(&c, batch, call->c_offset);
+    return overlap(out, extent_of(&call->a, batch, call->a_offset)) ||
+           (call->packed == NULL && overlap(out, extent_of(&call->b, batch, call->b_offset)));
+}
+
+static struct gemm_offsets listed(const int64_t *each) {
+    return (struct gemm_offsets){.each = each, .inner = 1};
 }
 
 static int run(struct gemm_call *call, int op, int threads, int64_t batch) {
@@ -60,9 +64,9 @@ int amx_gemm(int engine, int op, int threads, int64_t m, int64_t n, int64_t k, i
         .engine = engine,
         .a = {a, m, k, a_row, a_column, element_of(op)},
         .b = {b, k, n, b_row, b_column, element_of(op)},
-        .a_offset = {a_offset, 0},
-        .b_offset = {b_offset, 0},
-        .c_offset = {c_offset, 0},
+        .a_offset = listed(a_offset),
+        .b_offset = listed(b_offset),
+        .c_offset = listed(c_offset),
         .c = c,
         .c_row = c_row,
     };
@@ -77,9 +81,9 @@ int amx_gemm_packed(int engine, int op, int threads, int64_t m, int64_t batch,  
         .engine = engine,
         .a = {a, m, b->k, a_row, a_column, element_of(op)},
         .packed = b,
-        .a_offset = {a_offset, 0},
-        .b_offset = {b_item, 0},
-        .c_offset = {c_offset, 0},
+        .a_offset = listed(a_offset),
+        .b_offset = listed(b_item),
+        .c_offset = listed(c_offset),
         .c = c,
         .c_row = c_row,
     };
@@ -118,107 +122,169 @@ void amx_arrays_read(uint64_t array, struct amx_array *found) {
     }
 }
 
-/* `count` matrices, a step apart. */
-struct matrices {
-    struct gemm_matrix first;
-    int64_t count, step;
+/* The shape of an array, or of what was packed; then strides count items. */
+struct stack {
+    int dimensions;
+    const int64_t *shape, *strides;
 };
 
-/* 0, or -EINVAL where there are no two dimensions, or those before them are no one step. */
-static int read_matrices(const struct fields *array, int element, struct matrices *found) {
+/* Matrices of two dimensions at least. */
+static struct gemm_matrix matrix_of(const struct fields *array, int element) {
     const int rows = array->dimensions - 2, columns = array->dimensions - 1;
-    if (rows < 0) {
-        return -EINVAL;
-    }
     const int64_t *shape = array->shape, *strides = array->strides;
-    *found = (struct matrices){
-        .first = {array->data, shape[rows], shape[columns], strides[rows], strides[columns], element},
-        .count = 1,
+    return (struct gemm_matrix){
+        .data = array->data,
+        .rows = shape[rows],
+        .columns = shape[columns],
+        .row_stride = strides[rows],
+        .column_stride = shape[columns] == 1 ? element : strides[columns], /* of one column: anything */
+        .element = element,
     };
-    if (found->first.columns == 1) { /* then its stride is anything */
-        found->first.column_stride = element;
-    }
-    for (int i = rows - 1; i >= 0; i--) {
-        if (shape[i] == 1) {
-            continue;
-        }
-        if (found->count == 1) {
-            found->step = strides[i];
-        } else if (strides[i] != found->step * found->count) {
-            return -EINVAL;
-        }
-        found->count *= shape[i];
-    }
-    return 0;
 }
 
-static int same_batch(const struct fields *x, const struct fields *y) {
-    int same = x->dimensions == y->dimensions;
-    for (int i = 0; same && i < x->dimensions - 2; i++) {
-        same = x->shape[i] == y->shape[i];
+/* Items of a batch, and steps from one to the next in a, b and c: 0 where one serves them all. */
+enum { OF_A, OF_B, OF_C, STACKS };
+struct axis {
+    int64_t count, step[STACKS];
+};
+
+static int continues(const struct axis *outer, const struct axis *inner) {
+    int same = 1;
+    for (int i = 0; i < STACKS; i++) {
+        same &= outer->step[i] == inner->count * inner->step[i];
     }
     return same;
 }
 
+/* The dimensions before the last two, from the innermost, as numpy.matmul broadcasts those of a and b: 0, or
+ * -EINVAL where c is not of that shape, or they are no two axes. */
+static int read_batch(const struct stack stacks[STACKS], struct axis batch[2]) {
+    const int a_or_b = stacks[OF_A].dimensions > stacks[OF_B].dimensions ? OF_A : OF_B;
+    const int dimensions = stacks[OF_C].dimensions;
+    struct axis *axis = batch;
+    batch[0] = batch[1] = (struct axis){.count = 1};
+    if (dimensions != stacks[a_or_b].dimensions) {
+        return -EINVAL;
+    }
+    for (int back = 3; back <= dimensions; back++) {
+        struct axis next;
+        int64_t counts[STACKS];
+        for (int i = 0; i < STACKS; i++) {
+            const struct stack *stack = &stacks[i];
+            counts[i] = back <= stack->dimensions ? stack->shape[stack->dimensions - back] : 1;
+            next.step[i] = counts[i] == 1 ? 0 : stack->strides[stack->dimensions - back];
+        }
+        next.count = counts[OF_A] == 1 ? counts[OF_B] : counts[OF_A];
+        if (counts[OF_C] != next.count || (counts[OF_B] != 1 && counts[OF_B] != next.count)) {
+            return -EINVAL;
+        }
+        if (next.count == 1) {
+            continue;
+        }
+        if (axis->count == 1) {
+            *axis = next;
+        } else if (continues(&next, axis)) {
+            axis->count *= next.count;
+        } else if (axis == batch) {
+            *++axis = next;
+        } else {
+            return -EINVAL;
+        }
+    }
+    return 0;
+}
+
+static int is_beyond(int64_t *size, int64_t count, int64_t step) {
+    const int beyond = count <= 1 || step >= *size;
+    *size += (count - 1) * step;
+    return beyond;
+}
+
 /* Whether tiles can be stored into c: adjacent columns, then rows and matrices that follow each other. The
  * strides of nothing are anything. */
-static int can_be_stored_into(const struct matrices *c) {
-    if (c->first.rows == 0 || c->first.columns == 0 || c->count == 0) {
+static int can_be_stored_into(const struct gemm_matrix *c, const struct axis batch[2]) {
+    int64_t size = c->columns * 4;
+    if (c->rows == 0 || c->columns == 0 || batch[0].count == 0 || batch[1].count == 0) {
         return 1;
     }
-    const int64_t row = c->first.columns * 4;
-    const int64_t matrix = (c->first.rows - 1) * c->first.row_stride + row;
-    return c->first.column_stride == 4 && (c->first.rows <= 1 || c->first.row_stride >= row) &&
-           (c->count <= 1 || c->step >= matrix);
+    return c->column_stride == 4 && is_beyond(&size, c->rows, c->row_stride) &&
+           is_beyond(&size, batch[0].count, batch[0].step[OF_C]) &&
+           is_beyond(&size, batch[1].count, batch[1].step[OF_C]);
+}
+
+/* Whether the rows of the next item follow those of one as they follow each other. */
+static int rows_go_on(const struct gemm_matrix *matrix, int64_t step) {
+    return matrix->rows == 1 || step == matrix->rows * matrix->row_stride;
+}
+static void take_rows(struct gemm_matrix *matrix, int64_t items, int64_t step) {
+    matrix->row_stride = matrix->rows == 1 ? step : matrix->row_stride;
+    matrix->rows *= items;
+}
+
+/* Items with one second operand follow each other, so that it is packed once, and are one taller product
+ * where they can be. */
+static void join_items(struct gemm_matrix *a, struct gemm_matrix *c, struct axis batch[2]) {
+    if (batch[0].step[OF_B] != 0 && batch[1].step[OF_B] == 0) {
+        const struct axis inner = batch[0];
+        batch[0] = batch[1];
+        batch[1] = inner;
+    }
+    const struct axis inner = batch[0];
+    if (inner.count > 1 && inner.step[OF_B] == 0 && rows_go_on(a, inner.step[OF_A]) &&
+        rows_go_on(c, inner.step[OF_C])) {
+        take_rows(a, inner.count, inner.step[OF_A]);
+        take_rows(c, inner.count, inner.step[OF_C]);
+        batch[0] = batch[1];
+        batch[1] = (struct axis){.count = 1};
+    }
+}
+
+static struct gemm_offsets offsets_in(const struct axis batch[2], int i) {
+    return (struct gemm_offsets){
+        .step = batch[0].step[i],
+        .inner = batch[0].count,
+        .outer = batch[1].step[i],
+    };
 }
 
 int amx_gemm_arrays(int engine, int op, int threads, uint64_t a_array, uint64_t b_array,
                     const struct amx_packed *packed, uint64_t c_array) {
-    const struct fields *const a_fields = fields_of(a_array), *const c_fields = fields_of(c_array);
-    const struct fields *const b_fields = packed == NULL ? fields_of(b_array) : NULL;
-    struct matrices a, b = {.count = 1}, c;
-    int shared; /* one second operand for all items */
     if (header == 0) {
         return -ENOSYS;
     }
-    if (read_matrices(a_fields, element_of(op), &a) != 0 || read_matrices(c_fields, 4, &c) != 0 ||
-        !same_batch(a_fields, c_fields) || (c_fields->flags & WRITEABLE) == 0 || !can_be_stored_into(&c)) {
+    const struct fields *const a_fields = fields_of(a_array), *const c_fields = fields_of(c_array);
+    const struct fields *const b_fields = packed == NULL ? fields_of(b_array) : NULL;
+    const struct stack stacks[STACKS] = {
+        [OF_A] = {a_fields->dimensions, a_fields->shape, a_fields->strides},
+        [OF_B] = packed == NULL
+                     ? (struct stack){b_fields->dimensions, b_fields->shape, b_fields->strides}
+                     : (struct stack){packed->dimensions, packed->shape, packed->shape + packed->dimensions},
+        [OF_C] = {c_fields->dimensions, c_fields->shape, c_fields->strides},
+    };
+    struct axis batch[2];
+    if (stacks[OF_A].dimensions < 2 || stacks[OF_B].dimensions < 2 || (c_fields->flags & WRITEABLE) == 0 ||
+        read_batch(stacks, batch) != 0) {
         return -EINVAL;
     }
-    if (packed != NULL) {
-        shared = packed->dimensions == 2;
-        b.first.rows = packed->k;
-        b.first.columns = packed->n;
-        b.step = shared ? 0 : 1;
-        if (!shared && (a_fields->dimensions != 3 || packed->dimensions != 3 || packed->count != a.count)) {
-            return -EINVAL;
-        }
-    } else {
-        shared = b_fields->dimensions == 2;
-        if (read_matrices(b_fields, element_of(op), &b) != 0 ||
-            (!shared && !same_batch(a_fields, b_fields))) {
-            return -EINVAL;
-        }
-    }
-    if (a.first.columns != b.first.rows || c.first.rows != a.first.rows ||
-        c.first.columns != b.first.columns) {
+    const int element = element_of(op);
+    struct gemm_matrix a = matrix_of(a_fields, element), c = matrix_of(c_fields, 4);
+    const struct gemm_matrix b = packed == NULL
+                                     ? matrix_of(b_fields, element)
+                                     : (struct gemm_matrix){.rows = packed->k, .columns = packed->n};
+    if (a.columns != b.rows || c.rows != a.rows || c.columns != b.columns || !can_be_stored_into(&c, batch)) {
         return -EINVAL;
     }
-    if (shared && a.step == a.first.rows * a.first.row_stride &&
-        c.step == a.first.rows * c.first.row_stride) {
-        a.first.rows *= a.count; /* one taller product */
-        a.count = 1;
-    }
+    join_items(&a, &c, batch);
     struct gemm_call call = {
         .engine = engine,
-        .a = a.first,
-        .b = b.first,
+        .a = a,
+        .b = b,
         .packed = packed,
-        .a_offset = {NULL, a.step},
-        .b_offset = {NULL, b.step},
-        .c_offset = {NULL, c.step},
-        .c = (uint8_t *)(uintptr_t)c.first.data,
-        .c_row = c.first.row_stride,
+        .a_offset = offsets_in(batch, OF_A),
+        .b_offset = offsets_in(batch, OF_B),
+        .c_offset = offsets_in(batch, OF_C),
+        .c = (uint8_t *)(uintptr_t)c.data,
+        .c_row = c.row_stride,
     };
-    return run(&call, op, threads, a.count);
+    return run(&call, op, threads, batch[0].count * batch[1].count);
 }

@@ -1,33 +1,49 @@
 /* A second operand packed once for many products. */
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "gemm/packed.h"
 
-struct amx_packed *amx_packed_new(int element, int dimensions, int64_t count, int64_t k, int64_t n) {
-    if ((element != 1 && element != 2) || count < 0 || k < 0 || n < 0) {
+/* Items of the shape's leading dimensions, and the steps in each; -1 where they are too many or negative. */
+static int64_t count_items(struct amx_packed *packed) {
+    int64_t count = 1, *strides = packed->shape + packed->dimensions;
+    for (int i = packed->dimensions - 3; i >= 0; i--) {
+        strides[i] = count;
+        if (packed->shape[i] < 0 || __builtin_mul_overflow(count, packed->shape[i], &count)) {
+            return -1;
+        }
+    }
+    return count;
+}
+
+struct amx_packed *amx_packed_new(int element, int dimensions, const int64_t *shape) {
+    if ((element != 1 && element != 2) || dimensions < 2) {
         return NULL;
     }
-    struct amx_packed *packed = calloc(1, sizeof *packed);
+    const size_t size = (size_t)dimensions * sizeof *shape;
+    struct amx_packed *packed = calloc(1, sizeof *packed + 2 * size);
     if (packed == NULL) {
         return NULL;
     }
+    const int64_t k = shape[dimensions - 2], n = shape[dimensions - 1];
+    memcpy(packed->shape, shape, size);
     packed->element = element;
     packed->dimensions = dimensions;
-    packed->count = count;
+    packed->count = count_items(packed);
     packed->k = k;
     packed->n = n;
     const int64_t panels = n / GEMM_PANEL + (n % GEMM_PANEL != 0);
     const int64_t per_chunk = GEMM_CHUNK / element;
     packed->chunks = k / per_chunk + (k % per_chunk != 0);
     int64_t bytes;
-    if (__builtin_mul_overflow(panels, packed->chunks, &bytes) ||
+    if (packed->count < 0 || k < 0 || n < 0 || __builtin_mul_overflow(panels, packed->chunks, &bytes) ||
         __builtin_mul_overflow(bytes, (int64_t)GEMM_STEP, &bytes)) {
         free(packed);
         return NULL;
     }
     packed->item_bytes = bytes;
-    if (!__builtin_mul_overflow(bytes, count, &bytes)) {
+    if (!__builtin_mul_overflow(bytes, packed->count, &bytes)) {
         packed->data = gemm_pages((size_t)bytes);
     }
     if (packed->data == NULL) {

@@ -8,7 +8,9 @@ struct amx_packed {
     uint8_t *data;
     int64_t count, k, n, chunks;
     int64_t item_bytes;
-    int element, dimensions; /* of an element in bytes; of the array that was packed */
+    int element; /* bytes */
+    int dimensions;
+    int64_t shape[]; /* of the array that was packed; then, as its strides, items from each to the next */
 };
 
 #endif
