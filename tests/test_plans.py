@@ -304,8 +304,9 @@ def test_huge_pages_are_only_asked_for():
     assert result.stdout.strip() == "0"
 
 
-# MxNxK of int8: products, loads of A, loads of B, and shapes that are configured. Each product's tile of C is
-# zeroed and stored once besides; STTILECFG and TILERELEASE come once.
+# MxNxK of int8: products, loads of A, loads of B, and how often another shape is configured. Each product's
+# tile of C is zeroed and stored once besides, and loaded and stored once more for each further block of K;
+# STTILECFG and TILERELEASE come once.
 COUNTED = {
     (64, 64, 64): (16, 4, 16, 1),
     (1, 512, 512): (32 * 8, 8 * 8, 32 * 8, 1),  # B once, A for each 64 columns
@@ -313,28 +314,69 @@ COUNTED = {
     (100, 100, 100): (49 * 2, 2 * 7 * 2, 7 * 7 * 2, 4),
     (512, 512, 64): (32 * 32, 32 * 16, 32 * 16, 1),  # 2x2 tiles
     (96, 64, 2048): (6 * 4 * 32, 2 * 6 * 32, 3 * 4 * 32, 1),  # 2x2, and K in two blocks
+    # Two shapes in two panels of four blocks of K: one changes in each, none from one to the next.
+    (40, 64, 4096): (12 * 64, 2 * 3 * 64, 2 * 4 * 64, 1 + 2 * 4),
+    # Four shapes in 16 blocks of K: each block begins with the last one of the block before.
+    (70, 80, 16384): (25 * 256, (2 * 6 + 2) * 256, 3 * 5 * 256, 1 + 3 * 16),
 }
 
 
-@pytest.mark.in_lane
-@pytest.mark.parametrize("sizes", COUNTED, ids=str)
-def test_no_instruction_is_executed_that_the_plan_does_not_need(sizes):
-    """Counted by the emulator: loads of each operand, one configuration a shape, nothing else."""
+def executed(a, packed):
+    """How many instructions the product of ones takes on one thread."""
     import native_lane
 
     if not native_lane.is_trapped():
         pytest.skip("tiles are the CPU's here, and nothing counts their instructions")
     amx.set_backend("native")
+    assert amx.get_backend("int8") is amx.Backend.NATIVE  # decided, so that arrays are read in place
+    amx.set_num_threads(1)
+    with assumed(GRANITE_RAPIDS):
+        before = native_lane.emulated()
+        assert (amx.matmul(a, packed) == a.shape[-1]).all()
+        count = native_lane.emulated() - before
+    amx.set_num_threads(None)
+    return count
+
+
+def ones(*shape):
+    return np.ones(shape, np.int8)
+
+
+@pytest.mark.in_lane
+@pytest.mark.parametrize("sizes", COUNTED, ids=str)
+def test_no_instruction_is_executed_that_the_plan_does_not_need(sizes):
+    """Counted by the emulator: loads of each operand, configurations only where shapes change."""
     m, n, k = sizes
     products, loads_of_a, loads_of_b, shapes = COUNTED[sizes]
     tiles = -(-m // 16) * -(-n // 16)
-    a, packed = np.ones((m, k), np.int8), amx.pack(np.ones((k, n), np.int8))
-    amx.set_num_threads(1)
-    with assumed(GRANITE_RAPIDS):
-        p = amx.plan(m, n, k, packed=True)
-        spills = -(-p.chunks // p.kc) - 1  # partial sums: stored, and loaded instead of zeroed
-        before = native_lane.emulated()
-        assert (amx.matmul(a, packed) == k).all()
-        executed = native_lane.emulated() - before
-    amx.set_num_threads(None)
-    assert executed == products + loads_of_a + loads_of_b + 2 * tiles * (1 + spills) + shapes + 2
+    p = plan(m, n, k, packed=True)
+    spills = -(-p.chunks // p.kc) - 1
+    want = products + loads_of_a + loads_of_b + 2 * tiles * (1 + spills) + shapes + 2
+    assert executed(ones(m, k), amx.pack(ones(k, n))) == want
+
+
+@pytest.mark.in_lane
+@pytest.mark.parametrize("n", [40, 64])
+def test_items_of_a_batch_begin_with_what_is_configured(n):
+    """Of 20 rows, in two shapes: one changes in each item, none from one to the next."""
+    alone, five = (executed(ones(items, 20, 64), amx.pack(ones(items, 64, n))) for items in (1, 5))
+    around = 2  # STTILECFG and TILERELEASE
+    assert alone - around - 2 == (five - around - 6) / 5
+
+
+@pytest.mark.in_lane
+@pytest.mark.parametrize(
+    ("a_shape", "b_shape", "taller"),
+    [
+        ((5, 20, 64), (1, 64, 40), (1, 100, 64)),
+        ((64, 1, 64), (64, 40), (1, 64, 64)),
+        ((2, 5, 20, 64), (2, 1, 64, 40), (2, 100, 64)),
+    ],
+)
+def test_items_that_share_a_second_operand_are_one_taller_product(a_shape, b_shape, taller):
+    """Rows that follow each other from item to item take as many instructions as those of one matrix."""
+    packed = amx.pack(ones(*b_shape))
+    want = executed(ones(*taller), amx.pack(ones(taller[0], 64, 40)))
+    assert executed(ones(*a_shape), packed) == want
+    apart = np.ones((*a_shape[:-2], a_shape[-2] + 1, 64), np.int8)[..., 1:, :]
+    assert executed(apart, packed) >= want

@@ -170,7 +170,8 @@ static const uint8_t *next_of_b(const struct amx_gemm_plan *plan, const struct g
     return column->b + (one_panel ? block->chunks : plan->chunks) * GEMM_STEP;
 }
 
-/* One column of blocks of `rows` rows each, by all panels of the block: `column` says where A is. */
+/* One column of blocks of `rows` rows each, by all panels of the block: `column` says where A is. Panels in
+ * their order, but where the last of them are narrower and configured: then these come first. */
 static void multiply_rows(const struct job *job, const struct stripe *stripe, const struct block *block,
                           int64_t row, int64_t rows, struct gemm_column column) {
     const struct gemm_call *call = job->call;
@@ -179,16 +180,21 @@ static void multiply_rows(const struct job *job, const struct stripe *stripe, co
     const int64_t sums_row = plan->nc * 4 + GEMM_CHUNK; /* an odd number of lines */
     const int first = block->chunk == 0, last = block->chunk + block->chunks == plan->chunks;
     const int whole_lines = ((uintptr_t)job->c | (uintptr_t)call->c_row) % GEMM_CHUNK == 0;
-    int64_t panels = tall ? 1 : 2;
+    const int64_t panels = tall ? 1 : 2, begin = block->panels.begin;
+    const int64_t columns =
+        min64((block->panels.end - begin) * GEMM_PANEL, plan->n - (stripe->first_panel + begin) * GEMM_PANEL);
+    const int64_t whole = columns / (panels * GEMM_PANEL), rest = columns % (panels * GEMM_PANEL);
+    const int64_t steps = whole + (rest > 0);
+    const int rest_first = rest > 0 && gemm_session_has(job->session, rows, rest);
     column.rows = rows;
-    for (int64_t q = block->panels.begin; q < block->panels.end; q += panels) {
+    for (int64_t i = 0; i < steps; i++) {
+        const int64_t step = rest_first ? (i + whole) % steps : i, q = begin + step * panels;
         const int64_t left = (stripe->first_panel + q) * GEMM_PANEL;
-        const int64_t width = min64(min64(panels, block->panels.end - q) * GEMM_PANEL, plan->n - left);
+        const int64_t width = step < whole ? panels * GEMM_PANEL : rest;
         const int64_t tiles = (width + GEMM_ROWS - 1) / GEMM_ROWS;
         uint8_t *c = job->c + (block->row + row) * call->c_row + left * 4;
-        uint8_t *sums = first && last
-                            ? NULL
-                            : job->buffers.sums + row * sums_row + (q - block->panels.begin) * GEMM_PANEL * 4;
+        uint8_t *sums =
+            first && last ? NULL : job->buffers.sums + row * sums_row + (q - begin) * GEMM_PANEL * 4;
         column.b = stripe->data + ((q - stripe->begin) * plan->chunks + block->chunk) * GEMM_STEP;
         column.b_right = tiles > 2 ? column.b + plan->chunks * GEMM_STEP : column.b;
         column.ahead = plan->prefetch_b && column.blocks > 1 ? next_of_b(plan, &column, block) : NULL;
@@ -206,25 +212,30 @@ static void multiply_rows(const struct job *job, const struct stripe *stripe, co
     }
 }
 
-/* Whole blocks first, then the rows that are left, so that each shape is configured once. */
+/* Whole blocks, and the rows that are left: first what is configured since the block before. */
 static void multiply_block(const struct job *job, const struct stripe *stripe, const struct block *block) {
     const struct amx_gemm_plan *plan = &job->call->plan;
     const int64_t height = block_height(plan), whole = block->rows / height, rest = block->rows % height;
+    const int rest_first = job->session->rows == rest;
     struct gemm_column column = find_a(job, block);
     column.chunks = block->chunks;
+    column.blocks = whole;
     column.stream_a = plan->stream_a;
     column.stream_b = plan->stream_b;
+    struct gemm_column below = column;
+    below.blocks = 1;
+    below.a += whole * column.a_block;
+    if (column.a_tail != NULL) {
+        below.a_tail += whole * column.tail_block;
+    }
+    if (rest > 0 && rest_first) {
+        multiply_rows(job, stripe, block, whole * height, rest, below);
+    }
     if (whole > 0) {
-        column.blocks = whole;
         multiply_rows(job, stripe, block, 0, height, column);
     }
-    if (rest > 0) {
-        column.blocks = 1;
-        column.a += whole * column.a_block;
-        if (column.a_tail != NULL) {
-            column.a_tail += whole * column.tail_block;
-        }
-        multiply_rows(job, stripe, block, whole * height, rest, column);
+    if (rest > 0 && !rest_first) {
+        multiply_rows(job, stripe, block, whole * height, rest, below);
     }
 }
 

@@ -30,8 +30,12 @@ void gemm_session_end(struct gemm_session *s) {
     }
 }
 
+int gemm_session_has(const struct gemm_session *s, int64_t rows, int64_t columns) {
+    return s->rows == rows && s->columns == columns;
+}
+
 void gemm_session_shape(struct gemm_session *s, int64_t rows, int64_t columns) {
-    if (s->rows == rows && s->columns == columns) {
+    if (gemm_session_has(s, rows, columns)) {
         return;
     }
     uint8_t config[64];

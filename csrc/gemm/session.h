@@ -20,5 +20,6 @@ void gemm_session_begin(struct gemm_session *s, int engine);
 void gemm_session_end(struct gemm_session *s);
 /* Make blocks of this shape multipliable; loads the configuration only when it changes. */
 void gemm_session_shape(struct gemm_session *s, int64_t rows, int64_t columns);
+int gemm_session_has(const struct gemm_session *s, int64_t rows, int64_t columns); /* whether they are */
 
 #endif
