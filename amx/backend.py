@@ -94,11 +94,15 @@ def get_backend(group: Group | str = Group.TILE, *, request: bool = True) -> Bac
 def engine_for(index: int, *, request: bool = True, settled: bool = False) -> int:
     """The engine by its number in csrc/amx.h, for an instruction by its number; raises as `get_backend`.
 
-    `settled`: wait for a thread that is about to decide anew, while native products may not begin.
+    `settled`: wait for a thread that is about to decide anew, while native products may not begin. Where
+    that is this thread, in a signal handler, what was decided before holds again, and they may.
     """
     if settled:
         with _lock:
-            return engine_for(index, request=request)
+            decided = engine_for(index, request=request)
+            if decided == _NATIVE:
+                _allow_native(True)
+            return decided
     engine = _engines[index]
     if engine is None:
         with _lock:

@@ -10,6 +10,7 @@ import pytest
 
 import amx
 from amx import errors, machine
+from amx._lib import lib
 
 
 @pytest.fixture
@@ -154,4 +155,44 @@ with machine.use(machines.load("ice-lake")):
 def test_fork_while_another_thread_decides():
     """A child forked during the first use of another thread does not wait for that thread's lock."""
     result = children.run_python("-W", "ignore::DeprecationWarning", "-c", FORK_WHILE_DECIDING)
+    assert result.returncode == 0, result.stderr
+
+
+PRODUCT_IN_A_HANDLER = """
+import signal, threading, time, types
+import numpy as np, amx
+from amx import backend
+from amx._lib import lib
+
+one, long = np.ones((2, 2), np.int8), np.ones((512, 2048), np.int8)
+handled = []
+
+def multiply(*_):
+    handled.append(bool((amx.matmul(one, one) == 2).all()))
+
+def interrupted(seconds):
+    signal.raise_signal(signal.SIGUSR1)
+    time.sleep(seconds)
+
+signal.signal(signal.SIGUSR1, multiply)
+backend.time = types.SimpleNamespace(sleep=interrupted)
+with amx.emulate("gnr"):
+    amx.set_backend("native")
+    multiply()
+    with backend.decided_anew():
+        thread = threading.Thread(target=lambda: amx.matmul(long, long.T))
+        thread.start()
+        while lib.amx_gemm_native(True) == 0:
+            time.sleep(1e-4)
+    assert len(handled) > 1, "the wait was not interrupted"
+    thread.join()
+    multiply()
+assert all(handled)
+"""
+
+
+@pytest.mark.skipif(bool(lib.amx_is_stub()), reason="this build has no machine layer")
+def test_a_signal_handler_multiplies_while_products_of_others_are_waited_for():
+    """On the thread that waits, and native as before: the handler would wait for itself."""
+    result = children.run_python("-c", PRODUCT_IN_A_HANDLER, AMX_BACKEND="")
     assert result.returncode == 0, result.stderr
