@@ -11,14 +11,14 @@ from compiling import ROOT, compiler
 
 from amx.emulation import launcher
 
-SANITIZED = "asan" in os.environ.get(launcher.PRELOAD, "")  # its runtime is not for programs
+SANITIZED = "asan" in os.environ.get(launcher.PRELOAD, "")
+# What programs that are not ours start with: a sanitizer's runtime is not for them.
+FOREIGN = {name: value for name, value in os.environ.items() if not (SANITIZED and name == launcher.PRELOAD)}
 
 
 def environment(directory, *, cpu="spr", patch=True, trace=False, **more):
     """Of a program whose processes report to `directory`."""
-    base = {**os.environ, "AMX_BACKEND": ""}
-    if SANITIZED:
-        del base[launcher.PRELOAD]
+    base = {**FOREIGN, "AMX_BACKEND": ""}
     return launcher.environment(base | more, cpu=cpu, patch=patch, directory=str(directory), trace=trace)
 
 

@@ -6,6 +6,7 @@ import subprocess
 
 import compiling
 import pytest
+from preloading import FOREIGN
 
 pytestmark = pytest.mark.skipif(platform.machine() != "x86_64", reason="x86-64 only")
 
@@ -28,10 +29,14 @@ def program(tmp_path_factory):
     return compiling.compile_c(tmp_path_factory.mktemp("qemu") / "in_process", sources)
 
 
+def run_under(qemu, cpu, *command):
+    return subprocess.run([qemu, "-cpu", cpu, *command], env=FOREIGN, capture_output=True, text=True)
+
+
 @pytest.mark.parametrize("patch", ["0", "1"])
 @pytest.mark.parametrize("cpu", CPUS)
 def test_products_of_threads_and_of_a_child(qemu, program, cpu, patch):
-    run = subprocess.run([qemu, "-cpu", cpu, program, "products", patch], capture_output=True, text=True)
+    run = run_under(qemu, cpu, program, "products", patch)
     count = PRODUCTS * ROUNDS * INSTRUCTIONS
     assert run.stdout == f"wrong 0, child 0, instructions {count}\n", run.stderr
 
@@ -39,10 +44,10 @@ def test_products_of_threads_and_of_a_child(qemu, program, cpu, patch):
 @pytest.mark.parametrize("cpu", CPUS)
 def test_a_page_fault_is_the_programs_and_the_load_restarts(qemu, program, cpu):
     """SEGV_ACCERR is 2; the sixth row ends in the page that the handler opens and fills with 2."""
-    run = subprocess.run([qemu, "-cpu", cpu, program, "page-fault", "0"], capture_output=True, text=True)
+    run = run_under(qemu, cpu, program, "page-fault", "0")
     assert run.stdout == "code 2, address 4096, rows 1 1 2 2\n", run.stderr
 
 
 def test_what_is_not_amx_is_undefined_still(qemu, program):
-    run = subprocess.run([qemu, "-cpu", "max", program, "ud2", "0"], capture_output=True, text=True)
+    run = run_under(qemu, "max", program, "ud2", "0")
     assert "signal 4" in run.stderr or run.returncode in (-4, 128 + 4)
