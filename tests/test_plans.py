@@ -96,6 +96,12 @@ def test_few_rows_are_a_stream_of_b(m):
     assert p.huge_pages
 
 
+def test_a_stream_may_be_of_any_size():
+    """2**63 bytes of B and more are beyond L1 as well: sizes overflow nothing."""
+    for k in (40, 46, 47, 48):
+        assert plan(16, 1 << 16, 1 << k).stream_b
+
+
 def test_threads_split_the_columns_of_a_stream():
     """Each thread has columns of B of its own."""
     if amx.get_num_threads() < 2:
@@ -113,6 +119,25 @@ def test_a_batch_is_shared_as_its_operands_are(distinct, over_batch):
     sizes = 512, 512, 512, 8
     assert lib.amx_gemm_make_plan(lib.AMX_NATIVE, lib.AMX_TDPBSSD, 2, *sizes, distinct, ffi.NULL, p) == 0
     assert (p.threads, p.over_batch) == (2, over_batch)
+
+
+FEW_ITEMS = """
+import amx
+print(amx.get_num_threads())
+for m, n, batch in (32, 32, 3), (64, 32, 3), (64, 64, 3), (64, 512, 3), (32, 32, 20):
+    p = amx.plan(m, n, 4096, batch=batch, backend="native")
+    print(p.threads, p.over_batch)
+"""
+
+
+def test_a_batch_of_fewer_items_than_threads():
+    """Eight threads: three items of one or two blocks go to a thread each, those of more are shared."""
+    result = children.run_python("-c", FEW_ITEMS, OMP_NUM_THREADS="8")
+    assert result.returncode == 0, result.stderr
+    threads, *lines = result.stdout.splitlines()
+    if threads == "1":
+        pytest.skip("this build has no OpenMP")
+    assert lines == ["3 True", "3 True", "4 False", "8 False", "8 True"]
 
 
 def test_the_kernel_follows_the_size_of_l2():
@@ -165,6 +190,8 @@ def test_a_plan_says_why():
         assert words in text
     assert "packed already" in str(plan(4096, 4096, 4096, packed=True))
     assert "one row of tiles" in str(plan(16, 64, 64))
+    if amx.get_num_threads() > 1:  # a row of blocks each
+        assert "each panel of B is used once" in str(plan(64, 32, 65536, threads=2))
 
 
 def test_impossible_plans_are_refused():

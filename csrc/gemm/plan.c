@@ -160,12 +160,16 @@ static void choose_threads(struct amx_gemm_plan *plan, int engine, int most, int
     if (wanted <= 1) {
         return;
     }
-    /* Whole items each, unless the team would then pack one second operand several times. */
+    /* Whole items each, where they give more to do than the blocks of one, unless the team would then pack
+     * one second operand several times. */
     const double blocks = (double)row_blocks * (double)column_blocks;
     const int few_blocks = blocks < (double)wanted;
     const int own_operands = plan->operands == 0 || plan->operands >= wanted || few_blocks;
-    plan->over_batch = plan->batch >= wanted && own_operands;
-    plan->threads = (int)(plan->over_batch || !few_blocks ? wanted : max64(1, (int64_t)blocks));
+    const int more_items = few_blocks && plan->batch > max64(1, (int64_t)blocks);
+    plan->over_batch = (plan->batch >= wanted || more_items) && own_operands;
+    plan->threads = (int)(plan->over_batch ? min64(wanted, plan->batch)
+                          : few_blocks     ? max64(1, (int64_t)blocks)
+                                           : wanted);
     if (!plan->over_batch) {
         split(row_blocks, column_blocks, plan->threads, plan);
     }
@@ -206,7 +210,8 @@ static void choose_blocks(struct amx_gemm_plan *plan, int engine, int64_t row_bl
     }
     plan->mc = height * max64(1, min64(tallest, row_blocks));
     plan->nc = width * max64(1, min64(widest, column_blocks));
-    plan->stream_b = row_blocks == 1 && (column_blocks * width + plan->m) * k_bytes > plan->caches.l1;
+    plan->stream_b = row_blocks == 1 &&
+                     (double)(column_blocks * width + plan->m) * (double)k_bytes > (double)plan->caches.l1;
     plan->stream_a = (min64(plan->mc, plan->m) + (plan->stream_b ? 0 : width)) * k_bytes > plan->caches.l1;
     plan->align_a = engine == AMX_NATIVE && plan->stream_a && plan->row_tiles == 2 &&
                     min64(plan->n, column_blocks * width) >= WORTH_PACKING_A;
