@@ -205,15 +205,18 @@ def test_batches_of_more_axes_take_the_long_way(backend):
         assert (wide[:, :, :, 4:] == 0).all()
 
 
-def test_operands_that_do_not_fit_are_named_before_memory_is(backend):
-    """K that differs is the error, even where a result of that shape would be larger than any memory."""
-    a, b = np.ones((2, 3), np.int8), np.ones((3, 2), np.int8)
-    amx.matmul(a, b)  # from now on this is the shortest way
-    a = np.broadcast_to(np.int8(1), (1 << 30, 3))
-    b = np.broadcast_to(np.int8(1), (4, 1 << 30))
+def test_operands_that_do_not_fit_are_named_before_memory_is(backend, monkeypatch):
+    """K that differs is the error, even where there is no memory for a result of that shape."""
+    a, b = np.ones((2, 3), np.int8), np.ones((4, 5), np.int8)
+    amx.matmul(a, b[:3])  # from now on this is the shortest way
+
+    def no_memory(*_):
+        raise MemoryError
+
+    monkeypatch.setattr(gemm, "_empty", no_memory)
     with pytest.raises(amx.errors.ShapeError, match=r"K = 3 columns and b has 4 rows"):
         amx.matmul(a, b)
-    with pytest.raises((MemoryError, ValueError)):
+    with pytest.raises(MemoryError):
         amx.matmul(a, b[:3])
 
 
