@@ -19,10 +19,11 @@ from rich.console import Console
 import amx
 from amx import cli
 from amx._lib import lib
-from amx.bench import calls, emulation, goals, kernels, peers, records, session, tables
+from amx.bench import calls, emulation, goals, kernels, peers, recorded, records, session, tables
 from amx.bench.calls import CallRow
 from amx.bench.grid import PRESETS, Case, Dtype, Shape, parse_preset
 from amx.bench.kernels import KernelRow
+from amx.bench.neighbour import neighbour
 from amx.bench.operands import aligned, make_operands, pointer
 from amx.bench.ours import Kernel, call_of
 from amx.bench.peers import peer as protocol
@@ -195,6 +196,8 @@ def test_shapes_are_m_n_k():
     assert case("2x3x5") == Case(Shape(m=2, n=3, k=5), Dtype.INT8)
     assert case("7x2x3x5") == Case(Shape(m=2, n=3, k=5, batch=7), Dtype.INT8)
     assert case("7x2x3x5:bf16").dtype is Dtype.BF16
+    assert case("2x3x5@8") == Case(Shape(m=2, n=3, k=5, ld=8), Dtype.INT8)
+    assert case("7x2x3x5@5:bf16") == Case(Shape(m=2, n=3, k=5, batch=7, ld=5), Dtype.BF16)
 
 
 def test_a_shape_without_dtype_is_one_product_of_each():
@@ -202,9 +205,29 @@ def test_a_shape_without_dtype_is_one_product_of_each():
     assert [each.dtype for each in cases] == [Dtype.INT8, Dtype.FP16]
 
 
-@pytest.mark.parametrize("text", ["", "cube", "2x3", "2x3x5x7x11", "-1x2x3", "2x3x5:int4", "2x0x5", "2x3x5:"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "cube",
+        "2x3",
+        "2x3x5x7x11",
+        "-1x2x3",
+        "2x3x5:int4",
+        "2x0x5",
+        "2x3x5:",
+        "2x3x5@",
+        "2x3x5@4",
+        "2x5x3@4",
+        "2x3x5@0",
+        "2x3x5@-8",
+        "2x3x5:int8@8",
+        "2x3x5@8@8",
+        "٢x3x5",
+    ],
+)
 def test_what_is_no_shape_is_an_error_that_names_it(text):
-    with pytest.raises(ValueError, match=r"preset|dtype|dimension"):
+    with pytest.raises(ValueError, match=r"preset|dtype|dimension|leading"):
         parse_preset(text, (Dtype.INT8,))
 
 
@@ -240,6 +263,17 @@ def test_operands_are_dense_and_the_same_for_a_seed(dtype):
     np.testing.assert_array_equal(one.a, again.a)
     assert (one.a != other.a).any()
     assert (one.b_float32 < 0).any()
+
+
+@pytest.mark.parametrize("dtype", Dtype)
+def test_rows_lie_a_leading_dimension_apart(dtype):
+    """Those of both operands, and of the kernel's result; what lies between is dense too."""
+    operands = make_operands(Case(Shape(4, 3, 5, batch=2, ld=8), dtype), 1)
+    kernel = Kernel.of(operands, 1)
+    for array, rows, columns in ((operands.a, 4, 5), (operands.b, 5, 3), (kernel.result, 4, 3)):
+        assert array.shape == (2, rows, columns)
+        assert array.strides == (rows * 8 * array.itemsize, 8 * array.itemsize, array.itemsize)
+    assert np.count_nonzero(operands.a.base) == operands.a.base.size
 
 
 def test_an_int8_first_operand_is_the_same_numbers_as_uint8():
@@ -292,7 +326,9 @@ def test_a_stream_of_part_of_a_line_is_refused(offset, size, rounds):
 # ---- our side --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("text", ["33x17x65", "3x5x7x70", "33x17x65:bf16", "3x5x7x70:fp16"])
+@pytest.mark.parametrize(
+    "text", ["33x17x65", "3x5x7x70", "33x17x65:bf16", "3x5x7x70:fp16", "33x17x65@128", "3x5x7x70@71:bf16"]
+)
 def test_kernel_and_calls_give_the_same_bits(emulated, text):
     operands = make_operands(case(text), 1)
     plain = call_of(operands, Form.PLAIN)()
@@ -402,7 +438,16 @@ def test_a_missing_peer_is_listed_and_no_error(emulated, small):
 @pytest.mark.parametrize("name", peers.NAMES)
 def test_an_installed_peer_agrees_with_us(name):
     """In a process of its own, since libraries keep threads and settings."""
-    products = ["33x17x65:int8", "32x48x64:bf16", "64x64x64:fp16", "2x16x32x64:int8", "2x16x32x64:bf16"]
+    products = [
+        "33x17x65:int8",
+        "32x48x64:bf16",
+        "64x64x64:fp16",
+        "2x16x32x64:int8",
+        "2x16x32x64:bf16",
+        "33x17x65@128:int8",
+        "32x48x64@70:bf16",
+        "33x16x64@65:fp16",
+    ]
     child = subprocess.run(
         [
             sys.executable, "-c", "import sys; from amx.cli import main; sys.exit(main())",
@@ -430,7 +475,8 @@ def test_the_json_holds_every_row(emulated, small):
     report = json.loads(json.dumps(report))
     assert report["schema"] == records.SCHEMA
     assert list(report) == [
-        "schema", "version", "conditions", "ceiling", "kernels", "calls", "peers", "left_out", "differences",
+        "schema", "version", "conditions", "ceiling", "kernels", "calls", "goals", "recorded", "peers",
+        "interrupted", "left_out", "differences",
     ]  # fmt: skip
     assert report["conditions"]["rounds"] == session.QUICK.rounds
     assert report["conditions"]["seed"] == 7
@@ -443,6 +489,37 @@ def test_the_json_holds_every_row(emulated, small):
         ("amx", "plain"), ("amx", "packed"), ("fake", "plain"),
     ]  # fmt: skip
     assert [left["case"] for left in report["left_out"]] == ["512x512x512:int8"]
+    assert report["interrupted"] is False
+    beside = [row for row in report["goals"] if row["figure"] == "of_neighbour"]
+    assert [(row["case"], row["of"], row["against"]) for row in beside] == [
+        (text, of, against)
+        for text, against in (("8x9x10:int8", "16x16x64"), ("3x8x9x10:int8", "3x16x16x64"))
+        for of in ("kernel", "plain", "packed")
+    ]
+    assert beside[0]["goal"] == pytest.approx(0.85 * 8 * 9 * 10 / (16 * 16 * 64))
+    assert beside[0]["measured"] == rows[0]["of_neighbour"]
+    assert beside[1]["measured"] == report["calls"][0]["of_neighbour"]
+    assert beside[0]["measured"]["count"] == session.QUICK.rounds
+    assert not beside[0]["native"]
+    of_peers = [
+        (row["of"], row["goal"], row["against"]) for row in report["goals"] if row["figure"] == "ratio"
+    ]
+    assert of_peers[:2] == [("plain", 1.0, "fake"), ("packed", 1.0, "")]
+
+
+def test_json_and_csv_quote_what_was_recorded(emulated, small):
+    report = dataclasses.replace(report_of("8x9x10"), kernels=(kernel_row("64x64x64"),), calls=())
+    (quoted,) = records.as_json(report)["recorded"]
+    assert (quoted["case"], quoted["libxsmm"], quoted["onednn_packed"]) == ("64x64x64:int8", 1968, 769)
+    (of_ceiling,) = (row for row in records.as_json(report)["goals"] if row["figure"] == "of_ceiling")
+    assert (of_ceiling["goal"], of_ceiling["of"], of_ceiling["native"]) == (0.45, "kernel", True)
+    text = io.StringIO()
+    records.write_csv(report, text)
+    text.seek(0)
+    lines = [line for line in csv.DictReader(text) if line["table"] == "recorded"]
+    assert [(line["library"], line["form"], line["rate"]) for line in lines] == [
+        ("libxsmm", "packed", "1968"), ("oneDNN", "plain", "656"), ("oneDNN", "packed", "769"),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -456,6 +533,12 @@ def test_the_json_holds_every_row(emulated, small):
 def test_large_products_are_left_out_with_the_reason(emulated, text, quick, reasons):
     _, left_out = session._choose(session.Options((case(text),), (), quick=quick))
     assert [left.reason for left in left_out] == reasons
+
+
+def test_what_memory_does_not_hold_is_left_out(emulated):
+    """Before anything is allocated: a row of 10^12 elements."""
+    _, (left,) = session._choose(session.Options((case("8x8x8@1000000000000"),), ()))
+    assert left.reason.startswith("needs some ")
 
 
 def test_what_cannot_be_measured_is_a_row_with_the_reason(emulated, small):
@@ -472,8 +555,17 @@ def test_the_csv_has_one_line_for_each_row(emulated, small):
     records.write_csv(report, text)
     text.seek(0)
     lines = list(csv.DictReader(text))
-    assert len(lines) == len(report.ceiling.rows) + len(report.kernels) + len(report.calls)
-    assert {line["table"] for line in lines} == {"ceiling", "kernels", "calls"}
+    standings = goals.standings(report.kernels, report.calls)
+    rows = len(report.ceiling.rows) + len(report.kernels) + len(report.calls) + len(standings)
+    assert len(lines) == rows
+    assert {line["table"] for line in lines} == {"ceiling", "kernels", "calls", "goals"}
+    of_goals = [line for line in lines if line["table"] == "goals"]
+    assert [(line["figure"], line["form"]) for line in of_goals] == [
+        ("ratio", "plain"), ("ratio", "packed"),
+        *(("of_neighbour", of) for of in ("kernel", "plain", "packed")),
+    ]  # fmt: skip
+    assert float(of_goals[2]["measured"]) == report.kernels[0].of_neighbour.median
+    assert float(of_goals[2]["goal"]) == pytest.approx(0.85 * 8 * 9 * 10 / (16 * 16 * 64))
     ours = next(line for line in lines if line["table"] == "calls")
     assert (ours["m"], ours["n"], ours["k"], ours["library"]) == ("8", "9", "10", "amx")
     assert float(ours["seconds_low"]) > 0
@@ -509,16 +601,21 @@ def by_library(report):
     return sorted(report.calls, key=lambda row: libraries.index(row.library))
 
 
-def kernel_row(text, threads=1, of_stream=None, scaling=None):
+def kernel_row(text, threads=1, of_stream=None, scaling=None, of_neighbour=None):
     one = Summary(0.5, 0.4, 0.6, 7)
-    return KernelRow(case(text), True, threads, one, 1000.0, one, 1.0, of_stream, scaling, "")
+    return KernelRow(case(text), True, threads, one, 1000.0, one, 1.0, of_stream, scaling, of_neighbour, "")
+
+
+def our_row(text, form, of_neighbour):
+    one = Summary(0.5, 0.4, 0.6, 7)
+    return CallRow(case(text), calls.OURS, form, 1, one, 1.0, None, of_neighbour, "", "", None)
 
 
 def test_every_product_of_the_preset_has_a_goal():
     for each in parse_preset("goals", (Dtype.INT8, Dtype.BF16)):
         assert goals.goal_of(each, 1) is not None
-    assert goals.goal_of(case("100x100x100"), 1) is None
     assert goals.goal_of(case("64x64x64:fp16"), 1) is None
+    assert goals.goal_of(case("192x192x192"), 1) is None
 
 
 def test_goals_of_one_thread_and_two():
@@ -530,31 +627,159 @@ def test_goals_of_one_thread_and_two():
     assert goals.goal_of(case("16x4096x4096"), 2) == goals.Goal(of_stream=0.95)
 
 
+@pytest.mark.parametrize(
+    ("text", "share"),
+    [
+        # 67^3 / (80 80 128), 100^3 / (112 112 128), 131^3 / (144 144 192), 333^3 / (336 336 384)
+        ("67x67x67", 300763 / 819200),
+        ("100x100x100", 1000000 / 1605632),
+        ("131x131x131", 2248091 / 3981312),
+        ("333x333x333", 36926037 / 43352064),
+        # a tile of 16-bit numbers has 32 of K: 67^3 / (80 80 96)
+        ("67x67x67:bf16", 300763 / 614400),
+        # whole tiles, but of a larger array
+        ("1024x1024x1024@2048", 1.0),
+        ("5x128x64x100", 100 / 128),
+    ],
+)
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_odd_sizes_keep_085_of_what_tile_rounding_leaves_and_lose_to_nobody(text, share, threads):
+    goal = goals.goal_of(case(text), threads)
+    assert goal == goals.Goal(ratio=1.0, of_neighbour=pytest.approx(0.85 * share, rel=1e-12))
+
+
+@pytest.mark.parametrize(
+    ("text", "beside"),
+    [
+        ("67x67x67", "64x64x64"),
+        ("100x100x100", "128x128x128"),
+        ("333x333x333", "320x320x320"),
+        ("1537x1537x1537", "1536x1536x1536"),
+        ("127x509x251:bf16", "128x512x256:bf16"),
+        ("3x100x64x64", "3x128x64x64"),
+        ("1024x1024x1024@2048", "1024x1024x1024"),
+        # nearer to nothing than to 64: whole tiles
+        ("7x1024x20", "16x1024x64"),
+        ("7x1024x20:bf16", "16x1024x32:bf16"),
+        ("17x31x33", "32x32x64"),
+    ],
+)
+def test_the_neighbour_is_the_nearest_round_size(text, beside):
+    assert neighbour(case(text)) == case(beside)
+    assert neighbour(case(beside)) is None
+
+
+def test_the_odd_preset_has_what_it_says():
+    """Sizes that were named, primes, three different dimensions, and leading dimensions of both kinds."""
+    shapes = PRESETS["odd"]
+
+    def is_prime(number):
+        return all(number % divisor for divisor in range(2, number))
+
+    assert {100, 333, 1000, 1537} <= {shape.m for shape in shapes if shape.m == shape.n == shape.k}
+    assert any(
+        is_prime(s.m) and is_prime(s.n) and is_prime(s.k) and len({s.m, s.n, s.k}) == 3 for s in shapes
+    )
+    strided = [shape for shape in shapes if shape.ld]
+    assert {shape.ld.bit_count() == 1 for shape in strided} == {True, False}
+    assert all(neighbour(Case(shape, dtype)) for shape in shapes for dtype in Dtype)
+
+
 def test_goals_stand_beside_what_was_measured():
     ratio = Summary(1.25, 1.0, 1.5, 7)
-    theirs = CallRow(case("64x64x64"), "fake", Form.PACKED, 1, ratio, 1.0, ratio, "", "", None)
-    (found,) = goals.progress([kernel_row("64x64x64"), kernel_row("65x65x65")], [theirs])
-    assert (found.case, found.plain, found.packed) == (case("64x64x64"), None, ratio)
-    assert found.of_ceiling.median == 0.5
+    theirs = CallRow(case("64x64x64"), "fake", Form.PACKED, 1, ratio, 1.0, ratio, None, "", "", None)
+    found = goals.standings([kernel_row("64x64x64"), kernel_row("192x192x192")], [theirs])
+    assert [(row.figure, row.form, row.goal, row.against, row.measured) for row in found] == [
+        (goals.Figure.RATIO, Form.PLAIN, 1.3, "", None),
+        (goals.Figure.RATIO, Form.PACKED, 1.3, "fake", ratio),
+        (goals.Figure.OF_CEILING, None, 0.45, "", Summary(0.5, 0.4, 0.6, 7)),
+    ]
     emulated = dataclasses.replace(kernel_row("64x64x64"), native=False)
-    assert goals.progress([emulated], []) == []
+    assert goals.standings([emulated], []) == []
+
+
+def test_odd_sizes_stand_beside_their_floor_on_every_backend():
+    kernel, plain, packed = (Summary(median, 0.1, 0.9, 7) for median in (0.3, 0.4, 0.5))
+    row = dataclasses.replace(kernel_row("67x67x67", of_neighbour=kernel), native=False)
+    ours = [our_row("67x67x67", Form.PLAIN, plain), our_row("67x67x67", Form.PACKED, packed)]
+    found = [each for each in goals.standings([row], ours) if each.figure is goals.Figure.OF_NEIGHBOUR]
+    assert [(each.form, each.measured, each.against, each.native) for each in found] == [
+        (None, kernel, "64x64x64", False),
+        (Form.PLAIN, plain, "64x64x64", False),
+        (Form.PACKED, packed, "64x64x64", False),
+    ]
+    assert [each.goal for each in found] == pytest.approx([0.85 * 300763 / 819200] * 3)
 
 
 def test_goals_are_printed_without_a_verdict(emulated, small, capsys):
     report = report_of("8x9x10")
+    half = Summary(0.5, 0.25, 0.75, 7)
     rows = (
         kernel_row("64x64x64"),
         kernel_row("16x4096x4096", of_stream=Summary(0.97, 0.9, 1.0, 7)),
         kernel_row("1024x1024x1024", threads=2, scaling=Summary(1.87, 1.8, 1.9, 7)),
+        kernel_row("100x100x100", of_neighbour=Summary(0.61, 0.6, 0.62, 7)),
     )
-    tables.show(dataclasses.replace(report, kernels=rows), Console(width=200))
+    ours = (our_row("100x100x100", Form.PLAIN, half),)
+    tables.show(dataclasses.replace(report, kernels=rows, calls=ours), Console(width=240))
     text = capsys.readouterr().out
     assert "Goals of this project" in text
-    assert "45%" in text
+    of_kernels, of_goals = (line.split() for line in text.splitlines() if line.startswith("64x64x64"))
+    # on one thread: no peer measured, 1.3 wanted; the kernel's GOP/s; recorded of libxsmm and oneDNN
+    assert of_goals[2:] == ["1.3", "50%", "45%", "1000", "1968", "656", "769"]
     assert "97%" in text
-    of_kernels, of_goals = (line for line in text.splitlines() if line.startswith("1024x1024x1024"))
-    assert of_kernels.split()[-1] == "1.87"
-    assert of_goals.split()[-2:] == ["1.87", "1.9"]
+    of_kernels, of_goals = (line.split() for line in text.splitlines() if line.startswith("1024x1024x1024"))
+    assert of_kernels[-1] == "1.87"
+    assert of_goals[3:5] == ["1.87", "1.9"]
+    *_, odd = (line.split() for line in text.splitlines() if line.startswith("100x100x100"))
+    # beside 128 x 128 x 128: kernel 61 %, the plain call 50 %; the floor is 0.85 x 0.623
+    assert odd == [
+        "100x100x100", "int8", "yes", "128x128x128", "61%", "60%-62%", "50%", "25%-75%", "53%", "1.0",
+    ]  # fmt: skip
+
+
+def test_recorded_figures_are_those_of_the_goals():
+    """Each product of the preset has one, on one thread and on two; libxsmm on one, up to 512."""
+    for each in parse_preset("goals", (Dtype.INT8, Dtype.BF16)):
+        one, two = recorded.recorded(each, 1), recorded.recorded(each, 2)
+        assert one.onednn_packed > 0
+        assert two.onednn_packed > 0
+        small_square = each.shape.m == each.shape.n == each.shape.k <= 512
+        assert (one.libxsmm is not None, two.libxsmm) == (small_square, None)
+    assert len(recorded.RECORDED) == len({(row.case, row.threads) for row in recorded.RECORDED}) == 56
+    assert recorded.recorded(case("100x100x100"), 1) is None
+
+
+def test_a_rate_is_compared_with_the_neighbours_pair_by_pair(emulated, monkeypatch):
+    """The kernel, and our calls of each form, in turns with the same of the round size."""
+    clock = FakeClock()
+    seconds = {8: 0.001, 16: 0.004}  # by M
+
+    def run(kernel, repetitions):
+        kernel.result[...] = call_of(kernel.operands, Form.PLAIN)()
+        clock.time += repetitions * seconds[kernel.operands.case.shape.m]
+
+    def timed_call(operands, form):
+        call = call_of(operands, form)
+
+        def timed():
+            clock.time += seconds[operands.case.shape.m] * (2 if form is Form.PACKED else 1)
+            return call()
+
+        return timed
+
+    monkeypatch.setattr(Kernel, "run", run)
+    monkeypatch.setattr(calls, "call_of", timed_call)
+    odd, beside = (make_operands(case(text), 1) for text in ("8x16x64", "16x16x64"))
+    row = kernels.measure(odd, 1, Pace(4, 0.02), clock, 1, beside)
+    # half the operations in a quarter of the time
+    assert dataclasses.astuple(row.of_neighbour) == pytest.approx((2.0, 2.0, 2.0, 4))
+    assert kernels.measure(odd, 1, Pace(4, 0.02), clock, 1).of_neighbour is None
+    rows = calls.prepare(odd, [], 1, beside).measure(Pace(4, 0.02), clock)
+    assert [row.of_neighbour.median for row in rows] == pytest.approx([2.0, 2.0])
+    assert [row.seconds.median for row in rows] == pytest.approx([0.001, 0.002])
+    rows = calls.prepare(odd, [], 1).measure(Pace(4, 0.02), clock)
+    assert not any(row.of_neighbour for row in rows)
 
 
 def test_kernels_on_several_threads_are_compared_with_one(emulated, monkeypatch):
@@ -601,6 +826,42 @@ def test_a_different_result_is_exit_status_1(emulated, small, capsys, monkeypatc
     assert "8x9x10:int8 fake plain: 1 of 72 integers differ" in capsys.readouterr().err
 
 
+class Interrupted(FakePeer):
+    """Ctrl-C comes in its second product."""
+
+    calls = 0
+
+    def prepare(self, operands, form, threads):
+        type(self).calls += form is Form.PLAIN
+        if self.calls > 1:
+            raise KeyboardInterrupt
+        return super().prepare(operands, form, threads)
+
+
+def test_an_interrupt_leaves_what_was_measured(emulated, small, capsys, monkeypatch):
+    monkeypatch.setattr(peers, "load", lambda name: Interrupted())
+    monkeypatch.setattr(Interrupted, "calls", 0)
+    words = ["bench", "--quick", "--json", "--peers", "numpy", "8x9x10:int8", "9x9x9:int8", "8x8x8:bf16"]
+    assert cli.main(words) == 130
+    text = capsys.readouterr()
+    report = json.loads(text.out)
+    assert [row["case"] for row in report["kernels"]] == ["8x9x10:int8"]
+    assert {row["case"] for row in report["calls"]} == {"8x9x10:int8"}
+    left = [(row["case"], row["reason"]) for row in report["left_out"]]
+    assert left == [("9x9x9:int8", "interrupted"), ("8x8x8:bf16", "interrupted")]
+    assert report["interrupted"] is True
+    assert "interrupted" in text.err
+
+
+def test_an_interrupt_before_any_product_is_said(emulated, capsys, monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(session, "run", interrupt)
+    assert cli.main(["bench", "--quick", "8x8x8", "--peers", "none"]) == 130
+    assert "interrupted before" in capsys.readouterr().err
+
+
 def test_costs_of_emulation():
     """In a child, whose signal handlers change: a figure for each instruction and way, right products."""
     script = "import sys; from amx.cli import main; sys.exit(main(sys.argv[1:]))"
@@ -642,6 +903,7 @@ def test_a_wrong_emulated_product_is_exit_status_1(capsys, monkeypatch):
         ["--emulation", "8x8x8"],
         ["cube"],
         ["8x8"],
+        ["8x8x8@7"],
         ["--dtype", "int4"],
         ["--peers", "abacus"],
         ["--threads", "0"],

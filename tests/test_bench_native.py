@@ -6,11 +6,11 @@ import operands
 import pytest
 
 from amx._lib import ffi, lib
-from amx.bench import ceiling
+from amx.bench import ceiling, kernels
 from amx.bench.grid import Case, Dtype, Shape
 from amx.bench.operands import aligned, make_operands, pointer
 from amx.bench.ours import Kernel
-from amx.bench.timing import Pace, RealClock
+from amx.bench.timing import Pace, RealClock, Summary
 
 pytestmark = pytest.mark.in_lane
 TILE = 1024
@@ -142,3 +142,18 @@ def test_the_ceiling_is_measured():
     limits = ceiling.measure((Dtype.INT8,), (1,), 1 << 16, Pace(1, 1e-5, 0), RealClock(), 1)
     assert all(row.rate is not None for row in limits.rows)
     assert limits.compute(Dtype.INT8, 1) > 0
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_kernel_is_compared_with_everything_on_tiles(dtype, threads):
+    """With the ceiling, the stream of B, the round size beside it, and itself alone; rows lie apart."""
+    if threads > int(lib.amx_gemm_threads()):
+        pytest.skip("OpenMP offers one thread")
+    odd, beside = Shape(10, 33, 70 * 16, ld=70 * 16), Shape(16, 32, 64 * 17)
+    operands_, round_ = (make_operands(Case(shape, dtype), 1) for shape in (odd, beside))
+    row = kernels.measure(operands_, threads, Pace(1, 1e-5, 0), RealClock(), 1, round_)
+    assert row.native
+    assert row.difference == ""
+    figures = [row.of_ceiling, row.of_stream, row.of_neighbour]
+    assert all(isinstance(figure, Summary) and figure.low > 0 for figure in figures)
+    assert (row.scaling is None) == (threads == 1)

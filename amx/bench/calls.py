@@ -28,6 +28,8 @@ class CallRow:
     seconds: of one call; None where there was none, and `reason` says why.
     gops: GOP/s by the median.
     ratio: how many times faster our call of the same form was, pair by pair; None for ours.
+    of_neighbour: of ours, the rate over that of our call of the same form of the product beside it
+        (neighbour.py), pair by pair; None where none was measured.
     difference: how its result differs from our plain call's, empty where it agrees.
     amx: whether it used AMX; None for ours, whose backend the report names.
     """
@@ -39,6 +41,7 @@ class CallRow:
     seconds: Summary | None
     gops: float | None
     ratio: Summary | None
+    of_neighbour: Summary | None
     difference: str
     reason: str
     amx: AmxUse | None
@@ -66,11 +69,13 @@ class _Own:
 
 @dataclass(frozen=True)
 class Contest:
-    """One case, prepared and checked, ready to be timed."""
+    """One case, prepared and checked, ready to be timed. `beside` are our calls of the product beside it."""
 
     case: Case
     threads: int
     ours: tuple[_Own, ...]
+    beside: tuple[_Own, ...]
+    share: float  # of its operations in those of the product beside it
     entries: tuple[_Entry, ...]
     absent: tuple[CallRow, ...]
 
@@ -79,18 +84,24 @@ class Contest:
     ) -> list[CallRow]:
         """Ours first, then the peers in order, then those that have no such product."""
         sides = [Side(f"{OURS} {own.form.value}", OURS, _repeated(own.call)) for own in self.ours]
+        sides += [Side(f"beside {own.form.value}", OURS, _repeated(own.call)) for own in self.beside]
         sides += [
             Side(f"{e.library} {e.form.value}", e.library, _repeated(e.product.call)) for e in self.entries
         ]
         samples = interleave(sides, pace, clock, progress)
-        rows = [
-            self._row(OURS, own.form, seconds, None, own.difference, None)
-            for own, seconds in zip(self.ours, samples, strict=False)
-        ]
-        our_samples = {own.form: seconds for own, seconds in zip(self.ours, samples, strict=False)}
-        for entry, seconds in zip(self.entries, samples[len(self.ours) :], strict=True):
+        in_order = iter(samples)
+        our_samples = {own.form: next(in_order) for own in self.ours}
+        beside = {own.form: next(in_order) for own in self.beside}
+        rows = []
+        for own in self.ours:
+            seconds = our_samples[own.form]
+            of_neighbour = ratios(seconds, beside[own.form]).times(self.share) if own.form in beside else None
+            rows.append(self._row(OURS, own.form, seconds, None, of_neighbour, own.difference, None))
+        for entry, seconds in zip(self.entries, in_order, strict=True):
             ratio = ratios(our_samples[entry.form], seconds)
-            rows.append(self._row(entry.library, entry.form, seconds, ratio, entry.difference, entry.amx))
+            rows.append(
+                self._row(entry.library, entry.form, seconds, ratio, None, entry.difference, entry.amx)
+            )
         return [*rows, *self.absent]
 
     def _row(
@@ -99,16 +110,24 @@ class Contest:
         form: Form,
         samples: Sequence[float],
         ratio: Summary | None,
+        of_neighbour: Summary | None,
         difference: str,
         use: AmxUse | None,
     ) -> CallRow:
         seconds = summarise(samples)
         gops = self.case.shape.operations / seconds.median / 1e9
-        return CallRow(self.case, library, form, self.threads, seconds, gops, ratio, difference, "", use)
+        return CallRow(
+            self.case, library, form, self.threads, seconds, gops, ratio, of_neighbour, difference, "", use
+        )
 
 
-def prepare(operands: Operands, peers: Sequence[Peer], threads: int) -> Contest:
-    """Prepare all sides of a case, and compare every peer's result with ours."""
+def prepare(
+    operands: Operands, peers: Sequence[Peer], threads: int, beside: Operands | None = None
+) -> Contest:
+    """Prepare all sides of a case, and compare every peer's result with ours.
+
+    `beside`: of a product whose calls take turns with ours, to compare the rates.
+    """
     calls = {form: call_of(operands, form) for form in Form}
     want = calls[Form.PLAIN]()
     ours = tuple(_Own(form, call, bits_differ(call(), want)) for form, call in calls.items())
@@ -124,7 +143,12 @@ def prepare(operands: Operands, peers: Sequence[Peer], threads: int) -> Contest:
         except Exception as error:  # whatever a foreign library raises is a finding about it, not our failure
             reason = f"failed: {type(error).__name__}: {error}"
             absent.append(_absent(operands.case, peer.name, form, threads, reason))
-    return Contest(operands.case, threads, ours, tuple(entries), tuple(absent))
+    neighbours: tuple[_Own, ...] = ()
+    share = 0.0
+    if beside is not None:
+        neighbours = tuple(_Own(form, call_of(beside, form), "") for form in Form)
+        share = operands.case.shape.operations / beside.case.shape.operations
+    return Contest(operands.case, threads, ours, neighbours, share, tuple(entries), tuple(absent))
 
 
 def best(rows: Sequence[CallRow], case: Case, form: Form) -> CallRow | None:
@@ -138,7 +162,7 @@ def best(rows: Sequence[CallRow], case: Case, form: Form) -> CallRow | None:
 
 
 def _absent(case: Case, library: str, form: Form, threads: int, reason: str) -> CallRow:
-    return CallRow(case, library, form, threads, None, None, None, "", reason, None)
+    return CallRow(case, library, form, threads, None, None, None, None, "", reason, None)
 
 
 def _repeated(call: Callable[[], Any]) -> Callable[[int], None]:

@@ -7,7 +7,6 @@ dense data from L1. Products from registers alone run at a higher clock that no 
 from __future__ import annotations
 
 import enum
-import os
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ import amx
 from amx import cpu, errors
 from amx._lib import lib
 from amx.backend import Backend
+from amx.bench import memory
 from amx.bench.grid import Case, Dtype, Shape
 from amx.bench.operands import aligned, make_operands, pointer
 from amx.bench.timing import Clock, Pace, Side, Summary, interleave, summarise
@@ -298,8 +298,7 @@ def _working_set(size: int, seed: int) -> Array:
 
 
 def _fitting(size: int) -> int:
-    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return max(GROUP, min(size, free // 8) // GROUP * GROUP)
+    return max(GROUP, min(size, memory.available() // 8) // GROUP * GROUP)
 
 
 def _size(size: int) -> str:

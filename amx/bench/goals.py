@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import enum
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from amx.bench.calls import CallRow, best
+from amx.bench.calls import OURS, CallRow, best
 from amx.bench.grid import Case, Dtype, Shape
 from amx.bench.kernels import KernelRow
+from amx.bench.neighbour import floor, neighbour
 from amx.bench.peers.peer import Form
 from amx.bench.timing import Summary
 
-__all__ = ["Goal", "Progress", "goal_of", "progress"]
+__all__ = ["Figure", "Goal", "Standing", "goal_of", "standings"]
+
+
+class Figure(enum.Enum):
+    """What is measured, each as a multiple of something else."""
+
+    RATIO = "ratio"
+    OF_CEILING = "of_ceiling"
+    OF_STREAM = "of_stream"
+    SCALING = "scaling"
+    OF_NEIGHBOUR = "of_neighbour"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,25 +36,36 @@ class Goal:
     of_ceiling: of the kernel's rate to that of the 2x2 block.
     of_stream: of the rate at which B goes by to that of tile loads.
     scaling: of the kernel's rate to its own on one thread.
+    of_neighbour: of the kernel's rate, and those of our calls, to those at the round size beside it.
     """
 
     ratio: float | None = None
     of_ceiling: float | None = None
     of_stream: float | None = None
     scaling: float | None = None
+    of_neighbour: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
-    """One product: what is wanted and what was measured, None where it could not be."""
+class Standing:
+    """One figure of one product beside what is wanted of it.
+
+    Attributes
+    ----------
+    native: whether the product ran on the CPU's tiles, which the goals are about.
+    form: of our call; None for the kernel.
+    against: the library that a ratio refers to, or the round size; else empty.
+    measured: None where it could not be.
+    """
 
     case: Case
-    goal: Goal
-    plain: Summary | None
-    packed: Summary | None
-    of_ceiling: Summary | None
-    of_stream: Summary | None
-    scaling: Summary | None
+    threads: int
+    native: bool
+    figure: Figure
+    form: Form | None
+    goal: float
+    against: str
+    measured: Summary | None
 
 
 _OF_CEILING = {
@@ -57,6 +80,10 @@ _BATCHES = (Shape(128, 64, 128, 64), Shape(128, 128, 64, 64))
 
 def goal_of(case: Case, threads: int) -> Goal | None:
     """The goal of a product on that many threads, if it has one."""
+    return _tuned(case, threads) or _untuned(case)
+
+
+def _tuned(case: Case, threads: int) -> Goal | None:
     if case.dtype not in _OF_CEILING or threads not in (1, 2):
         return None
     shape = case.shape
@@ -75,22 +102,43 @@ def goal_of(case: Case, threads: int) -> Goal | None:
     return Goal(ratio) if shape.m >= 128 else None
 
 
-def progress(kernels: Sequence[KernelRow], calls: Sequence[CallRow]) -> list[Progress]:
-    """Of all products with a goal that ran on the CPU's tiles."""
+def _untuned(case: Case) -> Goal | None:
+    """Of sizes that are not round: never behind the best library, nor far behind the round size."""
+    return None if neighbour(case) is None else Goal(ratio=1.0, of_neighbour=floor(case))
+
+
+def standings(kernels: Sequence[KernelRow], calls: Sequence[CallRow]) -> list[Standing]:
+    """All figures with a goal, product by product.
+
+    Those of sizes that nobody tuned for on every backend, since they compare with the same backend; all
+    others only of products that ran on the CPU's tiles.
+    """
     found = []
     for row in kernels:
         goal = goal_of(row.case, row.threads)
-        if goal is not None and row.native:
-            plain, packed = (best(calls, row.case, form) for form in (Form.PLAIN, Form.PACKED))
-            found.append(
-                Progress(
-                    row.case,
-                    goal,
-                    plain.ratio if plain else None,
-                    packed.ratio if packed else None,
-                    row.of_ceiling,
-                    row.of_stream,
-                    row.scaling,
+        if goal is None or not (row.native or goal.of_neighbour):
+            continue
+        for figure, form, wanted, against, measured in _figures(goal, row, calls):
+            if wanted is not None:
+                found.append(
+                    Standing(row.case, row.threads, row.native, figure, form, wanted, against, measured)
                 )
-            )
     return found
+
+
+def _figures(
+    goal: Goal, row: KernelRow, calls: Sequence[CallRow]
+) -> Iterator[tuple[Figure, Form | None, float | None, str, Summary | None]]:
+    for form in Form:
+        peer = best(calls, row.case, form)
+        yield Figure.RATIO, form, goal.ratio, peer.library if peer else "", peer.ratio if peer else None
+    yield Figure.OF_CEILING, None, goal.of_ceiling, "", row.of_ceiling
+    yield Figure.OF_STREAM, None, goal.of_stream, "", row.of_stream
+    yield Figure.SCALING, None, goal.scaling, "", row.scaling
+    round_ = neighbour(row.case)
+    beside = str(round_.shape) if round_ else ""
+    yield Figure.OF_NEIGHBOUR, None, goal.of_neighbour, beside, row.of_neighbour
+    ours = {call.form: call for call in calls if (call.case, call.library) == (row.case, OURS)}
+    for form in Form:
+        call = ours.get(form)
+        yield Figure.OF_NEIGHBOUR, form, goal.of_neighbour, beside, call.of_neighbour if call else None

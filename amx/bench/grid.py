@@ -31,12 +31,17 @@ class Dtype(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """(M, K) by (K, N), `batch` times with operands of their own each time."""
+    """(M, K) by (K, N), `batch` times with operands of their own each time.
+
+    `ld`, the leading dimension, is the number of elements from one row to the next in both operands and in
+    the result of the kernel; None where rows lie next to each other.
+    """
 
     m: int
     n: int
     k: int
     batch: int = 1
+    ld: int | None = None
 
     @property
     def operations(self) -> int:
@@ -53,8 +58,9 @@ class Shape:
         return self.operations / self.bytes(dtype)
 
     def __str__(self) -> str:
-        product = f"{self.m}x{self.n}x{self.k}"
-        return product if self.batch == 1 else f"{self.batch}x{product}"
+        batch = "" if self.batch == 1 else f"{self.batch}x"
+        ld = "" if self.ld is None else f"@{self.ld}"
+        return f"{batch}{self.m}x{self.n}x{self.k}{ld}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +90,8 @@ PRESETS: dict[str, tuple[Shape, ...]] = {
         Shape(1024, 1024, 16),
         Shape(16, 16, 4096),
     ),
-    # nothing tuned for: primes, tails in every dimension, M != N != K, and the same M with leading dimensions
-    # that are powers of two and not
+    # nothing tuned for: primes, tails in every dimension, M != N != K, and leading dimensions that are powers
+    # of two and not, both of whole arrays and of parts of larger ones
     "odd": (
         *_square(67, 100, 131, 333, 1000, 1537),
         Shape(127, 509, 251),
@@ -93,6 +99,8 @@ PRESETS: dict[str, tuple[Shape, ...]] = {
         Shape(1000, 1003, 997),
         Shape(1000, 1024, 1024),
         Shape(1000, 1040, 1088),
+        *(Shape(333, 333, 333, ld=ld) for ld in (512, 528)),
+        *(Shape(1000, 1000, 1000, ld=ld) for ld in (1024, 1040, 4096)),
     ),
     # what this project measures itself by (goals.py)
     "goals": (
@@ -104,28 +112,33 @@ PRESETS: dict[str, tuple[Shape, ...]] = {
     ),
 }
 
-_SHAPE = re.compile(r"(?:(\d+)x)?(\d+)x(\d+)x(\d+)(?::(\w+))?")
+_SHAPE = re.compile(r"(?:(\d+)x)?(\d+)x(\d+)x(\d+)(?:@(\d+))?(?::(\w+))?", re.ASCII)
 
 
 def parse_case(text: str, dtypes: tuple[Dtype, ...]) -> tuple[Case, ...]:
-    """The products that `MxNxK`, `BxMxNxK` or either with `:dtype` stands for.
+    """The products that `MxNxK`, `BxMxNxK`, either with `@LD`, `:dtype` or both stands for.
 
     Without a dtype: one for each of `dtypes`.
 
     Raises
     ------
-    ValueError: it is no such text, a dimension is 0, or the dtype is unknown.
+    ValueError: it is no such text, a dimension is 0, rows are longer than LD, or the dtype is unknown.
     """
     match = _SHAPE.fullmatch(text)
     if match is None:
         raise ValueError(
             f"{text!r} is neither a preset ({', '.join(PRESETS)}) nor a shape (MxNxK or BxMxNxK, with "
-            ":dtype or without)"
+            "@LD, :dtype, both or neither)"
         )
-    batch, m, n, k, dtype = match.groups()
-    shape = Shape(int(m), int(n), int(k), int(batch or 1))
+    batch, m, n, k, ld, dtype = match.groups()
+    shape = Shape(int(m), int(n), int(k), int(batch or 1), None if ld is None else int(ld))
     if shape.operations == 0:
         raise ValueError(f"{text!r} has a dimension of 0: there is nothing to measure")
+    if shape.ld is not None and shape.ld < (longest := max(shape.n, shape.k)):
+        raise ValueError(
+            f"{text!r}: rows of {longest} elements do not fit a leading dimension of {shape.ld}, which has "
+            "to be at least N and K"
+        )
     chosen = dtypes if dtype is None else (parse_dtype(dtype),)
     return tuple(Case(shape, each) for each in chosen)
 

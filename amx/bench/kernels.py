@@ -32,6 +32,8 @@ class KernelRow:
     of_stream: that over the GB/s of tile loads of a working set as large as the packed B, the faster of both
         kinds of load, pair by pair; only for native products of at most 32 rows.
     scaling: how many times faster than on one thread, pair by pair; None with one thread.
+    of_neighbour: rate over that of the product beside it (neighbour.py), pair by pair; None where none was
+        measured.
     difference: how the result differs from amx.matmul's, empty where every bit agrees.
     """
 
@@ -44,11 +46,14 @@ class KernelRow:
     b_gbs: float
     of_stream: Summary | None
     scaling: Summary | None
+    of_neighbour: Summary | None
     difference: str
 
 
-def measure(operands: Operands, threads: int, pace: Pace, clock: Clock, seed: int) -> KernelRow:
-    """Time the product in turns with the ceiling, and with itself on one thread."""
+def measure(
+    operands: Operands, threads: int, pace: Pace, clock: Clock, seed: int, beside: Operands | None = None
+) -> KernelRow:
+    """Time it in turns with the ceiling, with the product `beside` it, and with itself on one thread."""
     case = operands.case
     kernel = Kernel.of(operands, threads)
     native = is_native(case.dtype)
@@ -63,19 +68,25 @@ def measure(operands: Operands, threads: int, pace: Pace, clock: Clock, seed: in
             data[:] = np.resize(operands.b.view(np.uint8), data.size)
             stream_bytes = data.size // GROUP * GROUP
             sides += [
-                Side("stream", "amx", tileload_side(data, stream_bytes, threads, t1=t1))
-                for t1 in (False, True)
+                Side(name, "amx", tileload_side(data, stream_bytes, threads, t1=t1))
+                for name, t1 in (("stream", False), ("stream t1", True))
             ]
-    if threads > 1:  # last; as if another library's, since workers that still spin would disturb it
+    if beside is not None:
+        sides.append(Side("beside", "amx", Kernel.of(beside, threads).run))
+    if threads > 1:  # as if another library's, since workers that still spin would disturb it
         sides.append(Side("alone", "amx, one thread", replace(kernel, threads=1).run))
-    samples = interleave(sides, pace, clock)
-    seconds = summarise(samples[0])
-    of_ceiling = of_stream = None
+    samples = dict(zip((side.name for side in sides), interleave(sides, pace, clock), strict=True))
+    ours = samples["kernel"]
+    seconds = summarise(ours)
+    of_ceiling = of_stream = of_neighbour = None
     if block is not None:  # the same work at the ceiling's rate, over what it took
-        of_ceiling = _scaled(ratios(samples[0], samples[1]), case.shape.operations / block.operations)
+        of_ceiling = ratios(ours, samples["block"]).times(case.shape.operations / block.operations)
     if stream_bytes is not None:
-        faster = [min(pair) for pair in zip(samples[2], samples[3], strict=True)]
-        of_stream = _scaled(ratios(samples[0], faster), b_bytes / stream_bytes)
+        faster = [min(pair) for pair in zip(samples["stream"], samples["stream t1"], strict=True)]
+        of_stream = ratios(ours, faster).times(b_bytes / stream_bytes)
+    if beside is not None:
+        share = case.shape.operations / beside.case.shape.operations
+        of_neighbour = ratios(ours, samples["beside"]).times(share)
     return KernelRow(
         case,
         native,
@@ -85,10 +96,7 @@ def measure(operands: Operands, threads: int, pace: Pace, clock: Clock, seed: in
         of_ceiling,
         b_bytes / seconds.median / 1e9,
         of_stream,
-        ratios(samples[0], samples[-1]) if threads > 1 else None,
+        ratios(ours, samples["alone"]) if threads > 1 else None,
+        of_neighbour,
         bits_differ(kernel.result, call_of(operands, Form.PLAIN)()),
     )
-
-
-def _scaled(summary: Summary, factor: float) -> Summary:
-    return Summary(summary.median * factor, summary.low * factor, summary.high * factor, summary.count)

@@ -18,7 +18,7 @@ __all__ = ["Operands", "aligned", "make_operands", "pointer"]
 
 @dataclass(frozen=True)
 class Operands:
-    """One product's operands; with a batch, arrays of three dimensions.
+    """One product's operands; with a batch, arrays of three dimensions; with a leading dimension, views.
 
     `a` and `b` are int8, float16, or uint16 with the bits of bfloat16. The values of an int8 `a` are 1 to
     127, so that its bytes are the same number as uint8: some libraries multiply only uint8 by int8, and
@@ -51,11 +51,9 @@ def make_operands(case: Case, seed: int) -> Operands:
     shape = case.shape
     rng = np.random.default_rng([seed, shape.batch, shape.m, shape.n, shape.k])
     batch = () if shape.batch == 1 else (shape.batch,)
-    return Operands(
-        case,
-        _values(rng, (*batch, shape.m, shape.k), case.dtype, positive=True),
-        _values(rng, (*batch, shape.k, shape.n), case.dtype, positive=False),
-    )
+    a = _values(rng, (*batch, shape.m, shape.ld or shape.k), case.dtype, positive=True)
+    b = _values(rng, (*batch, shape.k, shape.ld or shape.n), case.dtype, positive=False)
+    return Operands(case, a[..., : shape.k], b[..., : shape.n])
 
 
 def aligned(size: int) -> npt.NDArray[np.uint8]:

@@ -12,10 +12,10 @@ import amx
 from amx._lib import CData, ffi, lib
 from amx.backend import engine_for
 from amx.bench.grid import Dtype
-from amx.bench.operands import Operands, aligned, pointer
+from amx.bench.operands import Operands, aligned
 from amx.bench.peers.peer import Form
 from amx.dtypes import Array, accumulator, tdp
-from amx.packing import PackedMatrix
+from amx.packing import PackedMatrix, address
 
 __all__ = ["Kernel", "bits_differ", "call_of"]
 
@@ -60,10 +60,10 @@ class Kernel:
         """Pack B, and make room for C."""
         case = operands.case
         packed = amx.pack(operands.b, dtype=case.dtype.element)
-        shape = (*operands.a.shape[:-1], case.shape.n)
+        rows = (*operands.a.shape[:-1], case.shape.ld or case.shape.n)
         dtype = accumulator(case.dtype.element)
-        memory = aligned(math.prod(shape) * dtype.itemsize)  # as amx.matmul makes large results
-        return cls(operands, packed, memory.view(dtype).reshape(shape), threads)
+        memory = aligned(math.prod(rows) * dtype.itemsize)  # as amx.matmul makes large results
+        return cls(operands, packed, memory.view(dtype).reshape(rows)[..., : case.shape.n], threads)
 
     def run(self, repetitions: int) -> None:
         """One C call that computes the product `repetitions` times."""
@@ -72,13 +72,13 @@ class Kernel:
         assert op is not None
         a_offsets, items, c_offsets = (
             _steps(case.shape.batch, step)
-            for step in (math.prod(a.shape[-2:]) * a.itemsize, 1, math.prod(c.shape[-2:]) * c.itemsize)
+            for step in (a.shape[-2] * a.strides[-2], 1, c.shape[-2] * c.strides[-2])
         )
         error = lib.amx_bench_repeat(
             repetitions, engine_for(op), op, self.threads, case.shape.m, case.shape.batch,
-            pointer(a), a.strides[-2], a.itemsize, _pointer(a_offsets),
+            address(a), a.strides[-2], a.itemsize, _pointer(a_offsets),
             self.packed.handle, _pointer(items),
-            pointer(c), c.strides[-2], _pointer(c_offsets),
+            address(c), c.strides[-2], _pointer(c_offsets),
         )  # fmt: skip
         assert error == 0, error
 

@@ -9,8 +9,10 @@ from typing import Any, TextIO
 from amx.bench.calls import CallRow
 from amx.bench.ceiling import CeilingRow
 from amx.bench.emulation import Costs
+from amx.bench.goals import Standing, standings
 from amx.bench.grid import Case
 from amx.bench.kernels import KernelRow
+from amx.bench.recorded import Recorded, recorded
 from amx.bench.session import Report
 from amx.bench.timing import Summary
 
@@ -35,7 +37,10 @@ def as_json(report: Report) -> dict[str, object]:
         "ceiling": [_ceiling(row) for row in report.ceiling.rows],
         "kernels": [_kernel(row) for row in report.kernels],
         "calls": [_call(row) for row in report.calls],
+        "goals": [_goal(row) for row in standings(report.kernels, report.calls)],
+        "recorded": [_recorded(row) for row in _recorded_of(report)],
         "peers": [dataclasses.asdict(peer) for peer in report.peers],
+        "interrupted": report.interrupted,
         "left_out": [{**_case(left.case), "reason": left.reason} for left in report.left_out],
         "differences": list(report.differences),
     }
@@ -89,6 +94,7 @@ def _kernel(row: KernelRow) -> dict[str, object]:
         "b_gbs": row.b_gbs,
         "of_stream": _summary(row.of_stream),
         "scaling": _summary(row.scaling),
+        "of_neighbour": _summary(row.of_neighbour),
         "difference": row.difference,
     }
 
@@ -102,21 +108,50 @@ def _call(row: CallRow) -> dict[str, object]:
         "seconds": _summary(row.seconds),
         "gops": row.gops,
         "ratio": _summary(row.ratio),
+        "of_neighbour": _summary(row.of_neighbour),
         "difference": row.difference,
         "reason": row.reason,
         "amx": row.amx and {"verdict": row.amx.verdict.value, "evidence": row.amx.evidence},
     }
 
 
+def _goal(row: Standing) -> dict[str, object]:
+    return {
+        **_case(row.case),
+        "threads": row.threads,
+        "native": row.native,
+        "figure": row.figure.value,
+        "of": row.form.value if row.form else "kernel",
+        "against": row.against,
+        "goal": row.goal,
+        "measured": _summary(row.measured),
+    }
+
+
+def _recorded_of(report: Report) -> list[Recorded]:
+    found = (recorded(kernel.case, kernel.threads) for kernel in report.kernels)
+    return [row for row in found if row]
+
+
+def _recorded(row: Recorded) -> dict[str, object]:
+    return {
+        **_case(row.case),
+        "threads": row.threads,
+        "libxsmm": row.libxsmm,
+        "onednn": row.onednn,
+        "onednn_packed": row.onednn_packed,
+    }
+
+
 CSV_COLUMNS = (
-    "table", "dtype", "batch", "m", "n", "k", "library", "form", "threads", "unit", "rate",
+    "table", "dtype", "batch", "m", "n", "k", "ld", "library", "form", "threads", "unit", "rate",
     "seconds_median", "seconds_low", "seconds_high", "ratio_median", "ratio_low", "ratio_high",
-    "of_ceiling", "of_stream", "scaling", "amx", "note",
+    "of_ceiling", "of_stream", "scaling", "of_neighbour", "figure", "measured", "goal", "amx", "note",
 )  # fmt: skip
 
 
 def write_csv(report: Report, file: TextIO) -> None:
-    """One line for each row of the three tables; columns that do not apply are empty."""
+    """One line for each row of the tables; columns that do not apply are empty."""
     writer = csv.DictWriter(file, CSV_COLUMNS, lineterminator="\n")
     writer.writeheader()
     for limit in report.ceiling.rows:
@@ -145,6 +180,7 @@ def write_csv(report: Report, file: TextIO) -> None:
                 "of_ceiling": kernel.of_ceiling.median if kernel.of_ceiling else "",
                 "of_stream": kernel.of_stream.median if kernel.of_stream else "",
                 "scaling": kernel.scaling.median if kernel.scaling else "",
+                "of_neighbour": kernel.of_neighbour.median if kernel.of_neighbour else "",
                 "amx": "yes" if kernel.native else "no",
                 "note": kernel.difference,
             }
@@ -161,10 +197,45 @@ def write_csv(report: Report, file: TextIO) -> None:
                 "rate": "" if call.gops is None else call.gops,
                 **_columns("seconds", call.seconds),
                 **_columns("ratio", call.ratio),
+                "of_neighbour": call.of_neighbour.median if call.of_neighbour else "",
                 "amx": call.amx.verdict.value if call.amx else "",
                 "note": call.difference or call.reason,
             }
         )
+    for standing in standings(report.kernels, report.calls):
+        writer.writerow(
+            {
+                "table": "goals",
+                **_shape(standing.case),
+                "library": "amx",
+                "form": standing.form.value if standing.form else "kernel",
+                "threads": standing.threads,
+                "figure": standing.figure.value,
+                "measured": standing.measured.median if standing.measured else "",
+                "goal": standing.goal,
+                "amx": "yes" if standing.native else "no",
+                "note": standing.against,
+            }
+        )
+    for found in _recorded_of(report):
+        for library, form, rate in (
+            ("libxsmm", "packed", found.libxsmm),
+            ("oneDNN", "plain", found.onednn),
+            ("oneDNN", "packed", found.onednn_packed),
+        ):
+            if rate is not None:
+                writer.writerow(
+                    {
+                        "table": "recorded",
+                        **_shape(found.case),
+                        "library": library,
+                        "form": form,
+                        "threads": found.threads,
+                        "unit": "GOP/s",
+                        "rate": rate,
+                        "note": "on another machine",
+                    }
+                )
 
 
 def _shape(case: Case) -> dict[str, object]:

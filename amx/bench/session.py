@@ -10,11 +10,13 @@ from typing import Protocol
 import amx
 from amx import cpu, machine
 from amx._lib import lib
-from amx.bench import calls, ceiling, kernels
+from amx.bench import calls, ceiling, kernels, memory
 from amx.bench.calls import CallRow
 from amx.bench.ceiling import Ceiling
+from amx.bench.goals import goal_of
 from amx.bench.grid import Case, Dtype
 from amx.bench.kernels import KernelRow
+from amx.bench.neighbour import neighbour
 from amx.bench.operands import make_operands
 from amx.bench.peers.peer import Peer
 from amx.bench.timing import Clock, Pace, RealClock
@@ -57,7 +59,7 @@ class PeerFacts:
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """A case that was asked for and not measured."""
+    """A case that was asked for and not measured, or not to its end."""
 
     case: Case
     reason: str
@@ -79,6 +81,7 @@ class Report:
     calls: tuple[CallRow, ...]
     peers: tuple[PeerFacts, ...]
     left_out: tuple[LeftOut, ...]
+    interrupted: bool = False
 
     @property
     def differences(self) -> tuple[str, ...]:
@@ -104,6 +107,8 @@ class Progress(Protocol):
 
 def run(options: Options, progress: Progress, clock: Clock | None = None) -> Report:
     """Measure the machine, then each case: the kernel, then the calls. Lifts a limit of `set_num_threads`.
+
+    An interrupt amid the cases ends the run early: the report holds what is complete.
 
     Raises
     ------
@@ -136,13 +141,16 @@ def _measure(
     )
     kernel_rows: list[KernelRow] = []
     call_rows: list[CallRow] = []
-    for case in cases:
-        operands = make_operands(case, options.seed)
-        progress.step(f"{case} kernel")
-        kernel_rows.append(kernels.measure(operands, options.threads, options.pace, clock, options.seed))
-        progress.step(f"{case} calls")
-        contest = calls.prepare(operands, present, options.threads)
-        call_rows += contest.measure(options.pace, clock)
+    interrupted = False
+    for place, case in enumerate(cases):
+        try:
+            kernel, of_case = _measure_case(case, options, present, progress, clock)
+        except KeyboardInterrupt:
+            left_out += tuple(LeftOut(each, "interrupted") for each in cases[place:])
+            interrupted = True
+            break
+        kernel_rows.append(kernel)
+        call_rows += of_case
     return Report(
         version=amx.__version__,
         processor=platform.machine() if machine.current().stub else str(cpu.processor()),
@@ -156,7 +164,21 @@ def _measure(
         calls=tuple(call_rows),
         peers=facts,
         left_out=left_out,
+        interrupted=interrupted,
     )
+
+
+def _measure_case(
+    case: Case, options: Options, present: Sequence[Peer], progress: Progress, clock: Clock
+) -> tuple[KernelRow, list[CallRow]]:
+    operands, beside = make_operands(case, options.seed), None
+    goal = goal_of(case, options.threads)
+    if goal and goal.of_neighbour and (round_ := neighbour(case)):
+        beside = make_operands(round_, options.seed)
+    progress.step(f"{case} kernel")
+    kernel = kernels.measure(operands, options.threads, options.pace, clock, options.seed, beside)
+    progress.step(f"{case} calls")
+    return kernel, calls.prepare(operands, present, options.threads, beside).measure(options.pace, clock)
 
 
 def _choose(options: Options) -> tuple[tuple[Case, ...], tuple[LeftOut, ...]]:
@@ -167,6 +189,9 @@ def _choose(options: Options) -> tuple[tuple[Case, ...], tuple[LeftOut, ...]]:
             left_out.append(LeftOut(case, "too large for --quick"))
         elif case.shape.operations > LARGEST_EMULATED and not ceiling.is_native(case.dtype):
             left_out.append(LeftOut(case, "too large for the emulated backend"))
+        elif (needed := memory.needed(case)) > (available := memory.available()):
+            reason = f"needs some {needed / 1e9:.1f} GB of memory, and {available / 1e9:.1f} are available"
+            left_out.append(LeftOut(case, reason))
         else:
             chosen.append(case)
     return tuple(chosen), tuple(left_out)

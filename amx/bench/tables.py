@@ -9,8 +9,10 @@ from rich.text import Text
 from amx.bench.calls import OURS, CallRow, best
 from amx.bench.ceiling import Unit
 from amx.bench.emulation import Costs, How
-from amx.bench.goals import progress
+from amx.bench.goals import Figure, Standing, standings
+from amx.bench.grid import Case
 from amx.bench.peers.peer import Form, Verdict
+from amx.bench.recorded import recorded
 from amx.bench.session import Report
 from amx.bench.timing import Summary
 
@@ -19,7 +21,7 @@ __all__ = ["show", "show_costs"]
 
 def show(report: Report, console: Console) -> None:
     """Conditions, ceiling, kernels, calls, goals, peers, and what was left out."""
-    for part in (_conditions, _ceiling, _kernels, _calls, _goals, _amx_use, _peers, _notes):
+    for part in (_conditions, _ceiling, _kernels, _calls, _goals, _untuned, _amx_use, _peers, _notes):
         part(report, console)
 
 
@@ -37,11 +39,13 @@ def show_costs(costs: Costs, console: Console) -> None:
         console.print(f"- {how.value}: {reason}", markup=False)
 
 
+_TEXTS = ("", "product", "round size", "library", "on AMX", "dtype", "evidence", "version")
+
+
 def _table(title: str, *columns: str) -> Table:
     table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
     for name in columns:
-        left = name in ("", "product", "call", "library", "on AMX", "dtype", "evidence", "version")
-        table.add_column(name, justify="left" if left else "right")
+        table.add_column(name, justify="left" if name in _TEXTS else "right")
     return table
 
 
@@ -88,7 +92,7 @@ def _kernels(report: Report, console: Console) -> None:
             f"{_time(row.seconds.low)}-{_time(row.seconds.high)}",
             _number(row.gops),
             _percent(row.of_ceiling),
-            f"{row.of_ceiling.low:.0%}-{row.of_ceiling.high:.0%}" if row.of_ceiling else "",
+            _percent_range(row.of_ceiling),
             _number(row.b_gbs),
             _percent(row.of_stream),
             f"{row.scaling.median:.2f}" if row.scaling else "",
@@ -123,29 +127,74 @@ def _calls(report: Report, console: Console) -> None:
 
 def _goals(report: Report, console: Console) -> None:
     """Measured beside wanted; for people to judge, since one run on a shared machine proves little."""
-    rows = progress(report.kernels, report.calls)
-    if not rows:
-        return
     table = _table(
         "Goals of this project", "product", "dtype", "plain ratio", "packed ratio", "goal",
         "of ceiling", "goal", "of stream", "goal", "scaling", "goal",
+        "kernel, GOP/s", "libxsmm*", "oneDNN*", "oneDNN* packed",
     )  # fmt: skip
-    for row in rows:
+    rates = {row.case: row.gops for row in report.kernels}
+    is_quoted = False
+    for case, of in _by_case(report, tuned=True).items():
+        elsewhere = recorded(case, report.threads)
+        is_quoted |= elsewhere is not None
+        quoted = (elsewhere.libxsmm, elsewhere.onednn, elsewhere.onednn_packed) if elsewhere else ()
         table.add_row(
-            str(row.case.shape),
-            row.case.dtype.value,
-            f"{row.plain.median:.2f}" if row.plain else "",
-            f"{row.packed.median:.2f}" if row.packed else "",
-            f"{row.goal.ratio:.1f}" if row.goal.ratio else "",
-            _percent(row.of_ceiling) if row.goal.of_ceiling else "",
-            f"{row.goal.of_ceiling:.0%}" if row.goal.of_ceiling else "",
-            _percent(row.of_stream),
-            f"{row.goal.of_stream:.0%}" if row.goal.of_stream else "",
-            f"{row.scaling.median:.2f}" if row.scaling and row.goal.scaling else "",
-            f"{row.goal.scaling:.1f}" if row.goal.scaling else "",
+            str(case.shape),
+            case.dtype.value,
+            *_beside_goal(of, (Figure.RATIO, Form.PLAIN), (Figure.RATIO, Form.PACKED)),
+            *_beside_goal(of, (Figure.OF_CEILING, None)),
+            *_beside_goal(of, (Figure.OF_STREAM, None)),
+            *_beside_goal(of, (Figure.SCALING, None)),
+            _number(rates[case]),
+            *(_number(rate) if rate else "" for rate in quoted),
         )
-    console.print(table)
-    console.print()
+    if table.row_count:
+        console.print(table)
+        if is_quoted:
+            console.print("* GOP/s recorded on another machine, not in turns: docs/performance.md")
+        console.print()
+
+
+def _untuned(report: Report, console: Console) -> None:
+    """The rate at odd sizes over that at the round size beside them, and the least that it should be."""
+    table = _table(
+        "Sizes that nobody tuned for: our rate over our rate at the round size", "product", "dtype", "on AMX",
+        "round size", "kernel", "range", "plain", "range", "packed", "range", "floor",
+        "plain ratio", "packed ratio", "goal",
+    )  # fmt: skip
+    for case, of in _by_case(report, tuned=False).items():
+        kernel = of[Figure.OF_NEIGHBOUR, None]
+        rates = [of[Figure.OF_NEIGHBOUR, form].measured for form in (None, *Form)]
+        table.add_row(
+            str(case.shape),
+            case.dtype.value,
+            "yes" if kernel.native else "emulated",
+            kernel.against,
+            *(text for rate in rates for text in (_percent(rate), _percent_range(rate))),
+            f"{kernel.goal:.0%}",
+            *_beside_goal(of, (Figure.RATIO, Form.PLAIN), (Figure.RATIO, Form.PACKED)),
+        )
+    if table.row_count:
+        console.print(table)
+        console.print()
+
+
+_Key = tuple[Figure, Form | None]
+
+
+def _by_case(report: Report, *, tuned: bool) -> dict[Case, dict[_Key, Standing]]:
+    found: dict[Case, dict[_Key, Standing]] = {}
+    for row in standings(report.kernels, report.calls):
+        found.setdefault(row.case, {})[row.figure, row.form] = row
+    return {case: of for case, of in found.items() if ((Figure.OF_NEIGHBOUR, None) in of) is not tuned}
+
+
+def _beside_goal(of: dict[_Key, Standing], *keys: _Key) -> list[str]:
+    """Each of some figures with one goal, then the goal."""
+    style = ".0%" if keys[0][0] in (Figure.OF_CEILING, Figure.OF_STREAM) else ".2f"
+    rows = [of.get(key) for key in keys]
+    goal = f"{rows[0].goal:{style}}".removesuffix("0") if rows[0] else ""
+    return [*(f"{row.measured.median:{style}}" if row and row.measured else "" for row in rows), goal]
 
 
 def _amx_use(report: Report, console: Console) -> None:
@@ -203,6 +252,10 @@ def _number(value: float) -> str:
 
 def _percent(summary: Summary | None) -> str:
     return f"{summary.median:.0%}" if summary else ""
+
+
+def _percent_range(summary: Summary | None) -> str:
+    return f"{summary.low:.0%}-{summary.high:.0%}" if summary else ""
 
 
 def _time(seconds: float) -> str:

@@ -63,6 +63,10 @@ class Summary:
     high: float
     count: int
 
+    def times(self, factor: float) -> Summary:
+        """All of it in another unit."""
+        return Summary(self.median * factor, self.low * factor, self.high * factor, self.count)
+
 
 @dataclass(frozen=True, slots=True)
 class Side:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["add_parser", "run"]
 
+INTERRUPTED = 128 + signal.SIGINT
 PIPE_WIDTH = 240  # columns where there is no terminal whose width counts
 
 
@@ -31,7 +33,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "product inside C against it, and calls from Python against those of other installed libraries, "
         "whose results are compared with ours. docs/performance.md explains the columns.",
         epilog="Exit status: 0; 1 where a result differs, or AMX_BACKEND=native cannot be used; 2 for wrong "
-        "usage.",
+        "usage; 130 after an interrupt, with what was measured until then.",
     )
     parser.add_argument(
         "what",
@@ -39,7 +41,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         default=["square"],
         metavar="PRESET|SHAPE",
         help=f"presets: {', '.join(PRESETS)} (default square); shapes: MxNxK, BxMxNxK for a batch of B, "
-        "either with :int8, :bf16 or :fp16",
+        "then @LD for rows that lie LD elements apart, then :int8, :bf16 or :fp16",
     )
     parser.add_argument("--dtype", default="int8,bf16", help="for what names none (default int8,bf16)")
     parser.add_argument("--threads", type=int, default=1, help="threads of every library (default 1)")
@@ -65,7 +67,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Measure and report; 0, 1 where a result differs, 2 for wrong usage."""
+    """Measure and report; 0, 1 where a result differs, 2 for wrong usage, 130 after an interrupt."""
     from amx.bench import session
 
     if arguments.emulation:
@@ -77,8 +79,12 @@ def run(arguments: argparse.Namespace) -> int:
     except ValueError as error:
         print(f"amx bench: {error}", file=sys.stderr)
         return 2
-    with _progress() as progress:
-        report = session.run(options, progress)
+    try:
+        with _progress() as progress:
+            report = session.run(options, progress)
+    except KeyboardInterrupt:
+        print("amx bench: interrupted before any product was measured", file=sys.stderr)
+        return INTERRUPTED
     _print(report, arguments)
     if arguments.plot:
         from amx.bench.plot import draw
@@ -86,6 +92,9 @@ def run(arguments: argparse.Namespace) -> int:
         draw(report, arguments.plot)
     for difference in report.differences:
         print(f"amx bench: {difference}", file=sys.stderr)
+    if report.interrupted:
+        print("amx bench: interrupted; what is missing is listed as left out", file=sys.stderr)
+        return INTERRUPTED
     return 1 if report.differences else 0
 
 

@@ -26,6 +26,8 @@ class Jax(Peer):
         """See Peer."""
         if form is Form.PACKED:
             raise UnsupportedError("no packed operands")
+        if operands.case.shape.ld is not None:
+            raise UnsupportedError("its arrays have no leading dimension of their own")
         if threads == 1 and _ONE_THREAD not in os.environ.get("XLA_FLAGS", ""):
             os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_ONE_THREAD}".strip()
         os.environ.setdefault("JAX_PLATFORMS", "cpu")

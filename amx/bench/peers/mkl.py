@@ -67,6 +67,7 @@ class Mkl(Peer):
             b, transposed, name = _pack(mkl, operands), PACKED, f"{name}_compute"
         a_address, b_address = a.ctypes.data, b.ctypes.data
         m, n, k = shape.m, shape.n, shape.k
+        lda, ldb = shape.ld or k, shape.ld or n
         function = getattr(mkl, name)
         function.restype = None
         if dtype is Dtype.INT8:
@@ -80,8 +81,8 @@ class Mkl(Peer):
             def integers() -> tuple[Array, object]:
                 c = np.empty((m, n), np.int32)
                 function(
-                    ROW_MAJOR, NO_TRANSPOSE, transposed, FIX_OFFSET, m, n, k, 1.0, a_address, k, 0,
-                    b_address, n, 0, 0.0, c.ctypes.data, n, offset_address,
+                    ROW_MAJOR, NO_TRANSPOSE, transposed, FIX_OFFSET, m, n, k, 1.0, a_address, lda, 0,
+                    b_address, ldb, 0, 0.0, c.ctypes.data, n, offset_address,
                 )  # fmt: skip
                 return c, (a, b, offset)
 
@@ -93,7 +94,7 @@ class Mkl(Peer):
         def floats() -> tuple[Array, object]:
             c = np.empty((m, n), np.float32)
             function(
-                ROW_MAJOR, NO_TRANSPOSE, transposed, m, n, k, 1.0, a_address, k, b_address, n, 0.0,
+                ROW_MAJOR, NO_TRANSPOSE, transposed, m, n, k, 1.0, a_address, lda, b_address, ldb, 0.0,
                 c.ctypes.data, n,
             )  # fmt: skip
             return c, (a, b)
@@ -116,8 +117,8 @@ def _pack(mkl: Any, operands: Operands) -> Array:
     pack.argtypes = [*[_INT] * 6, _POINTER, _INT, _POINTER]
     packed = aligned(get_size(B_MATRIX, shape.m, shape.n, shape.k))
     pack(
-        ROW_MAJOR, B_MATRIX, NO_TRANSPOSE, shape.m, shape.n, shape.k, b.ctypes.data, shape.n,
-        packed.ctypes.data,
+        ROW_MAJOR, B_MATRIX, NO_TRANSPOSE, shape.m, shape.n, shape.k, b.ctypes.data,
+        shape.ld or shape.n, packed.ctypes.data,
     )  # fmt: skip
     return packed
 

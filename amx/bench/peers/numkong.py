@@ -62,7 +62,7 @@ def _tensor(array: Array, dtype: Dtype) -> Any:
 
     if dtype is not Dtype.BF16:
         return array
-    return numkong.from_pointer(array.ctypes.data, array.shape, "bf16", owner=array)
+    return numkong.from_pointer(array.ctypes.data, array.shape, "bf16", strides=array.strides, owner=array)
 
 
 def _to_numpy(result: Any) -> Array:
