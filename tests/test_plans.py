@@ -166,9 +166,16 @@ def test_b_from_beyond_l2_is_prefetched_beside_products():
 
 
 def test_a_deep_product_keeps_a_in_l2():
-    """256 rows of 4096 bytes fill half of 2 MiB; of a K as deep as 64 KiB, square blocks are kept instead."""
+    """256 rows of 4096 bytes fill half of 2 MiB, and 128 of 8192; instead of fewer, square blocks are kept.
+
+    A tile of B comes from beyond L2 in 105 cycles, and is multiplied by 105 rows in as many.
+    """
     p = plan(4096, 4096, 4096)
     assert (p.mc, p.nc, p.kc) == (256, 32, 16)
+    p = plan(4096, 4096, 4096, "bfloat16")
+    assert (p.mc, p.nc, p.kc) == (128, 32, 16)
+    p = plan(4096, 4096, 10923)  # 96 rows
+    assert p.mc == p.nc > 128
     p = plan(4096, 4096, 65536)
     assert p.mc == p.nc > 128
 

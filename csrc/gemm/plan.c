@@ -176,8 +176,9 @@ static void choose_threads(struct amx_gemm_plan *plan, int engine, int most, int
 }
 
 /* mc and nc where K is cut, in blocks: A with all of K in half of L2 while panels of B go by once for each mc
- * rows, 1024 / mc bytes a cycle; or, where K is too deep for that, blocks of A, B and partial sums, as square
- * as can be, that share half of L2, and A and B go by with 2048 / edge bytes a cycle. */
+ * rows, 1024 / mc bytes a cycle, prefetched behind their products; or, where K is too deep for so many rows,
+ * blocks of A, B and partial sums, as square as can be, that share half of L2, and A and B go by with 2048 /
+ * edge bytes a cycle. */
 static void choose_deep_blocks(const struct amx_gemm_plan *plan, int64_t row_blocks, int64_t column_blocks,
                                int64_t *tallest, int64_t *widest) {
     const int64_t height = GEMM_ROWS * plan->row_tiles, width = GEMM_ROWS * plan->column_tiles;
@@ -188,7 +189,8 @@ static void choose_deep_blocks(const struct amx_gemm_plan *plan, int64_t row_blo
     }
     *tallest = l2 / (plan->chunks * GEMM_CHUNK) / height;
     *widest = 1;
-    if (*tallest < row_blocks && 2 * *tallest * height <= edge) {
+    const int b_hides = *tallest * plan->row_tiles * CYCLES_TDP >= CYCLES_LOAD_FAR;
+    if (*tallest < row_blocks && !b_hides && 2 * *tallest * height <= edge) {
         const int64_t rows = min64(edge, row_blocks * height), columns = min64(edge, column_blocks * width);
         *tallest =
             columns < edge ? (l2 - columns * k_bytes) / (4 * columns + k_bytes) / height : edge / height;
