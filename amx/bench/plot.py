@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 __all__ = ["draw"]
 
+BESIDE = 8  # products up to which the columns of two dtypes stand beside each other
+NAME_OFFSETS = (5, -12, 15, -22, 25, -32, 35, -42)  # points above the middle of a point
+POINT_SIZE = 3  # dots from the middle of a point to its edge
 # Colour-blind safe (Okabe and Ito); ours is always the first.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#999999")
 
@@ -26,19 +29,26 @@ def draw(report: Report, path: Path) -> None:
 
     dtypes = list(dict.fromkeys(row.case.dtype for row in report.kernels))
     cases = len({row.case for row in report.calls}) / max(1, len(dtypes))
-    columns = max(1, len(dtypes))
-    figure = Figure(figsize=(max(7.0, 1.1 * cases) * columns, 13), layout="constrained")
+    columns = max(1, len(dtypes)) if cases <= BESIDE else 1
+    rows = 3 * max(1, len(dtypes)) // columns
+    figure = Figure(figsize=(max(8.0, 1.1 * cases) * columns, 4.4 * rows), layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.subplots(3, columns, squeeze=False)
-    for column, dtype in enumerate(dtypes):
-        _roofline(axes[0][column], report, dtype)
+    axes = figure.subplots(rows, columns, squeeze=False)
+    names = []
+    for place, dtype in enumerate(dtypes):
+        top, column = (0, place) if columns > 1 else (3 * place, 0)
+        names.append(_roofline(axes[top][column], report, dtype))
         for row, form in enumerate(reversed(Form), start=1):
-            _bars(axes[row][column], report, dtype, form)
+            _bars(axes[top + row][column], report, dtype, form)
     figure.suptitle(f"{report.processor}, {report.threads} thread(s), linux-amx {report.version}")
+    figure.draw_without_rendering()  # only now it is known where the points lie
+    for of_roofline in names:
+        _part(of_roofline)
     figure.savefig(path, dpi=110)
 
 
-def _roofline(ax: Any, report: Report, dtype: Dtype) -> None:
+def _roofline(ax: Any, report: Report, dtype: Dtype) -> list[Any]:
+    """Returns the names beside the points."""
     rows = [row for row in report.kernels if row.case.dtype is dtype]
     intensities = [row.case.shape.intensity(dtype) for row in rows]
     low, high = min(intensities) / 2, max(intensities) * 2
@@ -47,7 +57,13 @@ def _roofline(ax: Any, report: Report, dtype: Dtype) -> None:
         intensities, [row.gops for row in rows], color=COLOURS[0], zorder=3,
         label=f"{OURS} kernel, packed" + ("" if native else " (emulated)"),
     )  # fmt: skip
-    _label_points(ax, [(str(row.case.shape), x, row.gops) for row, x in zip(rows, intensities, strict=True)])
+    names = [
+        ax.annotate(
+            str(row.case.shape), (x, row.gops), textcoords="offset points", xytext=(0, NAME_OFFSETS[0]),
+            ha="center", fontsize="x-small", in_layout=False,
+        )
+        for row, x in zip(rows, intensities, strict=True)
+    ]  # fmt: skip
     compute = report.ceiling.compute(dtype, report.threads)
     memory = report.ceiling.memory(report.threads)
     if compute is not None:
@@ -63,22 +79,36 @@ def _roofline(ax: Any, report: Report, dtype: Dtype) -> None:
     rates = [row.gops for row in rows]
     ax.set_ylim(min(rates) / 3, max([*rates, compute or 0]) * 4)
     ax.xaxis.set_major_formatter("{x:g}")
-    ax.yaxis.set_major_formatter("{x:g}")
+    _plain_ticks(ax.yaxis)
     ax.set_xlabel("operations per byte of A, B and C")
     ax.set_ylabel("GOP/s")
     ax.set_title(f"{dtype.value}: kernels" + ("" if compute else "; tile unit not measurable here"))
     ax.grid(visible=True, which="major", alpha=0.3)
     ax.legend(loc="lower right", fontsize="small")
+    return names
 
 
-def _label_points(ax: Any, points: Sequence[tuple[str, float, float]]) -> None:
-    """Names beside the points, one side each in turns, so that neighbours do not cover each other."""
-    for place, (name, x, y) in enumerate(sorted(points, key=lambda point: point[1:])):
-        above = place % 2 == 0
-        ax.annotate(
-            name, (x, y), textcoords="offset points", xytext=(0, 7 if above else -14), ha="center",
-            fontsize="x-small",
-        )  # fmt: skip
+def _part(names: Sequence[Any]) -> None:
+    """Move names up or down until none covers another or a point, if that can be."""
+    from matplotlib.transforms import Bbox
+
+    points = [name.axes.transData.transform(name.xy) for name in names]
+    covered = [Bbox([point - POINT_SIZE, point + POINT_SIZE]) for point in points]
+    for name in names:
+        for offset in NAME_OFFSETS:
+            name.xyann = (0, offset)
+            extent = name.get_window_extent()
+            if not any(extent.overlaps(other) for other in covered):
+                break
+        covered.append(extent)
+
+
+def _plain_ticks(axis: Any) -> None:
+    """Numbers as they are spoken, on a logarithmic axis; between the decades too where it spans few."""
+    from matplotlib.ticker import LogFormatter
+
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter(LogFormatter())
 
 
 def _bars(ax: Any, report: Report, dtype: Dtype, form: Form) -> None:
@@ -102,13 +132,13 @@ def _bars(ax: Any, report: Report, dtype: Dtype, form: Form) -> None:
         )
     ax.set_xticks(range(len(cases)), [str(case.shape) for case in cases], rotation=30, ha="right")
     ax.set_yscale("log")  # the smallest product and the largest are three orders apart
-    ax.yaxis.set_major_formatter("{x:g}")
+    _plain_ticks(ax.yaxis)
     ax.set_ylabel("GOP/s")
     ax.set_title(f"{dtype.value}: calls from Python, second operand {form.value}")
     ax.grid(visible=True, axis="y", alpha=0.3)
     ax.set_axisbelow(True)
     if shown:
-        ax.legend(fontsize="small", ncols=2)
+        ax.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize="small")
 
 
 def _spread(rows: Any) -> list[list[float]]:

@@ -18,7 +18,7 @@ _ONE_THREAD = "--xla_cpu_multi_thread_eigen=false"  # read once, when its backen
 
 
 class Jax(Peer):
-    """`jit` of `matmul` into int32 and float32. Its threads can be limited to one, before it starts."""
+    """`jit` of `matmul` into int32 and float32. Its threads are limited before it starts."""
 
     name = module = package = "jax"
 
@@ -30,6 +30,7 @@ class Jax(Peer):
             raise UnsupportedError("its arrays have no leading dimension of their own")
         if threads == 1 and _ONE_THREAD not in os.environ.get("XLA_FLAGS", ""):
             os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_ONE_THREAD}".strip()
+        os.environ.setdefault("NPROC", str(threads))  # of the pool that its backend starts
         os.environ.setdefault("JAX_PLATFORMS", "cpu")
         import jax
         import jax.numpy as jnp
