@@ -36,7 +36,8 @@ class Plan:
         buffer of mc x nc.
     stripe: columns of B that are packed at a time; all of them where B is packed already.
     stream_a, stream_b: loaded with TILELOADDT1, past the first-level cache.
-    align_a: A is packed where its rows do not consist of whole 64-byte lines.
+    pack_a: A is packed where its rows do not consist of whole 64-byte lines, or lie a power of two apart so
+        that the second-level cache cannot hold them at once.
     prefetch_b: the panel of B that comes next is prefetched into the second-level cache.
     stream_c: C is stored past the caches, where its rows consist of whole 64-byte lines.
     huge_pages: asked for, for the packed panels of B.
@@ -61,7 +62,7 @@ class Plan:
     stripe: int
     stream_a: bool
     stream_b: bool
-    align_a: bool
+    pack_a: bool
     prefetch_b: bool
     stream_c: bool
     huge_pages: bool
@@ -95,13 +96,13 @@ class Plan:
         size = f"{self.mc} rows, {self.nc} columns, {self.kc} of {self.chunks} chunks of K"
         if self.kc < self.chunks:
             in_l2 = "A" if self.nc == 16 * self.column_tiles else "A, B and partial sums"
-            return f"{size}: a panel of B stays in L1, {in_l2} in half of L2"
+            return f"{size}: a panel of B stays in L1, {in_l2} in L2"
         if self.mc == 16 * self.row_tiles:
             return f"{size}: each panel of B is used once"
-        return f"{size}: a panel of B stays in L1, the rows of A in half of L2"
+        return f"{size}: a panel of B stays in L1, the rows of A in L2"
 
     def _rows_of_a(self) -> str:
-        return "contiguous and whole 64-byte lines" if self.align_a else "contiguous"
+        return "contiguous, whole 64-byte lines and no large power of two apart" if self.pack_a else "contiguous"
 
     def _loads(self, stream: bool) -> str:
         return "loaded with TILELOADDT1, since it exceeds L1" if stream else "loaded with TILELOADD"
@@ -113,7 +114,7 @@ class Plan:
         return f"packed {self.stripe} of {self.n} columns at a time{pages}"
 
     def _ahead(self) -> str:
-        return ", prefetched a panel ahead, since it exceeds half of L2" if self.prefetch_b else ""
+        return ", prefetched a panel ahead, since it does not stay in L2 beside A" if self.prefetch_b else ""
 
     def _stores(self) -> str:
         if self.stream_c:
@@ -194,7 +195,7 @@ def plan(
         stripe=c.stripe,
         stream_a=bool(c.stream_a),
         stream_b=bool(c.stream_b),
-        align_a=bool(c.align_a),
+        pack_a=bool(c.pack_a),
         prefetch_b=bool(c.prefetch_b),
         stream_c=bool(c.stream_c),
         huge_pages=bool(c.huge_pages),

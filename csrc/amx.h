@@ -156,7 +156,7 @@ struct amx_gemm_plan {
     int64_t kc, mc, nc;          /* a block: chunks of K, rows of A, columns of B */
     int64_t stripe;              /* columns of B that are packed at a time */
     int stream_a, stream_b;      /* loaded with TILELOADDT1, past L1 */
-    int align_a;                 /* A is packed where its rows are not whole lines of 64 bytes */
+    int pack_a;                  /* A is packed where its rows are not whole lines, or share sets of L2 */
     int prefetch_b;              /* the next panel of B is prefetched into L2 */
     int stream_c;                /* C is stored past the caches, where it consists of whole lines */
     int huge_pages;              /* asked for, for packed panels of B */

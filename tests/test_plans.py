@@ -158,20 +158,21 @@ def test_stores_go_past_the_caches_where_c_does_not_fit():
 
 
 def test_b_from_beyond_l2_is_prefetched_beside_products():
-    """4 MiB are, 1 MiB is not; nor where one row of blocks leaves no products to do so beside."""
+    """4 MiB are, and 1 MiB beside A; not 256 KiB, nor where one row of blocks leaves no products beside."""
     assert plan(2048, 2048, 2048, packed=True).prefetch_b
-    assert not plan(1024, 1024, 1024, packed=True).prefetch_b
+    assert plan(1024, 1024, 1024, packed=True).prefetch_b
+    assert not plan(512, 512, 512, packed=True).prefetch_b
     assert not plan(32, 4096, 4096, packed=True).prefetch_b
     assert not plan(64, 4096, 4096).prefetch_b  # packed by the call, into L2
 
 
 def test_a_deep_product_keeps_a_in_l2():
-    """256 rows of 4096 bytes fill half of 2 MiB, and 128 of 8192; instead of fewer, square blocks are kept.
+    """192 rows of 4096 bytes are three eighths of 2 MiB, and 128 of 8192 half; instead of fewer, square blocks.
 
     A tile of B comes from beyond L2 in 105 cycles, and is multiplied by 105 rows in as many.
     """
     p = plan(4096, 4096, 4096)
-    assert (p.mc, p.nc, p.kc) == (256, 32, 16)
+    assert (p.mc, p.nc, p.kc) == (192, 32, 16)
     p = plan(4096, 4096, 4096, "bfloat16")
     assert (p.mc, p.nc, p.kc) == (128, 32, 16)
     p = plan(4096, 4096, 10923)  # 96 rows
@@ -180,11 +181,17 @@ def test_a_deep_product_keeps_a_in_l2():
     assert p.mc == p.nc > 128
 
 
-def test_rows_of_a_that_are_not_whole_lines():
-    """Packed where A comes from L2 and enough columns use it; not for few columns, nor from L1."""
-    assert plan(1024, 1024, 1024).align_a
-    assert not plan(1024, 128, 1024).align_a
-    assert not plan(64, 64, 64).align_a
+def test_blocks_of_rows_are_equal():
+    """Three eighths of L2 hold 768 rows of 1024: two blocks of 512; 700 rows are one, and 800 two of 416."""
+    for m, mc in (1024, 512), (700, 704), (800, 416):
+        assert plan(m, 1024, 1024).mc == mc
+
+
+def test_where_a_may_be_packed():
+    """Where A comes from L2 and enough columns use it; not for few columns, nor from L1."""
+    assert plan(1024, 1024, 1024).pack_a
+    assert not plan(1024, 128, 1024).pack_a
+    assert not plan(64, 64, 64).pack_a
 
 
 def test_a_plan_says_why():
@@ -232,6 +239,16 @@ def aligned(shape, dtype, apart):
     return memory[start : start + rows * row * 4].view(dtype).reshape(rows, row)
 
 
+def rows_4096_bytes_apart(a):
+    """Rows that share sets of a small second-level cache, which are packed."""
+    memory = np.zeros((a.shape[0], 4096 // a.itemsize), a.dtype)
+    memory[:, : a.shape[1]] = a
+    return memory[:, : a.shape[1]]
+
+
+LAYOUTS = (np.asarray, np.asarray, rows_4096_bytes_apart, np.asfortranarray)
+
+
 @pytest.mark.parametrize("caches", TINY, ids=str)
 def test_small_caches_turn_every_loop(backend, caches):
     """Cut K with partial sums, blocks, stripes and stores past the caches, all tails: the oracle's bits."""
@@ -256,11 +273,11 @@ def test_small_caches_turn_every_loop(backend, caches):
             assert p.caches == caches
             seen |= {("cut", p.kc < p.chunks), ("kernel", p.column_tiles), ("past", p.stream_c)}
             seen |= {("square", p.kc < p.chunks and p.nc > 16 * p.column_tiles), ("ahead", p.prefetch_b)}
-            seen |= {("aligned", p.align_a)}
+            seen |= {("packs A", p.pack_a)}
             seen |= {("blocks", p.mc < m or p.nc < n), ("stripes", p.stripe < n)}
             out = aligned((m, n), np.int32 if pair[0].endswith("int8") else np.float32, apart=16)
             amx.set_num_threads(threads)
-            first = np.asfortranarray(a) if number % 4 == 3 else a
+            first = LAYOUTS[number % 4](a)
             amx.matmul(first, amx.pack(b) if number % 2 else b, out=out[:, :n])
             assert np.array_equal(operands.as_bits(np.ascontiguousarray(out[:, :n])), want), (
                 f"seed {seed}, product {number}: {pair}, {m} {n} {k}, {threads} thread(s)\n{p}"
@@ -269,7 +286,7 @@ def test_small_caches_turn_every_loop(backend, caches):
         amx.set_num_threads(None)
     assert {("cut", True), ("blocks", True), ("stripes", True), ("kernel", 2), ("kernel", 4)} <= seen
     assert (("past", True) in seen) == (backend == "native")
-    assert caches == TINY[0] or (("aligned", True) in seen) == (backend == "native")
+    assert caches == TINY[0] or (("packs A", True) in seen) == (backend == "native")
     assert caches != TINY[1] or (("ahead", True) in seen) == (backend == "native")
     assert (("square", True) in seen) == (caches == TINY[1])
 

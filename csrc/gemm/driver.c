@@ -116,12 +116,23 @@ struct block {
     int64_t chunk, chunks;
 };
 
+/* Whether the rows of A that are used in turns are too many for the sets of L2 that they fall into: a cache
+ * holds no more rows than its size divided by the power of two that divides their distance, unless they fill
+ * that distance. */
+static int rows_share_sets(const struct gemm_call *call) {
+    const struct amx_gemm_plan *plan = &call->plan;
+    const uint64_t stride = (uint64_t)call->a.row_stride, apart = stride & -stride;
+    const int all_of_k =
+        plan->nc == GEMM_ROWS * plan->column_tiles; /* before the first rows are used again */
+    const int64_t used = (all_of_k ? plan->chunks : plan->kc) * GEMM_CHUNK;
+    return (uint64_t)used < apart && (uint64_t)plan->caches.l2 / apart <= (uint64_t)min64(plan->mc, plan->m);
+}
 /* Rows of A that are read where they lie. Else they are packed: columns that are not adjacent, or, where the
- * plan asks for it, rows that are not whole lines. */
+ * plan asks for it, rows that are not whole lines or that evict each other. */
 static int is_direct(const struct gemm_call *call) {
     const struct gemm_matrix *a = &call->a;
     const int whole_lines = ((uintptr_t)a->data | (uintptr_t)a->row_stride) % GEMM_CHUNK == 0;
-    return a->column_stride == a->element && (whole_lines || !call->plan.align_a);
+    return a->column_stride == a->element && ((whole_lines && !rows_share_sets(call)) || !call->plan.pack_a);
 }
 /* Chunks of K that are packed: all, or one that K does not fill, or none. */
 static int64_t packed_chunks_of(const struct gemm_call *call) {

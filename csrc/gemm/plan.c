@@ -4,7 +4,8 @@
  * kernel   2x2 tiles, or 1x4 for few rows and for what fits half of L2
  * kc       a B panel of kc chunks of K stays in two thirds of L1 while A streams past it; all of K where a
  *          panel is used only once
- * mc, nc   what is used again stays in half of L2; a B from beyond it is prefetched a panel ahead
+ * mc, nc   what is used again stays in L2, with room beside it; a B from beyond it is prefetched a panel
+ *          ahead
  * stripe   what a call packs of B at a time: half of L2 where A is small enough to be read again for
  *          each, else bounded in memory
  * C        past the caches where it exceeds half of L2, unless its stores could not hide behind products
@@ -96,6 +97,11 @@ static int64_t max64(int64_t x, int64_t y) {
     return x > y ? x : y;
 }
 
+/* The size of the equal parts, none larger than `most`, of `count` units; at least 1. */
+static int64_t equal_blocks(int64_t count, int64_t most) {
+    return count == 0 ? 1 : ceil_div(count, ceil_div(count, max64(1, most)));
+}
+
 struct gemm_range gemm_share(int64_t count, int rank, int size) {
     const int64_t each = count / size, more = count % size;
     const int64_t begin = rank * each + min64(rank, more);
@@ -175,7 +181,18 @@ static void choose_threads(struct amx_gemm_plan *plan, int engine, int most, int
     }
 }
 
-/* mc and nc where K is cut, in blocks: A with all of K in half of L2 while panels of B go by once for each mc
+/* Products of so many rows of blocks take as long as a tile of B from beyond L2. */
+static int64_t blocks_that_hide_b(const struct amx_gemm_plan *plan) {
+    return ceil_div(CYCLES_LOAD_FAR, CYCLES_TDP * plan->row_tiles);
+}
+/* Rows of A over `chunks` of K, in blocks, that stay in L2 while panels of B, partial sums and C go by: three
+ * eighths of it, or up to half where fewer rows would not hide the loads of B. */
+static int64_t tallest_in_l2(const struct amx_gemm_plan *plan, int64_t chunks) {
+    const int64_t block = GEMM_ROWS * plan->row_tiles * chunks * GEMM_CHUNK, l2 = plan->caches.l2;
+    return max64(l2 * 3 / 8 / block, min64(blocks_that_hide_b(plan), l2 / 2 / block));
+}
+
+/* mc and nc where K is cut, in blocks: A with all of K in L2 while panels of B go by once for each mc
  * rows, 1024 / mc bytes a cycle, prefetched behind their products; or, where K is too deep for so many rows,
  * blocks of A, B and partial sums, as square as can be, that share half of L2, and A and B go by with 2048 /
  * edge bytes a cycle. */
@@ -187,10 +204,9 @@ static void choose_deep_blocks(const struct amx_gemm_plan *plan, int64_t row_blo
     while (4 * (edge + width) * (edge + width) + 2 * (edge + width) * k_bytes <= l2) {
         edge += width;
     }
-    *tallest = l2 / (plan->chunks * GEMM_CHUNK) / height;
+    *tallest = tallest_in_l2(plan, plan->chunks);
     *widest = 1;
-    const int b_hides = *tallest * plan->row_tiles * CYCLES_TDP >= CYCLES_LOAD_FAR;
-    if (*tallest < row_blocks && !b_hides && 2 * *tallest * height <= edge) {
+    if (*tallest < min64(row_blocks, blocks_that_hide_b(plan)) && 2 * *tallest * height <= edge) {
         const int64_t rows = min64(edge, row_blocks * height), columns = min64(edge, column_blocks * width);
         *tallest =
             columns < edge ? (l2 - columns * k_bytes) / (4 * columns + k_bytes) / height : edge / height;
@@ -199,26 +215,26 @@ static void choose_deep_blocks(const struct amx_gemm_plan *plan, int64_t row_blo
 }
 
 /* kc, mc and nc for one thread's part of rows and columns (blocks of C in registers). Where one block of K is
- * all of K, C is written once and may lie anywhere: rows of A in half of L2. */
+ * all of K, C is written once and may lie anywhere. */
 static void choose_blocks(struct amx_gemm_plan *plan, int engine, int64_t row_blocks, int64_t column_blocks) {
     const int64_t height = GEMM_ROWS * plan->row_tiles, width = GEMM_ROWS * plan->column_tiles;
     const int64_t deepest = max64(1, plan->caches.l1 * 2 / 3 / (width * GEMM_CHUNK));
-    const int64_t k_parts = row_blocks == 1 ? 1 : max64(1, ceil_div(plan->chunks, deepest));
-    plan->kc = max64(1, ceil_div(plan->chunks, k_parts)); /* equal blocks, none deeper */
+    plan->kc = equal_blocks(plan->chunks, row_blocks == 1 ? plan->chunks : deepest);
     const int64_t k_bytes = plan->kc * GEMM_CHUNK;
-    int64_t tallest = plan->caches.l2 / 2 / k_bytes / height, widest = column_blocks;
+    int64_t tallest = tallest_in_l2(plan, plan->kc), widest = column_blocks;
     if (plan->kc < plan->chunks) {
         choose_deep_blocks(plan, row_blocks, column_blocks, &tallest, &widest);
     }
-    plan->mc = height * max64(1, min64(tallest, row_blocks));
-    plan->nc = width * max64(1, min64(widest, column_blocks));
+    plan->mc = height * equal_blocks(row_blocks, tallest);
+    plan->nc = width * equal_blocks(column_blocks, widest);
     plan->stream_b = row_blocks == 1 &&
                      (double)(column_blocks * width + plan->m) * (double)k_bytes > (double)plan->caches.l1;
     plan->stream_a = (min64(plan->mc, plan->m) + (plan->stream_b ? 0 : width)) * k_bytes > plan->caches.l1;
-    plan->align_a = engine == AMX_NATIVE && plan->stream_a && plan->row_tiles == 2 &&
-                    min64(plan->n, column_blocks * width) >= WORTH_PACKING_A;
+    plan->pack_a = engine == AMX_NATIVE && plan->stream_a && plan->row_tiles == 2 &&
+                   min64(plan->n, column_blocks * width) >= WORTH_PACKING_A;
+    const double rows_of_a = (double)min64(plan->mc, plan->m) * (double)plan->chunks * GEMM_CHUNK;
     plan->prefetch_b =
-        engine == AMX_NATIVE && plan->mc > height && b_bytes(plan) > (double)plan->caches.l2 / 2;
+        engine == AMX_NATIVE && plan->mc > height && b_bytes(plan) + rows_of_a > (double)plan->caches.l2 / 2;
 }
 
 static void choose_stripe(struct amx_gemm_plan *plan, int64_t column_blocks) {
