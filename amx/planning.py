@@ -102,7 +102,9 @@ class Plan:
         return f"{size}: a panel of B stays in L1, the rows of A in L2"
 
     def _rows_of_a(self) -> str:
-        return "contiguous, whole 64-byte lines and no large power of two apart" if self.pack_a else "contiguous"
+        if self.pack_a:
+            return "contiguous, whole 64-byte lines and no large power of two apart"
+        return "contiguous"
 
     def _loads(self, stream: bool) -> str:
         return "loaded with TILELOADDT1, since it exceeds L1" if stream else "loaded with TILELOADD"

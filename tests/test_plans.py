@@ -167,7 +167,7 @@ def test_b_from_beyond_l2_is_prefetched_beside_products():
 
 
 def test_a_deep_product_keeps_a_in_l2():
-    """192 rows of 4096 bytes are three eighths of 2 MiB, and 128 of 8192 half; instead of fewer, square blocks.
+    """192 rows of 4096 bytes are three eighths of 2 MiB, and 128 of 8192 half; else square blocks.
 
     A tile of B comes from beyond L2 in 105 cycles, and is multiplied by 105 rows in as many.
     """
