@@ -40,6 +40,7 @@ class Plan:
         that the second-level cache cannot hold them at once.
     prefetch_b: the panel of B that comes next is prefetched into the second-level cache.
     stream_c: C is stored past the caches, where its rows consist of whole 64-byte lines.
+    prefetch_c: where it is stored through the caches, it is prefetched for writing.
     huge_pages: asked for, for the packed panels of B.
     threads: threads in all; `over_batch`: each takes whole items; else a grid of `row_parts` x
         `column_parts` shares each.
@@ -65,6 +66,7 @@ class Plan:
     pack_a: bool
     prefetch_b: bool
     stream_c: bool
+    prefetch_c: bool
     huge_pages: bool
     threads: int
     over_batch: bool
@@ -121,6 +123,8 @@ class Plan:
     def _stores(self) -> str:
         if self.stream_c:
             return "stored past the caches where its lines are whole: it exceeds half of L2"
+        if self.prefetch_c:
+            return "stored through the caches, prefetched for writing, since it exceeds half of L1"
         return "stored through the caches"
 
     def _share(self) -> str:
@@ -200,6 +204,7 @@ def plan(
         pack_a=bool(c.pack_a),
         prefetch_b=bool(c.prefetch_b),
         stream_c=bool(c.stream_c),
+        prefetch_c=bool(c.prefetch_c),
         huge_pages=bool(c.huge_pages),
         threads=c.threads,
         over_batch=bool(c.over_batch),

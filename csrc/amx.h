@@ -159,6 +159,7 @@ struct amx_gemm_plan {
     int pack_a;                  /* A is packed where its rows are not whole lines, or share sets of L2 */
     int prefetch_b;              /* the next panel of B is prefetched into L2 */
     int stream_c;                /* C is stored past the caches, where it consists of whole lines */
+    int prefetch_c;              /* else it is prefetched for writing */
     int huge_pages;              /* asked for, for packed panels of B */
     int threads;                 /* in all */
     int over_batch;              /* threads take whole items of the batch; else they share each item */

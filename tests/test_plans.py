@@ -157,6 +157,13 @@ def test_stores_go_past_the_caches_where_c_does_not_fit():
     assert plan(20_000, 20_000, 64).stream_c  # C is larger than any cache
 
 
+def test_c_that_does_not_stay_in_l1_is_prefetched():
+    """16 KiB do, 64 KiB do not; nor 4 MiB, where rows that are no whole lines keep it in the caches."""
+    assert not plan(64, 64, 64).prefetch_c
+    assert plan(128, 128, 128).prefetch_c
+    assert plan(1000, 1001, 1000).prefetch_c
+
+
 def test_b_from_beyond_l2_is_prefetched_beside_products():
     """4 MiB are, and 1 MiB beside A; not 256 KiB, nor where one row of blocks leaves no products beside."""
     assert plan(2048, 2048, 2048, packed=True).prefetch_b
@@ -273,7 +280,7 @@ def test_small_caches_turn_every_loop(backend, caches):
             assert p.caches == caches
             seen |= {("cut", p.kc < p.chunks), ("kernel", p.column_tiles), ("past", p.stream_c)}
             seen |= {("square", p.kc < p.chunks and p.nc > 16 * p.column_tiles), ("ahead", p.prefetch_b)}
-            seen |= {("packs A", p.pack_a)}
+            seen |= {("packs A", p.pack_a), ("fetches C", p.prefetch_c)}
             seen |= {("blocks", p.mc < m or p.nc < n), ("stripes", p.stripe < n)}
             out = aligned((m, n), np.int32 if pair[0].endswith("int8") else np.float32, apart=16)
             amx.set_num_threads(threads)
@@ -287,6 +294,7 @@ def test_small_caches_turn_every_loop(backend, caches):
     assert {("cut", True), ("blocks", True), ("stripes", True), ("kernel", 2), ("kernel", 4)} <= seen
     assert (("past", True) in seen) == (backend == "native")
     assert caches == TINY[0] or (("packs A", True) in seen) == (backend == "native")
+    assert (("fetches C", True) in seen) == (backend == "native")
     assert caches != TINY[1] or (("ahead", True) in seen) == (backend == "native")
     assert (("square", True) in seen) == (caches == TINY[1])
 

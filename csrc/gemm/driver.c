@@ -218,6 +218,9 @@ static void multiply_rows(const struct job *job, const struct stripe *stripe, co
         column.c_block = rows * column.c_row;
         column.staging =
             plan->stream_c && last && whole_lines && width % GEMM_ROWS == 0 ? job->session->staging : NULL;
+        column.own_rows = plan->prefetch_c && last && column.staging == NULL
+                              ? (rows + block->chunks - 1) / block->chunks
+                              : 0;
         gemm_session_shape(job->session, rows, width);
         (tall ? call->kernels->tall : call->kernels->wide)[tiles - 1](&job->session->tiles, &column);
     }

@@ -70,6 +70,7 @@ struct gemm_column {
     const uint8_t
         *ahead; /* what will be needed next of B, or NULL: prefetched `ahead_lines` of 64 bytes a chunk */
     int64_t ahead_lines;
+    int64_t own_rows; /* of the block's own C, prefetched for writing a chunk; 0: none */
     /* C, int32 or float32: block p's partial sums are loaded from `from` + p * from_block, or start from +0
      * where it is NULL; they are stored to c + p * c_block, which may be the same place. */
     const uint8_t *from;
@@ -77,9 +78,9 @@ struct gemm_column {
     uint8_t *c;
     int64_t c_row, c_block;
     /* Not NULL: a finished block goes to this buffer of 4 KiB, and from there past the caches to c, whose
-     * lines of 64 bytes it fills: `rows` of them. */
+     * lines of 64 bytes it fills. */
     uint8_t *staging;
-    int64_t rows;
+    int64_t rows;           /* of a block */
     int stream_a, stream_b; /* they come from beyond L1: loaded with TILELOADDT1 */
 };
 /* The tile configuration is gemm_configure()'s. tiles is the emulated state, or NULL natively. */

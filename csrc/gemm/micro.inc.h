@@ -10,7 +10,8 @@
  *         accumulator K ascends
  * Stores  a finished tile of C is stored in the first chunk of the next block, just before its register
  *         starts anew, so that the store overlaps products (docs/performance.md)
- * Ahead   lines of the B that comes next are prefetched beside the products, a share a chunk
+ * Ahead   lines of the B that comes next, and of the block's own C, for writing, are prefetched beside the
+ *         products, a share a chunk
  * Edges   rows and columns beyond the block are outside the configuration (gemm_configure)
  * Leaves  the configuration as it was, C in TMM0-3, the last chunk's operands in TMM4-7
  */
@@ -100,6 +101,10 @@
             for (int64_t line = 0; line < on->ahead_lines; line++, ahead += GEMM_CHUNK)                      \
                 PREFETCH(ahead);                                                                             \
         }                                                                                                    \
+        for (int64_t row = 0; row < on->own_rows && own_left > 0; row++, own_left--, own += on->c_row) {     \
+            for (int tile = 0; tile < column_tiles; tile++)                                                  \
+                PREFETCHW(own + tile * GEMM_CHUNK);                                                          \
+        }                                                                                                    \
     } while (0)
 
 #define MICRO_KERNEL(engine, shape, chunk_of, tiles_in_rows, tiles_in_columns)                               \
@@ -112,7 +117,8 @@
         uint8_t *c = on->c, *finished = NULL;                                                                \
         (void)tiles, (void)ahead;                                                                            \
         for (int64_t block = 0; block < on->blocks; block++) {                                               \
-            const uint8_t *a = a_block, *b = on->b, *right = on->b_right;                                    \
+            const uint8_t *a = a_block, *b = on->b, *right = on->b_right, *own = c;                          \
+            int64_t own_left = on->rows;                                                                     \
             if (body > 0) {                                                                                  \
                 chunk_of(a, on->a_row, MICRO_START);                                                         \
             } else {                                                                                         \
@@ -168,7 +174,8 @@
 #define LOADT1(t, p, stride) AMX_TILELOADDT1(t, p, stride)
 #define STORE(t, p, stride)  AMX_TILESTORED(t, p, stride)
 #define TDP(d, a, b)         MICRO_PASTE(AMX_, MICRO_INSN)(d, a, b)
-#define PREFETCH(p)          __builtin_prefetch(p, 0, 2) /* into L2: PREFETCHT1 */
+#define PREFETCH(p)          __builtin_prefetch(p, 0, 2)                  /* into L2: PREFETCHT1 */
+#define PREFETCHW(p)         __asm__ volatile("prefetchw %0" ::"m"(*(p))) /* into L1, to be written */
 MICRO_KERNELS(native)
 #define MICRO_NATIVE MICRO_SET(native)
 #undef ZERO
@@ -177,6 +184,7 @@ MICRO_KERNELS(native)
 #undef STORE
 #undef TDP
 #undef PREFETCH
+#undef PREFETCHW
 #else
 #define MICRO_NATIVE                                                                                         \
     {                                                                                                        \
@@ -191,6 +199,7 @@ MICRO_KERNELS(native)
 #define STORE(t, p, stride)  amxemu_tilestored(tiles, t, ADDRESS(p), stride, &amxemu_direct_memory, NULL)
 #define TDP(d, a, b)         amxemu_tdp(tiles, MICRO_PASTE(AMXEMU_, MICRO_INSN), d, a, b)
 #define PREFETCH(p)          (void)(p)
+#define PREFETCHW(p)         (void)(p)
 MICRO_KERNELS(emulated)
 
 const struct gemm_micro_set MICRO_PASTE(gemm_micro_, MICRO_INSN) = {
@@ -205,6 +214,7 @@ const struct gemm_micro_set MICRO_PASTE(gemm_micro_, MICRO_INSN) = {
 #undef STORE
 #undef TDP
 #undef PREFETCH
+#undef PREFETCHW
 #undef MICRO_AHEAD
 #undef MICRO_NATIVE
 #undef MICRO_SET

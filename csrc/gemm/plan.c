@@ -8,7 +8,8 @@
  *          ahead
  * stripe   what a call packs of B at a time: half of L2 where A is small enough to be read again for
  *          each, else bounded in memory
- * C        past the caches where it exceeds half of L2, unless its stores could not hide behind products
+ * C        past the caches where it exceeds half of L2, unless its stores could not hide behind products;
+ *          else prefetched where it exceeds half of L1
  */
 #include <errno.h>
 #include <pthread.h>
@@ -256,6 +257,7 @@ static void choose_stores(struct amx_gemm_plan *plan, int engine) {
     const int deep = plan->chunks * GEMM_CHUNK >= DEEP_ENOUGH_TO_HIDE_STORES;
     plan->stream_c =
         engine == AMX_NATIVE && all / plan->threads > l2 / 2 && (deep || all > BEYOND_ANY_CACHE * l2);
+    plan->prefetch_c = engine == AMX_NATIVE && all / plan->threads > (double)plan->caches.l1 / 2;
 }
 
 int amx_gemm_threads(void) {
