@@ -60,6 +60,9 @@ static void barrier(struct gemm_team team) {
 
 static struct gemm_range share(int64_t count, int64_t unit, int rank,
                                int size) { /* in whole units but the last */
+    if (size == 1) {                       /* mostly: saves divisions */
+        return (struct gemm_range){0, count};
+    }
     const struct gemm_range units = gemm_share((count + unit - 1) / unit, rank, size);
     return (struct gemm_range){min64(count, units.begin * unit), min64(count, units.end * unit)};
 }
@@ -71,11 +74,11 @@ static int64_t block_panels(const struct amx_gemm_plan *plan) {
     return GEMM_ROWS * plan->column_tiles / GEMM_PANEL;
 }
 static struct gemm_range my_rows(const struct job *job) {
-    const struct amx_gemm_plan *plan = &job->call->plan;
+    const struct amx_gemm_plan *plan = job->call->plan;
     return share(plan->m, block_height(plan), job->team.rank / job->column_parts, job->row_parts);
 }
 static struct gemm_range my_panels(const struct job *job, int64_t panels) {
-    return share(panels, block_panels(&job->call->plan), job->team.rank % job->column_parts,
+    return share(panels, block_panels(job->call->plan), job->team.rank % job->column_parts,
                  job->column_parts);
 }
 
@@ -86,7 +89,7 @@ struct stripe {
 };
 
 static struct stripe get_stripe(const struct job *job, int64_t first_panel, int64_t panels) {
-    const int64_t chunks = job->call->plan.chunks, panel_bytes = chunks * GEMM_STEP;
+    const int64_t chunks = job->call->plan->chunks, panel_bytes = chunks * GEMM_STEP;
     if (job->packed != NULL) {
         return (struct stripe){job->packed + first_panel * panel_bytes, first_panel, panels, 0};
     }
@@ -94,7 +97,7 @@ static struct stripe get_stripe(const struct job *job, int64_t first_panel, int6
      * its own, which is the same for all stripes: others may still be reading theirs. */
     const int sharers = job->row_parts;
     const struct gemm_range ours = my_panels(job, panels);
-    const int64_t place = my_panels(job, panels_of(job->call->plan.stripe)).begin;
+    const int64_t place = my_panels(job, panels_of(job->call->plan->stripe)).begin;
     uint8_t *data = job->buffers.stripe + place * panel_bytes;
     if (sharers > 1) {
         barrier(job->team); /* until nobody works on what the buffer held */
@@ -120,7 +123,7 @@ struct block {
  * holds no more rows than its size divided by the power of two that divides their distance, unless they fill
  * that distance. */
 static int rows_share_sets(const struct gemm_call *call) {
-    const struct amx_gemm_plan *plan = &call->plan;
+    const struct amx_gemm_plan *plan = call->plan;
     const uint64_t stride = (uint64_t)call->a.row_stride, apart = stride & -stride;
     const int all_of_k =
         plan->nc == GEMM_ROWS * plan->column_tiles; /* before the first rows are used again */
@@ -132,39 +135,44 @@ static int rows_share_sets(const struct gemm_call *call) {
 static int is_direct(const struct gemm_call *call) {
     const struct gemm_matrix *a = &call->a;
     const int whole_lines = ((uintptr_t)a->data | (uintptr_t)a->row_stride) % GEMM_CHUNK == 0;
-    return a->column_stride == a->element && ((whole_lines && !rows_share_sets(call)) || !call->plan.pack_a);
+    return a->column_stride == a->element && (!call->plan->pack_a || (whole_lines && !rows_share_sets(call)));
 }
-/* Chunks of K that are packed: all, or one that K does not fill, or none. */
+/* Chunks of K that are packed of A: all, or one that K does not fill, or none. */
 static int64_t packed_chunks_of(const struct gemm_call *call) {
-    return !is_direct(call) ? call->plan.chunks : call->a.columns * call->a.element % GEMM_CHUNK != 0 ? 1 : 0;
+    if (!is_direct(call)) {
+        return call->plan->chunks;
+    }
+    return call->a.columns * call->a.element % GEMM_CHUNK != 0;
 }
 
 /* Pack what has to be packed of rows of A, over all of K. */
 static void pack_rows(const struct job *job, int64_t first, int64_t rows) {
-    const struct amx_gemm_plan *plan = &job->call->plan;
-    const int64_t height = block_height(plan), chunks = packed_chunks_of(job->call);
+    const struct amx_gemm_plan *plan = job->call->plan;
+    const int64_t height = block_height(plan), chunks = job->call->packed_chunks;
     for (int64_t row = 0; chunks > 0 && row < rows; row += height) {
         gemm_pack_a(job->buffers.a + row * chunks * GEMM_CHUNK, height, &job->a, first + row,
                     plan->chunks - chunks, chunks);
     }
 }
 
-/* Where the kernels find A: in its own memory, but for a last chunk that K does not fill; or packed. */
-static struct gemm_column find_a(const struct job *job, const struct block *block) {
+/* Where the kernels find A from a block's row `row` on: in its own memory, but for a last chunk that K does
+ * not fill; or packed. */
+static struct gemm_column find_a(const struct job *job, const struct block *block, int64_t row) {
     const struct gemm_matrix *a = &job->a;
-    const struct amx_gemm_plan *plan = &job->call->plan;
-    const int64_t height = block_height(plan), packed = packed_chunks_of(job->call);
-    if (!is_direct(job->call)) {
+    const struct amx_gemm_plan *plan = job->call->plan;
+    const int64_t height = block_height(plan), packed = job->call->packed_chunks;
+    if (packed == plan->chunks) {
         return (struct gemm_column){
-            .a = job->buffers.a + block->chunk * height * GEMM_CHUNK,
+            .a = job->buffers.a + (row * packed + block->chunk * height) * GEMM_CHUNK,
             .a_row = GEMM_CHUNK,
             .a_chunk = height * GEMM_CHUNK,
             .a_block = packed * height * GEMM_CHUNK,
         };
     }
+    const int has_tail = packed > 0 && block->chunk + block->chunks == plan->chunks;
     return (struct gemm_column){
-        .a = a->data + block->row * a->row_stride + block->chunk * GEMM_CHUNK,
-        .a_tail = packed > 0 && block->chunk + block->chunks == plan->chunks ? job->buffers.a : NULL,
+        .a = a->data + (block->row + row) * a->row_stride + block->chunk * GEMM_CHUNK,
+        .a_tail = has_tail ? job->buffers.a + row * GEMM_CHUNK : NULL,
         .a_row = a->row_stride,
         .a_chunk = GEMM_CHUNK,
         .a_block = height * a->row_stride,
@@ -181,23 +189,33 @@ static const uint8_t *next_of_b(const struct amx_gemm_plan *plan, const struct g
     return column->b + (one_panel ? block->chunks : plan->chunks) * GEMM_STEP;
 }
 
-/* One column of blocks of `rows` rows each, by all panels of the block: `column` says where A is. Panels in
+/* One column of `blocks` of `rows` rows each, from the block's row `row` on, by all its panels. Panels in
  * their order, but where the last of them are narrower and configured: then these come first. */
 static void multiply_rows(const struct job *job, const struct stripe *stripe, const struct block *block,
-                          int64_t row, int64_t rows, struct gemm_column column) {
+                          int64_t row, int64_t rows, int64_t blocks) {
     const struct gemm_call *call = job->call;
-    const struct amx_gemm_plan *plan = &call->plan;
+    const struct amx_gemm_plan *plan = call->plan;
     const int tall = rows > GEMM_ROWS;
+    const int64_t panels = tall ? 1 : 2, begin = block->panels.begin;
     const int64_t sums_row = plan->nc * 4 + GEMM_CHUNK; /* an odd number of lines */
     const int first = block->chunk == 0, last = block->chunk + block->chunks == plan->chunks;
     const int whole_lines = ((uintptr_t)job->c | (uintptr_t)call->c_row) % GEMM_CHUNK == 0;
-    const int64_t panels = tall ? 1 : 2, begin = block->panels.begin;
     const int64_t columns =
         min64((block->panels.end - begin) * GEMM_PANEL, plan->n - (stripe->first_panel + begin) * GEMM_PANEL);
-    const int64_t whole = columns / (panels * GEMM_PANEL), rest = columns % (panels * GEMM_PANEL);
+    const int64_t whole = tall ? columns / GEMM_PANEL : columns / (2 * GEMM_PANEL);
+    const int64_t rest = columns - whole * panels * GEMM_PANEL;
     const int64_t steps = whole + (rest > 0);
     const int rest_first = rest > 0 && gemm_session_has(job->session, rows, rest);
+    const int prefetch_b = plan->prefetch_b && blocks > 1;
+    struct gemm_column column = find_a(job, block, row);
+    column.chunks = block->chunks;
+    column.blocks = blocks;
+    column.stream_a = plan->stream_a;
+    column.stream_b = plan->stream_b;
     column.rows = rows;
+    if (prefetch_b) {
+        column.ahead_lines = (GEMM_STEP / GEMM_CHUNK + blocks - 1) / blocks;
+    }
     for (int64_t i = 0; i < steps; i++) {
         const int64_t step = rest_first ? (i + whole) % steps : i, q = begin + step * panels;
         const int64_t left = (stripe->first_panel + q) * GEMM_PANEL;
@@ -208,8 +226,7 @@ static void multiply_rows(const struct job *job, const struct stripe *stripe, co
             first && last ? NULL : job->buffers.sums + row * sums_row + (q - begin) * GEMM_PANEL * 4;
         column.b = stripe->data + ((q - stripe->begin) * plan->chunks + block->chunk) * GEMM_STEP;
         column.b_right = tiles > 2 ? column.b + plan->chunks * GEMM_STEP : column.b;
-        column.ahead = plan->prefetch_b && column.blocks > 1 ? next_of_b(plan, &column, block) : NULL;
-        column.ahead_lines = (GEMM_STEP / GEMM_CHUNK + column.blocks - 1) / column.blocks;
+        column.ahead = prefetch_b ? next_of_b(plan, &column, block) : NULL;
         column.from = first ? NULL : sums;
         column.from_row = sums_row;
         column.c = last ? c : sums;
@@ -228,33 +245,24 @@ static void multiply_rows(const struct job *job, const struct stripe *stripe, co
 
 /* Whole blocks, and the rows that are left: first what is configured since the block before. */
 static void multiply_block(const struct job *job, const struct stripe *stripe, const struct block *block) {
-    const struct amx_gemm_plan *plan = &job->call->plan;
-    const int64_t height = block_height(plan), whole = block->rows / height, rest = block->rows % height;
+    const struct amx_gemm_plan *plan = job->call->plan;
+    const int64_t height = block_height(plan);
+    const int64_t whole = plan->row_tiles == 1 ? block->rows / GEMM_ROWS : block->rows / (2 * GEMM_ROWS);
+    const int64_t rest = block->rows - whole * height;
     const int rest_first = job->session->rows == rest;
-    struct gemm_column column = find_a(job, block);
-    column.chunks = block->chunks;
-    column.blocks = whole;
-    column.stream_a = plan->stream_a;
-    column.stream_b = plan->stream_b;
-    struct gemm_column below = column;
-    below.blocks = 1;
-    below.a += whole * column.a_block;
-    if (column.a_tail != NULL) {
-        below.a_tail += whole * column.tail_block;
-    }
     if (rest > 0 && rest_first) {
-        multiply_rows(job, stripe, block, whole * height, rest, below);
+        multiply_rows(job, stripe, block, whole * height, rest, 1);
     }
     if (whole > 0) {
-        multiply_rows(job, stripe, block, 0, height, column);
+        multiply_rows(job, stripe, block, 0, height, whole);
     }
     if (rest > 0 && !rest_first) {
-        multiply_rows(job, stripe, block, whole * height, rest, below);
+        multiply_rows(job, stripe, block, whole * height, rest, 1);
     }
 }
 
 static void multiply_stripe(const struct job *job, const struct stripe *stripe) {
-    const struct amx_gemm_plan *plan = &job->call->plan;
+    const struct amx_gemm_plan *plan = job->call->plan;
     const int64_t panels = plan->nc / GEMM_PANEL;
     const struct gemm_range rows = my_rows(job), mine = my_panels(job, stripe->panels);
     for (int64_t row = rows.begin; row < rows.end; row += plan->mc) {
@@ -276,18 +284,16 @@ static void multiply_stripe(const struct job *job, const struct stripe *stripe) 
 
 /* Items begin ... end - 1, which have the same second operand: what is packed of it serves them all. */
 static void run_items(const struct gemm_call *call, int64_t begin, int64_t end, struct job *job) {
-    const int64_t all = panels_of(call->plan.n), at_a_time = panels_of(call->plan.stripe);
-    job->b = call->b;
+    const int64_t all = panels_of(call->plan->n), at_a_time = panels_of(call->plan->stripe);
     if (call->packed != NULL) {
         job->packed = call->packed->data + offset_of(call->b_offset, begin) * call->packed->item_bytes;
     } else {
-        job->b.data += offset_of(call->b_offset, begin);
+        job->b.data = call->b.data + offset_of(call->b_offset, begin);
     }
     for (int64_t panel = 0; panel < all; panel += at_a_time) {
         const struct stripe stripe = get_stripe(job, panel, min64(at_a_time, all - panel));
         for (int64_t item = begin; item < end; item++) {
-            job->a = call->a;
-            job->a.data += offset_of(call->a_offset, item);
+            job->a.data = call->a.data + offset_of(call->a_offset, item);
             job->c = call->c + offset_of(call->c_offset, item);
             multiply_stripe(job, &stripe);
         }
@@ -307,16 +313,27 @@ static int64_t end_of_operand(const struct gemm_call *call, int64_t begin, int64
 
 /* What one thread of the call does. */
 static void run_thread(const struct gemm_call *call, struct gemm_team team, struct buffers buffers) {
-    const struct amx_gemm_plan *plan = &call->plan;
+    const struct amx_gemm_plan *plan = call->plan;
     struct gemm_session session;
-    struct job job = {.call = call, .buffers = buffers, .session = &session};
+    struct job job = {
+        .call = call,
+        .a = call->a,
+        .b = call->b,
+        .packed = NULL,
+        .c = call->c,
+        .team = team,
+        .row_parts = plan->row_parts,
+        .column_parts = plan->column_parts,
+        .buffers = buffers,
+        .session = &session,
+    };
     struct gemm_range items = {0, plan->batch};
-    job.team = team;
-    job.row_parts = plan->row_parts;
-    job.column_parts = plan->column_parts;
     if (plan->over_batch) {
         items = gemm_share(plan->batch, team.rank, team.size);
         job.team = (struct gemm_team){0, 1};
+    } else if (team.size != plan->threads) { /* fewer came than were called */
+        job.row_parts = 1;
+        job.column_parts = team.size;
     }
     gemm_session_begin(&session, call->engine);
     for (int64_t item = items.begin, next; item < items.end; item = next) {
@@ -335,16 +352,16 @@ static int get_buffer(enum gemm_buffer which, int64_t size, uint8_t **buffer) {
     return size > 0 && *buffer == NULL ? -ENOMEM : 0;
 }
 static int get_stripe_buffer(const struct gemm_call *call, uint8_t **stripe) {
-    const struct amx_gemm_plan *plan = &call->plan;
+    const struct amx_gemm_plan *plan = call->plan;
     const int64_t size = call->packed != NULL ? 0 : panels_of(plan->stripe) * plan->chunks * GEMM_STEP;
     return get_buffer(GEMM_BUFFER_B, size, stripe);
 }
 
 /* The buffers of one thread; a stripe of its own only where it needs one. 0, or -ENOMEM. */
 static int get_buffers(const struct gemm_call *call, int own_stripe, struct buffers *buffers) {
-    const struct amx_gemm_plan *plan = &call->plan;
+    const struct amx_gemm_plan *plan = call->plan;
     const int64_t sums = plan->kc < plan->chunks ? plan->mc * (plan->nc * 4 + GEMM_CHUNK) : 0;
-    int error = get_buffer(GEMM_BUFFER_A, plan->mc * packed_chunks_of(call) * GEMM_CHUNK, &buffers->a);
+    int error = get_buffer(GEMM_BUFFER_A, plan->mc * call->packed_chunks * GEMM_CHUNK, &buffers->a);
     if (error == 0) {
         error = get_buffer(GEMM_BUFFER_C, sums, &buffers->sums);
     }
@@ -361,28 +378,22 @@ static int run_alone(const struct gemm_call *call) {
 }
 
 #if defined(_OPENMP)
-static int run_team(struct gemm_call *call) {
+static int run_team(const struct gemm_call *call) {
     uint8_t *shared_stripe = NULL;
-    int error = call->plan.over_batch ? 0 : get_stripe_buffer(call, &shared_stripe);
+    int error = call->plan->over_batch ? 0 : get_stripe_buffer(call, &shared_stripe);
     if (error != 0) {
         return error;
     }
-#pragma omp parallel num_threads(call->plan.threads) default(none) shared(call, shared_stripe, error)
+#pragma omp parallel num_threads(call->plan->threads) default(none) shared(call, shared_stripe, error)
     {
         const struct gemm_team team = {omp_get_thread_num(), omp_get_num_threads()};
         struct buffers buffers = {NULL, shared_stripe, NULL};
-        const int mine = get_buffers(call, call->plan.over_batch, &buffers);
+        const int mine = get_buffers(call, call->plan->over_batch, &buffers);
         if (mine != 0) {
 #pragma omp atomic write
             error = mine;
         }
-#pragma omp single
-        {
-            if (team.size != call->plan.threads && !call->plan.over_batch) { /* fewer came than were called */
-                call->plan.row_parts = 1;
-                call->plan.column_parts = team.size;
-            }
-        } /* an implied barrier: everybody sees the error and the split */
+#pragma omp barrier /* everybody sees the error */
         if (error == 0) {
             run_thread(call, team, buffers);
         }
@@ -390,17 +401,17 @@ static int run_team(struct gemm_call *call) {
     return error;
 }
 #else
-static int run_team(struct gemm_call *call) {
+static int run_team(const struct gemm_call *call) {
     return run_alone(call);
 }
 #endif
 
 /* K = 0: a sum of nothing. */
 static void fill_zero(const struct gemm_call *call) {
-    for (int64_t item = 0; item < call->plan.batch; item++) {
+    for (int64_t item = 0; item < call->plan->batch; item++) {
         uint8_t *c = call->c + offset_of(call->c_offset, item);
-        for (int64_t row = 0; row < call->plan.m; row++) {
-            memset(c + row * call->c_row, 0, (size_t)(call->plan.n * 4));
+        for (int64_t row = 0; row < call->plan->m; row++) {
+            memset(c + row * call->c_row, 0, (size_t)(call->plan->n * 4));
         }
     }
 }
@@ -421,8 +432,8 @@ static int64_t count_operands(const struct gemm_call *call, int64_t batch) {
     return count;
 }
 
-static int run_planned(struct gemm_call *call) {
-    return call->plan.threads > 1 ? run_team(call) : run_alone(call);
+static int run_planned(const struct gemm_call *call) {
+    return call->plan->threads > 1 ? run_team(call) : run_alone(call);
 }
 
 int gemm_run(struct gemm_call *call, int op, int threads, int64_t batch) {
@@ -431,12 +442,12 @@ int gemm_run(struct gemm_call *call, int op, int threads, int64_t batch) {
     if (packed != NULL && (packed->element != call->a.element || packed->k != call->a.columns)) {
         return -EINVAL;
     }
-    const int error = amx_gemm_make_plan(call->engine, op, threads, call->a.rows, n, call->a.columns, batch,
-                                         batch > 0 ? count_operands(call, batch) : 0, NULL, &call->plan);
+    const int error = gemm_find_plan(call->engine, op, threads, call->a.rows, n, call->a.columns, batch,
+                                     batch > 0 ? count_operands(call, batch) : 0, &call->plan);
     if (error != 0) {
         return error;
     }
-    const struct amx_gemm_plan *plan = &call->plan;
+    const struct amx_gemm_plan *plan = call->plan;
     if (call->engine != AMX_EMULATED && (call->engine != AMX_NATIVE || amx_is_stub())) {
         return -ENOSYS;
     }
@@ -449,6 +460,7 @@ int gemm_run(struct gemm_call *call, int op, int threads, int64_t batch) {
         fill_zero(call);
         return 0;
     }
+    call->packed_chunks = packed_chunks_of(call);
     if (call->engine != AMX_NATIVE) {
         return run_planned(call);
     }

@@ -1,7 +1,7 @@
 /* Matrix products on tiles: the parts and what they hand to each other.
  *
  *   operands.c   pointers and strides, or NumPy arrays, into a call
- *   plan.c       how a product is cut into blocks and threads
+ *   plan.c       how a product is cut into blocks and threads; kept.c has the last plan
  *   driver.c     the loops over blocks, on a team of threads
  *   micro*.c     a column of blocks of C
  *   pack.c       operands into panels of tiles; packed.c keeps those of a B
@@ -151,8 +151,9 @@ struct gemm_call {
     struct gemm_offsets a_offset, b_offset, c_offset;
     uint8_t *c;
     int64_t c_row;
-    struct amx_gemm_plan plan; /* these two are gemm_run()'s */
+    const struct amx_gemm_plan *plan; /* these are gemm_run()'s */
     const struct gemm_kernels *kernels;
+    int64_t packed_chunks; /* of A: all of its K, the last chunk, or none */
 };
 /* As amx_gemm(), for operands that C does not overlap. */
 int gemm_run(struct gemm_call *call, int op, int threads, int64_t batch);
@@ -164,5 +165,12 @@ struct gemm_range {
     int64_t begin, end;
 };
 struct gemm_range gemm_share(int64_t count, int rank, int size);
+struct amx_caches gemm_caches(void); /* this core's, or what is assumed of them */
+
+/* ---- kept.c ---- */
+
+/* As amx_gemm_make_plan() for this core, of the plan that this thread keeps until its next product. */
+int gemm_find_plan(int engine, int op, int most, int64_t m, int64_t n, int64_t k, int64_t batch,
+                   int64_t operands, const struct amx_gemm_plan **plan);
 
 #endif

@@ -27,8 +27,10 @@ static struct extent extent_of(const struct gemm_matrix *matrix, int64_t batch, 
     int64_t low = 0, high = matrix->element;
     widen(&low, &high, matrix->rows, matrix->row_stride);
     widen(&low, &high, matrix->columns, matrix->column_stride);
-    widen(&low, &high, items.inner, items.step);
-    widen(&low, &high, batch / items.inner, items.outer);
+    if (batch > 1) {
+        widen(&low, &high, items.inner, items.step);
+        widen(&low, &high, batch / items.inner, items.outer);
+    }
     return (struct extent){(uintptr_t)matrix->data + (uintptr_t)low,
                            (uintptr_t)matrix->data + (uintptr_t)high};
 }

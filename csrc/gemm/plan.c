@@ -78,7 +78,7 @@ static pthread_once_t once = PTHREAD_ONCE_INIT;
 static void read_once(void) {
     known = read_caches();
 }
-static struct amx_caches core_caches(void) {
+struct amx_caches gemm_caches(void) {
     pthread_once(&once, read_once);
     return known;
 }
@@ -278,7 +278,7 @@ int amx_gemm_make_plan(int engine, int op, int threads, int64_t m, int64_t n, in
         .k = k,
         .batch = batch,
         .operands = operands,
-        .caches = caches != NULL ? *caches : core_caches(),
+        .caches = caches != NULL ? *caches : gemm_caches(),
         .chunks = ceil_div(k, per_chunk),
     };
     choose_kernel(plan, engine);

@@ -2,6 +2,12 @@
 #include "gemm/session.h"
 #include "tile/tile.h"
 
+/* All eight of 16 rows and 64 bytes: of every block whose edges are edges of tiles. */
+static const _Alignas(64) uint8_t whole_tiles[64] = {
+    [0] = 1,   [16] = 64, [18] = 64, [20] = 64, [22] = 64, [24] = 64, [26] = 64, [28] = 64, [30] = 64,
+    [48] = 16, [49] = 16, [50] = 16, [51] = 16, [52] = 16, [53] = 16, [54] = 16, [55] = 16,
+};
+
 void gemm_session_begin(struct gemm_session *s, int engine) {
     s->engine = engine;
     s->rows = s->columns = 0;
@@ -38,8 +44,12 @@ void gemm_session_shape(struct gemm_session *s, int64_t rows, int64_t columns) {
     if (gemm_session_has(s, rows, columns)) {
         return;
     }
-    uint8_t config[64];
-    gemm_configure(config, rows, columns);
+    _Alignas(64) uint8_t edges[64];
+    const uint8_t *config = whole_tiles;
+    if (rows % GEMM_ROWS != 0 || columns % GEMM_ROWS != 0) {
+        gemm_configure(edges, rows, columns);
+        config = edges;
+    }
     if (s->engine == AMX_EMULATED) {
         amxemu_ldtilecfg(&s->tiles, config);
     } else {

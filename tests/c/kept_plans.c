@@ -1,0 +1,91 @@
+/* A product after another one: whether it is planned anew, and as if it were the first. */
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "gemm/gemm.h"
+
+static int available = 4, planned; /* how many plans were made */
+
+int gemm_threads_available(void) {
+    return available;
+}
+const struct gemm_micro_set *gemm_micro_for(int op) {
+    static const struct gemm_micro_set any;
+    planned++;
+    return op < 0 ? NULL : &any;
+}
+int gemm_wants_huge_pages(double size) {
+    return size > (2 << 20);
+}
+int amx_cpuid(uint32_t leaf, uint32_t subleaf, uint32_t registers[4]) {
+    (void)leaf, (void)subleaf, (void)registers;
+    return -1;
+}
+
+struct product {
+    int engine, op, threads;
+    int64_t m, n, k, batch, operands;
+};
+static const struct product first = {AMX_NATIVE, AMX_TDPBSSD, 0, 700, 800, 900, 6, 6};
+
+static const struct amx_gemm_plan *find(const struct product *p) {
+    const struct amx_gemm_plan *plan = NULL;
+    return gemm_find_plan(p->engine, p->op, p->threads, p->m, p->n, p->k, p->batch, p->operands, &plan) == 0
+               ? plan
+               : NULL;
+}
+
+/* Whether it is planned now: 0 or 1, or -1 where the plan is another than a new one. */
+static int is_planned(const struct product *p) {
+    struct amx_gemm_plan new;
+    planned = 0;
+    const struct amx_gemm_plan *plan = find(p);
+    const int count = planned;
+    amx_gemm_make_plan(p->engine, p->op, p->threads, p->m, p->n, p->k, p->batch, p->operands, NULL, &new);
+    return plan != NULL && memcmp(plan, &new, sizeof new) == 0 ? count : -1;
+}
+
+static void *of_another_thread(void *unused) {
+    (void)unused;
+    printf("another thread's first %d\n", is_planned(&first));
+    return NULL;
+}
+
+int main(void) {
+    struct product p = first;
+    pthread_t thread;
+    printf("first %d\n", is_planned(&p));
+    printf("again %d\n", is_planned(&p));
+#define CHANGE(what, value)                                                                                  \
+    p = first;                                                                                               \
+    p.what = value;                                                                                          \
+    printf(#what " %d", is_planned(&p));                                                                     \
+    printf(" back %d\n", is_planned(&first));
+    CHANGE(engine, AMX_EMULATED)
+    CHANGE(op, AMX_TDPBF16PS)
+    CHANGE(threads, 1)
+    CHANGE(threads, 3)
+    CHANGE(m, 701)
+    CHANGE(n, 801)
+    CHANGE(k, 901)
+    CHANGE(batch, 7)
+    CHANGE(operands, 0)
+    available = 2; /* OpenMP's setting, or a parallel region */
+    printf("fewer available %d\n", is_planned(&first));
+    p.operands = 6, p.threads = 2;
+    printf("as many as available %d\n", is_planned(&p));
+    available = 1; /* a forked child */
+    printf("one available %d\n", is_planned(&first));
+    amx_gemm_assume_caches(&(struct amx_caches){8 << 10, 64 << 10});
+    printf("assumed caches %d\n", is_planned(&first));
+    amx_gemm_assume_caches(NULL);
+    printf("own caches %d\n", is_planned(&first));
+    pthread_create(&thread, NULL, of_another_thread, NULL);
+    pthread_join(thread, NULL);
+    printf("after it %d\n", is_planned(&first));
+    p = first, p.op = -1;
+    printf("impossible %d\n", is_planned(&p));
+    printf("after the impossible %d\n", is_planned(&first));
+    return 0;
+}
