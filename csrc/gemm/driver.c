@@ -438,12 +438,12 @@ static int run_planned(const struct gemm_call *call) {
 
 int gemm_run(struct gemm_call *call, int op, int threads, int64_t batch) {
     const struct amx_packed *packed = call->packed;
-    const int64_t n = packed != NULL ? packed->n : call->b.columns;
     if (packed != NULL && (packed->element != call->a.element || packed->k != call->a.columns)) {
         return -EINVAL;
     }
-    const int error = gemm_find_plan(call->engine, op, threads, call->a.rows, n, call->a.columns, batch,
-                                     batch > 0 ? count_operands(call, batch) : 0, &call->plan);
+    const int error =
+        gemm_find_plan(call->engine, op, threads, call->a.rows, call->b.columns, call->a.columns, batch,
+                       batch > 0 ? count_operands(call, batch) : 0, &call->plan);
     if (error != 0) {
         return error;
     }

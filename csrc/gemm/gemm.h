@@ -147,11 +147,12 @@ struct gemm_offsets {
 struct gemm_call {
     int engine;
     struct gemm_matrix a, b;         /* of item 0 */
-    const struct amx_packed *packed; /* then b is not used */
+    const struct amx_packed *packed; /* then b has a shape only */
     struct gemm_offsets a_offset, b_offset, c_offset;
     uint8_t *c;
     int64_t c_row;
-    const struct amx_gemm_plan *plan; /* these are gemm_run()'s */
+    /* These are gemm_run()'s. Callers name them too: an incomplete initialiser clears all before, slowly. */
+    const struct amx_gemm_plan *plan;
     const struct gemm_kernels *kernels;
     int64_t packed_chunks; /* of A: all of its K, the last chunk, or none */
 };

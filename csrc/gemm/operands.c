@@ -40,8 +40,7 @@ static int overlap(struct extent x, struct extent y) {
 
 /* Of one item, or of a batch whose items are steps apart; listed offsets are the caller's to check. */
 static int c_overlaps(const struct gemm_call *call, int64_t batch) {
-    const struct gemm_matrix c = {
-        call->c, call->a.rows, call->packed != NULL ? call->packed->n : call->b.columns, call->c_row, 4, 4};
+    const struct gemm_matrix c = {call->c, call->a.rows, call->b.columns, call->c_row, 4, 4};
     if (c.rows <= 0 || c.columns <= 0 || call->a.columns <= 0 || batch <= 0) {
         return 0;
     }
@@ -82,12 +81,16 @@ int amx_gemm_packed(int engine, int op, int threads, int64_t m, int64_t batch,  
     struct gemm_call call = {
         .engine = engine,
         .a = {a, m, b->k, a_row, a_column, element_of(op)},
+        .b = {NULL, b->k, b->n, 0, 0, element_of(op)},
         .packed = b,
         .a_offset = listed(a_offset),
         .b_offset = listed(b_item),
         .c_offset = listed(c_offset),
         .c = c,
         .c_row = c_row,
+        .plan = NULL,
+        .kernels = NULL,
+        .packed_chunks = 0,
     };
     return run(&call, op, threads, batch);
 }
@@ -287,6 +290,9 @@ int amx_gemm_arrays(int engine, int op, int threads, uint64_t a_array, uint64_t 
         .c_offset = offsets_in(batch, OF_C),
         .c = (uint8_t *)(uintptr_t)c.data,
         .c_row = c.row_stride,
+        .plan = NULL,
+        .kernels = NULL,
+        .packed_chunks = 0,
     };
     return run(&call, op, threads, batch[0].count * batch[1].count);
 }
