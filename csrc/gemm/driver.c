@@ -102,10 +102,10 @@ static struct stripe get_stripe(const struct job *job, int64_t first_panel, int6
     if (sharers > 1) {
         barrier(job->team); /* until nobody works on what the buffer held */
     }
-    for (int64_t p = ours.begin + job->team.rank / job->column_parts; p < ours.end; p += sharers) {
-        gemm_pack_b(data + (p - ours.begin) * panel_bytes, &job->b, (first_panel + p) * GEMM_PANEL, 0,
-                    chunks);
-    }
+    const struct gemm_range mine =
+        gemm_share(ours.end - ours.begin, job->team.rank / job->column_parts, sharers);
+    gemm_pack_b(data + mine.begin * panel_bytes, &job->b,
+                (first_panel + ours.begin + mine.begin) * GEMM_PANEL, mine.end - mine.begin);
     if (sharers > 1) {
         barrier(job->team);
     }

@@ -4,7 +4,7 @@
  *   plan.c       how a product is cut into blocks and threads; kept.c has the last plan
  *   driver.c     the loops over blocks, on a team of threads
  *   micro*.c     a column of blocks of C
- *   pack.c       operands into panels of tiles; packed.c keeps those of a B
+ *   pack.c       operands into panels of tiles, with shuffle.c; packed.c keeps those of a B
  *   session.c    the tile registers of one thread, found and given back
  *   stores.c, pages.c, workspace.c, threads.c    memory and threads, as below
  *
@@ -51,9 +51,19 @@ struct gemm_matrix {
 /* Rows first_row ... of A, at most `height`, chunks first_chunk ..., into an A panel of that height. */
 void gemm_pack_a(uint8_t *panel, int64_t height, const struct gemm_matrix *a, int64_t first_row,
                  int64_t first_chunk, int64_t chunks);
-/* Columns first_column ... of B (at most 32), chunks first_chunk ..., into a B panel. */
-void gemm_pack_b(uint8_t *panel, const struct gemm_matrix *b, int64_t first_column, int64_t first_chunk,
-                 int64_t chunks);
+/* Columns first_column ... of B, `panels` panels of them or as many as there are, over all of K, into
+ * adjacent B panels. Several at a time cost much less than each alone. */
+void gemm_pack_b(uint8_t *to, const struct gemm_matrix *b, int64_t first_column, int64_t panels);
+
+/* ---- shuffle.c ---- */
+
+/* `groups` groups of g rows of B, `tiles` * 16 adjacent columns of each, into as many rows of as many tiles:
+ * of those of the panel at `to`, then of the panels that follow, `panel_bytes` apart. If `ahead` is not 0,
+ * what lies as many bytes from these rows is prefetched. */
+void gemm_interleave(uint8_t *to, int64_t panel_bytes, const uint8_t *from, int64_t row_stride, int64_t ahead,
+                     int64_t groups, int64_t tiles, int element);
+/* A tile from 16 columns of 64 bytes of K; `ahead` as above. */
+void gemm_transpose(uint8_t *tile, const uint8_t *from, int64_t column_stride, int64_t ahead);
 
 /* ---- micro_*.c ---- */
 

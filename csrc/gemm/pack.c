@@ -5,13 +5,21 @@
  * exist are -0 in A and +0 in B: their product is -0, and e + (-0) = e for every e that a chain can hold, -0
  * and NaN included, so they change nothing.
  */
+#include <stdlib.h>
 #include <string.h>
 
 #include "gemm/gemm.h"
 
-#if defined(__SSE2__)
-#include <emmintrin.h>
-#endif
+enum {
+    /* Panels of B packed together. Each group of rows of K writes a line to each, and where the panels are a
+     * power of two apart these fall on one set of L1: no more than it has ways (12, and 8 before Ice Lake).
+     */
+    GROUP = 12,
+    /* Prefetched: groups of 4 bytes of K where B goes by rows, of a power of two again, so no further; chunks
+     * of 64 bytes where it goes by columns. */
+    GROUPS_AHEAD = 2,
+    CHUNKS_AHEAD = 4,
+};
 
 static inline int64_t min64(int64_t x, int64_t y) {
     return x < y ? x : y;
@@ -63,115 +71,80 @@ void gemm_pack_a(uint8_t *panel, int64_t height, const struct gemm_matrix *a, in
     }
 }
 
-/* 16 columns of g rows of K, elements adjacent in each row, into one 64-byte row of a B tile: [column][k %
- * g]. */
-static inline void interleave(uint8_t *to, const uint8_t *from, int64_t row_stride, int element) {
-#if defined(__SSE2__)
-    __m128i out[4];
-    if (element == 1) {
-        const __m128i r0 = _mm_loadu_si128((const __m128i *)(from));
-        const __m128i r1 = _mm_loadu_si128((const __m128i *)(from + row_stride));
-        const __m128i r2 = _mm_loadu_si128((const __m128i *)(from + 2 * row_stride));
-        const __m128i r3 = _mm_loadu_si128((const __m128i *)(from + 3 * row_stride));
-        const __m128i low01 = _mm_unpacklo_epi8(r0, r1), high01 = _mm_unpackhi_epi8(r0, r1);
-        const __m128i low23 = _mm_unpacklo_epi8(r2, r3), high23 = _mm_unpackhi_epi8(r2, r3);
-        out[0] = _mm_unpacklo_epi16(low01, low23);
-        out[1] = _mm_unpackhi_epi16(low01, low23);
-        out[2] = _mm_unpacklo_epi16(high01, high23);
-        out[3] = _mm_unpackhi_epi16(high01, high23);
-    } else {
-        const __m128i r0a = _mm_loadu_si128((const __m128i *)(from));
-        const __m128i r0b = _mm_loadu_si128((const __m128i *)(from + 16));
-        const __m128i r1a = _mm_loadu_si128((const __m128i *)(from + row_stride));
-        const __m128i r1b = _mm_loadu_si128((const __m128i *)(from + row_stride + 16));
-        out[0] = _mm_unpacklo_epi16(r0a, r1a);
-        out[1] = _mm_unpackhi_epi16(r0a, r1a);
-        out[2] = _mm_unpacklo_epi16(r0b, r1b);
-        out[3] = _mm_unpackhi_epi16(r0b, r1b);
-    }
-    for (int i = 0; i < 4; i++) {
-        _mm_storeu_si128((__m128i *)(to + 16 * i), out[i]);
-    }
-#else
-    const int g = 4 / element;
-    for (int c = 0; c < GEMM_ROWS; c++) {
-        for (int k = 0; k < g; k++) {
-            memcpy(to + 4 * c + k * element, from + k * row_stride + c * element, (size_t)element);
-        }
-    }
-#endif
-}
-
-/* One B tile from a matrix whose columns are contiguous in K (a transposed view): [column][64 bytes of K] to
- * [4 bytes of K][column], a transposition of 16 x 16 words of 4 bytes. */
-static void transpose_words(uint8_t *tile, const uint8_t *from, int64_t column_stride) {
-#if defined(__SSE2__)
-    for (int c = 0; c < 16; c += 4) {
-        for (int k = 0; k < 16; k += 4) {
-            const uint8_t *source = from + c * column_stride + 4 * k;
-            const __m128i c0 = _mm_loadu_si128((const __m128i *)(source));
-            const __m128i c1 = _mm_loadu_si128((const __m128i *)(source + column_stride));
-            const __m128i c2 = _mm_loadu_si128((const __m128i *)(source + 2 * column_stride));
-            const __m128i c3 = _mm_loadu_si128((const __m128i *)(source + 3 * column_stride));
-            const __m128i low01 = _mm_unpacklo_epi32(c0, c1), high01 = _mm_unpackhi_epi32(c0, c1);
-            const __m128i low23 = _mm_unpacklo_epi32(c2, c3), high23 = _mm_unpackhi_epi32(c2, c3);
-            uint8_t *to = tile + k * GEMM_CHUNK + 4 * c;
-            _mm_storeu_si128((__m128i *)(to), _mm_unpacklo_epi64(low01, low23));
-            _mm_storeu_si128((__m128i *)(to + GEMM_CHUNK), _mm_unpackhi_epi64(low01, low23));
-            _mm_storeu_si128((__m128i *)(to + 2 * GEMM_CHUNK), _mm_unpacklo_epi64(high01, high23));
-            _mm_storeu_si128((__m128i *)(to + 3 * GEMM_CHUNK), _mm_unpackhi_epi64(high01, high23));
-        }
-    }
-#else
-    for (int c = 0; c < 16; c++) {
-        for (int k = 0; k < 16; k++) {
-            memcpy(tile + k * GEMM_CHUNK + 4 * c, from + c * column_stride + 4 * k, 4);
-        }
-    }
-#endif
-}
-
-/* One B tile: `valid` elements of K and `columns` columns of it exist, the rest becomes zero. */
+/* One tile of a B that goes by columns: of the 64 bytes of K and 16 columns from `from`, `valid` elements and
+ * `columns` exist, the rest becomes zero. */
 static void pack_b_tile(uint8_t *tile, const struct gemm_matrix *b, const uint8_t *from, int64_t valid,
-                        int64_t columns) {
-    const int64_t chunk_elements = GEMM_CHUNK / b->element;
-    const int g = 4 / b->element;
-    uint8_t strip[64 * 16]; /* up to 64 rows of 16 elements, or 32 of 16 x 2 bytes */
-    int64_t row_stride = b->row_stride;
-    if (valid == chunk_elements && columns == GEMM_ROWS) {
-        if (b->row_stride == b->element) {
-            transpose_words(tile, from, b->column_stride);
-            return;
-        }
-        if (b->column_stride != b->element) {
-            gather(strip, GEMM_ROWS * b->element, from, valid, columns, b->row_stride, b->column_stride,
-                   b->element);
-            from = strip;
-            row_stride = GEMM_ROWS * b->element;
-        }
-    } else {
-        memset(strip, 0, sizeof strip);
-        gather(strip, GEMM_ROWS * b->element, from, valid, columns, b->row_stride, b->column_stride,
-               b->element);
-        from = strip;
-        row_stride = GEMM_ROWS * b->element;
+                        int64_t columns, int64_t ahead) {
+    if (b->row_stride == b->element && valid * b->element == GEMM_CHUNK && columns == GEMM_ROWS) {
+        gemm_transpose(tile, from, b->column_stride, ahead);
+        return;
     }
-    for (int64_t k = 0; k < GEMM_ROWS; k++) {
-        interleave(tile + k * GEMM_CHUNK, from + k * g * row_stride, row_stride, b->element);
+    uint8_t strip[GEMM_TILE] = {0};
+    gather(strip, GEMM_CHUNK, from, columns, valid, b->column_stride, b->row_stride, b->element);
+    gemm_transpose(tile, strip, GEMM_CHUNK, 0);
+}
+
+/* Columns first ... end - 1 of a B that goes by columns: each panel from one end of K to the other, as it
+ * lies in memory. */
+static void pack_columns(uint8_t *panel, const struct gemm_matrix *b, int64_t first, int64_t end,
+                         int64_t chunks) {
+    const int64_t chunk_elements = GEMM_CHUNK / b->element;
+    for (int64_t column = first; column < end; column += GEMM_PANEL) {
+        const int64_t panel_end = min64(end, column + GEMM_PANEL);
+        for (int64_t chunk = 0; chunk < chunks; chunk++, panel += GEMM_STEP) {
+            const int64_t k = chunk * chunk_elements, valid = min64(chunk_elements, b->rows - k);
+            const int64_t ahead = chunk + CHUNKS_AHEAD < chunks ? CHUNKS_AHEAD * GEMM_CHUNK : 0;
+            for (int64_t c = column; c < panel_end; c += GEMM_ROWS) {
+                pack_b_tile(panel + (c - column) / GEMM_ROWS * GEMM_TILE, b,
+                            b->data + k * b->row_stride + c * b->column_stride, valid,
+                            min64(GEMM_ROWS, panel_end - c), ahead);
+            }
+        }
     }
 }
 
-void gemm_pack_b(uint8_t *panel, const struct gemm_matrix *b, int64_t first_column, int64_t first_chunk,
-                 int64_t chunks) {
-    const int64_t columns = min64(GEMM_PANEL, b->columns - first_column);
-    const int64_t chunk_elements = GEMM_CHUNK / b->element;
-    for (int64_t chunk = 0; chunk < chunks; chunk++, panel += GEMM_STEP) {
-        const int64_t k = (first_chunk + chunk) * chunk_elements;
-        const int64_t valid = min64(chunk_elements, b->rows - k);
-        for (int64_t c = 0; c < columns; c += GEMM_ROWS) {
-            pack_b_tile(panel + c / GEMM_ROWS * GEMM_TILE, b,
-                        b->data + k * b->row_stride + (first_column + c) * b->column_stride, valid,
-                        min64(GEMM_ROWS, columns - c));
+/* Rows of one tile of a B that goes by rows: of `groups` * g rows of K and 16 columns from `from`, `existing`
+ * rows and `columns` columns exist, the rest becomes zero. */
+static void pack_edge(uint8_t *to, const struct gemm_matrix *b, const uint8_t *from, int64_t groups,
+                      int64_t existing, int64_t columns) {
+    uint8_t strip[GEMM_TILE] = {0};
+    const int64_t row = GEMM_ROWS * b->element;
+    gather(strip, row, from, existing, columns, b->row_stride, b->column_stride, b->element);
+    gemm_interleave(to, 0, strip, row, 0, groups, 1, b->element);
+}
+
+/* Columns first ... end - 1 of a B that goes by rows, at most a group of panels. K is outermost, so that each
+ * line of B is used whole while it is there: panel by panel it would be fetched for 32 columns, and again for
+ * the next, when rows that are a power of two apart have long pushed each other out of the caches. */
+static void pack_group(uint8_t *panels, const struct gemm_matrix *b, int64_t first, int64_t end,
+                       int64_t chunks) {
+    const int64_t g = 4 / b->element, chunk_elements = GEMM_CHUNK / b->element;
+    const int64_t panel_bytes = chunks * GEMM_STEP;
+    const int64_t direct = b->column_stride == b->element ? (end - first) / GEMM_ROWS : 0;
+    for (int64_t chunk = 0; chunk < chunks; chunk++, panels += GEMM_STEP) {
+        const uint8_t *from = b->data + chunk * chunk_elements * b->row_stride + first * b->column_stride;
+        const int64_t valid = min64(chunk_elements, b->rows - chunk * chunk_elements), groups = valid / g;
+        const int64_t ahead = chunk + 1 < chunks ? GROUPS_AHEAD * g * b->row_stride : 0;
+        gemm_interleave(panels, panel_bytes, from, b->row_stride, ahead, groups, direct, b->element);
+        for (int64_t c = groups < GEMM_ROWS ? 0 : direct * GEMM_ROWS; c < end - first; c += GEMM_ROWS) {
+            const int64_t done = c < direct * GEMM_ROWS ? groups : 0;
+            pack_edge(panels + c / GEMM_PANEL * panel_bytes + c % GEMM_PANEL / GEMM_ROWS * GEMM_TILE +
+                          done * GEMM_CHUNK,
+                      b, from + done * g * b->row_stride + c * b->column_stride, GEMM_ROWS - done,
+                      valid - done * g, min64(GEMM_ROWS, end - first - c));
         }
+    }
+}
+
+void gemm_pack_b(uint8_t *to, const struct gemm_matrix *b, int64_t first_column, int64_t panels) {
+    const int64_t end = min64(b->columns, first_column + panels * GEMM_PANEL);
+    const int64_t chunk_elements = GEMM_CHUNK / b->element;
+    const int64_t chunks = b->rows / chunk_elements + (b->rows % chunk_elements != 0);
+    if (llabs(b->row_stride) < llabs(b->column_stride) || b->columns == 1) {
+        pack_columns(to, b, first_column, end, chunks);
+        return;
+    }
+    for (int64_t c = first_column; c < end; c += GROUP * GEMM_PANEL, to += GROUP * chunks * GEMM_STEP) {
+        pack_group(to, b, c, min64(end, c + GROUP * GEMM_PANEL), chunks);
     }
 }

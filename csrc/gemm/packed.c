@@ -69,9 +69,6 @@ int amx_packed_fill(struct amx_packed *packed, int64_t item, const void *b, int6
         return -EINVAL;
     }
     const struct gemm_matrix matrix = {b, packed->k, packed->n, row, column, packed->element};
-    uint8_t *panel = packed->data + item * packed->item_bytes;
-    for (int64_t c = 0; c < packed->n; c += GEMM_PANEL, panel += packed->chunks * GEMM_STEP) {
-        gemm_pack_b(panel, &matrix, c, 0, packed->chunks);
-    }
+    gemm_pack_b(packed->data + item * packed->item_bytes, &matrix, 0, packed->n / GEMM_PANEL + 1);
     return 0;
 }
