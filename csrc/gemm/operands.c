@@ -65,11 +65,15 @@ int amx_gemm(int engine, int op, int threads, int64_t m, int64_t n, int64_t k, i
         .engine = engine,
         .a = {a, m, k, a_row, a_column, element_of(op)},
         .b = {b, k, n, b_row, b_column, element_of(op)},
+        .packed = NULL,
         .a_offset = listed(a_offset),
         .b_offset = listed(b_offset),
         .c_offset = listed(c_offset),
         .c = c,
         .c_row = c_row,
+        .plan = NULL,
+        .kernels = NULL,
+        .packed_chunks = 0,
     };
     return run(&call, op, threads, batch);
 }
