@@ -4,7 +4,7 @@
  *   plan.c       how a product is cut into blocks and threads; kept.c has the last plan
  *   driver.c     the loops over blocks, on a team of threads
  *   micro*.c     a column of blocks of C
- *   pack.c       operands into panels of tiles, with shuffle.c; packed.c keeps those of a B
+ *   pack.c       operands into panels of tiles, with shuffle.c and copy.c; packed.c keeps those of a B
  *   session.c    the tile registers of one thread, found and given back
  *   stores.c, pages.c, workspace.c, threads.c    memory and threads, as below
  *
@@ -54,6 +54,13 @@ void gemm_pack_a(uint8_t *panel, int64_t height, const struct gemm_matrix *a, in
 /* Columns first_column ... of B, `panels` panels of them or as many as there are, over all of K, into
  * adjacent B panels. Several at a time cost much less than each alone. */
 void gemm_pack_b(uint8_t *to, const struct gemm_matrix *b, int64_t first_column, int64_t panels);
+
+/* ---- copy.c ---- */
+
+/* `rows` runs of `bytes` bytes, 1 to 64, to rows of 64 bytes, in this order, each filled up from the same
+ * place of `padding`. Nothing else of `from` is read. */
+void gemm_copy_rows(uint8_t *to, int64_t to_stride, const uint8_t *from, int64_t from_stride, int64_t rows,
+                    int64_t bytes, const uint8_t padding[64]);
 
 /* ---- shuffle.c ---- */
 

@@ -15,23 +15,33 @@ enum {
      * power of two apart these fall on one set of L1: no more than it has ways (12, and 8 before Ice Lake).
      */
     GROUP = 12,
-    /* Prefetched: groups of 4 bytes of K where B goes by rows, of a power of two again, so no further; chunks
-     * of 64 bytes where it goes by columns. */
+    /* Prefetched: groups of 4 bytes of K where B goes by rows, which may be a power of two apart again, so no
+     * further; chunks of 64 bytes where it goes by columns. */
     GROUPS_AHEAD = 2,
     CHUNKS_AHEAD = 4,
+    /* Chunks of a row of A copied together: 1 KiB, whose places in a panel are 2 KiB apart, so that 8 fall on
+     * one set of L1. Meanwhile the same of a later row is prefetched. */
+    A_CHUNKS = 16,
+    ROWS_AHEAD = 2,
 };
 
 static inline int64_t min64(int64_t x, int64_t y) {
     return x < y ? x : y;
 }
 
-/* rows x columns elements from anywhere to rows of `to_stride` bytes, elements adjacent. */
+static const uint8_t zeros[GEMM_CHUNK];
+
+/* rows x columns elements from anywhere to rows of 64 bytes, `to_stride` apart: the elements, adjacent, then
+ * what is in the same place of `padding`. Rows that are less apart keep what is in front of the next. */
 static void gather(uint8_t *to, int64_t to_stride, const uint8_t *from, int64_t rows, int64_t columns,
-                   int64_t row_stride, int64_t column_stride, int element) {
+                   int64_t row_stride, int64_t column_stride, int element, const uint8_t padding[64]) {
+    if (column_stride == element) {
+        gemm_copy_rows(to, to_stride, from, row_stride, rows, columns * element, padding);
+        return;
+    }
     for (int64_t r = 0; r < rows; r++, to += to_stride, from += row_stride) {
-        if (column_stride == element) {
-            memcpy(to, from, (size_t)(columns * element));
-        } else if (element == 1) {
+        memcpy(to, padding, GEMM_CHUNK);
+        if (element == 1) {
             for (int64_t c = 0; c < columns; c++) {
                 to[c] = from[c * column_stride];
             }
@@ -56,18 +66,37 @@ static void pad_a_row(uint8_t *row, int64_t valid, int element) {
     }
 }
 
+/* Whole chunks of rows of A, row after row, each with the lines of a later one prefetched: chunk after chunk
+ * a row that does not begin with a line would have its lines fetched twice. */
+static void copy_chunks(uint8_t *to, int64_t step, const uint8_t *from, int64_t row_stride, int64_t rows,
+                        int64_t chunks) {
+    for (int64_t row = 0; row < rows; row++, to += GEMM_CHUNK, from += row_stride) {
+        for (int64_t chunk = 0; row + ROWS_AHEAD < rows && chunk < chunks; chunk++) {
+            __builtin_prefetch(from + ROWS_AHEAD * row_stride + chunk * GEMM_CHUNK);
+        }
+        gemm_copy_rows(to, step, from, GEMM_CHUNK, chunks, GEMM_CHUNK, zeros);
+    }
+}
+
 void gemm_pack_a(uint8_t *panel, int64_t height, const struct gemm_matrix *a, int64_t first_row,
                  int64_t first_chunk, int64_t chunks) {
-    const int64_t rows = min64(height, a->rows - first_row);
+    const int64_t rows = min64(height, a->rows - first_row), step = height * GEMM_CHUNK;
     const int64_t chunk_elements = GEMM_CHUNK / a->element;
-    for (int64_t chunk = 0; chunk < chunks; chunk++, panel += height * GEMM_CHUNK) {
-        const int64_t k = (first_chunk + chunk) * chunk_elements;
-        const int64_t valid = min64(chunk_elements, a->columns - k);
-        gather(panel, GEMM_CHUNK, a->data + first_row * a->row_stride + k * a->column_stride, rows, valid,
-               a->row_stride, a->column_stride, a->element);
-        for (int64_t row = 0; valid < chunk_elements && row < rows; row++) {
-            pad_a_row(panel + row * GEMM_CHUNK, valid, a->element);
-        }
+    const int64_t whole = min64(chunks, a->columns / chunk_elements - first_chunk);
+    const uint8_t *from =
+        a->data + first_row * a->row_stride + first_chunk * chunk_elements * a->column_stride;
+    int64_t chunk = 0;
+    for (; a->column_stride == a->element && chunk < whole; chunk += min64(A_CHUNKS, whole - chunk)) {
+        copy_chunks(panel + chunk * step, step, from + chunk * GEMM_CHUNK, a->row_stride, rows,
+                    min64(A_CHUNKS, whole - chunk));
+    }
+    for (; chunk < chunks; chunk++) {
+        const int64_t k = chunk * chunk_elements;
+        const int64_t valid = min64(chunk_elements, a->columns - first_chunk * chunk_elements - k);
+        uint8_t padding[GEMM_CHUNK] = {0};
+        pad_a_row(padding, valid, a->element);
+        gather(panel + chunk * step, GEMM_CHUNK, from + k * a->column_stride, rows, valid, a->row_stride,
+               a->column_stride, a->element, padding);
     }
 }
 
@@ -80,7 +109,7 @@ static void pack_b_tile(uint8_t *tile, const struct gemm_matrix *b, const uint8_
         return;
     }
     uint8_t strip[GEMM_TILE] = {0};
-    gather(strip, GEMM_CHUNK, from, columns, valid, b->column_stride, b->row_stride, b->element);
+    gather(strip, GEMM_CHUNK, from, columns, valid, b->column_stride, b->row_stride, b->element, zeros);
     gemm_transpose(tile, strip, GEMM_CHUNK, 0);
 }
 
@@ -107,9 +136,9 @@ static void pack_columns(uint8_t *panel, const struct gemm_matrix *b, int64_t fi
  * rows and `columns` columns exist, the rest becomes zero. */
 static void pack_edge(uint8_t *to, const struct gemm_matrix *b, const uint8_t *from, int64_t groups,
                       int64_t existing, int64_t columns) {
-    uint8_t strip[GEMM_TILE] = {0};
+    uint8_t strip[GEMM_TILE + GEMM_CHUNK] = {0};
     const int64_t row = GEMM_ROWS * b->element;
-    gather(strip, row, from, existing, columns, b->row_stride, b->column_stride, b->element);
+    gather(strip, row, from, existing, columns, b->row_stride, b->column_stride, b->element, zeros);
     gemm_interleave(to, 0, strip, row, 0, groups, 1, b->element);
 }
 
@@ -124,7 +153,7 @@ static void pack_group(uint8_t *panels, const struct gemm_matrix *b, int64_t fir
     for (int64_t chunk = 0; chunk < chunks; chunk++, panels += GEMM_STEP) {
         const uint8_t *from = b->data + chunk * chunk_elements * b->row_stride + first * b->column_stride;
         const int64_t valid = min64(chunk_elements, b->rows - chunk * chunk_elements), groups = valid / g;
-        const int64_t ahead = chunk + 1 < chunks ? GROUPS_AHEAD * g * b->row_stride : 0;
+        const int64_t ahead = direct > g && chunk + 1 < chunks ? GROUPS_AHEAD * g * b->row_stride : 0;
         gemm_interleave(panels, panel_bytes, from, b->row_stride, ahead, groups, direct, b->element);
         for (int64_t c = groups < GEMM_ROWS ? 0 : direct * GEMM_ROWS; c < end - first; c += GEMM_ROWS) {
             const int64_t done = c < direct * GEMM_ROWS ? groups : 0;
