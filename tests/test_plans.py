@@ -376,7 +376,10 @@ COUNTED = {
     # Two shapes in two panels of four blocks of K: one changes in each, none from one to the next.
     (40, 64, 4096): (12 * 64, 2 * 3 * 64, 2 * 4 * 64, 1 + 2 * 4),
     # Four shapes in 16 blocks of K: each block begins with the last one of the block before.
-    (70, 80, 16384): (25 * 256, (2 * 6 + 2) * 256, 3 * 5 * 256, 1 + 3 * 16),
+    (70, 72, 16384): (25 * 256, (2 * 6 + 2) * 256, 3 * 5 * 256, 1 + 3 * 16),
+    # Two where the last column tile is whole, and one where the last row tile is too.
+    (70, 80, 16384): (25 * 256, (2 * 6 + 2) * 256, 3 * 5 * 256, 1 + 16),
+    (80, 80, 16384): (25 * 256, (2 * 6 + 2) * 256, 3 * 5 * 256, 1),
 }
 
 

@@ -205,7 +205,8 @@ static void multiply_rows(const struct job *job, const struct stripe *stripe, co
     const int64_t whole = tall ? columns / GEMM_PANEL : columns / (2 * GEMM_PANEL);
     const int64_t rest = columns - whole * panels * GEMM_PANEL;
     const int64_t steps = whole + (rest > 0);
-    const int rest_first = rest > 0 && gemm_session_has(job->session, rows, rest);
+    const int rest_first = rest > 0 && gemm_session_has(job->session, rows, rest) &&
+                           !gemm_session_has(job->session, rows, panels * GEMM_PANEL);
     const int prefetch_b = plan->prefetch_b && blocks > 1;
     struct gemm_column column = find_a(job, block, row);
     column.chunks = block->chunks;

@@ -36,18 +36,33 @@ void gemm_session_end(struct gemm_session *s) {
     }
 }
 
+/* The largest block under whose configuration one of this shape is multiplied: more columns, where its last
+ * column tile is whole; and any number of whole tiles. */
+struct shape {
+    int64_t rows, columns;
+};
+static struct shape largest(int64_t rows, int64_t columns) {
+    const int64_t most = rows > GEMM_ROWS ? 2 * GEMM_ROWS : 4 * GEMM_ROWS;
+    if (columns % GEMM_ROWS != 0) {
+        return (struct shape){rows, columns};
+    }
+    return rows % GEMM_ROWS != 0 ? (struct shape){rows, most} : (struct shape){2 * GEMM_ROWS, 2 * GEMM_ROWS};
+}
+
 int gemm_session_has(const struct gemm_session *s, int64_t rows, int64_t columns) {
-    return s->rows == rows && s->columns == columns;
+    const struct shape shape = largest(rows, columns);
+    return s->rows == shape.rows && s->columns == shape.columns;
 }
 
 void gemm_session_shape(struct gemm_session *s, int64_t rows, int64_t columns) {
     if (gemm_session_has(s, rows, columns)) {
         return;
     }
+    const struct shape shape = largest(rows, columns);
     _Alignas(64) uint8_t edges[64];
     const uint8_t *config = whole_tiles;
-    if (rows % GEMM_ROWS != 0 || columns % GEMM_ROWS != 0) {
-        gemm_configure(edges, rows, columns);
+    if (shape.rows % GEMM_ROWS != 0 || shape.columns % GEMM_ROWS != 0) {
+        gemm_configure(edges, shape.rows, shape.columns);
         config = edges;
     }
     if (s->engine == AMX_EMULATED) {
@@ -55,6 +70,6 @@ void gemm_session_shape(struct gemm_session *s, int64_t rows, int64_t columns) {
     } else {
         amx_native_ldtilecfg(config);
     }
-    s->rows = rows;
-    s->columns = columns;
+    s->rows = shape.rows;
+    s->columns = shape.columns;
 }

@@ -8,7 +8,7 @@
 struct gemm_session {
     int engine;
     int keep_data;         /* a TileContext of this thread is open */
-    int64_t rows, columns; /* of the block that is configured */
+    int64_t rows, columns; /* of the largest block that is configured */
     struct amx_native_saved found;
     struct amxemu_state tiles;                   /* the emulated registers */
     _Alignas(64) uint8_t staging[4 * GEMM_TILE]; /* a block of C on its way past the caches */
