@@ -69,7 +69,7 @@ void gemm_copy_rows(uint8_t *to, int64_t to_stride, const uint8_t *from, int64_t
  * what lies as many bytes from these rows is prefetched. */
 void gemm_interleave(uint8_t *to, int64_t panel_bytes, const uint8_t *from, int64_t row_stride, int64_t ahead,
                      int64_t groups, int64_t tiles, int element);
-/* A tile from 16 columns of 64 bytes of K; `ahead` as above. */
+/* A tile from 16 columns of 64 bytes of K, or back; `ahead` as above. */
 void gemm_transpose(uint8_t *tile, const uint8_t *from, int64_t column_stride, int64_t ahead);
 
 /* ---- micro_*.c ---- */

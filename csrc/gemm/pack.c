@@ -78,6 +78,22 @@ static void copy_chunks(uint8_t *to, int64_t step, const uint8_t *from, int64_t 
     }
 }
 
+/* Of an A whose columns are adjacent in memory, the rows of whole tiles in a chunk: how many. What B's
+ * interleaving makes of them has groups of K as rows, and is turned. */
+static int64_t turn_tiles(uint8_t *to, const struct gemm_matrix *a, const uint8_t *from, int64_t rows,
+                          int64_t valid) {
+    if (a->row_stride != a->element || valid * a->element != GEMM_CHUNK) {
+        return 0;
+    }
+    int64_t row = 0;
+    for (; row + GEMM_ROWS <= rows; row += GEMM_ROWS) {
+        uint8_t strip[GEMM_TILE];
+        gemm_interleave(strip, 0, from + row * a->row_stride, a->column_stride, 0, GEMM_ROWS, 1, a->element);
+        gemm_transpose(to + row * GEMM_CHUNK, strip, GEMM_CHUNK, 0);
+    }
+    return row;
+}
+
 void gemm_pack_a(uint8_t *panel, int64_t height, const struct gemm_matrix *a, int64_t first_row,
                  int64_t first_chunk, int64_t chunks) {
     const int64_t rows = min64(height, a->rows - first_row), step = height * GEMM_CHUNK;
@@ -95,8 +111,10 @@ void gemm_pack_a(uint8_t *panel, int64_t height, const struct gemm_matrix *a, in
         const int64_t valid = min64(chunk_elements, a->columns - first_chunk * chunk_elements - k);
         uint8_t padding[GEMM_CHUNK] = {0};
         pad_a_row(padding, valid, a->element);
-        gather(panel + chunk * step, GEMM_CHUNK, from + k * a->column_stride, rows, valid, a->row_stride,
-               a->column_stride, a->element, padding);
+        const uint8_t *columns = from + k * a->column_stride;
+        const int64_t turned = turn_tiles(panel + chunk * step, a, columns, rows, valid);
+        gather(panel + chunk * step + turned * GEMM_CHUNK, GEMM_CHUNK, columns + turned * a->row_stride,
+               rows - turned, valid, a->row_stride, a->column_stride, a->element, padding);
     }
 }
 
