@@ -69,7 +69,14 @@ class FakePeer(Peer):
             product.flat[-1] ^= 1
         if self.behaviour == "transposed":
             product = product.T
-        return Product(lambda: product, lambda result: result, None)
+        left = itertools.count(2, -1)  # calls that succeed: the one that is compared, and that of amx.used
+
+        def call():
+            if self.behaviour == "fails later" and next(left) <= 0:
+                raise MemoryError("out of luck in the end")
+            return product
+
+        return Product(call, lambda result: result, None)
 
 
 class Nobody:
@@ -377,6 +384,36 @@ def test_a_peer_that_raises_is_a_row_with_the_reason(emulated):
         BLINK, FakeAdvance()
     )
     assert [row.reason for row in rows[2:]] == ["failed: RuntimeError: out of luck"] * 2
+
+
+def test_a_peer_that_raises_while_it_is_timed_is_a_row_too_and_the_others_go_on(emulated):
+    class Other(FakePeer):
+        name = "other"
+
+    both = [FakePeer("fails later"), Other()]
+    rows = calls.prepare(make_operands(case("8x9x10"), 1), both, 1).measure(BLINK, FakeAdvance())
+    timed = [(row.library, row.form.value) for row in rows if row.seconds]
+    assert timed == [("amx", "plain"), ("amx", "packed"), ("other", "plain")]
+    (failed,) = (row for row in rows if (row.library, row.form) == ("fake", Form.PLAIN))
+    assert failed.reason == "failed: MemoryError: out of luck in the end"
+    assert all(row.seconds.count == BLINK.rounds for row in rows if row.seconds)
+
+
+@pytest.mark.parametrize(("whose", "error"), [("theirs", KeyboardInterrupt), ("ours", RuntimeError)])
+def test_what_is_no_failure_of_a_peer_ends_the_measurement(emulated, whose, error):
+    """Ctrl-C in a peer's product, and an error in ours."""
+
+    def call():
+        raise error
+
+    contest = calls.prepare(make_operands(case("8x9x10"), 1), [FakePeer()], 1)
+    (theirs,), (ours, packed) = contest.entries, contest.ours
+    if whose == "theirs":
+        theirs = dataclasses.replace(theirs, product=Product(call, lambda same: same, None))
+    else:
+        ours = dataclasses.replace(ours, call=call)
+    with pytest.raises(error):
+        dataclasses.replace(contest, entries=(theirs,), ours=(ours, packed)).measure(BLINK, FakeAdvance())
 
 
 @pytest.mark.parametrize("roundoff", [2.0**-24, 2.0**-8])

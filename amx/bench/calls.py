@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from amx.bench.grid import Case
@@ -79,16 +79,29 @@ class Contest:
     entries: tuple[_Entry, ...]
     absent: tuple[CallRow, ...]
 
-    def measure(
-        self, pace: Pace, clock: Clock, progress: Callable[[], object] = lambda: None
-    ) -> list[CallRow]:
-        """Ours first, then the peers in order, then those that have no such product."""
+    def measure(self, pace: Pace, clock: Clock) -> list[CallRow]:
+        """Ours first, then the peers in order, then those that have no such product.
+
+        A peer that raises while it is timed is one of the latter, and the others begin anew: pairs need all
+        rounds of both.
+        """
+        try:
+            return self._measure(pace, clock)
+        except _PeerFailedError as failed:
+            entry = failed.entry
+            reason = _failure(failed.error)
+            absent = _absent(self.case, entry.library, entry.form, self.threads, reason, entry.difference)
+            others = tuple(other for other in self.entries if other is not entry)
+            return replace(self, entries=others, absent=(*self.absent, absent)).measure(pace, clock)
+
+    def _measure(self, pace: Pace, clock: Clock) -> list[CallRow]:
         sides = [Side(f"{OURS} {own.form.value}", OURS, _repeated(own.call)) for own in self.ours]
         sides += [Side(f"beside {own.form.value}", OURS, _repeated(own.call)) for own in self.beside]
         sides += [
-            Side(f"{e.library} {e.form.value}", e.library, _repeated(e.product.call)) for e in self.entries
+            Side(f"{entry.library} {entry.form.value}", entry.library, _guarded(entry))
+            for entry in self.entries
         ]
-        samples = interleave(sides, pace, clock, progress)
+        samples = interleave(sides, pace, clock)
         in_order = iter(samples)
         our_samples = {own.form: next(in_order) for own in self.ours}
         beside = {own.form: next(in_order) for own in self.beside}
@@ -141,8 +154,7 @@ def prepare(
         except UnsupportedError as missing:
             absent.append(_absent(operands.case, peer.name, form, threads, str(missing)))
         except Exception as error:  # whatever a foreign library raises is a finding about it, not our failure
-            reason = f"failed: {type(error).__name__}: {error}"
-            absent.append(_absent(operands.case, peer.name, form, threads, reason))
+            absent.append(_absent(operands.case, peer.name, form, threads, _failure(error)))
     neighbours: tuple[_Own, ...] = ()
     share = 0.0
     if beside is not None:
@@ -161,8 +173,32 @@ def best(rows: Sequence[CallRow], case: Case, form: Form) -> CallRow | None:
     return min(candidates, key=lambda row: row.seconds.median if row.seconds else 0.0, default=None)
 
 
-def _absent(case: Case, library: str, form: Form, threads: int, reason: str) -> CallRow:
-    return CallRow(case, library, form, threads, None, None, None, None, "", reason, None)
+def _absent(case: Case, library: str, form: Form, threads: int, reason: str, difference: str = "") -> CallRow:
+    return CallRow(case, library, form, threads, None, None, None, None, difference, reason, None)
+
+
+def _failure(error: Exception) -> str:
+    return f"failed: {type(error).__name__}: {error}"
+
+
+class _PeerFailedError(Exception):
+    """A product that could be prepared raised while it was timed."""
+
+    def __init__(self, entry: _Entry, error: Exception) -> None:
+        super().__init__(f"{entry.library} {entry.form.value}: {error}")
+        self.entry, self.error = entry, error
+
+
+def _guarded(entry: _Entry) -> Callable[[int], None]:
+    repeated = _repeated(entry.product.call)
+
+    def run(repetitions: int) -> None:
+        try:
+            repeated(repetitions)
+        except Exception as error:
+            raise _PeerFailedError(entry, error) from error
+
+    return run
 
 
 def _repeated(call: Callable[[], Any]) -> Callable[[int], None]:
