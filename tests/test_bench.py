@@ -29,7 +29,7 @@ from amx.bench.ours import Kernel, call_of
 from amx.bench.peers import peer as protocol
 from amx.bench.peers.peer import Form, Peer, Product, UnsupportedError, Verdict
 from amx.bench.peers.torch import implementations
-from amx.bench.timing import Pace, Side, Summary, calibrate, interleave, ratios, summarise
+from amx.bench.timing import MOST_PAUSES, Pace, Side, Summary, calibrate, interleave, ratios, summarise
 from amx.caches import own_caches
 
 BLINK = Pace(rounds=2, sample=1e-6, pause=0.0)
@@ -41,13 +41,18 @@ class FakeClock:
     def __init__(self):
         self.time = 0.0
         self.slept = []
+        self.spinning = 0.0  # seconds that threads will still burn a CPU while we sleep
 
     def now(self):
         return self.time
 
+    def busy(self):
+        return -self.spinning
+
     def sleep(self, seconds):
         self.slept.append(seconds)
         self.time += seconds
+        self.spinning = max(0.0, self.spinning - seconds)
 
 
 class FakePeer(Peer):
@@ -172,14 +177,30 @@ def test_a_change_of_sides_brings_a_pause_and_then_a_warm_up():
     sides = [side("ours", "amx"), side("ours packed", "amx"), side("theirs", "peer")]
     pace = Pace(2, 0.02)
     interleave(sides, pace, clock)
-    # one run each to calibrate; then "amx" comes in with a warm-up and stays for two samples, and so on;
-    # the second round begins one side later
+    # one run each to calibrate, after a pause for each library; then "amx" comes in with a warm-up and stays
+    # for two samples, and so on; the second round begins one side later
     assert events[3:] == [
         "ours", "ours", "ours packed", "theirs", "theirs",
         "ours packed", "ours packed", "theirs", "theirs", "ours", "ours",
     ]  # fmt: skip
-    assert clock.slept == [pace.pause] * 5
+    assert clock.slept == [pace.pause] * (2 + 5)
     assert pace.pause >= 0.020
+
+
+@pytest.mark.parametrize(
+    ("spins", "pauses"), [(0.001, 1), (0.005, 2), (0.1, 6), (100.0, MOST_PAUSES)], ids=str
+)
+def test_the_next_library_waits_until_workers_of_the_last_one_rest(spins, pauses):
+    """OpenBLAS's spin for 100 ms: five pauses of 20 ms that are burnt, and one that is not."""
+    clock = FakeClock()
+
+    def spin(count):
+        clock.time += count * 0.1
+        clock.spinning = spins
+
+    interleave([Side("theirs", "peer", spin), Side("ours", "amx", spin)], Pace(1, 0.02), clock)
+    # nobody spins before the first calibration
+    assert len(clock.slept) == 1 + 3 * pauses
 
 
 def test_every_side_is_first_once():

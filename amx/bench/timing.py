@@ -15,11 +15,18 @@ from typing import Protocol
 __all__ = ["Clock", "Pace", "RealClock", "Side", "Summary", "calibrate", "interleave", "ratios", "summarise"]
 
 
+IDLE = 0.1  # of a CPU: less than a worker that spins, more than bookkeeping
+MOST_PAUSES = 10  # for a library whose workers never rest
+
+
 class Clock(Protocol):
     """Where time comes from; tests bring their own."""
 
     def now(self) -> float:
         """Seconds."""
+
+    def busy(self) -> float:
+        """CPU seconds of all threads of this process."""
 
     def sleep(self, seconds: float) -> None:
         """Let time pass."""
@@ -31,6 +38,10 @@ class RealClock:
     def now(self) -> float:
         """Seconds of the monotonic clock with the highest resolution."""
         return time.perf_counter()
+
+    def busy(self) -> float:
+        """CLOCK_PROCESS_CPUTIME_ID."""
+        return time.process_time()
 
     def sleep(self, seconds: float) -> None:
         """Sleep, so that spinning workers of a library give their CPU back."""
@@ -45,8 +56,9 @@ class Pace:
     ----------
     rounds: turns of each side.
     sample: seconds one sample should take at least; calls are repeated until it does.
-    pause: seconds of sleep when the turn goes to another library. Workers of some libraries spin for 4-5 ms
-        after a product; below 20 ms they would burn the CPU of whoever comes next.
+    pause: seconds of sleep when the turn goes to another library, again until the process is idle. Workers
+        spin after a product, OpenMP's for some 5 ms, OpenBLAS's for 100: they would burn the CPU of whoever
+        comes next.
     """
 
     rounds: int
@@ -99,26 +111,37 @@ def calibrate(run: Callable[[int], object], seconds: float, clock: Clock) -> int
         repetitions = max(repetitions + 1, round(repetitions * min(wanted, 10)))
 
 
-def interleave(
-    sides: Sequence[Side], pace: Pace, clock: Clock, progress: Callable[[], object] = lambda: None
-) -> list[list[float]]:
+def interleave(sides: Sequence[Side], pace: Pace, clock: Clock) -> list[list[float]]:
     """Seconds of one repetition, for each side one sample a round.
 
-    The order turns by one side each round, so that nobody always follows the same neighbour. `progress` is
-    called after each sample.
+    The order turns by one side each round, so that nobody always follows the same neighbour.
     """
-    repetitions = [calibrate(side.run, pace.sample, clock) for side in sides]
-    samples: list[list[float]] = [[] for _ in sides]
+    repetitions: list[int] = []
     last: str | None = None
+    for side in sides:
+        if side.library != last:
+            _rest(pace.pause, clock)
+            last = side.library
+        repetitions.append(calibrate(side.run, pace.sample, clock))
+    samples: list[list[float]] = [[] for _ in sides]
+    last = None
     for index in _turns(len(sides), pace.rounds):
         side, count = sides[index], repetitions[index]
         if side.library != last:
-            clock.sleep(pace.pause)
+            _rest(pace.pause, clock)
             side.run(max(1, count // 4))  # warm up: clock, caches, threads
             last = side.library
         samples[index].append(_time(side.run, count, clock) / count)
-        progress()
     return samples
+
+
+def _rest(pause: float, clock: Clock) -> None:
+    """Pause, again while threads of the process still work: workers that spin for the next product."""
+    for _ in range(MOST_PAUSES):
+        before = clock.busy()
+        clock.sleep(pause)
+        if clock.busy() - before <= pause * IDLE:
+            return
 
 
 def _turns(sides: int, rounds: int) -> Iterator[int]:
