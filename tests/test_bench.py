@@ -482,6 +482,15 @@ def test_a_library_that_is_not_there_is_missing_with_the_remedy():
     assert Absent().missing() == "no module no_such_module_of_anybody: pip install no-such-package"
 
 
+def test_a_directory_that_is_named_like_a_library_is_none(tmp_path, monkeypatch):
+    class Directory(FakePeer):
+        module = "directory_without_a_module"
+
+    (tmp_path / Directory.module).mkdir()
+    monkeypatch.syspath_prepend(tmp_path)
+    assert "no attribute '__version__'" in Directory().missing()
+
+
 def test_a_missing_peer_is_listed_and_no_error(emulated, small):
     class Absent(FakePeer):
         name, module = "absent", "no_such_module_of_anybody"
@@ -984,9 +993,38 @@ def test_a_wrong_emulated_product_is_exit_status_1(capsys, monkeypatch):
         ["--peers", "abacus"],
         ["--threads", "0"],
         ["--threads", "100000"],
+        ["--seed", "-1"],
+        ["--seed", "-1", "--emulation"],
         ["--plot", "/no/such/directory/x.png"],
     ],
 )
 def test_wrong_usage_is_exit_status_2(capsys, words):
     assert cli.main(["bench", "--quick", *words]) == 2
     assert capsys.readouterr().err.startswith("amx bench: ")
+
+
+@pytest.mark.parametrize("name", ["x", "x.txt", "directory.png", "file.png/x.png"])
+def test_a_picture_that_cannot_be_written_is_refused_before_anything_is_measured(tmp_path, capsys, name):
+    pytest.importorskip("matplotlib")
+    (tmp_path / "directory.png").mkdir()
+    (tmp_path / "file.png").touch()
+    before = sorted(tmp_path.rglob("*"))
+    assert cli.main(["bench", "--quick", "8x8x8", "--peers", "none", "--plot", str(tmp_path / name)]) == 2
+    text = capsys.readouterr()
+    assert text.out == ""
+    assert f"--plot {tmp_path / name}: " in text.err
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_the_command_draws(emulated, small, tmp_path):
+    pytest.importorskip("matplotlib")
+    picture = tmp_path / "x.PNG"
+    assert cli.main(["bench", "--quick", "8x8x8:int8", "--peers", "none", "--plot", str(picture)]) == 0
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_peer_that_is_named_twice_is_measured_once(emulated, small, capsys):
+    words = ["bench", "--quick", "8x8x8:int8", "--peers", "numpy-int,numpy-int", "--json"]
+    assert cli.main(words) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert [peer["name"] for peer in report["peers"]] == ["numpy-int"]

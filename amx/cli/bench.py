@@ -70,6 +70,9 @@ def run(arguments: argparse.Namespace) -> int:
     """Measure and report; 0, 1 where a result differs, 2 for wrong usage, 130 after an interrupt."""
     from amx.bench import session
 
+    if arguments.seed < 0:
+        print(f"amx bench: --seed {arguments.seed}: a seed is 0 or more", file=sys.stderr)
+        return 2
     if arguments.emulation:
         return _run_emulation(arguments)
     try:
@@ -126,7 +129,7 @@ def _options(arguments: argparse.Namespace) -> Options:
 
     dtypes = tuple(parse_dtype(text) for text in arguments.dtype.split(","))
     cases = dict.fromkeys(case for text in arguments.what for case in parse_preset(text, dtypes))
-    names = [] if arguments.peers == "none" else arguments.peers.split(",")
+    names = [] if arguments.peers == "none" else dict.fromkeys(arguments.peers.split(","))
     for name in names:
         if name not in NAMES:
             raise ValueError(f"peer {name!r} is none of {', '.join(NAMES)}")
@@ -143,12 +146,21 @@ def _options(arguments: argparse.Namespace) -> Options:
 
 
 def _check_plot(path: Path) -> None:
+    """Before minutes of measuring: that matplotlib is there, writes such a format, and may write there."""
     try:
-        import matplotlib  # noqa: F401
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
     except ImportError:
         raise ValueError("--plot needs matplotlib: pip install 'linux-amx[plot]'") from None
-    if not path.parent.is_dir():
-        raise ValueError(f"--plot {path}: there is no directory {path.parent}")
+    formats = FigureCanvasAgg.get_supported_filetypes()
+    if path.suffix[1:].lower() not in formats:
+        raise ValueError(f"--plot {path}: a picture's name ends in .png, or another of {', '.join(formats)}")
+    existed = path.exists()
+    try:
+        path.open("ab").close()
+    except OSError as error:
+        raise ValueError(f"--plot {path}: {error.strerror}") from None
+    if not existed:
+        path.unlink()
 
 
 def _print(report: Report, arguments: argparse.Namespace) -> None:

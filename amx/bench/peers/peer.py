@@ -83,6 +83,7 @@ class Peer(abc.ABC):
         """Why it cannot be compared with here; empty where it can."""
         try:
             importlib.import_module(self.module)
+            self.version()  # a directory of that name can be imported too, and has none
         except ModuleNotFoundError as error:
             return f"no module {error.name}: pip install {self.package}"
         except Exception as error:
