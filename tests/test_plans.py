@@ -102,6 +102,24 @@ def test_a_stream_may_be_of_any_size():
         assert plan(16, 1 << 16, 1 << k).stream_b
 
 
+MANY_THREADS = """
+import amx
+print(amx.get_num_threads())
+p = amx.plan(64, 1 << 20, 1 << 48, "bfloat16", caches=amx.caches.Caches(48 << 10, 1 << 20), backend="native")
+print(p.threads, p.prefetch_b)
+"""
+
+
+def test_many_threads_overflow_nothing():
+    """The stripe of 2048 threads, 2**65 bytes, stays in no cache."""
+    result = children.run_python("-c", MANY_THREADS, OMP_NUM_THREADS="2048")
+    assert result.returncode == 0, result.stderr
+    threads, line = result.stdout.splitlines()
+    if threads == "1":
+        pytest.skip("this build has no OpenMP")
+    assert line == "2048 True"
+
+
 def test_threads_split_the_columns_of_a_stream():
     """Each thread has columns of B of its own."""
     if amx.get_num_threads() < 2:

@@ -241,11 +241,15 @@ static void choose_blocks(struct amx_gemm_plan *plan, int engine, int64_t row_bl
 static void choose_stripe(struct amx_gemm_plan *plan, int64_t column_blocks) {
     const int64_t width = GEMM_ROWS * plan->column_tiles;
     const int64_t block = max64(1, plan->chunks) * GEMM_CHUNK * width;
+    const double in_l2 = (double)plan->caches.l2 / 2 * plan->column_parts;
     const int reread_a = a_bytes(plan) <= (double)plan->caches.l2 / 2;
-    const int64_t most = reread_a ? plan->caches.l2 / 2 * plan->column_parts : STRIPE_BYTES;
-    const int64_t blocks = plan->operands == 0 ? column_blocks : max64(plan->column_parts, most / block);
-    plan->stripe = width * max64(1, min64(blocks, column_blocks));
-    if (plan->operands > 0 && plan->stripe * (block / width) <= plan->caches.l2 / 2 * plan->column_parts) {
+    const double most = (reread_a ? in_l2 : STRIPE_BYTES) / (double)block; /* blocks */
+    int64_t blocks = column_blocks;
+    if (plan->operands > 0 && most < (double)column_blocks) {
+        blocks = min64(column_blocks, max64(plan->column_parts, (int64_t)most));
+    }
+    plan->stripe = width * max64(1, blocks);
+    if (plan->operands > 0 && (double)plan->stripe * (double)(block / width) <= in_l2) {
         plan->prefetch_b = 0; /* it has just been packed into L2 */
     }
     plan->huge_pages = gemm_wants_huge_pages((double)block / (double)width * (double)plan->stripe);
