@@ -197,6 +197,8 @@ def _call(
     sizes: tuple[int, int, int],
 ) -> None:
     m, n, k = sizes
+    if c.size == 0:  # its dimensions and those of the batch may be larger than any memory
+        return
     b_ndim = cast("PackedMatrix", packed).ndim if b is None else b.ndim
     if batch and b_ndim == 2 and a.shape[:-2] == batch and a.flags.c_contiguous and c.flags.c_contiguous:
         # A batch of first operands against one second operand is one taller product.

@@ -165,7 +165,7 @@ struct amx_gemm_plan {
     int over_batch;              /* threads take whole items of the batch; else they share each item */
     int row_parts, column_parts; /* of one item; their product is the team that shares it */
 };
-/* caches: NULL for this core's. -EINVAL for impossible sizes. */
+/* caches: NULL for this core's. -EINVAL for impossible sizes, -ENOMEM for larger ones than any memory. */
 int amx_gemm_make_plan(int engine, int op, int threads, int64_t m, int64_t n, int64_t k, int64_t batch, /**/
                        int64_t operands, const struct amx_caches *caches, struct amx_gemm_plan *plan);
 /* Plan as on a core with these caches, NULL for its own: so tests turn every loop over blocks with small

@@ -309,6 +309,32 @@ def test_pack_refuses_vectors_and_other_types():
         amx.pack(ones((2, 2), np.complex128))
 
 
+VAST = [
+    ((2**50, 4), (4, 0)),
+    ((0, 4), (4, 2**50)),
+    ((2**50, 2, 4), (4, 0)),
+    ((2**50, 2, 4), (2**50, 4, 0)),
+    ((2**30, 2**20, 0, 4), (2**30, 1, 4, 5)),
+]
+
+
+@pytest.mark.parametrize("dtype", [None, "bfloat16"])
+@pytest.mark.parametrize(("a_shape", "b_shape"), VAST)
+def test_vast_products_without_elements(backend, a_shape, b_shape, dtype):
+    """Results without elements, however large their dimensions are, in place and converted."""
+    one = np.int8(1) if dtype is None else np.uint16(0x3F80)
+    a, b = np.broadcast_to(one, a_shape), np.broadcast_to(one, b_shape)
+    assert amx.matmul(a, b, dtype=dtype).shape == (*a_shape[:-1], b_shape[-1])
+
+
+@pytest.mark.parametrize("shape", [((1, 2**50), (2**50, 1)), ((2**50,), (2**50,))])
+def test_a_k_beyond_all_memory(backend, shape):
+    """It has no work space: an error of the kind that one that does not fit this machine's has."""
+    a, b = (np.broadcast_to(np.int8(1), each) for each in shape)
+    with pytest.raises(amx.errors.AllocationError, match="no memory"):
+        amx.matmul(a, b)
+
+
 @pytest.mark.parametrize("shape", [(0, 2**50), (2**50, 0), (2**40, 0, 7)])
 def test_nothing_is_packed_at_once(shape):
     """However large the dimensions of an array without elements are."""

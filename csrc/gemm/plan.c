@@ -272,9 +272,11 @@ int amx_gemm_make_plan(int engine, int op, int threads, int64_t m, int64_t n, in
                        int64_t operands, const struct amx_caches *caches, struct amx_gemm_plan *plan) {
     const int64_t per_chunk = op >= AMX_TDPBF16PS ? GEMM_CHUNK / 2 : GEMM_CHUNK;
     if (gemm_micro_for(op) == NULL || m < 0 || n < 0 || k < 0 || batch < 0 || operands < 0 || threads < 0 ||
-        (caches != NULL && (caches->l1 <= 0 || caches->l2 <= 0)) || m > LARGEST || n > LARGEST ||
-        k > LARGEST) {
+        (caches != NULL && (caches->l1 <= 0 || caches->l2 <= 0))) {
         return -EINVAL;
+    }
+    if (m > LARGEST || n > LARGEST || k > LARGEST) {
+        return -ENOMEM;
     }
     *plan = (struct amx_gemm_plan){
         .m = m,
