@@ -19,7 +19,19 @@ from rich.console import Console
 import amx
 from amx import cli
 from amx._lib import lib
-from amx.bench import calls, emulation, goals, kernels, peers, recorded, records, session, tables
+from amx.bench import (
+    calls,
+    ceiling,
+    emulation,
+    goals,
+    kernels,
+    memory,
+    peers,
+    recorded,
+    records,
+    session,
+    tables,
+)
 from amx.bench.calls import CallRow
 from amx.bench.grid import PRESETS, Case, Dtype, Shape, parse_preset
 from amx.bench.kernels import KernelRow
@@ -31,6 +43,7 @@ from amx.bench.peers.peer import Form, Peer, Product, UnsupportedError, Verdict
 from amx.bench.peers.torch import implementations
 from amx.bench.timing import MOST_PAUSES, Pace, Side, Summary, calibrate, interleave, ratios, summarise
 from amx.caches import own_caches
+from amx.cli.bench import PIPE_WIDTH
 
 BLINK = Pace(rounds=2, sample=1e-6, pause=0.0)
 
@@ -606,6 +619,7 @@ def test_what_memory_does_not_hold_is_left_out(emulated):
     """Before anything is allocated: a row of 10^12 elements."""
     _, (left,) = session._choose(session.Options((case("8x8x8@1000000000000"),), ()))
     assert left.reason.startswith("needs some ")
+    assert memory.needed(case("7x8x9x10")) == 7 * memory.needed(case("8x9x10")) == 7 * 12 * (80 + 90 + 4 * 72)
 
 
 def test_what_cannot_be_measured_is_a_row_with_the_reason(emulated, small):
@@ -812,7 +826,7 @@ def test_goals_are_printed_without_a_verdict(emulated, small, capsys):
     of_kernels, of_goals = (line.split() for line in text.splitlines() if line.startswith("64x64x64"))
     # on one thread: no peer measured, 1.3 wanted; the kernel's GOP/s; recorded of libxsmm and oneDNN
     assert of_goals[2:] == ["1.3", "50%", "45%", "1000", "1968", "656", "769"]
-    assert "97%" in text
+    assert text.count("97%") == 2  # of the stream: among the kernels, and beside its goal
     of_kernels, of_goals = (line.split() for line in text.splitlines() if line.startswith("1024x1024x1024"))
     assert of_kernels[-1] == "1.87"
     assert of_goals[3:5] == ["1.87", "1.9"]
@@ -865,6 +879,69 @@ def test_a_rate_is_compared_with_the_neighbours_pair_by_pair(emulated, monkeypat
     assert [row.seconds.median for row in rows] == pytest.approx([0.001, 0.002])
     rows = calls.prepare(odd, [], 1).measure(Pace(4, 0.02), clock)
     assert not any(row.of_neighbour for row in rows)
+
+
+def test_a_ratio_is_how_many_times_faster_ours_was(emulated, small, monkeypatch):
+    """Packed to packed and plain to plain: 1 and 2 ms of ours beside 3 and 8 of theirs, and in the table."""
+    clock, report = FakeClock(), report_of("8x9x10")
+
+    def timed(seconds, result):
+        def call():
+            clock.time += seconds
+            return result
+
+        return call
+
+    class Timed(FakePeer):
+        def prepare(self, operands, form, threads):
+            call = timed(0.003 if form is Form.PACKED else 0.008, want)
+            return Product(call, lambda result: result, None)
+
+    operands = make_operands(case("8x9x10"), 1)
+    want = call_of(operands, Form.PLAIN)()
+    monkeypatch.setattr(
+        calls, "call_of", lambda _, form: timed(0.001 if form is Form.PACKED else 0.002, want)
+    )
+    rows = calls.prepare(operands, [Timed()], 1).measure(Pace(4, 0.02), clock)
+    assert [(row.library, row.form) for row in rows[2:]] == [("fake", Form.PLAIN), ("fake", Form.PACKED)]
+    assert [dataclasses.astuple(row.ratio) for row in rows[2:]] == [
+        pytest.approx((4.0, 4.0, 4.0, 4)),
+        pytest.approx((3.0, 3.0, 3.0, 4)),
+    ]
+    console = Console(width=PIPE_WIDTH, file=io.StringIO())
+    tables.show(dataclasses.replace(report, kernels=(), calls=tuple(rows)), console)
+    printed = [line.split() for line in console.file.getvalue().splitlines() if line.startswith("8x9x10")]
+    # ours, theirs, the best library, the ratio and its range
+    assert [line[-3:] for line in printed] == [["fake", "4.00", "4.00-4.00"], ["fake", "3.00", "3.00-3.00"]]
+
+
+def test_a_kernel_is_a_share_of_the_ceiling_and_of_the_faster_stream(emulated, monkeypatch):
+    """The block and the loads do their known work in known seconds."""
+    clock = FakeClock()
+
+    def taking(seconds):
+        def run(*given):
+            clock.time += given[-1] * seconds
+
+        return run
+
+    def run(kernel, repetitions):
+        kernel.result[...] = call_of(kernel.operands, Form.PLAIN)()
+        clock.time += repetitions * 0.004
+
+    monkeypatch.setattr(kernels, "is_native", lambda dtype: True)
+    monkeypatch.setattr(Kernel, "run", run)
+    monkeypatch.setattr(ceiling.Block, "run", taking(0.001))
+    monkeypatch.setattr(kernels, "tileload_side", lambda *_, t1: taking(0.002 if t1 else 0.003))
+    operands = make_operands(case("16x96x192"), 1)
+    row = kernels.measure(operands, 1, Pace(4, 0.02), clock, 1)
+    of_block = ceiling.Block.of(Dtype.INT8, 1, seed=1).operations / 0.001
+    assert row.of_ceiling.median == pytest.approx(2 * 16 * 96 * 192 / 0.004 / of_block)
+    # B has 96 x 192 bytes; the stream is that in whole turns of 8 KiB
+    loaded = Kernel.of(operands, 1).packed.nbytes // 8192 * 8192
+    assert row.of_stream.median == pytest.approx(96 * 192 / 0.004 / (loaded / 0.002))
+    assert row.b_gbs == pytest.approx(96 * 192 / 0.004 / 1e9)
+    assert kernels.measure(make_operands(case("33x96x192"), 1), 1, BLINK, clock, 1).of_stream is None
 
 
 def test_kernels_on_several_threads_are_compared_with_one(emulated, monkeypatch):
