@@ -99,7 +99,7 @@ class Plan:
         if self.kc < self.chunks:
             in_l2 = "A" if self.nc == 16 * self.column_tiles else "A, B and partial sums"
             return f"{size}: a panel of B stays in L1, {in_l2} in L2"
-        if self.mc == 16 * self.row_tiles:
+        if self.mc == 16 * self.row_tiles and self.m <= self.mc * self.row_parts:
             return f"{size}: each panel of B is used once"
         return f"{size}: a panel of B stays in L1, the rows of A in L2"
 

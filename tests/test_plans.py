@@ -261,12 +261,12 @@ def aligned(shape, dtype, apart):
     row = columns + apart
     memory = np.full(rows * row * 4 + 64, 0x55, np.uint8)
     start = -memory.ctypes.data % 64
-    return memory[start : start + rows * row * 4].view(dtype).reshape(rows, row)
+    return memory[start : start + rows * row * 4].view(dtype).reshape(rows, -1)
 
 
 def rows_4096_bytes_apart(a):
     """Rows that share sets of a small second-level cache, which are packed."""
-    memory = np.zeros((a.shape[0], 4096 // a.itemsize), a.dtype)
+    memory = aligned((a.shape[0], 1024), a.dtype, 0)
     memory[:, : a.shape[1]] = a
     return memory[:, : a.shape[1]]
 

@@ -18,6 +18,7 @@ struct kept {
 /* A pointer: static TLS is scarce (csrc/tile/tile.c). */
 static _Thread_local struct kept *mine;
 static pthread_key_t at_thread_end;
+static int has_key; /* else the process has none left, and threads leave their memory behind */
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 static void release(void *kept) {
@@ -25,13 +26,15 @@ static void release(void *kept) {
     mine = NULL;
 }
 static void make_key(void) {
-    pthread_key_create(&at_thread_end, release);
+    has_key = pthread_key_create(&at_thread_end, release) == 0;
 }
 
 static struct kept *make_kept(void) {
     pthread_once(&once, make_key);
     mine = calloc(1, sizeof *mine); /* no plan is for no threads */
-    pthread_setspecific(at_thread_end, mine);
+    if (has_key) {
+        pthread_setspecific(at_thread_end, mine);
+    }
     return mine;
 }
 

@@ -11,6 +11,7 @@ struct workspace {
 };
 static _Thread_local struct workspace mine;
 static pthread_key_t at_thread_end;
+static int has_key; /* else the process has none left, and threads leave their memory behind */
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 static void release(void *workspace) {
@@ -22,13 +23,15 @@ static void release(void *workspace) {
     }
 }
 static void make_key(void) {
-    pthread_key_create(&at_thread_end, release);
+    has_key = pthread_key_create(&at_thread_end, release) == 0;
 }
 
 uint8_t *gemm_workspace(enum gemm_buffer which, size_t size) {
     if (mine.size[which] < size) {
         pthread_once(&once, make_key);
-        pthread_setspecific(at_thread_end, &mine);
+        if (has_key) {
+            pthread_setspecific(at_thread_end, &mine);
+        }
         void *grown = gemm_pages(size);
         if (grown == NULL) {
             return NULL;

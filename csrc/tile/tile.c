@@ -14,6 +14,7 @@
 static _Thread_local struct amxemu_state *emulated;
 static _Thread_local int native_owned;
 static pthread_key_t at_thread_end;
+static int has_key; /* else the process has none left, and threads leave their memory behind */
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 static void release(void *state) {
@@ -22,7 +23,7 @@ static void release(void *state) {
 }
 
 static void make_key(void) {
-    pthread_key_create(&at_thread_end, release);
+    has_key = pthread_key_create(&at_thread_end, release) == 0;
 }
 
 /* 0 or -ENOMEM. */
@@ -36,7 +37,9 @@ static int make_emulated(void) {
         return -ENOMEM;
     }
     memset(emulated, 0, sizeof *emulated);
-    pthread_setspecific(at_thread_end, emulated);
+    if (has_key) {
+        pthread_setspecific(at_thread_end, emulated);
+    }
     return 0;
 }
 
