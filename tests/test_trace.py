@@ -9,6 +9,9 @@ import struct
 import subprocess
 import sys
 import textwrap
+import time
+import types
+from pathlib import Path
 
 import children
 import preloading
@@ -20,7 +23,7 @@ from trapping import PRELUDE
 
 from amx import machine
 from amx._lib import lib
-from amx.emulation import trace
+from amx.emulation import symbols, trace
 from amx.emulation.disassembly import Action, decode, mnemonics
 from amx.emulation.symbols import Code
 from amx.emulation.trace import Extent, Trace
@@ -401,6 +404,20 @@ def test_generated_code_is_named_as_such(tmp_path):
     assert {location.code for location in by_name.values()} == {Code.GENERATED}
     assert (by_name["tileloadd"].symbol, by_name["tileloadd"].symbol_offset) == ("kernel of mine", 0)
     assert by_name["tilestored"].symbol == ""
+
+
+@pytest.mark.parametrize(("age_ms", "names"), [(4, [(0x1000, 16, "f")]), (1000, [])])
+def test_the_names_of_an_earlier_process_are_not_taken(age_ms, names):
+    """A file of the same number that is older than the process; times of files lag by up to a tick."""
+    process = types.SimpleNamespace(pid=os.getpid(), started=time.time_ns())
+    path = Path(f"/tmp/perf-{process.pid}.map")
+    path.write_text("1000 10 f\n")
+    try:
+        written = process.started - age_ms * 1_000_000
+        os.utime(path, ns=(written, written))
+        assert symbols._read_perf_map(process) == names
+    finally:
+        path.unlink()
 
 
 @needs_machine_layer

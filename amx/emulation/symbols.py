@@ -22,6 +22,7 @@ from amx.emulation.trace_file import RawModule, RawProcess, RawSite
 __all__ = ["Code", "Location", "Symbols"]
 
 TOOL_SECONDS = 60
+TICK_NS = 10_000_000  # the times of files may lag behind the clock by one tick, 10 ms at the most
 
 
 class Code(enum.Enum):
@@ -154,7 +155,7 @@ def _read_perf_map(process: RawProcess) -> list[tuple[int, int, str]]:
     path = Path(f"/tmp/perf-{process.pid}.map")
     result: list[tuple[int, int, str]] = []
     try:
-        if path.stat().st_mtime_ns < process.started:
+        if path.stat().st_mtime_ns + TICK_NS <= process.started:
             return result
         with path.open(encoding="utf-8", errors="replace") as lines:
             for line in lines:
