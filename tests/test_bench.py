@@ -587,6 +587,23 @@ def test_the_json_holds_every_row(emulated, small):
     assert of_peers[:2] == [("plain", 1.0, "fake"), ("packed", 1.0, "")]
 
 
+def test_no_report_takes_an_emulated_rate_for_one_of_amx(emulated, small, capsys):
+    """Under `amx emulate` the native backend runs, on tiles that are not the CPU's."""
+    rows = (kernel_row("64x64x64"), kernel_row("100x100x100", of_neighbour=Summary(0.61, 0.6, 0.62, 7)))
+    for name, said in (("", {"yes"}), ("spr, by amx emulate", {"no", "emulated"})):
+        report = dataclasses.replace(report_of("8x9x10"), kernels=rows, calls=(), emulated=name)
+        assert records.as_json(report)["conditions"]["emulated"] == (name or None)
+        text = io.StringIO()
+        records.write_csv(report, text)
+        text.seek(0)
+        seen = {line["amx"] for line in csv.DictReader(text) if line["table"] in ("kernels", "goals")}
+        tables.show(report, Console(width=240))
+        lines = capsys.readouterr().out.splitlines()
+        seen |= {word for line in lines for word in line.split()[2:3] if word in ("yes", "emulated")}
+        assert seen == said
+        assert any(f"({name})" in line for line in lines) == bool(name)
+
+
 def test_json_and_csv_quote_what_was_recorded(emulated, small):
     report = dataclasses.replace(report_of("8x9x10"), kernels=(kernel_row("64x64x64"),), calls=())
     (quoted,) = records.as_json(report)["recorded"]

@@ -31,6 +31,7 @@ def as_json(report: Report) -> dict[str, object]:
             "kernel": report.kernel,
             "threads": report.threads,
             "native": [dtype.value for dtype in report.native],
+            "emulated": report.emulated or None,
             "seed": report.seed,
             **dataclasses.asdict(report.pace),
         },
@@ -181,7 +182,7 @@ def write_csv(report: Report, file: TextIO) -> None:
                 "of_stream": kernel.of_stream.median if kernel.of_stream else "",
                 "scaling": kernel.scaling.median if kernel.scaling else "",
                 "of_neighbour": kernel.of_neighbour.median if kernel.of_neighbour else "",
-                "amx": "yes" if kernel.native else "no",
+                "amx": "yes" if report.on_amx(kernel.native) else "no",
                 "note": kernel.difference,
             }
         )
@@ -213,7 +214,7 @@ def write_csv(report: Report, file: TextIO) -> None:
                 "figure": standing.figure.value,
                 "measured": standing.measured.median if standing.measured else "",
                 "goal": standing.goal,
-                "amx": "yes" if standing.native else "no",
+                "amx": "yes" if report.on_amx(standing.native) else "no",
                 "note": standing.against,
             }
         )

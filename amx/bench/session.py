@@ -67,7 +67,9 @@ class LeftOut:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Everything that was found. `native` are the dtypes that ran on the CPU's tiles."""
+    """Everything that was found. `native` are the dtypes that ran on tiles: those of the CPU, or, under
+    `amx.emulate()` and `amx emulate`, those that `emulated` names.
+    """
 
     version: str
     processor: str
@@ -76,12 +78,17 @@ class Report:
     pace: Pace
     seed: int
     native: tuple[Dtype, ...]
+    emulated: str
     ceiling: Ceiling
     kernels: tuple[KernelRow, ...]
     calls: tuple[CallRow, ...]
     peers: tuple[PeerFacts, ...]
     left_out: tuple[LeftOut, ...]
     interrupted: bool = False
+
+    def on_amx(self, native: bool) -> bool:
+        """Whether a row's rate is one of AMX."""
+        return native and not self.emulated
 
     @property
     def differences(self) -> tuple[str, ...]:
@@ -159,6 +166,7 @@ def _measure(
         pace=options.pace,
         seed=options.seed,
         native=tuple(dtype for dtype in dtypes if not ceiling.why_not_native(dtype)),
+        emulated=machine.current().emulated,
         ceiling=limits,
         kernels=tuple(kernel_rows),
         calls=tuple(call_rows),

@@ -50,8 +50,10 @@ def _table(title: str, *columns: str) -> Table:
 
 
 def _conditions(report: Report, console: Console) -> None:
-    native = ", ".join(dtype.value for dtype in report.native) or "nothing"
+    native = ", ".join(dtype.value for dtype in report.native if report.on_amx(True)) or "nothing"
     console.print(f"{report.processor}, Linux {report.kernel}; {report.threads} thread(s); native: {native}")
+    if report.emulated:
+        console.print(f"AMX is emulated here ({report.emulated}): no rate below is one of AMX.")
     console.print(
         f"Median of {report.pace.rounds} interleaved rounds (least-greatest), samples of at least "
         f"{report.pace.sample * 1e3:g} ms; dense data, seed {report.seed}"
@@ -87,7 +89,7 @@ def _kernels(report: Report, console: Console) -> None:
         table.add_row(
             str(row.case.shape),
             row.case.dtype.value,
-            "yes" if row.native else "emulated",
+            "yes" if report.on_amx(row.native) else "emulated",
             _time(row.seconds.median),
             f"{_time(row.seconds.low)}-{_time(row.seconds.high)}",
             _number(row.gops),
@@ -168,7 +170,7 @@ def _untuned(report: Report, console: Console) -> None:
         table.add_row(
             str(case.shape),
             case.dtype.value,
-            "yes" if kernel.native else "emulated",
+            "yes" if report.on_amx(kernel.native) else "emulated",
             kernel.against,
             *(text for rate in rates for text in (_percent(rate), _percent_range(rate))),
             f"{kernel.goal:.0%}",
