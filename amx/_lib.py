@@ -97,6 +97,9 @@ class Tile(Protocol):
 class Gemm(Protocol):
     """csrc/gemm/."""
 
+    AMX_BF16: int
+    AMX_FP16: int
+
     def amx_gemm(
         self, engine: int, op: int, threads: int, m: int, n: int, k: int, batch: int,
         a: CData, a_row: int, a_column: int, a_offset: CData,
@@ -119,6 +122,9 @@ class Gemm(Protocol):
     def amx_packed_free(self, packed: CData, /) -> None: ...
     def amx_packed_bytes(self, packed: CData, /) -> int: ...
     def amx_packed_fill(self, packed: CData, item: int, b: CData, row: int, column: int, /) -> int: ...
+    def amx_round(
+        self, format: int, threads: int, rows: int, columns: int, source: CData, row: int, to: CData, /
+    ) -> None: ...
     def amx_gemm_make_plan(
         self, engine: int, op: int, threads: int, m: int, n: int, k: int, batch: int, operands: int,
         caches: CData, plan: CData, /,

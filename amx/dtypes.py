@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from amx import errors
+from amx import errors, threads
+from amx._lib import CData, ffi, lib
 
-__all__ = ["Element", "accumulator", "as_elements", "bits", "element_of", "parse", "tdp"]
+__all__ = ["Element", "accumulator", "address", "as_elements", "bits", "element_of", "parse", "tdp"]
 
 Array = npt.NDArray[Any]
 
@@ -108,7 +109,7 @@ def as_elements(array: Array, wanted: Element | None, name: str) -> tuple[Array,
     if wanted is Element.BFLOAT16 and array.dtype == _UINT16:
         return array, wanted
     if wanted in (Element.BFLOAT16, Element.FLOAT16) and array.dtype == _FLOAT32:
-        return (_round_to_bfloat16(array) if wanted is Element.BFLOAT16 else _round_to_float16(array)), wanted
+        return _rounded(array, wanted), wanted
     raise _unfit(array.dtype, wanted, name)
 
 
@@ -117,20 +118,38 @@ def bits(array: Array, element: Element) -> Array:
     return array.view(_UINT16) if element is Element.BFLOAT16 and array.dtype != _UINT16 else array
 
 
-def _round_to_float16(array: Array) -> Array:
-    with np.errstate(
-        over="ignore", invalid="ignore", under="ignore"
-    ):  # to infinity and NaN as IEEE 754 rounds
-        return array.astype(np.float16)
+def _rounded(array: Array, element: Element) -> Array:
+    """float32 to bfloat16 or float16: to nearest, ties to even; NaN keeps sign and upper payload, quiet.
+
+    The elements lie in memory as those of `array` do; what is broadcast is rounded once.
+    """
+    if array.flags.c_contiguous:
+        return _rounded_rows(array, element)
+    once = array[tuple(slice(0, 1) if stride == 0 else slice(None) for stride in array.strides)]
+    order = sorted(range(once.ndim), key=lambda axis: -abs(once.strides[axis]))
+    dense = once.transpose(order)
+    if dense.ndim != 2 or dense.strides[1] != dense.itemsize:
+        dense = np.ascontiguousarray(dense)
+    return np.broadcast_to(_rounded_rows(dense, element).transpose(np.argsort(order)), array.shape)
 
 
-def _round_to_bfloat16(array: Array) -> Array:
-    """To nearest, ties to even; NaN keeps sign and upper payload and becomes quiet."""
-    word = np.ascontiguousarray(array).view(np.uint32)
-    upper = word >> 16
-    rounded = (word + (0x7FFF + (upper & 1))) >> 16
-    is_nan = (word & 0x7FFF_FFFF) > 0x7F80_0000
-    return np.where(is_nan, upper | 0x0040, rounded).astype(np.uint16).reshape(array.shape)
+def _rounded_rows(array: Array, element: Element) -> Array:
+    """The same of an array without gaps, or of a matrix whose columns are adjacent."""
+    rows, columns, stride = 1, array.size, 0
+    if not array.flags.c_contiguous:
+        (rows, columns), stride = array.shape, array.strides[0]
+    half = element is Element.FLOAT16
+    result = np.empty(array.shape, np.float16 if half else np.uint16)
+    form = lib.AMX_FP16 if half else lib.AMX_BF16
+    lib.amx_round(form, threads.limit, rows, columns, address(array), stride, address(result))
+    return result
+
+
+def address(array: Array) -> CData:
+    """Pointer to an array's first element; the caller keeps the array alive."""
+    if array.flags.c_contiguous:
+        return ffi.from_buffer(array)  # in an eighth of the time
+    return ffi.cast("void *", array.ctypes.data)
 
 
 def _unfit(dtype: np.dtype[Any], wanted: Element | None, name: str) -> errors.DtypeError:

@@ -17,8 +17,8 @@ import numpy.typing as npt
 from amx import errors, threads
 from amx._lib import CData, ffi, lib
 from amx.backend import _engines, engine_for
-from amx.dtypes import Array, accumulator, parse, tdp
-from amx.packing import PackedMatrix, address, as_operand
+from amx.dtypes import Array, accumulator, address, parse, tdp
+from amx.packing import PackedMatrix, as_operand
 
 __all__ = ["matmul"]
 
@@ -68,29 +68,42 @@ def matmul(a: object, b: object, *, out: Array | None = None, dtype: object = No
     -----
     Other Python threads run meanwhile: none of them may resize or reshape these arrays in place.
     """
-    # The least that a call can cost. Whatever is not as C wants it, `_product` does, or says.
+    # The least that a call can cost. What is not as C wants it, `_product` converts, does, or says.
     if type(a) is _ndarray and dtype is None:
         op = None
         if type(b) is PackedMatrix:
             op, array, packed, shape = b.instructions.get(a.dtype), 0, b.handle, b.shape
         elif type(b) is _ndarray and b.ndim > 1:
             op, array, packed, shape = _instructions.get((a.dtype, b.dtype)), id(b), _NULL, b.shape
-        if op is not None and (engine := _engines[op]) is not None:
-            result = out
-            if out is None:
-                shape = (*a.shape[:-1], shape[-1]) if len(shape) == 2 else _shape_of(a.shape, shape)
-                try:
-                    result = _empty(shape, _RESULTS[op])
-                except (MemoryError, ValueError):  # which stands, unless the operands do not fit
-                    return _product(a, b, out, dtype)
-            if (
-                type(result) is _ndarray
-                and result.dtype is _RESULTS[op]
-                and not _of_arrays(engine, op, threads.limit, id(a), array, packed, id(result))
-            ):
-                return result
-            del result  # before another one takes memory
+        if op is not None and (result := _at_once(op, a, array, packed, shape, out)) is not None:
+            return result
     return _product(a, b, out, dtype)
+
+
+def _at_once(
+    op: int, a: Array, b: int, packed: CData, shape: tuple[int, ...], out: Array | None
+) -> Array | None:
+    """The product of arrays of two dimensions or more, or None where C does not take them as they are.
+
+    `b` is the id of the second operand's array, or 0, and `shape` its shape.
+    """
+    engine = _engines[op]
+    if engine is None:
+        return None
+    result = out
+    if out is None:
+        shape = (*a.shape[:-1], shape[-1]) if len(shape) == 2 else _shape_of(a.shape, shape)
+        try:
+            result = _empty(shape, _RESULTS[op])
+        except (MemoryError, ValueError):  # which stands, unless the operands do not fit
+            return None
+    if (
+        type(result) is _ndarray
+        and result.dtype is _RESULTS[op]
+        and not _of_arrays(engine, op, threads.limit, id(a), b, packed, id(result))
+    ):
+        return result
+    return None
 
 
 def _shape_of(a: tuple[int, ...], b: tuple[int, ...]) -> tuple[int, ...]:
@@ -149,6 +162,10 @@ def _product(a: object, b: object, out: Array | None, dtype: object) -> Array:
         and b.dtype.isnative
     ):
         _instructions[a.dtype, b.dtype] = op
+    if wanted is not None and first.ndim > 1 and len(b_shape) > 1:
+        array, packed = (0, b.handle) if isinstance(b, PackedMatrix) else (id(second), _NULL)
+        if (at_once := _at_once(op, first, array, packed, b_shape, out)) is not None:
+            return at_once
     shape, batch, m, n, k = _result_shape(first.shape, b_shape)
     result_dtype = accumulator(a_element)
     if out is not None:

@@ -13,9 +13,9 @@ import numpy as np
 
 from amx import errors
 from amx._lib import CData, ffi, lib
-from amx.dtypes import Array, Element, accumulator, as_elements, parse, tdp
+from amx.dtypes import Array, Element, accumulator, address, as_elements, parse, tdp
 
-__all__ = ["PackedMatrix", "address", "as_operand", "pack"]
+__all__ = ["PackedMatrix", "as_operand", "pack"]
 
 
 class PackedMatrix:
@@ -134,8 +134,3 @@ def as_operand(operand: object, wanted: Element | None, name: str) -> tuple[Arra
             remedy=f"pass {name}.filled(0), or {name}.data if the mask does not matter",
         )
     return as_elements(np.asarray(operand), wanted, name)
-
-
-def address(array: Array) -> CData:
-    """Pointer to an array's first element; the caller keeps the array alive."""
-    return ffi.cast("void *", array.ctypes.data)

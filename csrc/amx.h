@@ -143,6 +143,12 @@ struct amx_array {
 };
 void amx_arrays_read(uint64_t array, struct amx_array *found); /* up to two dimensions */
 
+/* Rows of float32, at any address and from_row bytes apart, rounded to adjacent rows of bfloat16 or float16:
+ * to nearest, ties to even; NaN becomes quiet and keeps sign and upper payload. Threads: as for a product. */
+enum { AMX_BF16 = 0, AMX_FP16 };
+void amx_round(int format, int threads, int64_t rows, int64_t columns, const void *from, int64_t from_row,
+               void *to);
+
 /* How a product is cut. Threads: at most `threads`, 0 for what OpenMP would use. */
 struct amx_caches {
     int64_t l1, l2; /* bytes of one core's own data caches */

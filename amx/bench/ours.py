@@ -14,8 +14,8 @@ from amx.backend import engine_for
 from amx.bench.grid import Dtype
 from amx.bench.operands import Operands, aligned
 from amx.bench.peers.peer import Form
-from amx.dtypes import Array, accumulator, tdp
-from amx.packing import PackedMatrix, address
+from amx.dtypes import Array, accumulator, address, tdp
+from amx.packing import PackedMatrix
 
 __all__ = ["Kernel", "bits_differ", "call_of"]
 

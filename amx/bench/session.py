@@ -67,8 +67,9 @@ class LeftOut:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Everything that was found. `native` are the dtypes that ran on tiles: those of the CPU, or, under
-    `amx.emulate()` and `amx emulate`, those that `emulated` names.
+    """Everything that was found.
+
+    `native` are the dtypes that ran on tiles: those of the CPU, or of what `emulated` names.
     """
 
     version: str

@@ -1,5 +1,6 @@
 /* The tile machine for callers without C structures: states by pointer, memory as one window of bytes. */
 #include "amx.h"
+#include "emulator/mxcsr.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -74,13 +75,9 @@ int amx_emu_step(struct amxemu_state *s, struct amxemu_registers *r, const struc
 
 uint32_t amx_emu_mxcsr_around_tdp(struct amxemu_state *s, int op, uint32_t mxcsr) {
 #ifdef __x86_64__
-    uint32_t callers, after;
-    __asm__ volatile("stmxcsr %0" : "=m"(callers) : : "memory");
-    __asm__ volatile("ldmxcsr %0" : : "m"(mxcsr) : "memory");
+    const uint32_t callers = amxemu_exchange_mxcsr(mxcsr);
     amxemu_tdp(s, (enum amxemu_op)op, 0, 1, 2);
-    __asm__ volatile("stmxcsr %0" : "=m"(after) : : "memory");
-    __asm__ volatile("ldmxcsr %0" : : "m"(callers) : "memory");
-    return after;
+    return amxemu_exchange_mxcsr(callers);
 #else
     amxemu_tdp(s, (enum amxemu_op)op, 0, 1, 2);
     return mxcsr;

@@ -6,6 +6,7 @@
  * multiplied in blocks, rounded up to a whole block: a tile always has 16, and what the surplus leaves in d
  * is zeroed by amxemu_tdp. Nothing here depends on data outside the shape, which may hold anything.
  */
+#include "mxcsr.h"
 #include "tdp.h"
 
 #ifdef __x86_64__
@@ -179,23 +180,12 @@ AVX2 NOINLINE static unsigned multiply_float(const struct amxemu_product *p, enu
     return nan_rows;
 }
 
-static uint32_t read_mxcsr(void) {
-    uint32_t value;
-    __asm__ volatile("stmxcsr %0" : "=m"(value) : : "memory");
-    return value;
-}
-
-static void write_mxcsr(uint32_t value) {
-    __asm__ volatile("ldmxcsr %0" : : "m"(value) : "memory");
-}
-
 void amxemu_float_avx2(const struct amxemu_product *p, enum amxemu_float type) {
     enum { TILE_UNIT_MXCSR = 0x9FC0 }; /* nearest even, FTZ, DAZ, every exception masked */
-    const uint32_t mxcsr = read_mxcsr();
-
-    write_mxcsr(TILE_UNIT_MXCSR);
+    const uint32_t mxcsr = amxemu_exchange_mxcsr(TILE_UNIT_MXCSR);
     const unsigned nan_rows = multiply_float(p, type);
-    write_mxcsr(mxcsr);
+
+    amxemu_exchange_mxcsr(mxcsr);
     for (unsigned row = 0; row < p->m; row++)
         if (nan_rows >> row & 1)
             amxemu_float_row_scalar(p, type, row);

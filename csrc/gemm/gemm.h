@@ -5,6 +5,7 @@
  *   driver.c     the loops over blocks, on a team of threads
  *   micro*.c     a column of blocks of C
  *   pack.c       operands into panels of tiles, with shuffle.c and copy.c; packed.c keeps those of a B
+ *   round.c      float32 operands to 16-bit ones
  *   session.c    the tile registers of one thread, found and given back
  *   stores.c, pages.c, workspace.c, threads.c    memory and threads, as below
  *
