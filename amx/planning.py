@@ -162,6 +162,7 @@ def plan(
     BackendError: there is no such backend.
     ShapeError: a dimension, a number of threads or a size of a cache that cannot be.
     DtypeError: a dtype that AMX does not multiply.
+    TypeError: `caches` is no `amx.caches.Caches`, or a size no integer.
     """
     element = parse(dtype)
     op = tdp(element, element)
@@ -214,6 +215,8 @@ def plan(
 
 
 def _given(caches: Caches) -> CData:
+    if not isinstance(caches, Caches):
+        raise TypeError(f"caches={caches!r}: pass amx.caches.Caches(l1, l2), in bytes")
     l1, l2 = operator.index(caches.l1), operator.index(caches.l2)
     if not (1 <= l1 <= _MOST_CACHE and 1 <= l2 <= _MOST_CACHE):
         raise errors.ShapeError(

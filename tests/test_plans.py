@@ -244,6 +244,8 @@ def test_impossible_plans_are_refused():
             plan(1, 1, 1, threads=threads)
     with pytest.raises(amx.errors.BackendError, match="quantum"):
         amx.plan(1, 1, 1, backend="quantum")
+    with pytest.raises(TypeError, match=r"caches=\(49152, 2097152\): pass amx\.caches\.Caches"):
+        plan(1, 1, 1, caches=(48 << 10, 2 << 20))
 
 
 @contextlib.contextmanager
