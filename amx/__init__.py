@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from amx import cpu, emulation, errors, lowlevel, permission, xstate
+    from amx import caches, cpu, emulation, errors, lowlevel, permission, xstate
     from amx.backend import Backend, get_backend, set_backend
     from amx.diagnosis import Diagnosis, available, explain
     from amx.emulation.session import emulate
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_MODULES = ("cpu", "emulation", "errors", "lowlevel", "permission", "xstate")
+_MODULES = ("caches", "cpu", "emulation", "errors", "lowlevel", "permission", "xstate")
 _HOMES = {
     "AmxError": "errors",
     "Backend": "backend",
@@ -61,6 +61,7 @@ __all__ = [
     "TileContext",
     "__version__",
     "available",
+    "caches",
     "cpu",
     "emulate",
     "emulation",

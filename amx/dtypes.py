@@ -7,6 +7,7 @@ float32 operands are rounded to nearest even, where the caller names the type to
 from __future__ import annotations
 
 import enum
+import math
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ import numpy.typing as npt
 from amx import errors, threads
 from amx._lib import CData, ffi, lib
 
-__all__ = ["Element", "accumulator", "address", "as_elements", "bits", "element_of", "parse", "tdp"]
+__all__ = ["Element", "accumulator", "address", "as_elements", "bits", "element_of", "empty", "parse", "tdp"]
 
 Array = npt.NDArray[Any]
 
@@ -42,6 +43,11 @@ _CARRIERS = {
 _INT32 = np.dtype(np.int32)
 _FLOAT32 = np.dtype(np.float32)
 _UINT16 = np.dtype(np.uint16)
+_FLOAT16 = np.dtype(np.float16)
+
+_LINE = 64
+_LARGE = 1 << 17  # bytes; of less, finding the boundary costs more than it saves
+_NARROW = 128  # columns; shorter rows are copied next to each other faster than each by itself is rounded
 
 # The instruction for a first and a second operand, by its number in csrc/amx.h (AMX_TDP*).
 _TDP = {
@@ -128,7 +134,7 @@ def _rounded(array: Array, element: Element) -> Array:
     once = array[tuple(slice(0, 1) if stride == 0 else slice(None) for stride in array.strides)]
     order = sorted(range(once.ndim), key=lambda axis: -abs(once.strides[axis]))
     dense = once.transpose(order)
-    if dense.ndim != 2 or dense.strides[1] != dense.itemsize:
+    if dense.ndim != 2 or dense.strides[1] != dense.itemsize or dense.shape[1] < _NARROW:
         dense = np.ascontiguousarray(dense)
     return np.broadcast_to(_rounded_rows(dense, element).transpose(np.argsort(order)), array.shape)
 
@@ -139,10 +145,19 @@ def _rounded_rows(array: Array, element: Element) -> Array:
     if not array.flags.c_contiguous:
         (rows, columns), stride = array.shape, array.strides[0]
     half = element is Element.FLOAT16
-    result = np.empty(array.shape, np.float16 if half else np.uint16)
+    result = empty(array.shape, _FLOAT16 if half else _UINT16)
     form = lib.AMX_FP16 if half else lib.AMX_BF16
     lib.amx_round(form, threads.limit, rows, columns, address(array), stride, address(result))
     return result
+
+
+def empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """A new array; a large one from a 64-byte boundary, so that no row of its tiles lies in two lines."""
+    size = math.prod(shape) * dtype.itemsize
+    if size < _LARGE:
+        return np.empty(shape, dtype)
+    memory = np.empty(size + _LINE, np.uint8)
+    return np.ndarray(shape, dtype, memory, -int(ffi.cast("uintptr_t", address(memory))) % _LINE)
 
 
 def address(array: Array) -> CData:

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from amx import errors, threads
 from amx._lib import CData, ffi, lib
 from amx.backend import _engines, engine_for
-from amx.dtypes import Array, accumulator, address, parse, tdp
+from amx.dtypes import Array, accumulator, address, empty, parse, tdp
 from amx.packing import PackedMatrix, as_operand
 
 __all__ = ["matmul"]
@@ -26,8 +26,6 @@ _EXDEV = 18  # the C side's word for an output that overlaps an operand
 _ENOMEM = 12
 _ECANCELED = 125  # the C side's word for tiles that went away after the engine was looked up
 _MOST_DIMENSIONS = 32
-_LINE = 64
-_LARGE = 1 << 19  # bytes; smaller results fit half of any L2 beside AMX
 _ARRAY_FIELDS = 60  # bytes of what C reads of an array object
 _ndarray = np.ndarray
 _of_arrays = lib.amx_gemm_arrays
@@ -61,7 +59,7 @@ def matmul(a: object, b: object, *, out: Array | None = None, dtype: object = No
     DtypeError: types that AMX does not multiply, or `out` of another dtype than the result.
     ShapeError: shapes that do not fit each other, or `out` of another shape than the result.
     BufferReadOnlyError: `out` cannot be written.
-    AllocationError: no memory for the work space (for the result itself: NumPy's MemoryError).
+    AllocationError: no memory for the work space (for the result and rounded operands: NumPy's MemoryError).
     AmxUnavailableError: the backend is `"native"` and AMX cannot be used.
 
     Notes
@@ -94,7 +92,7 @@ def _at_once(
     if out is None:
         shape = (*a.shape[:-1], shape[-1]) if len(shape) == 2 else _shape_of(a.shape, shape)
         try:
-            result = _empty(shape, _RESULTS[op])
+            result = empty(shape, _RESULTS[op])
         except (MemoryError, ValueError):  # which stands, unless the operands do not fit
             return None
     if (
@@ -179,22 +177,12 @@ def _product(a: object, b: object, out: Array | None, dtype: object) -> Array:
     if c is not None and _can_store_into(c, first, second):
         _call(engine_for(op), op, first, second, b, c, batch, (m, n, k))
         return cast("Array", out)
-    result = _empty((*batch, m, n), result_dtype)
+    result = empty((*batch, m, n), result_dtype)
     _call(engine_for(op), op, first, second, b, result, batch, (m, n, k))
     if out is None:
         return result.reshape(shape)[()]
     out[...] = result.reshape(shape)
     return out
-
-
-def _empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-    """A new array; a large one from a 64-byte boundary, so that it can be stored past the caches in lines."""
-    size = math.prod(shape) * 4  # bytes of int32 or float32
-    if size < _LARGE:
-        return np.empty(shape, dtype)
-    memory = np.empty(size + _LINE, np.uint8)
-    start = -memory.ctypes.data % _LINE
-    return memory[start : start + size].view(dtype).reshape(shape)
 
 
 def _as_matrices(out: Array, a_ndim: int, b_ndim: int) -> Array:

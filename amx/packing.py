@@ -101,7 +101,7 @@ def pack(b: object, *, dtype: object = None) -> PackedMatrix:
     ------
     DtypeError: an element type that AMX does not multiply.
     ShapeError: fewer than two dimensions.
-    AllocationError: no memory for the packed form.
+    AllocationError: no memory for the packed form (for rounded elements: NumPy's MemoryError).
     """
     array, element = as_operand(b, None if dtype is None else parse(dtype), "b")
     if array.ndim < 2:

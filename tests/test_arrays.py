@@ -213,7 +213,7 @@ def test_operands_that_do_not_fit_are_named_before_memory_is(backend, monkeypatc
     def no_memory(*_):
         raise MemoryError
 
-    monkeypatch.setattr(gemm, "_empty", no_memory)
+    monkeypatch.setattr(gemm, "empty", no_memory)
     with pytest.raises(amx.errors.ShapeError, match=r"K = 3 columns and b has 4 rows"):
         amx.matmul(a, b)
     with pytest.raises(MemoryError):
@@ -221,7 +221,7 @@ def test_operands_that_do_not_fit_are_named_before_memory_is(backend, monkeypatc
 
 
 def test_products_take_the_shortest_way(monkeypatch):
-    """All element types with arrays that carry them; what needs conversion does not."""
+    """All element types with arrays that carry them; what is rounded comes back to it."""
     amx.set_backend("emulated")
     for dtype in (np.int8, np.uint8, np.float16, ml_dtypes.bfloat16):
         a, b = np.ones((3, 4), dtype), np.ones((4, 5), dtype)

@@ -39,7 +39,7 @@ from amx.bench.neighbour import neighbour
 from amx.bench.operands import aligned, make_operands, pointer
 from amx.bench.ours import Kernel, call_of
 from amx.bench.peers import peer as protocol
-from amx.bench.peers.peer import Form, Peer, Product, UnsupportedError, Verdict
+from amx.bench.peers.peer import AmxUse, Form, Peer, Product, UnsupportedError, Verdict
 from amx.bench.peers.torch import implementations
 from amx.bench.timing import MOST_PAUSES, Pace, Side, Summary, calibrate, interleave, ratios, summarise
 from amx.caches import own_caches
@@ -587,21 +587,67 @@ def test_the_json_holds_every_row(emulated, small):
     assert of_peers[:2] == [("plain", 1.0, "fake"), ("packed", 1.0, "")]
 
 
-def test_no_report_takes_an_emulated_rate_for_one_of_amx(emulated, small, capsys):
-    """Under `amx emulate` the native backend runs, on tiles that are not the CPU's."""
-    rows = (kernel_row("64x64x64"), kernel_row("100x100x100", of_neighbour=Summary(0.61, 0.6, 0.62, 7)))
-    for name, said in (("", {"yes"}), ("spr, by amx emulate", {"no", "emulated"})):
-        report = dataclasses.replace(report_of("8x9x10"), kernels=rows, calls=(), emulated=name)
-        assert records.as_json(report)["conditions"]["emulated"] == (name or None)
+EMULATED = """
+import sys, amx
+from amx.cli import main
+with amx.emulate("spr"):
+    sys.exit(main(["bench", "--quick", *sys.argv[1:]]))
+"""
+
+
+def bench_where_amx_is_emulated(*words):
+    """What `amx bench` prints in a process whose tile instructions are all emulated."""
+    done = children.run_python("-c", EMULATED, *words, AMX_TEST_LANE="", AMX_BACKEND="auto")
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_no_report_takes_an_emulated_rate_for_one_of_amx():
+    """Tile instructions run and are timed there, and no word says that they are the CPU's."""
+    words = ("64x64x64", "100x100x100", "--dtype", "int8", "--peers", "none")
+    report = json.loads(bench_where_amx_is_emulated(*words, "--json"))
+    assert report["conditions"]["emulated"] == "spr, by amx.emulate()"
+    assert report["conditions"]["native"] == []
+    assert all(row["of_ceiling"] for row in report["kernels"])  # by tile instructions
+    assert not any(row["native"] for row in (*report["kernels"], *report["goals"]))
+    assert {row["figure"] for row in report["goals"]} == {"ratio", "of_neighbour"}  # those of every backend
+
+    lines = list(csv.DictReader(io.StringIO(bench_where_amx_is_emulated(*words, "--csv"))))
+    assert {line["amx"] for line in lines if line["table"] in ("kernels", "goals")} == {"no"}
+
+    text = bench_where_amx_is_emulated(*words)
+    assert "native: nothing" in text
+    assert "AMX is emulated here (spr, by amx.emulate()): no rate measured here is one of AMX." in text
+    rows = [line.split() for line in text.splitlines()]
+    assert {row[2] for row in rows if row[1:2] == ["int8"] and row[2:3] in (["yes"], ["emulated"])} == {
+        "emulated"
+    }
+
+
+def test_emulated_costs_are_none_of_hardware():
+    report = json.loads(bench_where_amx_is_emulated("--emulation", "--json"))
+    assert {row["how"] for row in report["costs"]} == {"call"}
+    reasons = {entry["how"]: entry["reason"] for entry in report["missing"]}
+    assert "AMX is emulated here (spr, by amx.emulate())" in reasons["hardware"]
+
+
+def test_a_library_that_used_emulated_amx_used_none(emulated, small, capsys):
+    report = report_of("8x9x10")
+    use = AmxUse(Verdict.YES, "419 instructions")
+    theirs = [dataclasses.replace(row, amx=use) for row in report.calls if row.library == "fake"]
+    for name, said in (("", "yes"), ("spr, by amx emulate", "emulated")):
+        seen = dataclasses.replace(report, calls=tuple(theirs), emulated=name)
+        assert [row["amx"]["verdict"] for row in records.as_json(seen)["calls"]] == [said] * len(theirs)
         text = io.StringIO()
-        records.write_csv(report, text)
+        records.write_csv(seen, text)
         text.seek(0)
-        seen = {line["amx"] for line in csv.DictReader(text) if line["table"] in ("kernels", "goals")}
-        tables.show(report, Console(width=240))
-        lines = capsys.readouterr().out.splitlines()
-        seen |= {word for line in lines for word in line.split()[2:3] if word in ("yes", "emulated")}
-        assert seen == said
-        assert any(f"({name})" in line for line in lines) == bool(name)
+        assert {row["amx"] for row in csv.DictReader(text) if row["table"] == "calls"} == {said}
+        tables.show(seen, Console(width=240))
+        (line,) = (line for line in capsys.readouterr().out.splitlines() if "419 instructions" in line)
+        assert line.split()[:3] == ["fake", "int8", said]
+    no = dataclasses.replace(report, emulated="spr, by amx emulate")
+    assert no.said_of(AmxUse(Verdict.NO, "")) == "no"
+    assert no.said_of(AmxUse(Verdict.UNKNOWN, "")) == "unknown"
 
 
 def test_json_and_csv_quote_what_was_recorded(emulated, small):

@@ -281,6 +281,19 @@ def test_bad_input_gets_its_named_error(a, b, options, error, message):
     assert caught.value.remedy
 
 
+@pytest.mark.parametrize("out", [np.zeros((2, 2), np.int32), [[0, 0], [0, 0]]], ids=["int32", "list"])
+@pytest.mark.parametrize("options", [{}, {"dtype": "float16"}], ids=["as they are", "rounded"])
+def test_no_way_takes_another_out(out, options):
+    """After a product of the same kind too, when C is called at once: plain and packed."""
+    amx.set_backend("emulated")
+    a, b = (ones(shape, np.float32 if options else np.float16) for shape in ((2, 3), (3, 2)))
+    for second in (b, amx.pack(b, **options)):
+        amx.matmul(a, second, **options)
+        with pytest.raises(amx.errors.DtypeError, match="out is"):
+            amx.matmul(a, second, out=out, **options)
+        assert np.all(np.array(out) == 0)
+
+
 def test_read_only_out_is_refused():
     """An output that may not be written is named before anything is computed."""
     out = np.zeros((2, 2), np.int32)

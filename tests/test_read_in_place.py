@@ -20,10 +20,12 @@ WHERE = {
     "off a line, 255 columns": ((1024, 255, 1024, 16, 1024, 1), "in place"),
     "off a line, in L1": ((64, 1024, 128, 16, 128, 1), "in place"),
     "off a line, few rows": ((16, 4096, 4096, 16, 4096, 1), "in place"),
-    # 2 MiB hold 512 rows that are 4096 bytes apart, and shorter; 512 rows are used in turns here.
+    # 2 MiB hold 512 rows that are 4096 bytes apart, and shorter; of K = 1024, 512 are used in turns.
     "rows share sets": ((1024, 1024, 1024, 0, 4096, 1), "packed"),
     "rows share sets, backwards": ((1024, 1024, 1024, MIB * 4, -4096, 1), "packed"),
-    "rows fill what lies between": ((1024, 1024, 4096, 0, 4096, 1), "in place"),
+    "rows fill what lies between": ((32, 1024, 128 << 10, 0, 128 << 10, 1), "in place"),
+    "more rows than are used in turns": ((1024, 1024, 1024, 0, 2048, 1), "in place"),
+    "fewer rows than whole blocks": ((36, 1024, 1024, 0, 32 << 10, 1), "in place"),
     "not so many rows": ((448, 1024, 1024, 0, 4096, 1), "in place"),
     "no power of two": ((1024, 1024, 1024, 0, 4096 + 64, 1), "in place"),
     "a multiple of one": ((1024, 1024, 1024, 0, 3 * 4096, 1), "packed"),

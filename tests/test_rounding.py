@@ -1,20 +1,21 @@
 """float32 operands rounded to bfloat16 and float16: csrc/gemm/round.c through amx/dtypes.py."""
 
 import ctypes
-import os
+import tracemalloc
 
+import children
 import ml_dtypes
 import numpy as np
 import pytest
 
 import amx
-from amx import dtypes
+from amx import dtypes, gemm
 from amx._lib import lib
 from amx.dtypes import Element, as_elements
 
 CARRIERS = {Element.BFLOAT16: np.dtype(ml_dtypes.bfloat16), Element.FLOAT16: np.dtype(np.float16)}
 PATHS = {"scalar": 0, "avx2": 1}  # enum amxemu_path
-FE_ALL_EXCEPT = 0x3F
+FE_DIVBYZERO, FE_ALL_EXCEPT = 0x04, 0x3F
 
 
 @pytest.fixture(params=PATHS)
@@ -79,6 +80,8 @@ def layouts():
     base = np.random.default_rng(6).standard_normal((6, 8, 10, 4)).astype(np.float32)
     return {
         "rows apart": base[0, :, :, 0].copy()[:, :7],
+        "long rows apart": np.resize(base, (3, 310))[:, :300],
+        "long rows backwards": np.resize(base, (3, 310))[::-1, :300],
         "columns apart": base[0, 0].copy().T[:3],
         "column order": np.asfortranarray(base[1, 1]),
         "backwards": base[2, 2][::-1, ::-1],
@@ -111,6 +114,18 @@ def test_what_is_there_once_is_rounded_once_and_stays_in_its_order(name):
     assert [2 * stride for stride in found.strides] == list(array.strides)
 
 
+def test_rows_apart_are_not_copied_first():
+    array = np.ones((600, 1030), np.float32)[:, :1000]
+    tracemalloc.start()
+    try:
+        found, _ = as_elements(array, Element.BFLOAT16, "a")
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 1.1 * found.nbytes
+    assert found.ctypes.data % 64 == 0  # so that a product need not copy it again
+
+
 @pytest.mark.parametrize("element", CARRIERS)
 @pytest.mark.parametrize("shape", [(1, 300_001), (3000, 100), (70, 4097)])
 def test_threads_share_the_work(element, shape):
@@ -126,24 +141,63 @@ def test_threads_share_the_work(element, shape):
                 amx.set_num_threads(None)
 
 
-def test_a_forked_child_rounds_too():
-    """Whose OpenMP threads are not there any more."""
-    array = np.random.default_rng(8).standard_normal(1 << 20).astype(np.float32)
-    want = rounded(array, Element.BFLOAT16)
-    assert np.array_equal(bits(array, Element.BFLOAT16), want)
-    child = os.fork()
-    if child == 0:
-        os._exit(0 if np.array_equal(bits(array, Element.BFLOAT16), want) else 1)
-    assert os.waitpid(child, 0)[1] == 0
+THREADS = """
+import os, signal, sys
+import numpy as np
+import amx
+from amx.dtypes import Element, as_elements
+
+array = np.arange(1 << 20, dtype=np.float32)
+
+def tasks_of(limit):
+    amx.set_num_threads(limit)
+    found, _ = as_elements(array, Element.BFLOAT16, "a")
+    assert found[-1] == 0x4980, hex(found[-1])  # 2**20 - 1 is nearest to 2**20
+    return len(os.listdir("/proc/self/task"))
+
+before = len(os.listdir("/proc/self/task"))
+assert tasks_of(1) == before
+assert (tasks_of(None) > before) == (amx.get_num_threads() > 1)
+child = os.fork()
+if child == 0:
+    try:
+        signal.alarm(30)
+        os._exit(0 if tasks_of(None) == 1 else 1)
+    finally:
+        os._exit(2)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+"""
+
+
+def test_as_many_threads_as_may_be_and_one_in_a_forked_child():
+    """A limit holds for rounding too, and a child, which has none of OpenMP's threads, waits for none."""
+    done = children.run_python("-c", THREADS, OMP_NUM_THREADS="2")
+    assert children.how_it_ended(done) == 0, done.stderr
+
+
+def test_the_product_of_what_was_rounded_goes_the_shortest_way(monkeypatch):
+    amx.set_backend("emulated")
+    a, b = np.ones((3, 4), np.float32), np.ones((4, 5), np.float32)
+    packed = amx.pack(b, dtype="bfloat16")
+    want = amx.matmul(a, b, dtype="bfloat16")
+    monkeypatch.setattr(gemm, "_call", None)
+    for second in (b, packed):
+        out = np.empty_like(want)
+        assert amx.matmul(a, second, dtype="bfloat16", out=out) is out
+        np.testing.assert_array_equal(out, want)
+        np.testing.assert_array_equal(amx.matmul(a, second, dtype="bfloat16"), want)
 
 
 def test_floating_point_flags_are_the_callers(path):
-    """Overflow and inexact results raise nothing, and leave no flag behind."""
+    """Overflow and inexact results raise nothing, leave no flag behind, and take none away."""
     libm = ctypes.CDLL("libm.so.6")
     source = np.full(64, 1e30 / 3, np.float32)
     target = np.empty(64, np.uint16)
     of, to = dtypes.address(source), dtypes.address(target)
-    libm.feclearexcept(FE_ALL_EXCEPT)
-    lib.amx_round(lib.AMX_FP16, 1, 1, 64, of, 0, to)
-    assert libm.fetestexcept(FE_ALL_EXCEPT) == 0
-    assert (target == 0x7C00).all()
+    for before in (0, FE_DIVBYZERO):
+        libm.feclearexcept(FE_ALL_EXCEPT)
+        libm.feraiseexcept(before)
+        lib.amx_round(lib.AMX_FP16, 1, 1, 64, of, 0, to)
+        assert libm.fetestexcept(FE_ALL_EXCEPT) == before
+        assert (target == 0x7C00).all()
+        target[:] = 0

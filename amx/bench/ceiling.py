@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 import amx
-from amx import cpu, errors
+from amx import cpu, errors, machine
 from amx._lib import lib
 from amx.backend import Backend
 from amx.bench import memory
@@ -24,7 +24,7 @@ from amx.bench.timing import Clock, Pace, Side, Summary, interleave, summarise
 from amx.caches import own_caches
 from amx.dtypes import Array, tdp
 
-__all__ = ["Block", "Ceiling", "CeilingRow", "Unit", "is_native", "measure", "why_not_native"]
+__all__ = ["Block", "Ceiling", "CeilingRow", "Unit", "is_native", "is_on_amx", "measure", "why_not_native"]
 
 TILE = 1024
 GROUP = 8 * TILE  # what one turn of the loading loop takes
@@ -77,10 +77,15 @@ READ_MEMORY = "read memory"
 
 
 def is_native(dtype: Dtype) -> bool:
-    """Whether products of this dtype run on the CPU's tiles in this process; requests permission."""
+    """Whether products of this dtype run by tile instructions in this process; requests permission."""
     with warnings.catch_warnings():  # the report says which backend ran
         warnings.simplefilter("ignore", amx.EmulatedWarning)
         return amx.get_backend(dtype.value) is Backend.NATIVE
+
+
+def is_on_amx(dtype: Dtype) -> bool:
+    """Whether these are the CPU's, so that a rate is one of AMX."""
+    return not why_not_native(dtype) and not machine.current().emulated
 
 
 def why_not_native(dtype: Dtype) -> str:

@@ -139,6 +139,12 @@ def _entered(how: How) -> Iterator[None]:
     is_emulated = how in (How.PATCHED, How.TRAPPED)
     machine_ = amx.emulate("spr", patch=how is How.PATCHED) if is_emulated else contextlib.nullcontext()
     with machine_, backend.decided_anew():
+        if how is How.HARDWARE and machine.current().emulated:
+            raise errors.EmulationError(
+                f"AMX is emulated here ({machine.current().emulated})",
+                cause="What its instructions cost is not what those of hardware do",
+                remedy="Measure without it",
+            )
         amx.set_backend("emulated" if how is How.CALL else "native")
         amx.set_num_threads(1)
         try:

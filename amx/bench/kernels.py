@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from amx.bench.ceiling import GROUP, Block, is_native, tileload_side
+from amx.bench.ceiling import GROUP, Block, is_native, is_on_amx, tileload_side
 from amx.bench.grid import Case
 from amx.bench.operands import Operands, aligned
 from amx.bench.ours import Kernel, bits_differ, call_of
@@ -27,10 +27,11 @@ class KernelRow:
     native: whether it ran on the CPU's tiles.
     seconds: of one product.
     gops: GOP/s by the median.
-    of_ceiling: GOP/s over that of the 2x2 block on as many threads, pair by pair; None where emulated.
+    of_ceiling: GOP/s over that of the 2x2 block on as many threads, pair by pair; None on the emulated
+        backend.
     b_gbs: GB/s at which B (unpadded) went by, by the median.
     of_stream: that over the GB/s of tile loads of a working set as large as the packed B, the faster of both
-        kinds of load, pair by pair; only for native products of at most 32 rows.
+        kinds of load, pair by pair; only for products of at most 32 rows by tile instructions.
     scaling: how many times faster than on one thread, pair by pair; None with one thread.
     of_neighbour: rate over that of the product beside it (neighbour.py), pair by pair; None where none was
         measured.
@@ -89,7 +90,7 @@ def measure(
         of_neighbour = ratios(ours, samples["beside"]).times(share)
     return KernelRow(
         case,
-        native,
+        is_on_amx(case.dtype),
         threads,
         seconds,
         case.shape.operations / seconds.median / 1e9,

@@ -52,10 +52,10 @@ def _roofline(ax: Any, report: Report, dtype: Dtype) -> list[Any]:
     rows = [row for row in report.kernels if row.case.dtype is dtype]
     intensities = [row.case.shape.intensity(dtype) for row in rows]
     low, high = min(intensities) / 2, max(intensities) * 2
-    on_amx = all(report.on_amx(row.native) for row in rows)
+    native = all(row.native for row in rows)
     ax.scatter(
         intensities, [row.gops for row in rows], color=COLOURS[0], zorder=3,
-        label=f"{OURS} kernel, packed" + ("" if on_amx else " (emulated)"),
+        label=f"{OURS} kernel, packed" + ("" if native else " (emulated)"),
     )  # fmt: skip
     names = [
         ax.annotate(

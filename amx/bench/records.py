@@ -37,7 +37,7 @@ def as_json(report: Report) -> dict[str, object]:
         },
         "ceiling": [_ceiling(row) for row in report.ceiling.rows],
         "kernels": [_kernel(row) for row in report.kernels],
-        "calls": [_call(row) for row in report.calls],
+        "calls": [_call(row, report) for row in report.calls],
         "goals": [_goal(row) for row in standings(report.kernels, report.calls)],
         "recorded": [_recorded(row) for row in _recorded_of(report)],
         "peers": [dataclasses.asdict(peer) for peer in report.peers],
@@ -100,7 +100,7 @@ def _kernel(row: KernelRow) -> dict[str, object]:
     }
 
 
-def _call(row: CallRow) -> dict[str, object]:
+def _call(row: CallRow, report: Report) -> dict[str, object]:
     return {
         **_case(row.case),
         "library": row.library,
@@ -112,7 +112,7 @@ def _call(row: CallRow) -> dict[str, object]:
         "of_neighbour": _summary(row.of_neighbour),
         "difference": row.difference,
         "reason": row.reason,
-        "amx": row.amx and {"verdict": row.amx.verdict.value, "evidence": row.amx.evidence},
+        "amx": row.amx and {"verdict": report.said_of(row.amx), "evidence": row.amx.evidence},
     }
 
 
@@ -182,7 +182,7 @@ def write_csv(report: Report, file: TextIO) -> None:
                 "of_stream": kernel.of_stream.median if kernel.of_stream else "",
                 "scaling": kernel.scaling.median if kernel.scaling else "",
                 "of_neighbour": kernel.of_neighbour.median if kernel.of_neighbour else "",
-                "amx": "yes" if report.on_amx(kernel.native) else "no",
+                "amx": "yes" if kernel.native else "no",
                 "note": kernel.difference,
             }
         )
@@ -199,7 +199,7 @@ def write_csv(report: Report, file: TextIO) -> None:
                 **_columns("seconds", call.seconds),
                 **_columns("ratio", call.ratio),
                 "of_neighbour": call.of_neighbour.median if call.of_neighbour else "",
-                "amx": call.amx.verdict.value if call.amx else "",
+                "amx": report.said_of(call.amx) if call.amx else "",
                 "note": call.difference or call.reason,
             }
         )
@@ -214,7 +214,7 @@ def write_csv(report: Report, file: TextIO) -> None:
                 "figure": standing.figure.value,
                 "measured": standing.measured.median if standing.measured else "",
                 "goal": standing.goal,
-                "amx": "yes" if report.on_amx(standing.native) else "no",
+                "amx": "yes" if standing.native else "no",
                 "note": standing.against,
             }
         )

@@ -18,7 +18,7 @@ from amx.bench.grid import Case, Dtype
 from amx.bench.kernels import KernelRow
 from amx.bench.neighbour import neighbour
 from amx.bench.operands import make_operands
-from amx.bench.peers.peer import Peer
+from amx.bench.peers.peer import AmxUse, Peer, Verdict
 from amx.bench.timing import Clock, Pace, RealClock
 
 __all__ = ["QUICK", "THOROUGH", "LeftOut", "Options", "PeerFacts", "Progress", "Report", "run"]
@@ -69,7 +69,7 @@ class LeftOut:
 class Report:
     """Everything that was found.
 
-    `native` are the dtypes that ran on tiles: those of the CPU, or of what `emulated` names.
+    `native` are the dtypes that ran on the CPU's tiles; `emulated` is what AMX is emulated here, and by what.
     """
 
     version: str
@@ -87,9 +87,9 @@ class Report:
     left_out: tuple[LeftOut, ...]
     interrupted: bool = False
 
-    def on_amx(self, native: bool) -> bool:
-        """Whether a row's rate is one of AMX."""
-        return native and not self.emulated
+    def said_of(self, use: AmxUse) -> str:
+        """Whether a library used AMX: "yes", "no", "unknown", or "emulated" where that was not the CPU's."""
+        return "emulated" if self.emulated and use.verdict is Verdict.YES else use.verdict.value
 
     @property
     def differences(self) -> tuple[str, ...]:
@@ -166,7 +166,7 @@ def _measure(
         threads=options.threads,
         pace=options.pace,
         seed=options.seed,
-        native=tuple(dtype for dtype in dtypes if not ceiling.why_not_native(dtype)),
+        native=tuple(dtype for dtype in dtypes if ceiling.is_on_amx(dtype)),
         emulated=machine.current().emulated,
         ceiling=limits,
         kernels=tuple(kernel_rows),

@@ -11,7 +11,7 @@ from amx.bench.ceiling import Unit
 from amx.bench.emulation import Costs, How
 from amx.bench.goals import Figure, Standing, standings
 from amx.bench.grid import Case
-from amx.bench.peers.peer import Form, Verdict
+from amx.bench.peers.peer import Form
 from amx.bench.recorded import recorded
 from amx.bench.session import Report
 from amx.bench.timing import Summary
@@ -50,10 +50,10 @@ def _table(title: str, *columns: str) -> Table:
 
 
 def _conditions(report: Report, console: Console) -> None:
-    native = ", ".join(dtype.value for dtype in report.native if report.on_amx(True)) or "nothing"
+    native = ", ".join(dtype.value for dtype in report.native) or "nothing"
     console.print(f"{report.processor}, Linux {report.kernel}; {report.threads} thread(s); native: {native}")
     if report.emulated:
-        console.print(f"AMX is emulated here ({report.emulated}): no rate below is one of AMX.")
+        console.print(f"AMX is emulated here ({report.emulated}): no rate measured here is one of AMX.")
     console.print(
         f"Median of {report.pace.rounds} interleaved rounds (least-greatest), samples of at least "
         f"{report.pace.sample * 1e3:g} ms; dense data, seed {report.seed}"
@@ -89,7 +89,7 @@ def _kernels(report: Report, console: Console) -> None:
         table.add_row(
             str(row.case.shape),
             row.case.dtype.value,
-            "yes" if report.on_amx(row.native) else "emulated",
+            "yes" if row.native else "emulated",
             _time(row.seconds.median),
             f"{_time(row.seconds.low)}-{_time(row.seconds.high)}",
             _number(row.gops),
@@ -170,7 +170,7 @@ def _untuned(report: Report, console: Console) -> None:
         table.add_row(
             str(case.shape),
             case.dtype.value,
-            "yes" if report.on_amx(kernel.native) else "emulated",
+            "yes" if kernel.native else "emulated",
             kernel.against,
             *(text for rate in rates for text in (_percent(rate), _percent_range(rate))),
             f"{kernel.goal:.0%}",
@@ -201,18 +201,18 @@ def _beside_goal(of: dict[_Key, Standing], *keys: _Key) -> list[str]:
 
 def _amx_use(report: Report, console: Console) -> None:
     """Each finding once, with the products it was made on."""
-    found: dict[tuple[str, str, Verdict, str], list[str]] = {}
+    found: dict[tuple[str, str, str, str], list[str]] = {}
     for row in report.calls:
         if row.amx:
-            key = row.library, row.case.dtype.value, row.amx.verdict, row.amx.evidence
+            key = row.library, row.case.dtype.value, report.said_of(row.amx), row.amx.evidence
             found.setdefault(key, []).append(f"{row.case.shape}")
     if not found:
         return
     table = _table("Did they use AMX?", "library", "dtype", "on AMX", "evidence", "product")
-    for (library, dtype, verdict, evidence), shapes in found.items():
+    for (library, dtype, used, evidence), shapes in found.items():
         distinct = list(dict.fromkeys(shapes))
         named = ", ".join(distinct[:3]) + (f" and {len(distinct) - 3} more" if len(distinct) > 3 else "")
-        table.add_row(library, dtype, verdict.value, Text(evidence), named)
+        table.add_row(library, dtype, used, Text(evidence), named)
     console.print(table)
     console.print()
 

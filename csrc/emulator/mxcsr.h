@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #ifdef __x86_64__
+/* Returns what it was. */
 static inline uint32_t amxemu_exchange_mxcsr(uint32_t value) {
     uint32_t before;
     __asm__ volatile("stmxcsr %0" : "=m"(before) : : "memory");

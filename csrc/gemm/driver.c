@@ -125,10 +125,8 @@ struct block {
 static int rows_share_sets(const struct gemm_call *call) {
     const struct amx_gemm_plan *plan = call->plan;
     const uint64_t stride = (uint64_t)call->a.row_stride, apart = stride & -stride;
-    const int all_of_k =
-        plan->nc == GEMM_ROWS * plan->column_tiles; /* before the first rows are used again */
-    const int64_t used = (all_of_k ? plan->chunks : plan->kc) * GEMM_CHUNK;
-    return (uint64_t)used < apart && (uint64_t)plan->caches.l2 / apart <= (uint64_t)min64(plan->mc, plan->m);
+    return (uint64_t)(plan->kc * GEMM_CHUNK) < apart &&
+           (uint64_t)plan->caches.l2 / apart <= (uint64_t)min64(plan->mc, plan->m);
 }
 /* Rows of A that are read where they lie. Else they are packed: columns that are not adjacent, or, where the
  * plan asks for it, rows that are not whole lines or that evict each other. */

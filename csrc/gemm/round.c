@@ -87,7 +87,7 @@ void amx_round(int format, int threads, int64_t rows, int64_t columns, const voi
     const int available = rows * columns < WORTH_THREADS ? 1 : gemm_threads_available();
     const int team = threads == 0 || threads > available ? available : threads;
 #if defined(_OPENMP)
-#pragma omp parallel for num_threads(team) if (team > 1) schedule(static)
+#pragma omp parallel for num_threads(team) schedule(static)
 #endif
     for (int64_t piece = 0; piece < all; piece++) {
         const int64_t row = piece / pieces, column = piece % pieces * PIECE;
