@@ -84,10 +84,12 @@ void amx_round(int format, int threads, int64_t rows, int64_t columns, const voi
                void *to) {
     rounder *const round = rounder_to(format);
     const int64_t pieces = (columns + PIECE - 1) / PIECE, all = rows * pieces;
+#if defined(_OPENMP)
     const int available = rows * columns < WORTH_THREADS ? 1 : gemm_threads_available();
     const int team = threads == 0 || threads > available ? available : threads;
-#if defined(_OPENMP)
 #pragma omp parallel for num_threads(team) schedule(static)
+#else
+    (void)threads;
 #endif
     for (int64_t piece = 0; piece < all; piece++) {
         const int64_t row = piece / pieces, column = piece % pieces * PIECE;
