@@ -80,21 +80,38 @@ static rounder *rounder_to(int format) {
     return format == AMX_FP16 ? to_fp16_scalar : to_bf16_scalar;
 }
 
+struct rounding {
+    rounder *round;
+    int64_t columns, pieces; /* of a row */
+    const uint8_t *from;
+    int64_t from_row;
+    uint16_t *to;
+};
+
+static void round_piece(const struct rounding *r, int64_t piece) {
+    const int64_t row = piece / r->pieces, column = piece % r->pieces * PIECE;
+    const int64_t count = r->columns - column < PIECE ? r->columns - column : PIECE;
+    r->round(r->to + row * r->columns + column, r->from + row * r->from_row + 4 * column, count);
+}
+
 void amx_round(int format, int threads, int64_t rows, int64_t columns, const void *from, int64_t from_row,
                void *to) {
-    rounder *const round = rounder_to(format);
-    const int64_t pieces = (columns + PIECE - 1) / PIECE, all = rows * pieces;
-#if defined(_OPENMP)
+    const struct rounding r = {
+        rounder_to(format), columns, (columns + PIECE - 1) / PIECE, from, from_row, to,
+    };
+    const int64_t all = rows * r.pieces;
     const int available = rows * columns < WORTH_THREADS ? 1 : gemm_threads_available();
     const int team = threads == 0 || threads > available ? available : threads;
-#pragma omp parallel for num_threads(team) schedule(static)
-#else
-    (void)threads;
-#endif
-    for (int64_t piece = 0; piece < all; piece++) {
-        const int64_t row = piece / pieces, column = piece % pieces * PIECE;
-        const int64_t count = columns - column < PIECE ? columns - column : PIECE;
-        round((uint16_t *)to + row * columns + column, (const uint8_t *)from + row * from_row + 4 * column,
-              count);
+    if (team == 1) { /* a team of one costs more, and LLVM's forgets the caller's floating-point flags */
+        for (int64_t piece = 0; piece < all; piece++) {
+            round_piece(&r, piece);
+        }
+        return;
     }
+#if defined(_OPENMP)
+#pragma omp parallel for num_threads(team) schedule(static) default(none) shared(r, all)
+    for (int64_t piece = 0; piece < all; piece++) {
+        round_piece(&r, piece);
+    }
+#endif
 }
