@@ -220,6 +220,17 @@ def test_operands_that_do_not_fit_are_named_before_memory_is(backend, monkeypatc
         amx.matmul(a, b[:3])
 
 
+@pytest.mark.parametrize("dtype", [None, "bfloat16"])
+def test_large_results_begin_on_a_line(backend, dtype):
+    """256 x 128 elements of 4 bytes, so that no row of a tile lies in two lines."""
+    a = np.ones((256, 3), np.int8 if dtype is None else np.float32)
+    for b in (a[:3].T, a[:128].T):
+        for second in (b, amx.pack(b, dtype=dtype)):
+            found = amx.matmul(a, second, dtype=dtype)
+            assert (found == 3).all()
+            assert found.nbytes < 1 << 17 or found.ctypes.data % 64 == 0
+
+
 def test_products_take_the_shortest_way(monkeypatch):
     """All element types with arrays that carry them; what is rounded comes back to it."""
     amx.set_backend("emulated")

@@ -16,7 +16,8 @@ def test_a_plan_is_kept_for_the_same_product_only(tmp_path):
     want += ["fewer available 1", "as many as available 0", "one available 1"]
     want += ["assumed caches 1", "own caches 1", "another thread's first 1", "after it 0"]
     want += ["impossible -1", "after the impossible 1"]
-    sources = ["tests/c/kept_plans.c", "csrc/gemm/kept.c", "csrc/gemm/plan.c"]
+    sources = ["tests/c/kept_plans.c"]
+    sources += [f"csrc/gemm/{name}.c" for name in ("kept", "plan", "workspace", "pages")]
     program = compiling.compile_c(tmp_path / "kept_plans", [compiling.ROOT / source for source in sources])
     result = subprocess.run([program], timeout=60, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     assert (result.returncode, result.stdout.splitlines()) == (0, want)

@@ -84,7 +84,7 @@ def is_native(dtype: Dtype) -> bool:
 
 
 def is_on_amx(dtype: Dtype) -> bool:
-    """Whether these are the CPU's, so that a rate is one of AMX."""
+    """Whether products of this dtype run on the CPU's own tiles, so that their rate is one of AMX."""
     return not why_not_native(dtype) and not machine.current().emulated
 
 

@@ -58,9 +58,9 @@ static void barrier(struct gemm_team team) {
     }
 }
 
-static struct gemm_range share(int64_t count, int64_t unit, int rank,
-                               int size) { /* in whole units but the last */
-    if (size == 1) {                       /* mostly: saves divisions */
+/* In whole units but the last. */
+static struct gemm_range share(int64_t count, int64_t unit, int rank, int size) {
+    if (size == 1) { /* mostly: saves divisions */
         return (struct gemm_range){0, count};
     }
     const struct gemm_range units = gemm_share((count + unit - 1) / unit, rank, size);

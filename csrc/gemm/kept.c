@@ -5,38 +5,14 @@
  * OpenMP's settings.
  */
 #include <errno.h>
-#include <pthread.h>
-#include <stdlib.h>
 
 #include "gemm/gemm.h"
 
+/* In a new buffer no threads: the beginning is zero, and no plan is for none. */
 struct kept {
     int engine, op, threads;
     struct amx_gemm_plan plan;
 };
-
-/* A pointer: static TLS is scarce (csrc/tile/tile.c). */
-static _Thread_local struct kept *mine;
-static pthread_key_t at_thread_end;
-static int has_key; /* else the process has none left, and threads leave their memory behind */
-static pthread_once_t once = PTHREAD_ONCE_INIT;
-
-static void release(void *kept) {
-    free(kept);
-    mine = NULL;
-}
-static void make_key(void) {
-    has_key = pthread_key_create(&at_thread_end, release) == 0;
-}
-
-static struct kept *make_kept(void) {
-    pthread_once(&once, make_key);
-    mine = calloc(1, sizeof *mine); /* no plan is for no threads */
-    if (has_key) {
-        pthread_setspecific(at_thread_end, mine);
-    }
-    return mine;
-}
 
 static int threads_for(int most) {
     const int available = most == 1 ? 1 : gemm_threads_available();
@@ -45,7 +21,7 @@ static int threads_for(int most) {
 
 int gemm_find_plan(int engine, int op, int most, int64_t m, int64_t n, int64_t k, int64_t batch,
                    int64_t operands, const struct amx_gemm_plan **plan) {
-    struct kept *kept = mine != NULL ? mine : make_kept();
+    struct kept *kept = (struct kept *)gemm_workspace(GEMM_BUFFER_PLAN, sizeof *kept);
     if (kept == NULL) {
         return -ENOMEM;
     }

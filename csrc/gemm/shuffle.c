@@ -25,9 +25,26 @@ static inline void prefetch_row(const uint8_t *from, int64_t row_stride, int64_t
     }
 }
 
+/* 16 columns of g rows. */
+typedef void row_interleaver(uint8_t *to, const uint8_t *row, int64_t row_stride, int element);
+
+/* Always inlined, as is what it calls then: for each instruction set and element a loop without a call. */
+static inline __attribute__((always_inline)) void
+interleave_tiles(row_interleaver *interleave_one, uint8_t *to, int64_t panel_bytes, const uint8_t *from,
+                 int64_t row_stride, int64_t ahead, int64_t groups, int64_t tiles, int element) {
+    const int64_t g = 4 / element;
+    for (int64_t k = 0; k < groups; k++, to += GEMM_CHUNK, from += g * row_stride) {
+        uint8_t *tile_row = to;
+        for (int64_t tile = 0; tile < tiles; tile++) {
+            interleave_one(tile_row, from + tile * GEMM_ROWS * element, row_stride, element);
+            prefetch_row(from, row_stride, ahead, tile, element);
+            tile_row += tile % 2 == 0 ? GEMM_TILE : panel_bytes - GEMM_TILE;
+        }
+    }
+}
+
 #if defined(__SSE2__)
 
-/* 16 columns of g rows. */
 static inline void interleave_row(uint8_t *to, const uint8_t *row, int64_t row_stride, int element) {
     __m128i out[4];
     if (element == 1) {
@@ -77,26 +94,13 @@ interleave_row_avx512(uint8_t *to, const uint8_t *row, int64_t row_stride, int e
     }
     _mm512_storeu_si512(to, _mm512_shuffle_epi8(_mm512_permutexvar_epi32(columns, all), elements));
 }
-__attribute__((target("avx512f,avx512bw"))) static inline void
-interleave_tiles_avx512(uint8_t *to, int64_t panel_bytes, const uint8_t *from, int64_t row_stride,
-                        int64_t ahead, int64_t groups, int64_t tiles, int element) {
-    const int64_t g = 4 / element;
-    for (int64_t k = 0; k < groups; k++, to += GEMM_CHUNK, from += g * row_stride) {
-        uint8_t *tile_row = to;
-        for (int64_t tile = 0; tile < tiles; tile++) {
-            interleave_row_avx512(tile_row, from + tile * GEMM_ROWS * element, row_stride, element);
-            prefetch_row(from, row_stride, ahead, tile, element);
-            tile_row += tile % 2 == 0 ? GEMM_TILE : panel_bytes - GEMM_TILE;
-        }
-    }
-}
 __attribute__((target("avx512f,avx512bw"))) static void
 interleave_avx512(uint8_t *to, int64_t panel_bytes, const uint8_t *from, int64_t row_stride, int64_t ahead,
                   int64_t groups, int64_t tiles, int element) {
     if (element == 1) {
-        interleave_tiles_avx512(to, panel_bytes, from, row_stride, ahead, groups, tiles, 1);
+        interleave_tiles(interleave_row_avx512, to, panel_bytes, from, row_stride, ahead, groups, tiles, 1);
     } else {
-        interleave_tiles_avx512(to, panel_bytes, from, row_stride, ahead, groups, tiles, 2);
+        interleave_tiles(interleave_row_avx512, to, panel_bytes, from, row_stride, ahead, groups, tiles, 2);
     }
 }
 
@@ -163,24 +167,12 @@ static void transpose(uint8_t *tile, const uint8_t *from, int64_t column_stride)
 
 #endif
 
-static inline void interleave_tiles(uint8_t *to, int64_t panel_bytes, const uint8_t *from, int64_t row_stride,
-                                    int64_t ahead, int64_t groups, int64_t tiles, int element) {
-    const int64_t g = 4 / element;
-    for (int64_t k = 0; k < groups; k++, to += GEMM_CHUNK, from += g * row_stride) {
-        uint8_t *tile_row = to;
-        for (int64_t tile = 0; tile < tiles; tile++) {
-            interleave_row(tile_row, from + tile * GEMM_ROWS * element, row_stride, element);
-            prefetch_row(from, row_stride, ahead, tile, element);
-            tile_row += tile % 2 == 0 ? GEMM_TILE : panel_bytes - GEMM_TILE;
-        }
-    }
-}
 static void interleave(uint8_t *to, int64_t panel_bytes, const uint8_t *from, int64_t row_stride,
                        int64_t ahead, int64_t groups, int64_t tiles, int element) {
     if (element == 1) {
-        interleave_tiles(to, panel_bytes, from, row_stride, ahead, groups, tiles, 1);
+        interleave_tiles(interleave_row, to, panel_bytes, from, row_stride, ahead, groups, tiles, 1);
     } else {
-        interleave_tiles(to, panel_bytes, from, row_stride, ahead, groups, tiles, 2);
+        interleave_tiles(interleave_row, to, panel_bytes, from, row_stride, ahead, groups, tiles, 2);
     }
 }
 

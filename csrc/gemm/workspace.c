@@ -2,6 +2,7 @@
  */
 #include <pthread.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "gemm/gemm.h"
 
@@ -36,6 +37,7 @@ uint8_t *gemm_workspace(enum gemm_buffer which, size_t size) {
         if (grown == NULL) {
             return NULL;
         }
+        memset(grown, 0, GEMM_CHUNK);
         free(mine.buffer[which]);
         mine.buffer[which] = grown;
         mine.size[which] = size;

@@ -15,9 +15,6 @@ const struct gemm_micro_set *gemm_micro_for(int op) {
     planned++;
     return op < 0 ? NULL : &any;
 }
-int gemm_wants_huge_pages(double size) {
-    return size > (2 << 20);
-}
 int amx_cpuid(uint32_t leaf, uint32_t subleaf, uint32_t registers[4]) {
     (void)leaf, (void)subleaf, (void)registers;
     return -1;
