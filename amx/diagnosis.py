@@ -368,11 +368,12 @@ def _confirmed(machine: Machine, asked: Rung, child: Probe | None) -> Rung:
         return Rung(name, Outcome.SKIPPED, ())
     if asked.outcome is Outcome.FAILED:
         return _not_reached(name)
-    reply = Reply(0, child.value) if child else machine.arch_prctl_get(op)
+    reply = Reply(child.confirmed, child.value) if child else machine.arch_prctl_get(op)
     evidence = (f"{'in a child: ' if child else ''}{_text(op, reply.result, reply.value)}",)
     if reply.result == 0 and reply.value & XFEATURE_MASK_XTILEDATA:
         return Rung(name, Outcome.OK, evidence)
-    return Rung(name, Outcome.FAILED, evidence, Cause.SECCOMP_LIES)
+    cause = causes.of_read(reply.result, answered=True) if reply.result else Cause.SECCOMP_LIES
+    return Rung(name, Outcome.FAILED, evidence, cause)
 
 
 def _executes(machine: Machine, *, announced: bool, refused: bool, probe: bool, request: bool) -> Rung:
@@ -386,7 +387,9 @@ def _executes(machine: Machine, *, announced: bool, refused: bool, probe: bool, 
     else:
         return Rung(name, Outcome.SKIPPED, ("not tried; amx.explain(probe=True) does",))
     if result.step is Step.DONE:
-        emulated = announced and refused and not result.value & XFEATURE_MASK_XTILEDATA
+        # Where a filter denies the read, nothing was seen to be missing.
+        withheld = result.confirmed == 0 and not result.value & XFEATURE_MASK_XTILEDATA
+        emulated = announced and refused and withheld
         evidence = (f"{where}tilezero completed",)
         return Rung(name, Outcome.OK, evidence, Cause.EMULATOR if emulated else None)
     if result.step < Step.STTILECFG:

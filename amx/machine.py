@@ -83,14 +83,15 @@ class Probe:
     """How a guarded instruction or a forked child ended.
 
     `step` is where; `signal`, `code` (si_code) and `address` (si_addr) are 0 where nothing was raised;
-    `result` is the system call's 0 or -errno; `value` is what a read wrote; `timed_out` says that the child
-    hung and was killed.
+    `result` is the system call's 0 or -errno; `value` is what a read wrote, 0 where it failed; `confirmed` is
+    the 0 or -errno of reading back what was requested; `timed_out` says that the child hung and was killed.
     """
 
     step: Step
     signal: int = 0
     code: int = 0
     result: int = 0
+    confirmed: int = 0
     address: int = 0
     value: int = 0
     timed_out: bool = False
@@ -291,7 +292,9 @@ def _cpuid(leaf: int, subleaf: int) -> Registers:
 
 
 def _probe(c: object, *, timed_out: bool = False) -> Probe:
-    fields = {name: int(getattr(c, name)) for name in ("signal", "code", "result", "address", "value")}
+    fields = {
+        name: int(getattr(c, name)) for name in ("signal", "code", "result", "confirmed", "address", "value")
+    }
     return Probe(step=Step(getattr(c, "step")), timed_out=timed_out, **fields)  # noqa: B009
 
 

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from amx import causes, xstate
 from amx import machine as _machine
 from amx.causes import Cause
-from amx.errors import AllocationError, AmxPermissionError, AmxUnavailableError
-from amx.machine import Step
+from amx.errors import AllocationError, AmxPermissionError, AmxUnavailableError, errno_name
+from amx.machine import Reply, Step
 from amx.xstate import XFEATURE_MASK_XTILE, XFEATURE_MASK_XTILEDATA, XFEATURE_XTILEDATA
 
 __all__ = [
@@ -74,19 +74,22 @@ def supported() -> bool:
     return reply.result == 0 and reply.value & XFEATURE_MASK_XTILE == XFEATURE_MASK_XTILE
 
 
-def permitted(*, guest: bool = False) -> int:
+def permitted(*, guest: bool = False) -> int | None:
     """The components this process may use, as a mask of component bits; with `guest`, its virtual machines.
 
-    Bit 17 is set without any request, so only bit 18, `XFEATURE_XTILEDATA`, says that AMX may be used. 0
-    where the kernel does not know the operation or a filter denies it.
+    Bit 17 is set without any request, so only bit 18, `XFEATURE_XTILEDATA`, says that AMX may be used. None
+    where it cannot be read: the kernel does not know the operation, or a filter denies it.
     """
-    reply = _machine.current().arch_prctl_get(ARCH_GET_XCOMP_GUEST_PERM if guest else ARCH_GET_XCOMP_PERM)
-    return reply.value if reply.result == 0 else 0
+    reply = _read(guest=guest)
+    return reply.value if reply.result == 0 else None
 
 
 def granted(*, guest: bool = False) -> bool:
-    """Whether the kernel says now that this process, or with `guest` its guests, may use tile data."""
-    return bool(permitted(guest=guest) & XFEATURE_MASK_XTILEDATA)
+    """Whether the kernel says now that this process, or with `guest` its guests, may use tile data.
+
+    False also where it says nothing, which `permitted` tells apart.
+    """
+    return bool((permitted(guest=guest) or 0) & XFEATURE_MASK_XTILEDATA)
 
 
 def request(*, guest: bool = False) -> None:
@@ -97,8 +100,8 @@ def request(*, guest: bool = False) -> None:
 
     Raises
     ------
-    AmxPermissionError: the kernel or a filter refused, or nothing was granted; carries errno, cause and
-    remedy.
+    AmxPermissionError: the kernel or a filter refused, nothing was granted, or it cannot be read back;
+    carries errno, cause and remedy.
     AmxUnavailableError: there is no AMX to ask for.
     """
     if granted(guest=guest):
@@ -126,11 +129,14 @@ def prefault() -> None:
     AmxUnavailableError: the instruction faulted in another way.
     """
     if not granted():
+        read = _read()
+        cause = causes.of_read(read.result) if read.result else Cause.NOT_GRANTED
         raise AmxPermissionError(
             "prefault() without permission",
-            cause=Cause.NOT_GRANTED.words,
-            remedy=Cause.NOT_GRANTED.remedy,
+            cause=cause.words,
+            remedy=cause.remedy,
             operation="tilezero",
+            errno=-read.result or None,
         )
     probe = _machine.current().probe_tilezero()
     if probe.step is Step.DONE:
@@ -157,12 +163,21 @@ def altstack() -> Altstack:
     return Altstack(size=_machine.current().altstack().size, needed=xstate.altstack_need().before)
 
 
+def _read(*, guest: bool = False) -> Reply:
+    return _machine.current().arch_prctl_get(ARCH_GET_XCOMP_GUEST_PERM if guest else ARCH_GET_XCOMP_PERM)
+
+
 def _refusal(op: int, result: int, *, guest: bool) -> AmxUnavailableError:
     call = f"arch_prctl({OPERATION_NAMES[op]}, {XFEATURE_XTILEDATA})"
-    if result == 0:
-        cause, what = Cause.SECCOMP_LIES, f"{call} returned 0 and granted nothing"
-    else:
+    read = _read(guest=guest)
+    held = f"{read.value:#x}" if read.result == 0 else f"unreadable ({errno_name(-read.result)})"
+    if result != 0:
         cause, what = causes.of_request(result, guest=guest), f"{call} failed: {os.strerror(-result)}"
+    elif read.result != 0:
+        result, cause = read.result, causes.of_read(read.result, answered=True)
+        what = f"{call} returned 0, and reading it back failed: {os.strerror(-result)}"
+    else:
+        cause, what = Cause.SECCOMP_LIES, f"{call} returned 0 and granted nothing"
     machine = _machine.current()
     kernel = machine.kernel()
     kind = AmxUnavailableError if result == -errno.EOPNOTSUPP else AmxPermissionError
@@ -173,7 +188,7 @@ def _refusal(op: int, result: int, *, guest: bool) -> AmxUnavailableError:
         operation="arch_prctl",
         errno=-result or None,
         evidence=(
-            f"permission {permitted(guest=guest):#x}",
+            f"permission {held}",
             f"alternate stack: {altstack()}",
             *([f"emulated: {machine.emulated}"] if machine.emulated else []),
             kernel.release,

@@ -91,7 +91,7 @@ class Recorded:
     def arch_prctl_get(self, op: int) -> Reply:
         """As `Machine.arch_prctl_get`."""
         answer = self._answer(op)
-        if op in self._after:
+        if answer["result"] == 0 and op in self._after:
             return Reply(0, self._after[op])
         return Reply(answer["result"], int(answer.get("value", "0"), 16))
 
@@ -150,12 +150,12 @@ class Recorded:
             if action is ChildAction.GET:
                 reply = child.arch_prctl_get(op)
                 return Probe(Step.DONE, result=reply.result, value=reply.value)
-            result, value = child.arch_prctl(op, component), child.arch_prctl_get(op - 1).value
+            result, read = child.arch_prctl(op, component), child.arch_prctl_get(op - 1)
         except ProcessEndedError as ended:
             return ended.probe
         if action is ChildAction.REQUEST:
-            return Probe(Step.DONE, result=result, value=value)
-        return _probe(ends[action.name.lower()], Step.DONE, result=result, value=value)
+            return Probe(Step.DONE, result=result, confirmed=read.result, value=read.value)
+        return _probe(ends[action.name.lower()], Step.DONE, result, read)
 
     def _answer(self, op: int) -> Mapping[str, Any]:
         answer: Mapping[str, Any] = self._facts["arch_prctl"][f"{op:#x}"]
@@ -164,13 +164,14 @@ class Recorded:
         return answer
 
 
-def _probe(end: Mapping[str, Any], step: Step, *, result: int = 0, value: int = 0) -> Probe:
+def _probe(end: Mapping[str, Any], step: Step, result: int = 0, read: Reply | None = None) -> Probe:
     return Probe(
         Step[end["step"]] if "step" in end else step,
         signal=end.get("signal", 0),
         code=end.get("code", 0),
         result=result,
-        value=value,
+        confirmed=read.result if read else 0,
+        value=read.value if read else 0,
         timed_out=end.get("timed_out", False),
     )
 

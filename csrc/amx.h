@@ -42,6 +42,7 @@ struct amx_probe {
     int signal;       /* 0 when nothing was raised; else the signal */
     int code;         /* si_code; 0 also when the signal killed a child unseen */
     int result;       /* of the system call: 0 or -errno */
+    int confirmed;    /* of reading back what was requested: 0 or -errno; value is 0 where it failed */
     uint64_t address; /* si_addr */
     uint64_t value;   /* what a reading operation wrote; of a guarded fault the frame's xfeatures, or 0 */
 };

@@ -38,6 +38,12 @@ def test_info_prints_every_feature_and_the_brand(brand, capsys, name):
     assert all(feature.value in text and feature.where in text for feature in Feature)
 
 
+def test_a_permission_that_cannot_be_read_is_not_shown_as_a_refused_one(brand, capsys):
+    assert "cannot be read, supported by the kernel" in answer(capsys, "seccomp-eperm-read", "info")[1]
+    held = json.loads(answer(capsys, "seccomp-eperm-read", "info", "--json")[1])["permission"]
+    assert (held["permitted"], held["guest_permitted"]) == (None, "0x202e7")
+
+
 def test_info_as_json(brand, capsys):
     status, text = answer(capsys, "granite-rapids-firecracker-hides-fp16", "info", "--json")
     found = json.loads(text)

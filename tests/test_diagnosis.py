@@ -40,6 +40,9 @@ FAILURES = [
     ("seccomp-eperm", {"probe": True}, "kernel", Cause.SECCOMP_EPERM),
     ("seccomp-eperm-request", {"probe": True}, "request", Cause.SECCOMP_EPERM),
     ("seccomp-eperm-request", {"request": True}, "request", Cause.SECCOMP_EPERM),
+    ("seccomp-eperm-read", {}, "permission", Cause.SECCOMP_EPERM),
+    ("seccomp-eperm-read", {"probe": True}, "permission", Cause.SECCOMP_EPERM),
+    ("seccomp-eperm-read", {"probe": True, "request": True}, "permission", Cause.SECCOMP_EPERM),
     ("seccomp-enosys", {}, "kernel", Cause.SECCOMP_ENOSYS),
     ("seccomp-trap", {"probe": True}, "kernel", Cause.SECCOMP_SIGSYS),
     ("seccomp-kill", {"probe": True, "request": True}, "kernel", Cause.SECCOMP_KILLS),
@@ -96,6 +99,15 @@ def test_a_machine_with_amx_has_no_failing_rung(name, asked):
     tried = {rung.name for rung in found.rungs if rung.outcome is Outcome.OK}
     if asked:
         assert RungName.EXECUTES in tried
+
+
+def test_what_cannot_be_read_back_is_no_lie_and_no_emulator():
+    """A filter that refuses only ARCH_GET_XCOMP_PERM: the request is granted, and the tile executes."""
+    with machine.use(machines.load("seccomp-eperm-read")):
+        found = amx.explain(probe=True)
+    assert found.rung(RungName.REQUEST).outcome is Outcome.OK
+    assert found.rung(RungName.CONFIRMED).cause is Cause.SECCOMP_EPERM
+    assert (found.rung(RungName.EXECUTES).outcome, found.rung(RungName.EXECUTES).cause) == (Outcome.OK, None)
 
 
 def test_every_cause_has_a_test():

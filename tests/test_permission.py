@@ -106,6 +106,16 @@ def test_a_frozen_guest_permission_is_explained():
     assert (raised.value.errno, raised.value.cause) == (errno.EBUSY, Cause.GUEST_LOCKED.words)
 
 
+def test_what_cannot_be_read_is_not_taken_for_what_is_not_granted():
+    with machine.use(machines.load("seccomp-eperm-read")):
+        assert permission.permitted() is None
+        for ask in (permission.request, amx.prefault):
+            with pytest.raises(AmxPermissionError) as raised:
+                ask()
+            assert (raised.value.errno, raised.value.cause) == (errno.EPERM, Cause.SECCOMP_EPERM.words)
+        assert permission.permitted(guest=True) == 0x202E7
+
+
 def test_prefault_wants_permission_and_does_not_request_it():
     with machine.use(machines.load("sapphire-rapids")):
         with pytest.raises(AmxPermissionError) as raised:

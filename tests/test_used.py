@@ -49,7 +49,8 @@ class Seen:
 
     def arch_prctl_get(self, op):
         if op == amx.permission.ARCH_GET_XCOMP_PERM:
-            return machine.Reply(0, self.state["permitted"])
+            held = self.state["permitted"]
+            return machine.Reply(-errno.EPERM) if held is None else machine.Reply(0, held)
         return self._base.arch_prctl_get(op)
 
 
@@ -92,6 +93,8 @@ def judge(monkeypatch, before, after, *, reading=None, trustworthy=True):
         # without permission nothing can have been executed; permission alone proves nothing
         (state(permitted=NOT_PERMITTED), state(permitted=NOT_PERMITTED), Verdict.NO),
         (state(permitted=NOT_PERMITTED), state(), Verdict.UNKNOWN),
+        (state(permitted=None), state(permitted=None), Verdict.UNKNOWN),
+        (state(permitted=None), state(permitted=None, xinuse=LIVE), Verdict.YES),
     ],
 )
 def test_what_is_concluded_without_a_counter(monkeypatch, before, after, verdict):
@@ -125,6 +128,15 @@ def test_unknown_says_why(monkeypatch):
         "use, as when it released them, or other threads worked; the calling thread had used tile data "
         "before the call already"
     )
+
+
+@pytest.mark.parametrize("name", ["seccomp-eperm", "seccomp-enosys", "seccomp-eperm-read"])
+def test_a_filter_that_hides_the_permission_is_no_sign_that_amx_was_not_used(name):
+    """Permission may have been granted before the filter was there,."""
+    with machine.use(load(name)):
+        found = amx.used(sum, [1, 2])
+    assert (found.verdict, found.result) == (Verdict.UNKNOWN, 3)
+    assert "permission for tile data cannot be read" in str(found)
 
 
 def test_without_amx_the_answer_is_no_and_the_reason():

@@ -23,9 +23,9 @@ class Permission:
 
     supported: bool
     granted: bool
-    permitted: int
+    permitted: int | None
     guest_granted: bool
-    guest_permitted: int
+    guest_permitted: int | None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -180,6 +180,12 @@ def _hexadecimal(value: int | None) -> str | None:
     return None if value is None else hex(value)
 
 
+def _granted(permitted: int | None) -> str:
+    if permitted is None:
+        return "cannot be read"
+    return f"{'granted' if permitted & xstate.XFEATURE_MASK_XTILEDATA else 'not granted'} ({permitted:#x})"
+
+
 def _show(info: Info) -> None:
     from rich.console import Console
     from rich.table import Table
@@ -237,12 +243,12 @@ def _show(info: Info) -> None:
         show(
             (
                 "permission",
-                f"{'granted' if held.granted else 'not granted'} ({held.permitted:#x}), "
+                f"{_granted(held.permitted)}, "
                 f"{'supported' if held.supported else 'not supported'} by the kernel",
             ),
             (
                 "guests",
-                f"{'granted' if held.guest_granted else 'not granted'} ({held.guest_permitted:#x})",
+                _granted(held.guest_permitted),
             ),
         )
     else:

@@ -18,6 +18,7 @@ from amx.causes import Cause
 from amx.emulation.counts import Counts
 from amx.emulation.machine import Emulated
 from amx.errors import ContextError, EmulatedCpuError, EmulationError
+from amx.machine import Step
 from amx.permission import ARCH_GET_XCOMP_PERM
 from amx.xstate import XFEATURE_MASK_XTILEDATA
 
@@ -188,7 +189,10 @@ def _granted_for_real() -> bool:
     real = machine.Real()
     if (real.xgetbv(0) or 0) & XFEATURE_MASK_XTILEDATA == 0:
         return False
-    return bool(real.arch_prctl_get(ARCH_GET_XCOMP_PERM).value & XFEATURE_MASK_XTILEDATA)
+    read = real.arch_prctl_get(ARCH_GET_XCOMP_PERM)
+    if read.result != 0:  # a filter denies it
+        return real.probe_tilezero().step is Step.DONE
+    return bool(read.value & XFEATURE_MASK_XTILEDATA)
 
 
 def _start(cpu: str, patch: bool, directory: str) -> None:

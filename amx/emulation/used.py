@@ -21,10 +21,12 @@ from typing import Generic, NoReturn, ParamSpec, TypeVar
 
 from amx import diagnosis, machine, permission, xstate
 from amx._lib import ffi, lib
+from amx.causes import Cause
+from amx.diagnosis import RungName
 from amx.emulation import busy_counter
 from amx.emulation.busy_counter import Counter
 from amx.emulation.machine import Emulated
-from amx.xstate import XFEATURE_MASK_XTILE
+from amx.xstate import XFEATURE_MASK_XTILE, XFEATURE_MASK_XTILEDATA
 
 __all__ = ["Used", "Verdict", "used"]
 
@@ -80,10 +82,9 @@ def used(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Used
     current = machine.current()
     if current.emulated:
         return _by_counts(current.emulated, lambda: function(*args, **kwargs))
-    if not diagnosis.available():
-        cause = diagnosis.explain().cause
-        why = cause.words if cause else "amx.explain() says why"
-        return Used(Verdict.NO, (f"AMX cannot be used here: {why}",), function(*args, **kwargs))
+    missing = _missing()
+    if missing:
+        return Used(Verdict.NO, (f"AMX cannot be used here: {missing}",), function(*args, **kwargs))
     before = _look()
     with busy_counter.count() as counter:
         result = function(*args, **kwargs)
@@ -91,17 +92,34 @@ def used(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Used
         return _judge(before, after, counter, result)
 
 
+def _missing() -> str:
+    """Why nothing in this process can use AMX, whatever the call does; empty where something might.
+
+    A filter's refusal is no such reason: permission may have been granted before the filter was installed.
+    """
+    failure = diagnosis.explain().failure
+    if failure is None or failure.cause is None or failure.name in _OPEN_TO_THE_CALL:
+        return ""
+    return "" if failure.cause in _WORDS_OF_A_FILTER else failure.cause.words
+
+
+_OPEN_TO_THE_CALL = (RungName.PERMISSION, RungName.REQUEST, RungName.CONFIRMED)
+_WORDS_OF_A_FILTER = (Cause.SECCOMP_EPERM, Cause.SECCOMP_ENOSYS)
+
+
 @dataclass(frozen=True, slots=True)
 class _Look:
     """What is to be seen of the process and the calling thread at one time."""
 
-    permitted: bool
+    permitted: bool | None  # None where the kernel does not say
     xinuse: int | None
     touched: bool | None
 
 
 def _look() -> _Look:
-    return _Look(permission.granted(), xstate.xinuse(), xstate.has_touched())
+    held = permission.permitted()
+    permitted = None if held is None else bool(held & XFEATURE_MASK_XTILEDATA)
+    return _Look(permitted, xstate.xinuse(), xstate.has_touched())
 
 
 def _judge(before: _Look, after: _Look, counter: Counter, result: T) -> Used[T]:
@@ -127,7 +145,7 @@ def _proofs(before: _Look, after: _Look, counter: Counter) -> Iterator[str]:
 
 
 def _refutation(after: _Look, counter: Counter) -> str:
-    if not after.permitted:
+    if after.permitted is False:
         return "the kernel has granted this process no permission for tile data, not even during the call"
     reading = counter.read()
     if reading and reading.count == 0 and reading.is_complete and busy_counter.is_trustworthy():
@@ -143,7 +161,9 @@ def _doubts(before: _Look, after: _Look, counter: Counter) -> Iterator[str]:
         yield f"the AMX unit's cycles cannot be counted: {counter.refusal}"
     else:
         yield "the AMX unit's cycles were not all counted, or their counter does not count products here"
-    if not before.permitted:
+    if after.permitted is None:
+        yield "permission for tile data cannot be read"
+    elif not before.permitted:
         yield "permission for tile data was granted during the call, so that something meant to use it"
     if before.xinuse is None or after.xinuse is None:
         yield "XINUSE cannot be read"
