@@ -4,6 +4,10 @@
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1
+# For pytest: as many tests at once as this process may use CPUs, but for very many. A worker that is done takes over
+# what others have not begun.
+workers=$(nproc)
+in_parallel=(-n $((workers > 16 ? 16 : workers)) --dist worksteal)
 
 die() {
     echo "${0##*/}: $*" >&2
@@ -93,10 +97,11 @@ for requirement in needs({}): print(requirement)')
     [ ${#list[@]} -eq 0 ] || pip_install "${list[@]}"
 }
 
-# install_editable NAME EXTRAS [pip arguments]: warnings are errors, objects are kept in build/NAME.
+# install_editable NAME EXTRAS [pip arguments]: objects are kept in build/NAME. Compiler warnings are errors where AMX_WERROR=ON.
 install_editable() {
     local name=$1 extras=$2
     shift 2
     install_build_tools
-    pip_install --no-build-isolation -e "$root$extras" --config-settings=build-dir="$root/build/$name" --config-settings=cmake.define.AMX_WERROR=ON "$@"
+    pip_install --no-build-isolation -e "$root$extras" --config-settings=build-dir="$root/build/$name" \
+        --config-settings=cmake.define.AMX_WERROR="${AMX_WERROR:-OFF}" "$@"
 }

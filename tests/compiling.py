@@ -17,6 +17,8 @@ TRAP = sorted(
     if source.name != "stub.c"
 )
 TRAP += [source for source in EMULATOR if source.name != "binding.c"]
+# Errors in ci/matrix only: what a later compiler warns of is no reason to fail on a user's machine.
+WARNINGS = ["-Wall", "-Wextra", *(["-Werror"] if os.environ.get("AMX_WERROR") == "ON" else [])]
 
 
 def compiler():
@@ -28,9 +30,9 @@ def compiler():
 
 
 def compile_c(output, sources, *flags):
-    """Compile and link; a warning is an error."""
+    """Compile and link."""
     command = [
-        *compiler(), "-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-ffp-contract=off",
+        *compiler(), "-std=gnu11", "-O2", *WARNINGS, "-ffp-contract=off",
         f"-I{ROOT}/csrc", f"-I{ROOT}/tests/c", *flags, *map(str, sources), "-o", str(output),
         "-lpthread", "-ldl",
     ]  # fmt: skip

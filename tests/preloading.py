@@ -7,7 +7,7 @@ import sys
 import textwrap
 from pathlib import Path
 
-from compiling import ROOT, compiler
+from compiling import ROOT, WARNINGS, compiler
 
 from amx.emulation import launcher
 
@@ -49,8 +49,7 @@ def compile_program(source, output, *flags):
     command = [
         *compiler(),
         "-O1",
-        "-Wall",
-        "-Werror",
+        *WARNINGS,
         ROOT / "tests/c/preload" / source,
         "-o",
         output,

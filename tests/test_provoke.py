@@ -9,7 +9,7 @@ import subprocess
 import sys
 
 import pytest
-from compiling import EMULATOR, ROOT, compile_c, compiler
+from compiling import EMULATOR, ROOT, WARNINGS, compile_c, compiler
 
 from amx.conformance import provoke
 from amx.conformance.check import checks
@@ -174,7 +174,7 @@ def test_it_links_statically(tmp_path):
     program = tmp_path / "amx-provoke"
     built = subprocess.run(
         [
-            *compiler(), "-std=gnu11", "-O1", *BASELINE, "-Wall", "-Wextra", "-Werror", "-ffp-contract=off",
+            *compiler(), "-std=gnu11", "-O1", *BASELINE, *WARNINGS, "-ffp-contract=off",
             "-static", f"-I{ROOT}/csrc", *map(str, SOURCES),
             "-o", str(program), "-lpthread",
         ],

@@ -1,11 +1,9 @@
 /* How many threads a product may use, and what fork does to that. */
-#include <pthread.h>
-
 #include "gemm/gemm.h"
 
 #if defined(_OPENMP)
 #include <omp.h>
-#endif
+#include <pthread.h>
 
 static int forked;
 
@@ -19,10 +17,10 @@ __attribute__((constructor)) static void watch_fork(void) {
 }
 
 int gemm_threads_available(void) {
-#if defined(_OPENMP)
-    if (!forked && !omp_in_parallel()) {
-        return omp_get_max_threads();
-    }
-#endif
+    return forked || omp_in_parallel() ? 1 : omp_get_max_threads();
+}
+#else
+int gemm_threads_available(void) {
     return 1;
 }
+#endif
