@@ -6,31 +6,50 @@ AMX_BACKEND=emulated), `amx_feature("bf16")` (a lane, and this part of AMX in it
 `amx_child` and `amx_child_with_permission` run Python in a freshly exec'd interpreter, for what must not
 happen in the process of the tests.
 
-Loaded in every run of pytest where the package is installed: it imports nothing heavy before it is needed.
+Loaded in every run of pytest where the package is installed: it imports nothing heavy, and looks at the
+machine, says or records something only where a test or the command line uses one of these names. A project
+that has a marker, option or fixture of such a name itself owns it: the plugin leaves it alone, and says so.
 """
 
 from __future__ import annotations
 
 import functools
 import inspect
+import itertools
 import os
 import signal
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
-__all__ = ["Child", "RunChild", "lanes", "reason_against", "reason_against_feature"]
+__all__ = ["Child", "RunChild", "lanes", "option", "reason_against", "reason_against_feature"]
 
 TIMEOUT = 60.0  # seconds, of a child
-MARKERS = (
-    "amx_native: needs AMX of this machine that this process may use",
-    "amx_emulated: needs an emulator that runs tiles, or AMX_BACKEND=emulated",
-    'amx_feature(name): needs a part of AMX, for example "bf16", in the lane there is',
-)
+ENTRY_POINT = "amx"  # the plugin's name where pytest loads it by itself, before the project's conftest.py
+MARKERS = {
+    "amx_native": "amx_native: needs AMX of this machine that this process may use",
+    "amx_emulated": "amx_emulated: needs an emulator that runs tiles, or AMX_BACKEND=emulated",
+    "amx_feature": 'amx_feature(name): needs a part of AMX, for example "bf16", in the lane there is',
+}
+OPTIONS: dict[str, dict[str, Any]] = {
+    "--amx-require": {
+        "choices": ("native", "emulated", "any"),
+        "help": "fail at once where this lane is missing, instead of skipping what needs it",
+    },
+    "--amx-optional": {
+        "action": "store_true",
+        "help": "run the optional checks of amx.conformance too",
+    },
+}
+_OPTIONS = pytest.StashKey[frozenset[str]]()  # those that are ours
+PROPERTY = "amx_lane"
+FIXTURE_OF_A_LANE = "amx_child_with_permission"
+CONFORMANCE = "amx.conformance"
 WITH_PERMISSION = "import amx\namx.request()\ndel amx\n"
 
 
@@ -105,64 +124,188 @@ def reason_against_feature(name: str) -> str:
     return "" if feature in offered else f"{feature} is not announced here ({feature.where})"
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the options."""
-    group = parser.getgroup("amx", "Intel AMX")
-    group.addoption(
-        "--amx-require",
-        choices=("native", "emulated", "any"),
-        help="fail at once where this lane is missing, instead of skipping what needs it",
-    )
-    group.addoption(
-        "--amx-optional",
-        action="store_true",
-        help="run the optional checks of amx.conformance too",
-    )
+def option(config: pytest.Config, name: str) -> Any:
+    """The value of an option of this plugin; None where it was not given, or the project owns the name."""
+    return config.getoption(name) if name in config.stash.get(_OPTIONS, ()) else None
 
 
+def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
+    """Add the options, unless `pytest_load_initial_conftests` will."""
+    if pluginmanager.get_name(sys.modules[__name__]) != ENTRY_POINT:
+        _add_options(parser, pluginmanager.get_plugin("pytestconfig"))
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_load_initial_conftests(
+    early_config: pytest.Config, parser: pytest.Parser, args: list[str]
+) -> Iterator[None]:
+    """Add the options after the project's own, which have precedence: a name twice would end the run."""
+    paths = early_config.known_args_namespace.file_or_dir
+    for word, value in itertools.pairwise(args):
+        if word in OPTIONS and value in OPTIONS[word].get("choices", ()) and value in paths:
+            paths.remove(value)  # not a path, as it seems before the option is there
+    yield
+    if _OPTIONS not in early_config.stash:
+        _add_options(parser, early_config)
+
+
+def _add_options(parser: pytest.Parser, config: pytest.Config | None) -> None:
+    added = set()
+    for name, settings in OPTIONS.items():
+        try:
+            is_free = name in parser.parse_known_and_unknown_args([name])[1]
+        except pytest.UsageError:  # it wants a value
+            is_free = False
+        if is_free:
+            parser.getgroup("amx", "Intel AMX").addoption(name, **settings)
+            added.add(name)
+    if config is not None:
+        config.stash[_OPTIONS] = frozenset(added)
+
+
+@pytest.hookimpl(trylast=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the markers."""
-    for marker in MARKERS:
-        config.addinivalue_line("markers", marker)
+    """Register the markers that the project has not registered itself, and look for a JUnit file."""
+    for name in _markers(config):
+        config.addinivalue_line("markers", MARKERS[name])
+    for plugin in config.pluginmanager.get_plugins():
+        if hasattr(plugin, "add_global_property"):  # what the fixture record_testsuite_property calls
+            config.pluginmanager.register(_InJunit(plugin.add_global_property))
 
 
-def pytest_report_header() -> str:
-    """The lane, or why there is none."""
-    return f"amx: {' and '.join(sorted(lanes())) or 'no'} lane{_because()}"
+def _markers(config: pytest.Config) -> list[str]:
+    """The markers that are ours: those that nobody else has registered."""
+    registered = [
+        line.split(":")[0].split("(")[0].strip()
+        for line in config.getini("markers")
+        if line not in MARKERS.values()
+    ]
+    return [name for name in MARKERS if name not in registered]
 
 
-def _because() -> str:
-    why = _found()[1]
-    return f" ({why.rstrip('.')})" if why else ""
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    """The lane where an option asks for it, and which names are the project's."""
+    lines = [_lane_line()] if any(option(config, name) for name in OPTIONS) else []
+    theirs = [name for name in OPTIONS if name not in config.stash.get(_OPTIONS, OPTIONS)]
+    theirs += [name for name in MARKERS if name not in _markers(config)]
+    if theirs:
+        lines.append(
+            f"amx: {', '.join(theirs)}: this project's own here, not of linux-amx's pytest plugin (-p no:amx "
+            "turns that off)"
+        )
+    return lines
+
+
+def pytest_report_collectionfinish(config: pytest.Config, items: Sequence[pytest.Item]) -> list[str]:
+    """The lane, or why there is none, where a test depends on it and the header has not said it."""
+    if any(option(config, name) for name in OPTIONS) or not any(map(_concerns, items)):
+        return []
+    return [_lane_line()]
+
+
+def _lane_line() -> str:
+    why = _found()[1].rstrip(".")
+    return f"amx: {_lane() or 'no'} lane{f' ({why})' if why else ''}"
+
+
+def _lane() -> str:
+    return " and ".join(sorted(lanes()))
+
+
+def _concerns(item: pytest.Item) -> bool:
+    """Whether the lane matters to a test."""
+    return (
+        bool(_markers_of(item))
+        or FIXTURE_OF_A_LANE in getattr(item, "fixturenames", ())
+        or getattr(getattr(item, "module", None), "__package__", None) == CONFORMANCE
+    )
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
     """End the run where the required lane is missing."""
-    required = session.config.getoption("--amx-require")
+    required = option(session.config, "--amx-require")
     reason = reason_against(required) if required else ""
     if reason:
         pytest.exit(f"--amx-require={required}: {reason}", returncode=pytest.ExitCode.TESTS_FAILED)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """End the run where a marker says what it cannot mean, before any test is run or deselected.
+
+    A worker of pytest-xdist cannot end the run: there these tests have an error, and the others run.
+    """
+    if hasattr(config, "workerinput"):
+        return
+    wrong = [f"{item.nodeid}: {problem}" for item in items for problem in _misuses(item)]
+    if wrong:
+        raise pytest.UsageError("\n".join(wrong))
+
+
+def _misuses(item: pytest.Item) -> Iterator[str]:
+    for marker in _markers_of(item):
+        try:
+            _needs(marker)
+        except (TypeError, ValueError) as error:
+            yield f"@pytest.mark.{marker.name}: {error}"
+
+
+def _markers_of(item: pytest.Item) -> list[pytest.Mark]:
+    found = [marker for marker in item.iter_markers() if marker.name in MARKERS]
+    ours = _markers(item.config) if found else ()
+    return [marker for marker in found if marker.name in ours]
+
+
+def _needs(marker: pytest.Mark) -> list[str]:
+    """The features that a marker names.
+
+    Raises
+    ------
+    TypeError, ValueError: it has other arguments than it takes, or names no feature of AMX.
+    """
+    from amx import diagnosis
+
+    if marker.name != "amx_feature":
+        if marker.args or marker.kwargs:
+            raise TypeError("takes no arguments")
+        return []
+    others = [key for key in marker.kwargs if key != "name"]
+    if others:
+        raise TypeError(f"takes no argument {others[0]!r}, only the name of a feature")
+    names = [*marker.args, *marker.kwargs.values()]
+    if not names:
+        raise TypeError('names no feature: write @pytest.mark.amx_feature("bf16")')
+    return [diagnosis.feature_named(name).value for name in names]
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip what cannot run here, and say in the reports on which lane the rest does."""
-    needed = [lane for lane in ("native", "emulated") if item.get_closest_marker(f"amx_{lane}")]
-    features = [name for marker in item.iter_markers("amx_feature") for name in marker.args]
-    if not needed and not features:
+    markers = _markers_of(item)
+    if not markers:
         return
-    item.user_properties.append(("amx_lane", " ".join(sorted(lanes())) or "none"))
-    for lane in needed:
-        if reason_against(lane):
+    for problem in _misuses(item):
+        pytest.fail(problem, pytrace=False)
+    item.user_properties.append((PROPERTY, _lane() or "none"))
+    for lane in ("native", "emulated"):
+        if any(marker.name == f"amx_{lane}" for marker in markers) and reason_against(lane):
             pytest.skip(reason_against(lane))
-    for name in features:
+    for name in itertools.chain.from_iterable(map(_needs, markers)):
         if reason_against_feature(name):
             pytest.skip(reason_against_feature(name))
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _amx_lane_in_junit(record_testsuite_property: Callable[[str, object], None]) -> None:
-    """The lane as a property of the suite in --junitxml; pytest-xdist has only those of the tests."""
-    record_testsuite_property("amx_lane", " ".join(sorted(lanes())) or "none")
+class _InJunit:
+    """Makes the lane a property of the suite as soon as a test has it, in whichever worker that ran."""
+
+    def __init__(self, add: Callable[[str, object], None]) -> None:
+        self._add = add
+        self._is_known = False
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        for name, value in report.user_properties:
+            if name == PROPERTY and not self._is_known:
+                self._is_known = True
+                self._add(name, value)
 
 
 @pytest.fixture

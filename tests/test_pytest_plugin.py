@@ -142,9 +142,205 @@ def test_a_feature_the_cpu_lacks_is_skipped_and_not_required(on, pytester):
     assert result.ret == 0
 
 
-def test_a_feature_that_does_not_exist_is_an_error(on, pytester):
-    pytester.makepyfile(test_f="import pytest\n@pytest.mark.amx_feature('bf17')\ndef test_f(): pass\n")
-    on("sapphire-rapids", "-k", "test_f").assert_outcomes(errors=1, deselected=4)
+@pytest.mark.parametrize("arguments", ["'amx_fp16'", "name='fp16'", "name='AMX_FP16'", "'bf16', 'fp16'"])
+def test_a_feature_may_be_given_by_keyword_and_in_any_spelling(on, pytester, arguments):
+    """On a processor that has BF16, and no FP16."""
+    code = f"import pytest\n@pytest.mark.amx_feature({arguments})\ndef test_fp16(): assert False\n"
+    pytester.makepyfile(test_fp16=code)
+    on("sapphire-rapids", "-k", "fp16").assert_outcomes(skipped=1, deselected=4)
+
+
+@pytest.mark.parametrize(
+    ("marker", "words"),
+    [
+        ("amx_feature", "names no feature"),
+        ("amx_feature()", "names no feature"),
+        ("amx_feature('bf17')", "unknown AMX feature 'bf17'"),
+        ("amx_feature(name='bf17')", "unknown AMX feature 'bf17'"),
+        ("amx_feature(name=None)", "unknown AMX feature None"),
+        ("amx_feature('bf16', 'bf17')", "unknown AMX feature 'bf17'"),
+        ("amx_feature(feature='bf16')", "takes no argument 'feature'"),
+        ("amx_native('bf16')", "takes no arguments"),
+        ("amx_emulated(reason='no hardware')", "takes no arguments"),
+    ],
+)
+@pytest.mark.parametrize("where", ["function", "class", "module"])
+def test_a_marker_that_cannot_mean_anything_is_a_usage_error(pytester, marker, words, where):
+    """Before any test runs, and also where that test would not be selected."""
+    marks = {
+        "function": f"@pytest.mark.{marker}\ndef test_f(): pass\n",
+        "class": f"@pytest.mark.{marker}\nclass TestC:\n    def test_f(self): pass\n",
+        "module": f"pytestmark = pytest.mark.{marker}\ndef test_f(): pass\n",
+    }
+    pytester.makepyfile(test_f=f"import pytest\n{marks[where]}def test_other(): pass\n")
+    result = pytester.runpytest_inprocess("-p", "no:cacheprovider", "-k", "other")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    (name,) = re.findall(r"^\w+", marker)
+    result.stderr.fnmatch_lines([f"ERROR: test_f.py::*test_f: @pytest.mark.{name}: *{words}*"])
+    assert "passed" not in result.stdout.str()
+
+
+def test_a_marker_that_cannot_mean_anything_is_an_error_in_a_worker(pytester):
+    pytester.makepyfile("import pytest\n@pytest.mark.amx_feature\ndef test_f(): pass\ndef test_g(): pass\n")
+    result = pytester.runpytest_subprocess("-p", "no:cacheprovider", "-n2")
+    result.assert_outcomes(errors=1, passed=1)
+    result.stdout.fnmatch_lines(["*@pytest.mark.amx_feature: names no feature: *"])
+
+
+# ---- projects that have nothing to do with AMX ------------------------------------------------------------
+
+PLAIN = """
+    import pytest
+
+    @pytest.fixture(params=[1, 2])
+    def number(request):
+        return request.param
+
+    def test_number(number):
+        assert number
+
+    class TestClass:
+        @pytest.mark.skip(reason="no")
+        def test_skipped(self):
+            pass
+"""
+# At the end of a run, in the process that ran the tests: what the plugin has set in motion.
+UNTOUCHED = """
+    import sys
+
+    def pytest_sessionfinish(session):
+        from amx import pytest_plugin
+        assert session.config.pluginmanager.has_plugin("amx")
+        assert pytest_plugin._found.cache_info().currsize == 0
+        heavy = {"numpy", "rich", "cpuinfo", "amx._native", "amx.diagnosis", "amx.machine"} & set(sys.modules)
+        assert not heavy, heavy
+        print("nothing was touched")
+"""
+
+
+def lines_of(result):
+    """What a run has said, without its times and the list of plugins."""
+    text = re.sub(r" in [\d.]+s", "", result.stdout.str())
+    return [line for line in text.splitlines() if not line.startswith(("plugins:", "generated xml file"))]
+
+
+@pytest.mark.parametrize("arguments", [(), ("-n2",), ("-v", "--setup-show"), ("--collect-only",), ("-q",)])
+def test_a_project_without_amx_sees_nothing_of_the_plugin(pytester, arguments):
+    """Neither a line, nor a fixture, nor a property; no machine is looked at, and nothing heavy loaded."""
+    pytester.makepyfile(PLAIN)
+    pytester.makeconftest(UNTOUCHED)
+    common = ("-p", "no:cacheprovider", "--strict-markers", "--junitxml=junit.xml", *arguments)
+    result = pytester.runpytest_subprocess(*common)
+    assert result.ret == 0, result.stdout.str()
+    if "-n2" not in arguments:
+        result.stdout.fnmatch_lines(["*nothing was touched"])
+    assert "<propert" not in (pytester.path / "junit.xml").read_text()
+    pytester.makeconftest("")
+    with_it, without = (pytester.runpytest_subprocess(*common, *more) for more in ((), ("-p", "no:amx")))
+    if "-n2" not in arguments:  # workers report in any order
+        assert lines_of(with_it) == lines_of(without)
+    assert with_it.parseoutcomes() == without.parseoutcomes()
+
+
+def built_in_plugins(config):
+    """Those of pytest that can be turned off."""
+    from _pytest.config import default_plugins, essential_plugins
+
+    return [name for name in default_plugins if name not in essential_plugins]
+
+
+def test_every_plugin_of_pytest_can_be_turned_off(pytester, pytestconfig, monkeypatch):
+    """A run without it goes as it goes without ours; a test with a marker is skipped or run as ever."""
+    monkeypatch.delenv("AMX_BACKEND", raising=False)
+    pytester.makepyfile(test_marked=TESTS, test_plain="def test_plain(): pass")
+    names = built_in_plugins(pytestconfig)
+    assert {"junitxml", "terminal", "capture", "skipping"} <= set(names)
+    for name in names:
+        less = ("-p", f"no:{name}", "-p", "no:cacheprovider")
+        with_it, without = (
+            pytester.runpytest_inprocess(*less, *more, "test_plain.py") for more in ((), ("-p", "no:amx"))
+        )
+        assert with_it.ret == without.ret, name
+        assert lines_of(with_it) == lines_of(without), name
+        assert pytester.runpytest_inprocess(*less, "test_marked.py").ret == with_it.ret, name
+
+
+OWN = """
+    import pytest
+
+    def pytest_addoption(parser):
+        parser.addoption("--amx-require", metavar="BOARD", help="a board of ours")
+        parser.addoption("--amx-optional", action="store_true", help="also boards that may be missing")
+
+    def pytest_configure(config):
+        config.addinivalue_line("markers", "amx_feature(number): the feature of a board")
+        config.addinivalue_line("markers", "amx_native: runs on the board")
+
+    @pytest.fixture
+    def amx_child():
+        return "a child of ours"
+"""
+USES_OWN = """
+    import pytest
+
+    @pytest.mark.amx_native
+    @pytest.mark.amx_feature
+    @pytest.mark.amx_feature(7, on="board")
+    def test_own(amx_child, pytestconfig):
+        assert amx_child == "a child of ours"
+        assert pytestconfig.getoption("--amx-require") == "7"
+        assert pytestconfig.getoption("--amx-optional") is True
+"""
+
+
+@pytest.mark.parametrize("workers", [(), ("-n2",)])
+def test_a_project_owns_the_names_that_it_defines_itself(on, pytester, workers):
+    """On a machine where our markers would skip, and our option end the run; and it says whose they are."""
+    pytester.makepyfile(test_own=USES_OWN)
+    options = ("--amx-require=7", "--amx-optional", "--strict-markers", *workers)
+    pytester.makeconftest(OWN)
+    result = pytester.runpytest_subprocess("-p", "no:cacheprovider", *options, "test_own.py")
+    result.assert_outcomes(passed=1)
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(
+        ["amx: --amx-require, --amx-optional, amx_native, amx_feature: this project's own *-p no:amx*"]
+    )
+
+
+def test_a_marker_in_the_projects_settings_is_the_projects(pytester, monkeypatch):
+    monkeypatch.delenv("AMX_BACKEND", raising=False)
+    pytester.makeini("[pytest]\nmarkers =\n    amx_emulated(board): runs on a simulator of ours\n")
+    pytester.makepyfile("import pytest\n@pytest.mark.amx_emulated('x')\ndef test_f(): pass\n")
+    result = pytester.runpytest_inprocess("-p", "no:cacheprovider", "--strict-markers")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["amx: amx_emulated: this project's own *"])
+    markers = pytester.runpytest_inprocess("--markers").stdout.str()
+    assert markers.count("@pytest.mark.amx_emulated") == 1
+
+
+def test_the_value_of_the_option_is_no_path(on, pytester):
+    """Where it stands apart; a conftest.py that is found by testpaths has its options."""
+    pytester.makeini("[pytest]\ntestpaths = inner\n")
+    inner = pytester.mkdir("inner")
+    (inner / "conftest.py").write_text(
+        "def pytest_addoption(parser): parser.addoption('--of-inner', action='store_true')\n"
+    )
+    (inner / "test_inner.py").write_text("def test_inner(): pass\n")
+    result = on("sapphire-rapids", "--amx-require", "native", "--of-inner")
+    result.assert_outcomes(passed=1)
+    assert result.ret == 0
+
+
+@pytest.mark.parametrize("how", ["-p", "conftest"])
+def test_the_options_are_there_where_plugins_are_not_loaded_by_themselves(pytester, monkeypatch, how):
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    pytester.makepyfile(PLAIN)
+    if how == "conftest":
+        pytester.makeconftest("pytest_plugins = ['amx.pytest_plugin']")
+    plugins = ("-p", "amx.pytest_plugin") if how == "-p" else ()
+    result = pytester.runpytest_subprocess("-p", "no:cacheprovider", *plugins, "--amx-optional")
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["amx: * lane*"])
 
 
 def properties(pytester):

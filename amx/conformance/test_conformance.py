@@ -13,6 +13,7 @@ from amx.conformance.report import junit, words
 from amx.conformance.runner import Runner
 from amx.conformance.selection import select
 from amx.conformance.verdict import Result
+from amx.pytest_plugin import option
 
 
 @pytest.fixture(scope="session")
@@ -24,7 +25,7 @@ def place() -> Environment:
 @pytest.fixture(scope="session")
 def runner(place: Environment, request: pytest.FixtureRequest) -> Runner:
     """The runner, which remembers what it has run. `--amx-optional` asks for all optional checks."""
-    optional = request.config.getoption("--amx-optional", default=False)
+    optional = bool(option(request.config, "--amx-optional"))
     return Runner(place, asked=select([], optional=optional).asked)
 
 
