@@ -1,11 +1,20 @@
 """Skip markers and the lane fixture for the project's own tests."""
 
+import contextlib
 import os
 
+import compiling
 import pytest
 
 import amx
 from amx.pytest_plugin import reason_against
+
+
+def pytest_configure(config):
+    """All processes of a run share what they compile."""
+    shared = contextlib.ExitStack()
+    shared.enter_context(compiling.objects_of_this_run())
+    config.add_cleanup(shared.close)
 
 
 def pytest_collection_modifyitems(config, items):

@@ -1,24 +1,30 @@
 """Test-only C, compiled on the fly with $CC or cc against the sources in csrc/."""
 
+import contextlib
+import fcntl
+import hashlib
 import os
 import shlex
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
-EMULATOR = sorted(ROOT.glob("csrc/emulator/*.c"))
+EMULATOR = [source for source in sorted(ROOT.glob("csrc/emulator/*.c")) if source.name != "binding.c"]
 TRAP = sorted(
     source
     for folder in ("trap", "trap/code", "trap/trace")  # as csrc/CMakeLists.txt has it
     for source in ROOT.glob(f"csrc/{folder}/*.c")
     if source.name != "stub.c"
 )
-TRAP += [source for source in EMULATOR if source.name != "binding.c"]
+TRAP += EMULATOR
 # Errors in ci/matrix only: what a later compiler warns of is no reason to fail on a user's machine.
 WARNINGS = ["-Wall", "-Wextra", *(["-Werror"] if os.environ.get("AMX_WERROR") == "ON" else [])]
+FLAGS = ["-std=gnu11", "-O2", *WARNINGS, "-ffp-contract=off", f"-I{ROOT}/csrc", f"-I{ROOT}/tests/c"]
+OBJECTS = "AMX_TEST_OBJECTS"
 
 
 def compiler():
@@ -30,11 +36,52 @@ def compiler():
 
 
 def compile_c(output, sources, *flags):
-    """Compile and link."""
-    command = [
-        *compiler(), "-std=gnu11", "-O2", *WARNINGS, "-ffp-contract=off",
-        f"-I{ROOT}/csrc", f"-I{ROOT}/tests/c", *flags, *map(str, sources), "-o", str(output),
-        "-lpthread", "-ldl",
-    ]  # fmt: skip
-    subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
+    """Compile and link; `sources` may be objects."""
+    return link(output, *FLAGS, *flags, *sources)
+
+
+def link(output, *words):
+    run([*words, "-o", output, "-lpthread", "-ldl"])
     return output
+
+
+def run(words):
+    subprocess.run([*compiler(), *map(str, words)], check=True, stdin=subprocess.DEVNULL)
+
+
+@contextlib.contextmanager
+def objects_of_this_run():
+    """While it lasts, whatever is compiled by `objects` is so once, in this process and its children."""
+    if OBJECTS in os.environ:
+        yield
+        return
+    with tempfile.TemporaryDirectory() as directory:
+        os.environ[OBJECTS] = directory
+        try:
+            yield
+        finally:
+            del os.environ[OBJECTS]
+
+
+def objects(sources, *flags):
+    """The sources compiled, as objects that programs and shared libraries can be linked of.
+
+    What another process compiles at the moment is left to it, and waited for at the end.
+    """
+    directory = Path(os.environ[OBJECTS])
+    made = {}
+    for source in sources:
+        words = [*FLAGS, "-fPIC", *flags, "-c", source]
+        made[directory / f"{hashlib.sha256(repr((compiler(), words)).encode()).hexdigest()}.o"] = words
+    for patience in (fcntl.LOCK_NB, 0):
+        for output, words in made.items():
+            with (
+                output.with_suffix(".lock").open("w") as lock,
+                contextlib.suppress(BlockingIOError),
+            ):
+                fcntl.flock(lock, fcntl.LOCK_EX | patience)
+                if not output.exists():
+                    unfinished = output.with_suffix(".unfinished")
+                    run([*words, "-o", unfinished])
+                    unfinished.rename(output)
+    return list(made)

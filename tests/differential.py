@@ -30,7 +30,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable
 from pathlib import Path
 
 import compiling
@@ -52,45 +51,15 @@ def compiler() -> list[str] | None:
     return words if words and shutil.which(words[0]) else None
 
 
-def sources() -> list[Path]:
-    """What the program is made of: itself, the tile machine and the trap."""
-    return [*sorted(ROOT.glob("tests/c/differential/*.c")), *compiling.TRAP]
-
-
-def compile_object(source: Path, output: Path, *, folder: Path | None = None) -> Path:
-    """Compile one source; `folder` is where its headers are, when it is not its own."""
-    includes = (ROOT / "csrc", ROOT / "tests/c", ROOT / "tests/c/differential")
-    subprocess.run(
-        [*_compiler(), "-std=gnu11", "-O2", "-g", "-Wall", "-Wextra", "-Wshadow", "-ffp-contract=off", "-c"]
-        + [f"-I{include}" for include in includes]
-        + ["-iquote", str(folder or source.parent), str(source), "-o", str(output)],
-        check=True,
-        stdin=subprocess.DEVNULL,
-    )
-    return output
-
-
-def link(objects: Iterable[Path], output: Path) -> Path:
-    """The program."""
-    subprocess.run(
-        [*_compiler(), *map(str, objects), "-o", str(output), "-pthread", "-ldl"],
-        check=True,
-        stdin=subprocess.DEVNULL,
-    )
-    return output
-
-
-def build(directory: Path) -> Path:
-    """Compile the program into `directory`."""
-    objects = [compile_object(source, directory / f"{number}.o") for number, source in enumerate(sources())]
-    return link(objects, directory / "differential")
-
-
-def _compiler() -> list[str]:
-    words = compiler()
-    if words is None:
-        raise FileNotFoundError(f"no C compiler at CC={os.environ.get('CC', 'cc')}")
-    return words
+def build(directory: Path, instead: dict[Path, Path] | None = None) -> Path:
+    """Compile the program into `directory`; of its own files some `instead` of others."""
+    sources = [*sorted(ROOT.glob("tests/c/differential/*.c")), *compiling.TRAP]
+    objects = dict(zip(sources, compiling.objects(sources), strict=True))
+    for source, changed in (instead or {}).items():
+        output = directory / "changed.o"
+        compiling.run([*compiling.FLAGS, "-w", "-iquote", source.parent, "-c", changed, "-o", output])
+        objects[source] = output
+    return compiling.link(directory / "differential", *objects.values())
 
 
 def digest(program: Path, lane: str, family: str, seed: int, count: int) -> str:
@@ -154,7 +123,7 @@ def main() -> int:
     if compiler() is None:
         print(f"cannot run: no C compiler at CC={os.environ.get('CC', 'cc')}", file=sys.stderr)
         return CANNOT_RUN
-    with tempfile.TemporaryDirectory() as directory:
+    with tempfile.TemporaryDirectory() as directory, compiling.objects_of_this_run():
         program = build(Path(directory))
         if options.record:
             try:

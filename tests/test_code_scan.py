@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from compiling import EMULATOR, ROOT, compile_c, compiler
+from compiling import EMULATOR, ROOT, compile_c, compiler, objects
 from emulator_encode import row_code
 
 pytestmark = pytest.mark.skipif(platform.machine() != "x86_64", reason="about x86-64 code")
@@ -31,10 +31,10 @@ def library(tmp_path_factory):
     sources = [
         ROOT / "tests/c/code_scan.c",
         *(ROOT / f"csrc/trap/code/{name}.c" for name in ("scan", "image", "unwind_table", "insn_length")),
-        *(source for source in EMULATOR if source.name != "binding.c"),
+        *EMULATOR,
     ]
     output = tmp_path_factory.mktemp("code_scan") / "code_scan.so"
-    library = ctypes.CDLL(str(compile_c(output, sources, "-shared", "-fPIC")))
+    library = ctypes.CDLL(str(compile_c(output, objects(sources), "-shared", "-fPIC")))
     library.scan_file.restype = library.first_difference.restype = ctypes.c_long
     library.insn_length.argtypes = [ctypes.c_char_p, ctypes.c_size_t]
     return library

@@ -42,24 +42,12 @@ DEFECTS_OF_THUNKS = {
 
 
 @pytest.fixture(scope="module")
-def objects(tmp_path_factory):
-    """The program's compiled sources: a defect compiles its own file again, no other."""
-    if differential.compiler() is None:
-        pytest.skip("no C compiler")
-    directory = tmp_path_factory.mktemp("objects")
-    return {
-        source: differential.compile_object(source, directory / f"{number}.o")
-        for number, source in enumerate(differential.sources())
-    }
-
-
-@pytest.fixture(scope="module")
-def program(objects, tmp_path_factory):
-    return differential.link(objects.values(), tmp_path_factory.mktemp("differential") / "differential")
+def program(tmp_path_factory):
+    return differential.build(tmp_path_factory.mktemp("differential"))
 
 
 @pytest.fixture
-def with_defect(objects, tmp_path):
+def with_defect(tmp_path):
     """Makes the program with one wrong line in a file of csrc/."""
 
     def build(file, right, wrong):
@@ -68,8 +56,7 @@ def with_defect(objects, tmp_path):
         assert text.count(right) == 1
         changed = tmp_path / source.name
         changed.write_text(text.replace(right, wrong))
-        again = differential.compile_object(changed, tmp_path / "changed.o", folder=source.parent)
-        return differential.link([*(objects | {source: again}).values()], tmp_path / "differential")
+        return differential.build(tmp_path, {source: changed})
 
     return build
 

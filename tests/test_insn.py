@@ -17,7 +17,7 @@ def run(program):
 def build(tmp_path, *flags):
     program, sources = tmp_path / "insn_operands", [compiling.ROOT / "tests/c/insn_operands.c"]
     if not amx.available():
-        sources += compiling.TRAP
+        sources += compiling.objects(compiling.TRAP)
         flags += ("-DWITH_TRAP",)
     return compiling.compile_c(program, sources, *flags)
 

@@ -7,7 +7,7 @@ import signal
 import struct
 
 import pytest
-from compiling import EMULATOR, ROOT, compile_c
+from compiling import EMULATOR, ROOT, compile_c, objects
 
 pytestmark = pytest.mark.skipif(platform.machine() != "x86_64", reason="a model of x86-64 Linux")
 
@@ -27,10 +27,10 @@ def model(tmp_path_factory):
     sources = [
         ROOT / "tests/c/kernel_model.c",
         ROOT / "csrc/trap/kernel_model.c",
-        *(source for source in EMULATOR if source.name != "binding.c"),
+        *EMULATOR,
     ]
     output = tmp_path_factory.mktemp("model") / "kernel_model.so"
-    library = ctypes.CDLL(str(compile_c(output, sources, "-shared", "-fPIC")))
+    library = ctypes.CDLL(str(compile_c(output, objects(sources), "-shared", "-fPIC")))
     for name, result, *arguments in (
         ("process", POINTER),
         ("child", POINTER, POINTER),

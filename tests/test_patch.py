@@ -3,7 +3,7 @@
 import subprocess
 
 import pytest
-from compiling import ROOT, TRAP, compile_c
+from compiling import ROOT, TRAP, compile_c, objects
 
 from amx._lib import lib
 
@@ -13,7 +13,8 @@ pytestmark = pytest.mark.skipif(bool(lib.amx_is_stub()), reason="this build has 
 
 @pytest.fixture(scope="module")
 def program(tmp_path_factory):
-    return compile_c(tmp_path_factory.mktemp("patch") / "patching", [ROOT / "tests/c/patching.c", *TRAP])
+    sources = [ROOT / "tests/c/patching.c", *objects(TRAP)]
+    return compile_c(tmp_path_factory.mktemp("patch") / "patching", sources)
 
 
 def run(program, name):

@@ -9,7 +9,7 @@ import subprocess
 import sys
 
 import pytest
-from compiling import EMULATOR, ROOT, WARNINGS, compile_c, compiler
+from compiling import EMULATOR, ROOT, compile_c, compiler, objects
 
 from amx.conformance import provoke
 from amx.conformance.check import checks
@@ -24,7 +24,7 @@ BASELINE = ["-march=x86-64", "-mno-avx"]  # as csrc/CMakeLists.txt has it for th
 SOURCES = [
     *sorted(ROOT.glob("csrc/provoke/*.c")),
     ROOT / "csrc/trap/kernel_model.c",
-    *(source for source in EMULATOR if source.name != "binding.c"),
+    *EMULATOR,
 ]
 CMAKE = shutil.which("cmake")
 
@@ -137,7 +137,7 @@ def no_core_files():
 def test_a_child_on_its_own_dumps_no_core(tmp_path, prepare):
     """It dies where the kernel has it die, in SRET-06 and LIFE-04, and is looked at."""
     sources = [source for source in SOURCES if source.name != "main.c"]
-    program = compile_c(tmp_path / "child", [ROOT / "tests/c/provoke_child.c", *sources], *BASELINE)
+    program = compile_c(tmp_path / "child", objects([ROOT / "tests/c/provoke_child.c", *sources], *BASELINE))
     run_in = tmp_path / "empty"
     run_in.mkdir()
     done = run(program=program, preexec_fn=prepare, cwd=run_in)
@@ -173,13 +173,12 @@ def test_it_links_statically(tmp_path):
     """For an initramfs: it runs without libc's loader and without /proc."""
     program = tmp_path / "amx-provoke"
     built = subprocess.run(
-        [
-            *compiler(), "-std=gnu11", "-O1", *BASELINE, *WARNINGS, "-ffp-contract=off",
-            "-static", f"-I{ROOT}/csrc", *map(str, SOURCES),
-            "-o", str(program), "-lpthread",
-        ],
-        stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        [*compiler(), "-static", *objects(SOURCES, *BASELINE), "-o", program, "-lpthread"],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if "cannot find -l" in built.stderr:
         pytest.skip(f"no static libc: {built.stderr.strip().splitlines()[-1]}")
     assert built.returncode == 0, built.stderr

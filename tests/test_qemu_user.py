@@ -25,7 +25,7 @@ def qemu():
 
 @pytest.fixture(scope="module")
 def program(tmp_path_factory):
-    sources = [compiling.ROOT / "tests/c/in_process.c", *compiling.TRAP]
+    sources = [compiling.ROOT / "tests/c/in_process.c", *compiling.objects(compiling.TRAP)]
     return compiling.compile_c(tmp_path_factory.mktemp("qemu") / "in_process", sources)
 
 

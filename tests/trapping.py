@@ -65,7 +65,7 @@ def program():
     directory = tempfile.mkdtemp()
     atexit.register(shutil.rmtree, directory, ignore_errors=True)
     sources = sorted(compiling.ROOT.glob("tests/c/trapped/*.c"))
-    return compiling.compile_c(Path(directory) / "trapped", [*sources, *compiling.TRAP])
+    return compiling.compile_c(Path(directory) / "trapped", [*sources, *compiling.objects(compiling.TRAP)])
 
 
 def scenario(name, patched=False, ends=0):
