@@ -54,7 +54,8 @@ static void attempt(volatile struct amx_probe *report, const void *argument) {
         report->step = AMX_STEP_REQUEST;
         report->result = ask(op, executes ? XFEATURE_XTILEDATA : wanted->component);
         report->step = AMX_STEP_CONFIRM;
-        report->confirmed = ask(op - 1, (uintptr_t)&value); /* uapi/asm/prctl.h numbers each REQ directly after its GET */
+        report->confirmed =
+            ask(op - 1, (uintptr_t)&value); /* uapi/asm/prctl.h numbers each REQ directly after its GET */
     }
     report->value = value;
     if (executes)
