@@ -72,6 +72,7 @@ def steps(record: Path, *, count: int, quick: bool) -> list[Step]:
     amx = (AMX,)
     instructions = ("--count", str(count), "--seed", seed)
     short = ("--quick", "--peers", "numpy") if quick else ()
+    require = () if quick else ("--require", "native")
     threads = len(os.sched_getaffinity(0))
     return [
         Step("machine", (*amx, "info", "--record", str(record / "machine.json")), MINUTE),
@@ -88,7 +89,11 @@ def steps(record: Path, *, count: int, quick: bool) -> list[Step]:
             (*pytest, *(str(tests / f"test_{name}.py") for name in HYBRID[: 2 if quick else None])),
             20 * MINUTE,
         ),
-        Step("amx check", (*amx, "check", "--optional", "--json", str(record / "check.json")), 15 * MINUTE),
+        Step(
+            "amx check",
+            (*amx, "check", "--optional", *require, "--json", str(record / "check.json")),
+            15 * MINUTE,
+        ),
         Step("goals", (*amx, "bench", "goals", "--json", *short), 40 * MINUTE, "goals-1.json"),
         *(
             [
@@ -170,7 +175,7 @@ def summary(title: str, ends: list[End], planned: list[Step], record: Path, note
     ]
     for heading, wanted in (("Reached", True), ("Not reached", False), ("Not measured", None)):
         found = [text for reached, text in goals if reached is wanted]
-        lines += ["", f"## {heading}", "", *(found or ["Nothing."])]
+        lines += ["", f"## {heading}: {len(found)} of {len(goals)} goals", "", *found]
     return "\n".join(lines) + "\n"
 
 
@@ -191,7 +196,7 @@ def _of_the_kernel(check: dict[str, Any]) -> Iterator[str]:
 
 def _goals(path: Path) -> Iterator[tuple[bool | None, str]]:
     for goal in (_read(path) or {}).get("goals", ()):
-        what = f"* {goal['case']} {goal['dtype']}, {goal['threads']} threads, {goal['of']}: {goal['figure']}"
+        what = f"* {goal['case']}, {goal['threads']} thread(s), {goal['of']}: {goal['figure']}"
         against = f" to {goal['against']}" if goal["against"] else ""
         measured = goal["measured"]
         if measured is None:
