@@ -1,0 +1,90 @@
+"""Run the tests in guests, one after the other, and say what each did: `zoo.py --run FOLDER [NAME…] [-- ARGUMENTS]`.
+
+FOLDER has for each kernel version a folder with `kernel` and `initramfs`, and takes what a guest leaves, by its name.
+`--list` says which guests there are, `--kernels [NAME…]` which kernels these need, and of which release of Debian.
+Settings: CC (default: cc), MINUTES that a guest may take (default: 15).
+"""
+
+import os
+import shlex
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import machine
+import verdict
+from guests import GUESTS, RELEASES, Guest
+
+TESTS = Path(__file__).with_name("tests")
+
+
+def chosen() -> list[str]:
+    """The tests that another CPU or kernel can change, as ci/guest/tests has them: the first word of each line."""
+    lines = TESTS.read_text().splitlines()
+    return [line.split()[0] for line in lines if line.strip() and not line.startswith("#")]
+
+
+def command(arguments: list[str]) -> str:
+    """The shell script that runs pytest in the guest."""
+    root = machine.CHECKOUT
+    here = root / "ci/guest"
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOME": "/root",
+        "CHECKOUT": str(root),
+        "HOST_CC": os.environ.get("CC", "cc"),
+        "CC": shlex.quote(str(here / "cc")),
+        "AMX_BACKEND": "emulated",
+    }
+    words = [root / ".venv/bin/python", here / "session.py", "/run/host/results", "-p", "no:cacheprovider"]
+    words += ["-v", "-o", "timeout=600", *arguments]
+    exports = [f"export {name}={shlex.quote(value)}\n" for name, value in environment.items()]
+    return "".join(exports) + f"cd {shlex.quote(str(root))}\nexec {shlex.join(map(str, words))}\n"
+
+
+def visit(guest: Guest, folder: Path, arguments: list[str], minutes: float) -> bool:
+    """Run one guest and print what it did; whether all went well."""
+    kernel = folder / guest.kernel
+    files = machine.Files(kernel / "kernel", kernel / "initramfs")
+    own = folder / guest.name
+    by = machine.accelerator(guest, files, own)
+    print(f"== {guest.name}: {guest.cpu}, Linux {guest.kernel}, {by}", flush=True)
+    begun = time.monotonic()
+    in_time = machine.run(guest, files, own, by, command(arguments), seconds=60 * minutes)
+    found = verdict.read(own, machine.differences(guest, own), in_time=in_time)
+    print(
+        f"{found}\n{guest.name}: {found.summary}, {time.monotonic() - begun:.0f} s; all of it in {own}",
+        flush=True,
+    )
+    return found.good
+
+
+def named(words: Sequence[str]) -> tuple[list[Guest], list[str]]:
+    """The guests that the words before `--` name, all without one, and the words after it."""
+    end = words.index("--") if "--" in words else len(words)
+    unknown = set(words[:end]) - {guest.name for guest in GUESTS}
+    if unknown:
+        known = ", ".join(guest.name for guest in GUESTS)
+        sys.exit(f"zoo: no guest is named {', '.join(sorted(unknown))}; there are {known}")
+    return [guest for guest in GUESTS if guest.name in words[:end] or end == 0], list(words[end + 1 :])
+
+
+def main(what: str, *words: str) -> int:
+    """The exit status: 1 if any guest failed."""
+    if what == "--list":
+        for guest in GUESTS:
+            print(f"{guest.name:12} {guest.cpu}, Linux {guest.kernel}: {guest.shows}")
+    elif what == "--kernels":
+        for kernel in sorted({guest.kernel for guest in named(words)[0]}):
+            print(kernel, RELEASES[kernel])
+    else:
+        guests, arguments = named(words[1:])
+        minutes = float(os.environ.get("MINUTES", "15"))
+        good = [visit(guest, Path(words[0]), arguments or chosen(), minutes) for guest in guests]
+        return 0 if all(good) else 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
