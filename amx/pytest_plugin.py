@@ -329,12 +329,20 @@ def amx_child_with_permission() -> RunChild:
 def _run_child(
     code: str | Callable[[], object], *arguments: object, prelude: str = "", timeout: float = TIMEOUT
 ) -> Child:
+    from amx import lifetime
+
     if callable(code):
         code = f"{textwrap.dedent(inspect.getsource(code))}\n{code.__name__}()\n"
     command = [sys.executable, "-c", prelude + textwrap.dedent(code), *map(str, arguments)]
     try:
         done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout, check=False
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+            preexec_fn=lifetime.tied(),
         )
     except subprocess.TimeoutExpired as expired:
         pytest.fail(f"the child has not ended after {timeout} s; it wrote {expired.output!r}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import statistics
 
 from amx.conformance.check import Judge, KnownBug, Need, check
@@ -56,19 +57,42 @@ def _hotplug(seen: Judge) -> None:
 
 @check(
     "LIFE-04",
-    "A thread with the smallest usual stack, 16 KiB, survives a signal with live tiles.",
-    authority="glibc's PTHREAD_STACK_MIN of 16384 bytes against the frame of arch/x86/kernel/signal.c:"
-    " get_sigframe()",
+    "A signal with live tiles takes no more of a thread's stack than AT_MINSIGSTKSZ, and arrives where there"
+    " is as much.",
+    authority="arch/x86/kernel/signal.c: get_sigframe(), init_sigframe_size()",
     since="5.16",
     needs=(*LIVE, Need.OPT_IN),
-    depends=("SIG-03",),
+    depends=("SIG-03", "DISC-08"),
 )
 def _small_stack(seen: Judge) -> None:
-    seen.equal("hung", bool(seen["hung"]), False)
-    if not seen["hung"]:
-        seen.equal("the process's end", seen["ending"], ENDED)
-        handled = seen.all("handled")
-        seen.equal("the handler ran, with tile data in its frame", handled, [1])
+    red_zone, magic2, ucontext_and_siginfo = 128, 4, 440  # psABI; arch/x86/include/asm/sigframe.h
+    most = red_zone + seen["minsigstksz"]
+    least = red_zone + seen["xsave"] + magic2 + ucontext_and_siginfo
+    taken, enough = seen["taken"], seen["enough"]
+    frame = f"{least} to {most}"  # by where it has to be aligned
+    seen.true("bytes taken by the frame and the red zone", least <= taken <= most, taken, frame)
+    # How much of a stack is left to a thread is libc's doing, not the kernel's.
+    for stack in ("exact", "small"):
+        seen.equal(f"{stack} stack: hung", bool(seen[f"{stack}.hung"]), False)
+        if seen[f"{stack}.hung"]:
+            continue
+        ended = seen[f"{stack}.ending"]
+        if f"{stack}.room" not in seen:
+            seen.equal(f"{stack} stack: the process's end, before the signal", ended, ENDED)
+            continue
+        room = seen[f"{stack}.room"]
+        left = f"{room} of {seen[f'{stack}.stack']} bytes left"
+        if room >= enough:
+            seen.equal(f"{stack} stack, {left}: the process's end", ended, ENDED)
+            handled = seen.all(f"{stack}.handled")
+            seen.equal(f"{stack} stack, {left}: the handler ran, with tile data in its frame", handled, [1])
+        elif room < least:
+            signals = ended.get("signal"), int(signal.SIGSEGV)
+            seen.equal(f"{stack} stack, {left}: the signal that ends the process", *signals)
+        else:
+            seen.note(f"a frame of {frame} bytes may or may not fit on the {stack} stack: libc has {left}")
+        if stack == "exact":
+            seen.true("exact stack: bytes left", room >= enough, room, f"{enough} or more")
 
 
 @check(

@@ -18,12 +18,28 @@ def turn(*, alone: bool, directory: Path | None = None) -> Iterator[None]:
 
     Whoever waits to be alone holds the gate, so that a stream of others cannot keep it out for ever.
     """
-    place = directory or Path(tempfile.gettempdir())
-    with _lock_file(place / "amx-conformance.lock") as room:
-        with _lock_file(place / "amx-conformance.gate") as gate:
-            fcntl.flock(gate, fcntl.LOCK_EX)
-            fcntl.flock(room, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+    with _lock_files(directory) as (room, gate):
+        fcntl.flock(gate, fcntl.LOCK_EX)
+        fcntl.flock(room, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        fcntl.flock(gate, fcntl.LOCK_UN)
         yield
+
+
+@contextlib.contextmanager
+def _lock_files(directory: Path | None) -> Iterator[tuple[int, int]]:
+    """Two descriptors to lock; closing them unlocks.
+
+    Where no temporary file can be made, those of this package's files: then among its own runs alone.
+    """
+    with contextlib.ExitStack() as opened:
+        try:
+            place = directory or Path(tempfile.gettempdir())
+            names = ("amx-conformance.lock", "amx-conformance.gate")
+            files = [opened.enter_context(_lock_file(place / name)) for name in names]
+        except OSError:
+            here = Path(__file__)
+            files = [opened.enter_context(_lock_file(path)) for path in (here, here.parent)]
+        yield files[0], files[1]
 
 
 @contextlib.contextmanager

@@ -12,14 +12,18 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import IO, Any
+
+from amx import lifetime
 
 __all__ = ["PROGRAM", "Run", "program", "provoke"]
 
 PROGRAM = "AMX_PROVOKE"  # variable with the path of another amx-provoke, a static one for example
+DIRECTORY = "AMX_PROVOKE_TMPDIR"  # variable with the directory for core files; empty where there is none
 HUNG = "hung"
+ENDLESS = 1 << 24  # bytes; what writes more is waited for, and killed, like one that hangs
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,69 +71,109 @@ def provoke(id: str, *, model: bool, fault: str, timeout: float) -> Run:
     """
     options = ["--model"] if model else []
     options += ["--fault", fault] if fault else []
-    directory = tempfile.mkdtemp(prefix="amx-provoke-")
-    try:
+    with _scratch() as directory:
         return _run([program(), "run", id, *options], directory, timeout)
+
+
+@contextlib.contextmanager
+def _scratch() -> Iterator[str | None]:
+    """A directory for core files; None where there is no place for one."""
+    try:
+        directory = tempfile.mkdtemp(prefix="amx-provoke-")
+    except OSError:
+        yield None
+        return
+    try:
+        yield directory
     finally:
         shutil.rmtree(directory, ignore_errors=True)
 
 
-def _run(command: Sequence[str], directory: str, timeout: float) -> Run:
-    # Files, not pipes: a grandchild that lives on would keep a pipe open.
-    with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
-        start = time.monotonic()
-        with _interrupt_deferred() as interrupted:
-            child = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=errors,
-                cwd=directory,
-                env={**os.environ, "AMX_PROVOKE_TMPDIR": directory, "AMX_PYTHON": sys.executable},
-                start_new_session=True,
-            )
-            try:
-                in_time = _wait(child.pid, start + timeout, interrupted)
-            finally:
-                # Before the leader is reaped, so that the group's number cannot belong to another one yet.
-                with contextlib.suppress(ProcessLookupError, PermissionError):
-                    os.killpg(child.pid, signal.SIGKILL)
-                child.wait()
-        seconds = time.monotonic() - start
-        output.seek(0)
-        errors.seek(0)
-        return _read(
-            output.read().decode(errors="replace"),
-            ending=_ending(child.returncode) if in_time else HUNG,
-            errors=errors.read().decode(errors="replace"),
-            seconds=seconds,
+def _run(command: Sequence[str], directory: str | None, timeout: float) -> Run:
+    variables = {**os.environ, DIRECTORY: directory or "", "AMX_PYTHON": sys.executable}
+    start = time.monotonic()
+    with _signals_of_a_waiter() as interrupted:
+        child = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd=directory or "/",
+            env=variables,
+            start_new_session=True,
+            preexec_fn=lifetime.tied(),
         )
+        said = [_Said(pipe) for pipe in (child.stdout, child.stderr) if pipe]
+        try:
+            in_time = _wait(child.pid, start + timeout, interrupted, said)
+        finally:
+            # Before the leader is reaped, so that the group's number cannot belong to another one yet.
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(child.pid, signal.SIGKILL)
+            child.wait()
+            output, errors = (each.end() for each in said)
+    return _read(
+        output,
+        ending=_ending(child.returncode) if in_time else HUNG,
+        errors=errors,
+        seconds=time.monotonic() - start,
+    )
+
+
+class _Said:
+    """What comes through a pipe, which a grandchild that lives on may keep open."""
+
+    def __init__(self, pipe: IO[bytes]) -> None:
+        self._pipe = pipe
+        self._bytes = bytearray()
+        os.set_blocking(pipe.fileno(), False)
+
+    def take(self) -> None:
+        """Take what is there, without waiting for more."""
+        with contextlib.suppress(BlockingIOError):
+            while len(self._bytes) < ENDLESS and (some := os.read(self._pipe.fileno(), ENDLESS)):
+                self._bytes += some
+
+    def end(self) -> str:
+        """All that came."""
+        self.take()
+        self._pipe.close()
+        return self._bytes.decode(errors="replace")
 
 
 @contextlib.contextmanager
-def _interrupt_deferred() -> Iterator[list[int]]:
-    """Until the end of the context an interrupt only fills the list: the child is to be killed first."""
+def _signals_of_a_waiter() -> Iterator[list[int]]:
+    """Until the end of the context an interrupt only fills the list, for the child is to be killed first.
+
+    An ignored SIGCHLD, which a parent may hand on, would leave nothing to wait for.
+    """
     came: list[int] = []
-    previous = signal.getsignal(signal.SIGINT)
-    main = threading.current_thread() is threading.main_thread()
-    if not main or previous in (None, signal.SIG_IGN):
+    if threading.current_thread() is not threading.main_thread():
         yield came
         return
-    signal.signal(signal.SIGINT, lambda number, _: came.append(number))
+    previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGCHLD)}
+    if previous[signal.SIGINT] not in (None, signal.SIG_IGN):
+        signal.signal(signal.SIGINT, lambda number, _: came.append(number))
+    if previous[signal.SIGCHLD] is signal.SIG_IGN:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     try:
         yield came
     finally:
-        signal.signal(signal.SIGINT, previous)
+        for number, handler in previous.items():
+            if handler is not None:  # none that Python has set
+                signal.signal(number, handler)
     if came:
         signal.raise_signal(signal.SIGINT)
 
 
-def _wait(pid: int, deadline: float, interrupted: Sequence[int]) -> bool:
+def _wait(pid: int, deadline: float, interrupted: Sequence[int], said: Iterable[_Said]) -> bool:
     """Wait until the child has ended, without reaping it; False when the deadline comes first."""
     pause = 0.0005
     while os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is None and not interrupted:
         if time.monotonic() > deadline:
             return False
+        for each in said:
+            each.take()
         time.sleep(pause)
         pause = min(2 * pause, 0.01)
     return True

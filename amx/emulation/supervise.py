@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 import signal
@@ -10,12 +9,12 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
+from amx import lifetime
 from amx.errors import ProgramError
 
 __all__ = ["IGNORED_BY_PYTHON", "become", "run"]
 
 IGNORED_BY_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ)  # which exec would hand on
-PR_SET_PDEATHSIG = 1
 SI_KERNEL = 128
 # Faults are this process's own, and terminal stops are the program's, which is in the same process group.
 NOT_HANDED_ON = {
@@ -88,10 +87,9 @@ def _child(
 ) -> NoReturn:
     status = 126
     try:
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-        if os.getppid() == parent:
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-            become(path, argv, environment)
+        lifetime.tie(parent)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        become(path, argv, environment)
     except ProgramError as error:
         os.write(2, f"amx: {error}\n".encode(errors="replace"))
         status = 127 if error.errno == errno.ENOENT else 126

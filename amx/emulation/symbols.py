@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from amx import lifetime
 from amx.emulation import elf
 from amx.emulation.disassembly import Instruction, decode
 from amx.emulation.trace_file import RawModule, RawProcess, RawSite
@@ -180,7 +181,13 @@ def _run(command: list[str], text: str = "") -> list[str]:
     """The lines it prints; none where it fails."""
     try:
         done = subprocess.run(
-            command, input=text, capture_output=True, text=True, check=True, timeout=TOOL_SECONDS
+            command,
+            input=text,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=TOOL_SECONDS,
+            preexec_fn=lifetime.tied(),
         )
     except (OSError, subprocess.SubprocessError):
         return []

@@ -75,10 +75,8 @@ static void *own_small_stack(void *argument) {
 
 static void alt_03(const struct kernel *k) {
     struct owner owner = {.k = k};
-    uint64_t thread;
     tool_need_tiles(k);
-    if (k->thread_start(&thread, own_small_stack, &owner))
-        provoke_broken("a thread could not be created");
+    const uint64_t thread = tool_thread(k, own_small_stack, &owner);
     tool_await(&owner.ready);
     see_int("set by the thread", owner.set);
     see_int("refused", request(k));
@@ -136,11 +134,9 @@ static void *see_limits_later(void *argument) {
 
 static void alt_04(const struct kernel *k) {
     struct late late = {.k = k};
-    uint64_t old, new;
     uint32_t xsave[4];
     tool_need_tiles(k);
-    if (k->thread_start(&old, see_limits_later, &late))
-        provoke_broken("a thread could not be created");
+    const uint64_t old = tool_thread(k, see_limits_later, &late);
     tool_await(&late.ready);
     tool_request(k);
     k->cpuid(0xd, 0, xsave);
@@ -149,9 +145,7 @@ static void alt_04(const struct kernel *k) {
     see_limits(k, "leader");
     late.go = 1;
     k->thread_join(old);
-    if (k->thread_start(&new, see_limits_in_thread, (void *)k))
-        provoke_broken("a thread could not be created");
-    k->thread_join(new);
+    k->thread_join(tool_thread(k, see_limits_in_thread, (void *)k));
 }
 
 static volatile sig_atomic_t delivered;
@@ -168,7 +162,7 @@ static void alt_05(const struct kernel *k) {
     see_int("size", size);
     if (size < 0)
         return;
-    const pid_t child = k->fork();
+    const pid_t child = tool_fork(k);
     if (child == 0) {
         prctl(PR_SET_DUMPABLE, 0);
         if (set_stack(k, (size_t)size, 0))
@@ -192,11 +186,13 @@ static void alt_05(const struct kernel *k) {
 enum { RACES = 600, FLIPS = 30 };
 struct race {
     const struct kernel *k;
-    _Atomic int ready, ended, both;
+    int meets;
+    _Atomic int ready, answered, ended, both;
 };
 
-/* A small altstack comes and goes; while it is there, permission must not be. It is there while this
- * thread first yields, so that a request meets it on one CPU too. */
+/* A small altstack comes and goes; while it is there, permission must not be. Where the race `meets`, the
+ * first one stays until a request is answered: with one CPU alone, or busy ones, few would come across any.
+ */
 static void *flip(void *argument) {
     enum { SMALL = 4096 };
     struct race *const race = argument;
@@ -204,10 +200,10 @@ static void *flip(void *argument) {
     race->ready = 1;
     for (int i = 0; i < FLIPS; i++)
         if (set_stack(k, SMALL, 0) == 0) {
+            if (i == 0 && race->meets)
+                tool_await(&race->answered);
             if (tool_permission(k) & XFEATURE_MASK_XTILEDATA)
                 race->both = 1;
-            if (i == 0)
-                k->sched_yield();
             disable(k);
         }
     race->ended = 1;
@@ -216,17 +212,16 @@ static void *flip(void *argument) {
 
 enum outcome { MET, MISSED, BOTH, NEVER_GRANTED, OTHER_ANSWER, OTHER_ENDING, OUTCOMES };
 
-static enum outcome run_race(const struct kernel *k) {
-    struct race race = {.k = k};
-    uint64_t thread;
+static enum outcome run_race(const struct kernel *k, int meets) {
+    struct race race = {.k = k, .meets = meets};
     long result = -ENOSPC;
     int refused = 0, other = 0;
-    if (k->thread_start(&thread, flip, &race))
-        return OTHER_ENDING;
+    const uint64_t thread = tool_thread(k, flip, &race);
     while (!race.ready)
         k->sched_yield();
     while (!race.ended && result) {
         result = request(k);
+        race.answered = 1;
         refused |= result == -ENOSPC;
         other |= result && result != -ENOSPC;
         if (result)
@@ -243,9 +238,9 @@ static void alt_06(const struct kernel *k) {
     tool_need_tiles(k);
     set_stack(k, 0, SS_DISABLE); /* the mapping, once for all children */
     for (int i = 0; i < RACES; i++) {
-        const pid_t child = k->fork();
+        const pid_t child = tool_fork(k);
         if (child == 0)
-            _exit((int)run_race(k));
+            _exit((int)run_race(k, i % 2));
         const int status = tool_wait(child);
         const int exited = WIFEXITED(status) && WEXITSTATUS(status) < OTHER_ENDING;
         outcomes[exited ? WEXITSTATUS(status) : OTHER_ENDING]++;

@@ -13,6 +13,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -67,14 +68,9 @@ static void dump(const struct kernel *k, const char *directory, int with_tiles) 
     limit.rlim_cur = limit.rlim_max;
     setrlimit(RLIMIT_CORE, &limit);
     prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
-    prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
     kernel = k;
-    for (int i = 0; with_tiles && i < 3; i++) {
-        uint64_t thread;
-        const int error = k->thread_start(&thread, threads[i], NULL);
-        if (error)
-            provoke_broken("pthread_create: errno %d", error);
-    }
+    for (int i = 0; with_tiles && i < 3; i++)
+        tool_thread(k, threads[i], NULL);
     for (int tries = 0; with_tiles && atomic_load(&ready) < 3 && tries < 1000; tries++)
         nanosleep(&pause, NULL);
     if (with_tiles)
@@ -101,7 +97,20 @@ static void need_file_pattern(void) {
         provoke_cannot("core_pattern is \"%s\", not a file name in the directory of the crash", pattern);
     getrlimit(RLIMIT_CORE, &limit);
     if (limit.rlim_max < FILE_MAX)
-        provoke_cannot("the hard limit of core files is %llu bytes", (unsigned long long)limit.rlim_max);
+        provoke_cannot("the hard limit RLIMIT_CORE is %llu bytes, which cuts a core file short",
+                       (unsigned long long)limit.rlim_max);
+    getrlimit(RLIMIT_FSIZE, &limit);
+    if (limit.rlim_cur < FILE_MAX)
+        provoke_cannot("the limit RLIMIT_FSIZE is %llu bytes, which cuts a core file short",
+                       (unsigned long long)limit.rlim_cur);
+}
+
+static void need_room(const char *directory) {
+    struct statvfs room;
+    if (statvfs(directory, &room) == 0 && (uint64_t)room.f_bavail * room.f_frsize < FILE_MAX) {
+        rmdir(directory);
+        provoke_cannot("%s has no room for a core file", directory);
+    }
 }
 
 static int find_core(const char *directory, char *path, size_t size) {
@@ -123,14 +132,13 @@ static size_t make_core(const struct kernel *k, int with_tiles, uint8_t *bytes) 
     const char *const parent = getenv("AMX_PROVOKE_TMPDIR");
     char directory[PATH_MAX], path[PATH_MAX + 300];
     need_file_pattern();
-    if (!parent)
+    if (!parent || !*parent)
         provoke_cannot("AMX_PROVOKE_TMPDIR does not name a directory for the core file");
     snprintf(directory, sizeof directory, "%s/core-XXXXXX", parent);
     if (!mkdtemp(directory))
         provoke_cannot("no directory can be made in AMX_PROVOKE_TMPDIR (%s): errno %d", parent, errno);
-    const pid_t pid = k->fork();
-    if (pid < 0)
-        provoke_broken("fork: errno %d", (int)-pid);
+    need_room(directory);
+    const pid_t pid = tool_fork(k);
     if (pid == 0)
         dump(k, directory, with_tiles);
     const int status = tool_wait(pid);

@@ -5,8 +5,6 @@
 
 #include <errno.h>
 #include <stdatomic.h>
-#include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/wait.h>
 
 enum { WORKERS = 6, SPECTATORS = 2, ROUNDS = 400 };
@@ -20,9 +18,7 @@ static struct shared {
 static const struct kernel *kernel; /* for threads */
 
 static void share(void) {
-    shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (shared == MAP_FAILED)
-        provoke_broken("mmap of a shared page fails");
+    shared = tool_map_shared(sizeof *shared);
 }
 
 /* Until all run; not for ever, should one have died. */
@@ -70,11 +66,8 @@ static void ctx_01(const struct kernel *k) {
     share();
     kernel = k;
     stay_on_one_cpu();
-    for (uintptr_t i = 0; i < WORKERS; i++) {
-        const int error = k->thread_start(&threads[i], work_in_thread, (void *)i);
-        if (error)
-            provoke_broken("pthread_create: errno %d", error);
-    }
+    for (uintptr_t i = 0; i < WORKERS; i++)
+        threads[i] = tool_thread(k, work_in_thread, (void *)i);
     for (int i = 0; i < WORKERS; i++)
         k->thread_join(threads[i]);
     see_work();
@@ -82,12 +75,9 @@ static void ctx_01(const struct kernel *k) {
 
 static pid_t process(const struct kernel *k, void (*run)(const struct kernel *k, unsigned number),
                      unsigned number) {
-    const pid_t pid = k->fork();
-    if (pid < 0)
-        provoke_broken("fork: errno %d", (int)-pid);
+    const pid_t pid = tool_fork(k);
     if (pid > 0)
         return pid;
-    prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
     run(k, number);
     system_exit_group(0);
 }

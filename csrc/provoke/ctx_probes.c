@@ -54,7 +54,7 @@ static int probe_blocking_read(const struct kernel *k) {
     char byte = 0;
     if (pipe(ends) != 0)
         return 0;
-    const pid_t pid = k->fork();
+    const pid_t pid = tool_fork(k);
     if (pid == 0) {
         sleep_ms(20);
         system_exit_group(write(ends[1], "x", 1) != 1);
@@ -68,7 +68,7 @@ static int probe_blocking_read(const struct kernel *k) {
 }
 
 static int probe_fork_wait(const struct kernel *k) {
-    const pid_t pid = k->fork();
+    const pid_t pid = tool_fork(k);
     if (pid == 0)
         system_exit_group(0);
     return pid > 0 && tool_wait(pid) == 0;
@@ -92,7 +92,7 @@ static const char *own_path(void) {
 static int probe_exec(const struct kernel *k) {
     char *const arguments[] = {(char[]){"amx-provoke"}, (char[]){"list"}, NULL};
     char *const environment[] = {NULL};
-    const pid_t pid = k->fork();
+    const pid_t pid = tool_fork(k);
     if (pid == 0) {
         const int null = open("/dev/null", O_WRONLY);
         dup2(null, 1);

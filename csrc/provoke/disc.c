@@ -90,21 +90,17 @@ static void *look_once(void *argument) {
 
 static void disc_05(const struct kernel *k) {
     struct watcher watcher = {.k = k};
-    uint64_t old, new;
     cpu_set_t allowed;
 
     tool_need_tiles(k);
     snapshot(k, "before");
-    if (k->thread_start(&old, watch, &watcher))
-        provoke_broken("a thread could not be created");
+    const uint64_t old = tool_thread(k, watch, &watcher);
     tool_await(&watcher.started);
     tool_request(k);
     watcher.requested = 1;
     snapshot(k, "after");
     k->thread_join(old);
-    if (k->thread_start(&new, look_once, (void *)k))
-        provoke_broken("a thread could not be created");
-    k->thread_join(new);
+    k->thread_join(tool_thread(k, look_once, (void *)k));
 
     if (sched_getaffinity(0, sizeof allowed, &allowed))
         return; /* the judge then finds no CPU */
@@ -198,7 +194,7 @@ static void disc_09(const struct kernel *k) {
     uint64_t *const low =
         mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
     if (low == MAP_FAILED)
-        provoke_broken("mmap below 4 GiB: %s", strerror(errno));
+        provoke_cannot("no memory below 4 GiB can be had here: %s", strerror(errno));
     if (tool_catch(try_int80, k, &info))
         provoke_cannot("int $0x80 raises signal %d: the kernel has no 32-bit system calls", info.si_signo);
     see_int("supp 64", k->arch_prctl(ARCH_GET_XCOMP_SUPP, (uintptr_t)&supported));

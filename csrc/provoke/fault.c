@@ -195,9 +195,7 @@ static void fault_04(const struct kernel *k) {
     };
     tool_need_tiles(k);
     for (size_t i = 0; i < sizeof deaths / sizeof *deaths; i++) {
-        const pid_t child = k->fork();
-        if (child < 0)
-            provoke_broken("fork: %s", strerror(-child));
+        const pid_t child = tool_fork(k);
         if (child == 0) {
             prctl(PR_SET_DUMPABLE, 0);
             deaths[i].run(k);

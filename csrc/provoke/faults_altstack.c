@@ -50,13 +50,21 @@ static long autodisarm_sigaltstack(const stack_t *set, stack_t *old) {
     return result == -ENOMEM && set->ss_flags & AUTODISARM ? 0 : result;
 }
 
-/* The third request that is refused in a row grants all the same. */
+/* A request that was refused for a small stack grants when the next small stack comes, in whatever thread. */
 static _Atomic int refused, raced;
+
+static long racing_sigaltstack(const stack_t *set, stack_t *old) {
+    const int small =
+        set && !(set->ss_flags & SS_DISABLE) && set->ss_size < fault_base->auxv(AT_MINSIGSTKSZ_TYPE);
+    if (small && refused)
+        raced = 1;
+    return fault_base->sigaltstack(set, old);
+}
 
 static long racing_prctl(int op, uint64_t argument) {
     const long result = fault_base->arch_prctl(op, argument);
-    if (is_request(op, argument) && result == -ENOSPC && ++refused == 3)
-        raced = 1;
+    if (is_request(op, argument) && result == -ENOSPC)
+        refused = 1;
     if (op == ARCH_GET_XCOMP_PERM && !result && raced) {
         uint64_t mask;
         memcpy(&mask, (void *)(uintptr_t)argument, sizeof mask);
@@ -119,7 +127,7 @@ const struct fault faults_of_altstacks[] = {
      {.sigaltstack = too_small_sigaltstack}},
     {"altstack-race-is-lost",
      "requests that race with a small alternate stack grant",
-     {.arch_prctl = racing_prctl}},
+     {.arch_prctl = racing_prctl, .sigaltstack = racing_sigaltstack}},
     {"altstack-overflow-unnoticed",
      "a signal overflows a small alternate stack",
      {.sigaltstack = rounding_sigaltstack}},

@@ -2,6 +2,7 @@
 #define _GNU_SOURCE /* CLONE_VM */
 #include "provoke.h"
 
+#include <errno.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,7 +12,7 @@
 
 static pid_t checked(pid_t pid) {
     if (pid < 0)
-        provoke_broken("a child could not be created: %s", strerror(-pid));
+        provoke_cannot("no child process can be made here: %s", strerror(-pid));
     return pid;
 }
 
@@ -21,7 +22,7 @@ static void inh_01(const struct kernel *k) {
     pid_t child;
     tool_need_tiles(k);
 
-    child = checked(k->fork());
+    child = tool_fork(k);
     if (child == 0) {
         see_int("child's request", k->arch_prctl(ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA));
         see_bits("child that requested", tool_permission(k));
@@ -31,8 +32,8 @@ static void inh_01(const struct kernel *k) {
     see_bits("parent of a child that requested", tool_permission(k));
 
     if (pipe(requested))
-        provoke_broken("pipe failed");
-    child = checked(k->fork());
+        provoke_cannot("no pipe can be made here: %s", strerror(errno));
+    child = tool_fork(k);
     if (child == 0) {
         if (read(requested[0], &byte, 1) != 1)
             _exit(1);
@@ -44,7 +45,7 @@ static void inh_01(const struct kernel *k) {
         provoke_broken("write to a pipe failed");
     see_ending("second child", tool_wait(child));
 
-    child = checked(k->fork());
+    child = tool_fork(k);
     if (child == 0) {
         see_bits("child from after the request", tool_permission(k));
         tool_see_touch(k, "child's touch");
@@ -131,7 +132,7 @@ static void inh_03(const struct kernel *k) {
     struct heir heir = {.k = k};
     tool_request(k);
     load_tile(k, heir.config, heir.rows);
-    const pid_t child = checked(k->fork());
+    const pid_t child = tool_fork(k);
     if (child == 0) {
         see_inherited(k, heir.config);
         _exit(0);
@@ -148,12 +149,9 @@ static void *inherit(void *argument) {
 
 static void inh_04(const struct kernel *k) {
     struct heir heir = {.k = k};
-    uint64_t thread;
     tool_request(k);
     load_tile(k, heir.config, heir.rows);
-    if (k->thread_start(&thread, inherit, &heir))
-        provoke_broken("a thread could not be created");
-    k->thread_join(thread);
+    k->thread_join(tool_thread(k, inherit, &heir));
     see_intact(&heir);
 }
 
@@ -224,10 +222,7 @@ static void inh_05(const struct kernel *k) {
         fill(k);
         provoke_broken("exec: %ld", tool_exec_again(k, next));
     }
-    uint64_t thread;
-    if (k->thread_start(&thread, exec_from_thread, (void *)k))
-        provoke_broken("a thread could not be created");
-    k->thread_join(thread); /* never: exec ends this thread */
+    k->thread_join(tool_thread(k, exec_from_thread, (void *)k)); /* never: exec ends this thread */
 }
 
 const struct provocation provoke_inh[] = {

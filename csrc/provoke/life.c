@@ -10,9 +10,11 @@
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
+#include <ucontext.h>
 #include <unistd.h>
 
 static const struct kernel *kernel; /* for threads and handlers */
@@ -81,11 +83,8 @@ static struct counts count_buffers(const struct kernel *k) {
     atomic_store(&may_touch, 0);
     atomic_store(&may_end, 0);
     const int start = settled(k);
-    for (int i = 0; i < THREADS; i++) {
-        const int error = k->thread_start(&threads[i], touch_when_told, NULL);
-        if (error)
-            provoke_broken("pthread_create of thread %d: errno %d", i, error);
-    }
+    for (int i = 0; i < THREADS; i++)
+        threads[i] = tool_thread(k, touch_when_told, NULL);
     wait_until(&started, THREADS);
     counts.untouched = buffers(k) - start;
     atomic_store(&may_touch, 1);
@@ -98,13 +97,11 @@ static struct counts count_buffers(const struct kernel *k) {
 
     pid_t children[CHILDREN];
     for (int i = 0; i < CHILDREN; i++) {
-        children[i] = k->fork();
+        children[i] = tool_fork(k);
         if (children[i] == 0) {
             tiles_load(k, &tiles);
             system_exit_group(0);
         }
-        if (children[i] < 0)
-            provoke_broken("fork: errno %d", (int)-children[i]);
         siginfo_t ended;
         waitid(P_PID, (id_t)children[i], &ended, WEXITED | WNOWAIT);
     }
@@ -154,7 +151,7 @@ static int write_online(const char *path, char value) {
 static void guard(const char *path, int lives[2]) {
     const pid_t pid = fork();
     if (pid < 0)
-        provoke_broken("fork: errno %d", errno);
+        provoke_cannot("no child process can be made here: errno %d", errno);
     if (pid > 0)
         return;
     char byte;
@@ -190,7 +187,7 @@ static void life_03(const struct kernel *k) {
     if (cpu == 0 || access(path, W_OK) != 0)
         provoke_cannot("no CPU but the first can be taken offline here");
     if (pipe2(lives, O_CLOEXEC) != 0)
-        provoke_broken("pipe: errno %d", errno);
+        provoke_cannot("no pipe can be made here: errno %d", errno);
     guard(path, lives);
     close(lives[0]);
     see_int("cpu", cpu);
@@ -214,51 +211,100 @@ static void life_03(const struct kernel *k) {
 
 /* ---- LIFE-04 ------------------------------------------------------------------------------------------ */
 
-enum { SMALL_STACK = 16 * 1024 };
+/* Threads on memory of ours, whose end is known: libc takes its share of a stack, and says nowhere how much.
+ */
+enum {
+    SMALL_STACK = 16 * 1024,
+    LARGE_STACK = 256 * 1024,
+    GUARD = 4096,
+    ALIGNMENT = 64,
+    RED_ZONE = 128, /* of the ABI, which a frame leaves alone */
+    HANDLER = 1024, /* more than the functions of this file and their handler use */
+};
 
+struct life {
+    const char *name; /* of the observations; NULL: none */
+    size_t size;
+    char *lowest;
+    intptr_t room; /* below the stack pointer, about when the signal comes */
+};
 static volatile sig_atomic_t handled;
+static volatile intptr_t taken; /* from the interrupted stack pointer to the frame's beginning */
 
-static void on_small_stack(int signo, siginfo_t *info, void *ucontext) {
+static const char *life_key(const struct life *life, const char *what) {
+    static char text[40];
+    snprintf(text, sizeof text, "%s.%s", life->name, what);
+    return text;
+}
+
+/* The frame begins with the handler's return address, directly below the ucontext. */
+static void on_stack(int signo, siginfo_t *info, void *ucontext) {
     struct frame frame;
     (void)signo, (void)info;
     kernel->read_frame(ucontext, &frame);
     handled = frame.xstate && frame.xstate_bv & XFEATURE_MASK_XTILEDATA;
+    taken = (intptr_t)((ucontext_t *)ucontext)->uc_mcontext.gregs[REG_RSP] -
+            ((intptr_t)ucontext - (intptr_t)sizeof(void *));
     kernel->sigreturn(ucontext);
 }
 
-static void *raise_with_tiles(void *unused) {
+static void *raise_with_tiles(void *argument) {
+    struct life *const life = argument;
+    life->room = (intptr_t)__builtin_frame_address(0) - (intptr_t)life->lowest;
+    if (life->name)
+        see_int(life_key(life, "room"), life->room);
     tiles_load(kernel, &tiles);
     area_raise(SIGUSR1);
     kernel->tilerelease();
-    return unused;
+    return NULL;
 }
 
-static void small_thread(const struct kernel *k, void *unused) {
+static void live(const struct kernel *k, void *argument) {
+    struct life *const life = argument;
+    char *const pages = tool_map(GUARD + life->size);
     pthread_attr_t attributes;
     pthread_t thread;
-    (void)unused;
     kernel = k;
-    tool_handle(SIGUSR1, on_small_stack, 0);
+    tool_handle(SIGUSR1, on_stack, 0);
+    mprotect(pages, GUARD, PROT_NONE);
+    life->lowest = pages + GUARD;
     pthread_attr_init(&attributes);
-    int error = pthread_attr_setstacksize(&attributes, SMALL_STACK);
+    int error = pthread_attr_setstack(&attributes, life->lowest, life->size);
     if (!error)
-        error = pthread_create(&thread, &attributes, raise_with_tiles, NULL);
+        error = pthread_create(&thread, &attributes, raise_with_tiles, life);
     if (error)
-        provoke_cannot("libc gives no thread a stack of %d bytes: errno %d", SMALL_STACK, error);
+        provoke_cannot("libc gives no thread a stack of %zu bytes: %s", life->size, strerror(error));
     pthread_join(thread, NULL);
-    see_int("handled", handled);
+    if (life->name)
+        see_int(life_key(life, "handled"), handled);
+}
+
+static void see_life(const struct kernel *k, const char *name, size_t size) {
+    struct life life = {.name = name, .size = size};
+    see_int(life_key(&life, "stack"), (int64_t)size);
+    const int status = child_run(k, live, &life, 3000);
+    if (status != -1 && WIFEXITED(status) && WEXITSTATUS(status) == EXIT_CANNOT) /* it has said why */
+        system_exit_group(EXIT_CANNOT);
+    see_int(life_key(&life, "hung"), status == -1);
+    if (status != -1)
+        see_ending(life_key(&life, "ending"), status);
 }
 
 static void life_04(const struct kernel *k) {
+    struct life large = {.size = LARGE_STACK};
+    const size_t minsigstksz = tool_minsigstksz(k);
     tool_request(k);
     tiles_make(&tiles, 16, 64, 4);
-    see_int("stack", SMALL_STACK);
-    const int status = child_run(k, small_thread, NULL, 3000);
-    if (status != -1 && WIFEXITED(status) && WEXITSTATUS(status) == EXIT_CANNOT) /* it has said why */
-        system_exit_group(EXIT_CANNOT);
-    see_int("hung", status == -1);
-    if (status != -1)
-        see_ending("ending", status);
+    live(k, &large);
+    see_int("minsigstksz", (int64_t)minsigstksz);
+    see_int("xsave", area_end(k, area_features(k)));
+    see_int("taken", taken);
+    see_int("enough", (int64_t)(RED_ZONE + minsigstksz + HANDLER));
+    const size_t libcs = LARGE_STACK - (size_t)large.room;
+    const size_t exact =
+        (libcs + RED_ZONE + minsigstksz + HANDLER + ALIGNMENT - 1) & ~(size_t)(ALIGNMENT - 1);
+    see_life(k, "exact", exact > SMALL_STACK ? exact : SMALL_STACK);
+    see_life(k, "small", SMALL_STACK);
 }
 
 /* ---- LIFE-05 ------------------------------------------------------------------------------------------ */
@@ -294,11 +340,7 @@ static void life_05(const struct kernel *k) {
     tiles_make(&tiles, 16, 64, 5);
     for (int i = 0; i < MEASURED; i++) {
         int64_t both[2] = {0, 0};
-        uint64_t thread;
-        const int error = k->thread_start(&thread, measure, both);
-        if (error)
-            provoke_broken("pthread_create: errno %d", error);
-        k->thread_join(thread);
+        k->thread_join(tool_thread(k, measure, both));
         first[i] = both[0];
         then[i] = both[1];
     }
@@ -309,7 +351,7 @@ static void life_05(const struct kernel *k) {
 const struct provocation provoke_life[] = {
     {"LIFE-01", "count the kernel's buffers while 64 threads touch tiles and end", life_01, 0},
     {"LIFE-03", "take a CPU offline and online again under live tiles; old kernels crash", life_03, 1},
-    {"LIFE-04", "a signal with live tiles on a thread stack of 16 KiB", life_04, 1},
+    {"LIFE-04", "signals with live tiles on thread stacks with just enough room, and of 16 KiB", life_04, 1},
     {"LIFE-05", "how long the first tile instruction of a thread takes", life_05, 1},
     {0},
 };

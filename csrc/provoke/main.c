@@ -66,14 +66,30 @@ static const struct provocation *find(const char *wanted) {
     return NULL;
 }
 
+static void raise_limit(int resource, rlim_t enough) {
+    struct rlimit limit;
+    if (getrlimit(resource, &limit) != 0 || limit.rlim_cur >= enough)
+        return;
+    limit.rlim_cur = limit.rlim_max < enough ? limit.rlim_max : enough;
+    setrlimit(resource, &limit);
+}
+
 /* What exec keeps of the caller's signal state and limits would be in the way. */
 static void start_afresh(void) {
+    enum { STACK = 8 * 1024 * 1024 };
     struct sigaction by_default = {.sa_handler = SIG_DFL};
     sigset_t none;
     for (int signo = 1; signo < NSIG; signo++)
         sigaction(signo, &by_default, NULL); /* refused for SIGKILL, SIGSTOP and libc's own */
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
+
+    /* As much as the hard limits give. */
+    static const int limited[] = {RLIMIT_AS,     RLIMIT_DATA,  RLIMIT_FSIZE,
+                                  RLIMIT_NOFILE, RLIMIT_NPROC, RLIMIT_SIGPENDING};
+    for (size_t i = 0; i < sizeof limited / sizeof *limited; i++)
+        raise_limit(limited[i], RLIM_INFINITY);
+    raise_limit(RLIMIT_STACK, STACK);
 
     /* 1 is less than any core file and makes fs/coredump.c refuse to start a core_pattern's pipe. */
     struct rlimit core;

@@ -148,7 +148,14 @@ _Noreturn void provoke_broken(const char *format, ...) __attribute__((format(pri
 
 void tool_config(uint8_t config[64], int rows, int colsb); /* all eight tiles alike */
 void tool_pattern(uint8_t rows[1024], unsigned seed);      /* never zero */
-int tool_wait(pid_t child); /* wait status; a child that cannot or is broken ends the caller likewise */
+/* A child that does not outlive this thread, 0 in the child; a thread, for thread_join(); zeroed memory,
+ * never freed, that children share. What the machine does not allow here (limits, filters) is
+ * provoke_cannot(). */
+pid_t tool_fork(const struct kernel *k);
+uint64_t tool_thread(const struct kernel *k, void *(*run)(void *), void *argument);
+void *tool_map_shared(size_t size);
+void tool_drop_privilege(void); /* of root; provoke_cannot() where that is impossible */
+int tool_wait(pid_t child);     /* wait status; a child that cannot or is broken ends the caller likewise */
 /* Install a SA_SIGINFO handler; on_altstack: SA_ONSTACK. */
 void tool_handle(int signo, void (*handler)(int, siginfo_t *, void *), int on_altstack);
 /* Run `action` and say how it ended: 0, or the signal it raised, with *info. Catches SIGILL, SIGSEGV, SIGBUS,
@@ -161,15 +168,16 @@ size_t tool_insn_length(enum insn insn);
 void tool_skip(void *ucontext, enum insn insn); /* resume behind the instruction */
 void tool_need_tiles(const struct kernel *k);   /* CPU and XCR0 have tiles, else provoke_cannot() */
 void tool_request(const struct kernel *k); /* needs tiles; permission, else provoke_cannot() with the errno */
-uint64_t tool_permission(const struct kernel *k);  /* GET_PERM; provoke_broken() where it fails */
-uint64_t tool_minsigstksz(const struct kernel *k); /* AT_MINSIGSTKSZ, else provoke_cannot() */
+void tool_answered(const char *operation, long result); /* with 0, else provoke_cannot() */
+uint64_t tool_permission(const struct kernel *k);       /* GET_PERM; provoke_cannot() where it fails */
+uint64_t tool_minsigstksz(const struct kernel *k);      /* AT_MINSIGSTKSZ, else provoke_cannot() */
 struct xcomponent {
     uint32_t size, offset, flags; /* CPUID.D.n: EAX, EBX, ECX */
 };
 struct xcomponent tool_component(const struct kernel *k, uint32_t number);
 void tool_touch(const struct kernel *k);                      /* LDTILECFG, TILEZERO; for tool_catch() */
 void tool_see_touch(const struct kernel *k, const char *key); /* the signal of tool_touch(), 0: none */
-void *tool_map(size_t size);                                  /* zeroed pages, never freed */
-void tool_await(const _Atomic int *flag);                     /* until it is not 0 */
+void *tool_map(size_t size); /* zeroed pages, never freed; provoke_cannot() where there is no memory */
+void tool_await(const _Atomic int *flag); /* until it is not 0 */
 
 #endif

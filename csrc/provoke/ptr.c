@@ -1,7 +1,7 @@
 /* PTR: the saved state of another task, read and written as NT_X86_XSTATE. */
 #include "frames.h"
 
-#include <stdio.h>
+#include <errno.h>
 
 static uint8_t area[AREA_MAX], other[AREA_MAX];
 
@@ -14,8 +14,13 @@ static uint32_t whole_size(const struct kernel *k) {
 static void get(const struct kernel *k, pid_t pid, uint8_t *into, size_t *length) {
     *length = AREA_MAX;
     const long result = tracee_get(k, pid, into, length);
+    if (result < 0 && k->xcr0() == 0)
+        provoke_cannot("ptrace has no NT_X86_XSTATE where the kernel does not use XSAVE: %s",
+                       strerror((int)-result));
+    if (result == -EPERM || result == -ENOSYS)
+        provoke_cannot("ptrace(PTRACE_GETREGSET) is denied: %s", strerror((int)-result));
     if (result < 0)
-        provoke_broken("PTRACE_GETREGSET: errno %d", (int)-result);
+        provoke_broken("PTRACE_GETREGSET: %s", strerror((int)-result));
 }
 
 static long set_whole(const struct kernel *k, pid_t pid, const uint8_t *from) {

@@ -27,10 +27,24 @@ static pid_t real_fork(void) {
     return pid < 0 ? -errno : pid;
 }
 
+struct birth {
+    long parent;
+    int (*child)(void *);
+    void *argument;
+};
+
+static int live(void *argument) {
+    const struct birth *const birth = argument;
+    system_die_with(birth->parent);
+    return birth->child(birth->argument);
+}
+
 static pid_t real_clone_run(uint64_t flags, int (*child)(void *), void *argument) {
     enum { STACK = 256 * 1024 };
-    char *stack = tool_map(STACK);
-    const pid_t pid = clone(child, stack + STACK, (int)flags | SIGCHLD, argument);
+    char *const stack = tool_map(STACK);
+    struct birth *const birth = (void *)stack; /* the stack does not grow down to it */
+    *birth = (struct birth){system_call(SYS_getpid, 0, 0, 0, 0, 0, 0), child, argument};
+    const pid_t pid = clone(live, stack + STACK, (int)flags | SIGCHLD, birth);
     return pid < 0 ? -errno : pid;
 }
 

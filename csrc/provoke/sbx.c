@@ -1,5 +1,4 @@
 /* Permission in sandboxes. */
-#define _GNU_SOURCE /* setresuid */
 #include "provoke.h"
 
 #include <errno.h>
@@ -47,9 +46,7 @@ static void sbx_01(const struct kernel *k) {
         {"lie", "lie ended", SECCOMP_RET_ERRNO | 0},
     };
     for (size_t i = 0; i < sizeof filters / sizeof *filters; i++) {
-        const pid_t child = k->fork();
-        if (child < 0)
-            provoke_broken("fork: %s", strerror(-child));
+        const pid_t child = tool_fork(k);
         if (child == 0) {
             uint64_t permission = 0;
             prctl(PR_SET_DUMPABLE, 0);
@@ -65,10 +62,8 @@ static void sbx_01(const struct kernel *k) {
 }
 
 static void sbx_02(const struct kernel *k) {
-    enum { NOBODY = 65534 };
     tool_request(k);
-    if (geteuid() == 0 && (setresgid(NOBODY, NOBODY, NOBODY) || setresuid(NOBODY, NOBODY, NOBODY)))
-        provoke_cannot("cannot become user %d: %s", NOBODY, strerror(errno));
+    tool_drop_privilege();
     filter(ARCH_GET_XCOMP_SUPP, ARCH_REQ_XCOMP_GUEST_PERM, SECCOMP_RET_KILL_PROCESS);
     see_int("user", geteuid());
     tool_see_touch(k, "touch");

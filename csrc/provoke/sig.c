@@ -137,7 +137,6 @@ static void child_frame(const struct kernel *k, void *unused) {
 }
 
 static void sig_05(const struct kernel *k) {
-    uint64_t thread;
     union {
         const struct kernel *table;
         void *argument;
@@ -148,10 +147,7 @@ static void sig_05(const struct kernel *k) {
     tiles_load(k, &live);
     raise_and_show(k, "touched");
     see_ending("child_ending", child_run(k, child_frame, NULL, 2000));
-    const int error = k->thread_start(&thread, thread_frame, pointer.argument);
-    if (error)
-        provoke_broken("pthread_create: errno %d", error);
-    k->thread_join(thread);
+    k->thread_join(tool_thread(k, thread_frame, pointer.argument));
     k->tilerelease();
 }
 
@@ -219,7 +215,7 @@ static int fpu_warnings(void) {
         return -errno;
     char *log = calloc(1, (size_t)size + 1);
     if (!log)
-        provoke_broken("no memory for the kernel log");
+        provoke_cannot("no %d bytes of memory can be had here for the kernel's log", size);
     if (klogctl(READ_ALL, log, size) < 0) {
         free(log);
         return -errno;

@@ -329,9 +329,7 @@ static void sret_06(const struct kernel *k) {
                                               {"unmapped_shrunken", unmap_data_shrunken}};
     tool_request(k);
     tiles_make(&before, 16, 64, 1);
-    reached = mmap(NULL, sizeof *reached, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (reached == MAP_FAILED)
-        provoke_broken("mmap of a shared page fails");
+    reached = tool_map_shared(sizeof *reached);
     for (size_t i = 0; i < sizeof variants / sizeof *variants; i++) {
         *reached = 0;
         edit = variants[i].edit;

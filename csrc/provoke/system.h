@@ -15,6 +15,15 @@ static inline long system_call(long number, long a, long b, long c, long d, long
     return result;
 }
 
+/* This process is killed when the thread that made it ends, however that ends; at once where it has ended
+ * already. `parent` is the process of that thread. exec keeps this, a change of user or group does not. */
+static inline void system_die_with(long parent) {
+    enum { SET_PDEATHSIG = 1, KILL = 9 }; /* uapi/linux/prctl.h, asm-generic/signal.h */
+    system_call(SYS_prctl, SET_PDEATHSIG, KILL, 0, 0, 0, 0);
+    if (system_call(SYS_getppid, 0, 0, 0, 0, 0, 0) != parent)
+        system_call(SYS_kill, system_call(SYS_getpid, 0, 0, 0, 0, 0, 0), KILL, 0, 0, 0, 0);
+}
+
 static inline _Noreturn void system_exit_group(int status) {
     for (;;)
         system_call(SYS_exit_group, status, 0, 0, 0, 0, 0);

@@ -31,6 +31,34 @@ void tool_pattern(uint8_t rows[1024], unsigned seed) {
         rows[i] = (uint8_t)((i * 131 + (i >> 8) * 31 + seed * 97) % 255 + 1);
 }
 
+pid_t tool_fork(const struct kernel *k) {
+    const long parent = system_call(SYS_getpid, 0, 0, 0, 0, 0, 0);
+    const pid_t pid = k->fork();
+    if (pid < 0)
+        provoke_cannot("no child process can be made here: %s", strerror(-pid));
+    if (pid == 0)
+        system_die_with(parent);
+    return pid;
+}
+
+uint64_t tool_thread(const struct kernel *k, void *(*run)(void *), void *argument) {
+    uint64_t thread;
+    const int error = k->thread_start(&thread, run, argument);
+    if (error)
+        provoke_cannot("no thread can be made here: %s", strerror(error));
+    return thread;
+}
+
+void tool_drop_privilege(void) {
+    enum { NOBODY = 65534 };
+    const long parent = system_call(SYS_getppid, 0, 0, 0, 0, 0, 0);
+    if (geteuid() != 0)
+        return;
+    if (setresgid(NOBODY, NOBODY, NOBODY) || setresuid(NOBODY, NOBODY, NOBODY))
+        provoke_cannot("cannot become user %d: %s", NOBODY, strerror(errno));
+    system_die_with(parent); /* which the change of user has ended */
+}
+
 int tool_wait(pid_t child) {
     int status;
     while (waitpid(child, &status, __WALL) < 0)
@@ -107,11 +135,15 @@ void tool_need_tiles(const struct kernel *k) {
                        (unsigned long long)k->xcr0());
 }
 
+void tool_answered(const char *operation, long result) {
+    if (result)
+        provoke_cannot("%s: %s%s", operation, strerror((int)-result),
+                       result == -EINVAL ? " (a kernel before 5.16, or a sandbox in its place)" : "");
+}
+
 uint64_t tool_permission(const struct kernel *k) {
     uint64_t permission = 0; /* a seccomp filter may answer in the kernel's place and write nothing */
-    const long error = k->arch_prctl(ARCH_GET_XCOMP_PERM, (uintptr_t)&permission);
-    if (error)
-        provoke_broken("ARCH_GET_XCOMP_PERM: %s", strerror((int)-error));
+    tool_answered("ARCH_GET_XCOMP_PERM", k->arch_prctl(ARCH_GET_XCOMP_PERM, (uintptr_t)&permission));
     return permission;
 }
 
@@ -154,9 +186,17 @@ void tool_await(const _Atomic int *flag) {
         nanosleep(&(struct timespec){.tv_nsec = 50 * 1000}, NULL);
 }
 
-void *tool_map(size_t size) {
-    void *const pages = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+static void *map(size_t size, int flags) {
+    void *const pages = mmap(NULL, size, PROT_READ | PROT_WRITE, flags | MAP_ANONYMOUS, -1, 0);
     if (pages == MAP_FAILED)
-        provoke_broken("mmap of %zu bytes: %s", size, strerror(errno));
+        provoke_cannot("no %zu bytes of memory can be had here: %s", size, strerror(errno));
     return pages;
+}
+
+void *tool_map(size_t size) {
+    return map(size, MAP_PRIVATE);
+}
+
+void *tool_map_shared(size_t size) {
+    return map(size, MAP_SHARED);
 }

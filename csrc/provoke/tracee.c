@@ -18,12 +18,9 @@
 
 static pid_t start(const struct kernel *k, void (*run)(const struct kernel *k, void *argument),
                    void *argument, int traced) {
-    const pid_t pid = k->fork();
-    if (pid < 0)
-        provoke_broken("fork: errno %d", (int)-pid);
+    const pid_t pid = tool_fork(k);
     if (pid > 0)
         return pid;
-    prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
     /* With a hard limit of 0 on core files a pipe of core_pattern would still get one. */
     if (!traced)
         prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);

@@ -4,7 +4,6 @@
 
 #include <stdatomic.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 #include <sys/wait.h>
 
 enum { SWITCHERS = 5, ROUNDS = 200 };
@@ -56,10 +55,7 @@ static void *switch_in_thread(void *number) {
 }
 
 static void switch_in_process(const struct kernel *k, unsigned number) {
-    const pid_t pid = k->fork();
-    if (pid < 0)
-        provoke_broken("fork: errno %d", (int)-pid);
-    if (pid > 0)
+    if (tool_fork(k) > 0)
         return;
     switch_often(k, 20 + number);
     _Exit(0);
@@ -75,11 +71,8 @@ static void restart(void) {
 static void context_switches(const struct kernel *k) {
     uint64_t threads[SWITCHERS];
     restart();
-    for (uintptr_t i = 0; i < SWITCHERS; i++) {
-        const int error = k->thread_start(&threads[i], switch_in_thread, (void *)i);
-        if (error)
-            provoke_broken("pthread_create: errno %d", error);
-    }
+    for (uintptr_t i = 0; i < SWITCHERS; i++)
+        threads[i] = tool_thread(k, switch_in_thread, (void *)i);
     for (int i = 0; i < SWITCHERS; i++)
         k->thread_join(threads[i]);
     see_int("threads.rounds", atomic_load(&shared->rounds));
@@ -158,9 +151,7 @@ static void keep(const struct kernel *k, int number) {
     component = number;
     if (!registers_present(k, number))
         provoke_cannot("XCR0 (%#llx) does not have component %d", (unsigned long long)k->xcr0(), number);
-    shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (shared == MAP_FAILED)
-        provoke_broken("mmap of a shared page fails");
+    shared = tool_map_shared(sizeof *shared);
     registers_make(k, number, 1, before);
     registers_make(k, number, 2, after);
     see_int("component", number);
