@@ -105,10 +105,8 @@ static int probe_exec(const struct kernel *k) {
 
 static int probe_page_faults(const struct kernel *k) {
     const size_t size = 64 * 1024 * 1024;
-    uint8_t *const pages = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    uint8_t *const pages = tool_map(size);
     (void)k;
-    if (pages == MAP_FAILED)
-        return 0;
     for (size_t at = 0; at < size; at += 4096)
         pages[at] = 1;
     munmap(pages, size);
@@ -162,8 +160,7 @@ static void *thread_nothing(void *unused) {
 }
 
 static int probe_thread(const struct kernel *k) {
-    uint64_t thread;
-    return k->thread_start(&thread, thread_nothing, NULL) == 0 && k->thread_join(thread) == 0;
+    return k->thread_join(tool_thread(k, thread_nothing, NULL)) == 0;
 }
 
 static int probe_futex(const struct kernel *k) {

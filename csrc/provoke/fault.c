@@ -178,9 +178,7 @@ static void ignored(const struct kernel *k) {
     tool_touch(k);
 }
 static void by_a_thread(const struct kernel *k) {
-    uint64_t thread;
-    if (k->thread_start(&thread, touch, (void *)k) == 0)
-        k->thread_join(thread);
+    k->thread_join(tool_thread(k, touch, (void *)k));
 }
 
 static void fault_04(const struct kernel *k) {

@@ -176,11 +176,8 @@ static void *churn(void *argument) {
     struct crowd *const crowd = argument;
     tool_await(&crowd->go);
     while (!crowd->stop) {
-        uint64_t thread;
-        if (crowd->k->thread_start(&thread, do_nothing, NULL) == 0) {
-            crowd->k->thread_join(thread);
-            crowd->churned++;
-        }
+        crowd->k->thread_join(tool_thread(crowd->k, do_nothing, NULL));
+        crowd->churned++;
     }
     return NULL;
 }
