@@ -258,6 +258,8 @@ struct amx_trap_counts {
     uint64_t sites, patched, unpatchable; /* where they stand */
     uint64_t faults;                      /* instructions that ended in a signal to the program */
     uint64_t cpuid, xgetbv, arch_prctl;   /* answered in place of the CPU or the kernel */
+    /* By amx_ptrace_run() only: processes whose trace could not be written, and the errno of the first. */
+    uint64_t unrecorded, unrecorded_error;
 };
 void amx_trap_count(struct amx_trap_counts *counts);
 
@@ -270,7 +272,8 @@ int amx_is_traced(void);   /* 1: `amx emulate --ptrace` traces this process */
 
 /* (s) Runs a program, static ones too, as a tracee with the AMX of options->cpu; patch is not looked
  * at. Its threads, its children and what they become by execve are traced as well, and the call
- * returns when all have ended. *status is the program's, as of waitpid; *counts are of all together.
+ * returns when all have ended. *status is the program's, as of waitpid, and -1 when nothing of it ran;
+ * *counts are of all together.
  *
  * SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1 and SIGUSR2 that are sent to this process meanwhile, other than
  * by its terminal, go to the program. All that is traced is killed when this process ends.

@@ -49,8 +49,8 @@ class Traced:
 
     stdout: str
     result: int
-    status: int
-    """The exit status, or -signal."""
+    status: int | None
+    """The exit status, or -signal; None where nothing ran."""
     instructions: int
     counts: dict[str, int]
 
@@ -74,7 +74,7 @@ def finish(launcher, timeout=60):
         launcher.kill()
     assert launcher.returncode == 0, stderr
     said = json.loads(stderr.splitlines()[-1])
-    status = os.waitstatus_to_exitcode(said["status"])
+    status = None if said["status"] == -1 else os.waitstatus_to_exitcode(said["status"])
     return Traced(stdout, said["result"], status, said["counts"]["instructions"], said["counts"])
 
 

@@ -8,10 +8,7 @@ import dataclasses
 import errno
 import json
 import os
-import shutil
 import sys
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +16,6 @@ from amx.errors import EmulationError, ProgramError
 
 if TYPE_CHECKING:
     from amx.emulation.probe import Survey
-    from amx.emulation.report import Process
 
 __all__ = ["add_parser", "run"]
 
@@ -120,6 +116,8 @@ def _check_usage(arguments: argparse.Namespace, command: list[str]) -> None:
             refuse(f"--{option.replace('_', '-')} {file}: there is no such directory")
         if file is not None and file.is_dir():
             refuse(f"--{option.replace('_', '-')} {file}: that is a directory")
+        if file is not None and not os.access(file if file.exists() else file.absolute().parent, os.W_OK):
+            refuse(f"--{option.replace('_', '-')} {file}: it may not be written")
 
 
 def _emulate(arguments: argparse.Namespace, command: list[str]) -> int:
@@ -142,9 +140,11 @@ def _emulate(arguments: argparse.Namespace, command: list[str]) -> int:
 
 
 def _with_reports(arguments: argparse.Namespace, path: str, command: list[str]) -> int:
-    from amx.emulation import launcher, report, supervise
+    from amx.cli._emulate_reports import Reports
+    from amx.emulation import launcher, scratch, supervise
 
-    with _scratch() as directory:
+    reports = Reports(arguments)
+    with scratch.directory(reports.name) as directory:
         environment = launcher.environment(
             os.environ,
             cpu=arguments.cpu,
@@ -154,80 +154,23 @@ def _with_reports(arguments: argparse.Namespace, path: str, command: list[str]) 
             announce=arguments.announce,
         )
         status = supervise.run(path, command, environment)
-        _report(arguments, report.read(launcher.report_file(directory)), status)
-        if arguments.trace:
-            _write_trace(arguments.trace, directory)
-        return status
+        reports.of_directory(directory, status)
+    return status
 
 
 def _traced(arguments: argparse.Namespace, path: str, command: list[str]) -> int:
-    from amx.emulation import launcher, traced
-    from amx.emulation.report import Process
+    from amx.cli._emulate_reports import Reports
+    from amx.emulation import launcher, scratch, traced
 
     environment = launcher.environment(
         os.environ, cpu=arguments.cpu, patch=False, preload=False, announce=arguments.announce
     )
-    with _scratch() as directory:
-        trace = directory if arguments.trace else ""
-        status, counts = traced.run(path, command, environment, cpu=arguments.cpu, trace=trace)
-        _report(arguments, (Process(None, path, counts),), status)
-        if arguments.trace:
-            _write_trace(arguments.trace, directory)
-        return status
-
-
-@contextlib.contextmanager
-def _scratch() -> Iterator[str]:
-    """A directory for what the processes write."""
-    directory = tempfile.mkdtemp(prefix="amx-emulate-")
-    try:
-        yield directory
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
-
-
-def _report(arguments: argparse.Namespace, processes: tuple[Process, ...], status: int) -> None:
-    from amx.emulation import report
-
-    if arguments.stats:
-        print(report.table(processes), file=sys.stderr)
-    if arguments.stats_file:
-        text = json.dumps(report.as_json(processes, cpu=arguments.cpu, status=status), indent=2)
-        _write(arguments.stats_file, text + "\n")
-
-
-def _write_trace(file: Path, directory: str) -> None:
-    from rich.console import Console
-
-    from amx.emulation import trace
-    from amx.emulation.trace_tables import show
-
-    found = trace.read(directory)
-    console = Console(stderr=True, highlight=False)
-    if console.is_terminal:
-        show(found, console)
-    else:
-        print(found, file=sys.stderr)
-    with _explained(file):
-        found.write(file)
-
-
-def _write(file: Path, text: str) -> None:
-    with _explained(file):
-        file.write_text(text, encoding="utf-8")
-
-
-@contextlib.contextmanager
-def _explained(file: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise EmulationError(
-            f"{file} could not be written",
-            cause=os.strerror(error.errno or errno.EIO),
-            remedy="Name a file in a directory that can be written",
-            errno=error.errno,
-        ) from None
+    reports = Reports(arguments)
+    # Only what is recorded needs files.
+    with scratch.directory(reports.name) if arguments.trace else contextlib.nullcontext("") as directory:
+        ended = traced.run(path, command, environment, cpu=arguments.cpu, trace=directory)
+        reports.of_tracer(path, ended, directory)
+    return ended.status
 
 
 def _probe(*, as_json: bool) -> int:

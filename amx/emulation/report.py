@@ -9,10 +9,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from amx.emulation.counts import Counts
+from amx.emulation.unrecorded import Unrecorded
 
 __all__ = ["SCHEMA", "Process", "as_json", "read", "table", "total"]
 
 SCHEMA = 1
+NONE = Unrecorded()
 COUNTS = tuple(field.name for field in dataclasses.fields(Counts))
 
 
@@ -46,7 +48,7 @@ def read(path: str) -> tuple[Process, ...]:
 
 def _parse(line: str) -> dict[str, object] | None:
     try:
-        said = json.loads(line)
+        said = json.loads(line[max(line.rfind('{"pid"'), 0) :])  # behind what was cut short
     except ValueError:
         return None
     return said if isinstance(said, dict) else None
@@ -64,7 +66,9 @@ def total(processes: Iterable[Process]) -> Counts:
     return Counts(*map(sum, zip(*every, strict=True)))
 
 
-def as_json(processes: Iterable[Process], *, cpu: str, status: int) -> dict[str, object]:
+def as_json(
+    processes: Iterable[Process], missing: Unrecorded = NONE, *, cpu: str, status: int
+) -> dict[str, object]:
     """The report as docs/json.md describes it; `status` is the program's exit status."""
     processes = tuple(processes)
     return {
@@ -82,14 +86,16 @@ def as_json(processes: Iterable[Process], *, cpu: str, status: int) -> dict[str,
             }
             for process in processes
         ],
+        "unrecorded": dataclasses.asdict(missing) if missing else None,
     }
 
 
-def table(processes: Iterable[Process]) -> str:
+def table(processes: Iterable[Process], missing: Unrecorded = NONE) -> str:
     """The report for people: a line for each process, and the sums."""
     processes = tuple(processes)
+    absent = [f"Not counted: {missing}."] if missing else []
     if not processes:
-        return "amx emulate: no process reported."
+        return "\n".join(["amx emulate: no process reported.", *absent])
     rows = [("pid", *COUNTS, "program")]
     rows += [_row(str(process.pid or "all"), process.counts, process.program) for process in processes]
     if len(processes) > 1:
@@ -101,7 +107,7 @@ def table(processes: Iterable[Process]) -> str:
         lines.append(
             f"CPUID may have been missed at {missed} places: docs/emulation.md says what that means."
         )
-    return "\n".join(lines)
+    return "\n".join(lines + absent)
 
 
 def _row(name: str, counts: Counts, program: str) -> tuple[str, ...]:

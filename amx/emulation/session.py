@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import shutil
-import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,6 +26,8 @@ if TYPE_CHECKING:
     from amx.emulation.trace import Trace
 
 __all__ = ["Emulation", "emulate"]
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 _lock = threading.Lock()
 _active: Emulation | None = None
@@ -81,7 +81,8 @@ def emulate(
     EmulatedCpuError: there is no such CPU to be emulated.
     EmulationError: `trace` is a directory, or in none. When entered: AMX is emulated in this process
         already, by another block or `amx emulate`; or the real kernel has granted this process permission,
-        so that nothing would trap; or a `TileContext` is open; or this build has no machine layer.
+        so that nothing would trap; or a `TileContext` is open; or this build has no machine layer; or there
+        is no room in TMPDIR for what `trace` records.
     EmulationError (when left): other code requested permission of the real kernel, and was granted it.
     ContextError (when left): a `TileContext` was still open; it is closed then.
     OSError (when left): `trace` cannot be written.
@@ -170,18 +171,16 @@ def _recorded(emulation: Emulation, file: Path | None) -> Iterator[str]:
     if file is None:
         yield ""
         return
-    from amx.emulation import trace
+    from amx.emulation import scratch, trace
 
-    owner, directory = os.getpid(), tempfile.mkdtemp(prefix="amx-emulate-")
-    try:
-        yield directory
-    finally:
-        if os.getpid() == owner:  # else it is a forked child that leaves the block, too
-            try:
+    owner = os.getpid()
+    with scratch.directory(f"amx.emulate(trace={str(file)!r})") as directory:
+        try:
+            yield directory
+        finally:
+            if os.getpid() == owner:  # else it is a forked child that leaves the block, too
                 emulation.trace = trace.read(directory)
                 emulation.trace.write(file)
-            finally:
-                shutil.rmtree(directory, ignore_errors=True)
 
 
 def _granted_for_real() -> bool:
@@ -224,6 +223,13 @@ def _start(cpu: str, patch: bool, directory: str) -> None:
         )
     if result == -errno.EALREADY:
         raise _already("another CPU")
+    if directory and -result in NO_ROOM:
+        raise EmulationError(
+            "amx.emulate(trace=...) cannot record",
+            cause=f"{directory}: {os.strerror(-result)}",
+            remedy="Set TMPDIR to a directory with room, and ulimit -f to no less than 2 MiB",
+            errno=-result,
+        )
     if result != 0:
         raise EmulationError(
             "amx.emulate() failed",

@@ -75,6 +75,8 @@ def run(path: str, argv: Sequence[str], environment: Mapping[str, str]) -> int:
         return _supervise(child, watched)
     finally:
         signal.signal(signal.SIGCHLD, on_child)
+        while signal.sigtimedwait(watched - previous, 0):
+            pass  # they were for the program, which has ended
         signal.pthread_sigmask(signal.SIG_SETMASK, previous)
 
 

@@ -167,7 +167,7 @@ class Thread:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """What the tables had no room for.
+    """What the tables had no room for. `reason`: why they could not grow; empty where they were full.
 
     `instructions` were counted by mnemonic, without a site; instructions of `threads` were counted, of no
     thread; `configurations` are loads of some; for `modules` sites it is not known what code they are in.
@@ -177,6 +177,7 @@ class Lost:
     threads: int = 0
     configurations: int = 0
     modules: int = 0
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,10 +205,19 @@ class Process:
 
 @dataclass(frozen=True)
 class Trace:
-    """Everything that was recorded; `unreadable` says which files were not, and why."""
+    """Everything that was recorded.
+
+    `unreadable` says which files could not be read, and why; `unrecorded` how many processes wrote none.
+    """
 
     processes: tuple[Process, ...]
     unreadable: tuple[str, ...] = field(default=())
+    unrecorded: tuple[str, ...] = field(default=())
+
+    @property
+    def complete(self) -> bool:
+        """Whether every process was recorded, as far as is known: what is not counted was not executed."""
+        return not self.unreadable and not self.unrecorded
 
     @property
     def instructions(self) -> int:
@@ -274,7 +284,10 @@ class Trace:
 
     @property
     def intensity(self) -> float | None:
-        """Operations (two for each multiply-add) per byte between tiles and memory."""
+        """Operations (two for each multiply-add) per byte between tiles and memory; None: unknown."""
+        counted = (Action.PRODUCT, Action.LOAD, Action.STORE)
+        if any(total.unplaced for total in self.totals if action_of(total.mnemonic) in counted):
+            return None
         moved = self.work(Action.LOAD, Action.STORE)
         return 2 * self.work(Action.PRODUCT) / moved if moved else None
 

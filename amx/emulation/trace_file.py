@@ -15,11 +15,11 @@ from amx.errors import TraceError
 __all__ = ["RawConfiguration", "RawModule", "RawProcess", "RawSite", "RawThread", "read_file"]
 
 MAGIC = b"AMXTRACE"
-VERSION = 1
+VERSION = 2
 USED = 2
 OPS = 64
 
-HEADER = struct.Struct("<8s I i i 4x q 16I 3Q 64Q 448s 1024s")
+HEADER = struct.Struct("<8s I i i i q 16I 3Q 64Q 448s 1024s")
 THREAD = struct.Struct("<i I 4Q")
 CONFIGURATION = struct.Struct("<I 4x 64s 2Q")
 MODULE = struct.Struct("<I I I 4x 4Q 448s")
@@ -76,7 +76,10 @@ class RawSite:
 
 @dataclass(frozen=True, slots=True)
 class RawProcess:
-    """A file. `lost_instructions`: mnemonic and count of those that found no site."""
+    """A file. `lost_instructions`: mnemonic and count of those that found no site.
+
+    `error` is the errno for which the tables could not grow, 0 where they could.
+    """
 
     pid: int
     parent: int
@@ -90,6 +93,7 @@ class RawProcess:
     lost_configurations: int
     lost_modules: int
     lost_instructions: tuple[tuple[str, int], ...]
+    error: int
 
 
 def read_file(path: Path) -> RawProcess:
@@ -103,16 +107,16 @@ def read_file(path: Path) -> RawProcess:
     if len(content) < HEADER.size or content[:8] != MAGIC:
         raise _unreadable(path, "It does not begin as a trace does, or ended before it was begun")
     fields = HEADER.unpack_from(content)
-    _, version, pid, parent, started = fields[:5]
+    _, version, pid, parent, error, started = fields[:6]
     if version != VERSION:
         raise _unreadable(path, f"It has version {version}, and this is version {VERSION}")
-    tables = [_Table(content, *fields[at : at + 3]) for at in (5, 9, 13, 17)]
+    tables = [_Table(content, *fields[at : at + 3]) for at in (6, 10, 14, 18)]
     if any(table.end > len(content) for table in tables):
         raise _unreadable(path, "It is shorter than its header says")
     if any(table.entry_bytes < form.size for table, form in zip(tables, TABLES, strict=True)):
         raise _unreadable(path, "Its tables have smaller entries than this version's")
     threads, configurations, modules, sites = tables
-    lost = fields[21:]
+    lost = fields[22:]
     known = {number: _module(entry) for number, entry in modules.used(MODULE)}
     entries = [entry for _, entry in sites.used(SITE)]
     if any(_op(entry) >= len(_mnemonics()) for entry in entries):
@@ -136,6 +140,7 @@ def read_file(path: Path) -> RawProcess:
             for mnemonic, count in zip(_mnemonics(), lost[3 : 3 + OPS], strict=False)
             if count
         ),
+        error=error,
     )
 
 

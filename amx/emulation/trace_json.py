@@ -38,6 +38,7 @@ def as_json(trace: Trace) -> dict[str, object]:
         ],
         "processes": [_process_as_json(process) for process in trace.processes],
         "unreadable": list(trace.unreadable),
+        "unrecorded": list(trace.unrecorded),
     }
 
 
@@ -53,7 +54,11 @@ def from_json(path: Path) -> Trace:
         content = json.loads(text)
         schema = content["schema"]
         if schema == SCHEMA:
-            return Trace(tuple(map(_process, content["processes"])), tuple(content["unreadable"]))
+            return Trace(
+                tuple(map(_process, content["processes"])),
+                tuple(content["unreadable"]),
+                tuple(content.get("unrecorded", ())),
+            )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise TraceError(
             f"{path} is no trace", cause=f"{type(error).__name__}: {error}", remedy="Record it again"
@@ -90,6 +95,7 @@ def _process_as_json(process: Process) -> dict[str, object]:
             "threads": process.lost.threads,
             "configurations": process.lost.configurations,
             "modules": process.lost.modules,
+            "reason": process.lost.reason,
         },
     }
 
@@ -113,6 +119,7 @@ def _process(content: dict[str, Any]) -> Process:
             lost["threads"],
             lost["configurations"],
             lost["modules"],
+            lost.get("reason", ""),
         ),
     )
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from amx.emulation import unrecorded
 from amx.emulation.symbols import Location, Symbols
 from amx.emulation.trace import Configuration, Extent, Lost, Process, Site, Thread, Trace, dimensions
 from amx.emulation.trace_file import RawProcess, RawSite, read_file
@@ -22,7 +23,8 @@ def read_directory(path: Path) -> Trace:
         except (OSError, TraceError) as error:
             unreadable.append(str(error))
     processes.sort(key=lambda process: (process.started, process.pid))
-    return Trace(tuple(processes), tuple(unreadable))
+    missing, _ = unrecorded.read(path)
+    return Trace(tuple(processes), tuple(unreadable), (str(missing),) if missing else ())
 
 
 def _process(raw: RawProcess, symbols: Symbols) -> Process:
@@ -44,7 +46,13 @@ def _process(raw: RawProcess, symbols: Symbols) -> Process:
             )
             for each in raw.threads
         ),
-        lost=Lost(raw.lost_instructions, raw.lost_threads, raw.lost_configurations, raw.lost_modules),
+        lost=Lost(
+            raw.lost_instructions,
+            raw.lost_threads,
+            raw.lost_configurations,
+            raw.lost_modules,
+            unrecorded.reason_of(raw.error) if raw.error else "",
+        ),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from amx.emulation.disassembly import Action
+from amx.emulation.disassembly import Action, action_of
 from amx.emulation.trace import Site, Trace
 
 __all__ = ["counted", "verdicts"]
@@ -40,6 +40,10 @@ def _verdicts(trace: Trace) -> Iterator[str]:
 
 def _whether(trace: Trace) -> str:
     processes = counted(len(trace.processes), "process")
+    if trace.instructions == 0 and not trace.complete:
+        return (
+            f"Whether AMX was used is not known: 0 instructions in {processes}, and others were not recorded."
+        )
     if not trace.processes:
         return "Nothing was recorded: no process was emulated. (A static program needs --ptrace.)"
     if trace.instructions == 0:
@@ -48,6 +52,10 @@ def _whether(trace: Trace) -> str:
     using = counted(sum(process.instructions > 0 for process in trace.processes), "process")
     threads = counted(sum(len(process.threads) for process in trace.processes), "thread")
     what = f"{counted(trace.instructions, 'instruction')} in {using} and {threads}"
+    if products == 0 and not trace.complete:
+        return (
+            f"AMX was used, to compute or not: {what}, no product among them, and others were not recorded."
+        )
     if products == 0:
         return f"AMX computed nothing: {what}, no product among them."
     return f"AMX was used: {what}, {counted(products, 'product')} among them."
@@ -57,7 +65,8 @@ def _fill(trace: Trace) -> Iterator[str]:
     full = trace.utilisation(Action.PRODUCT)
     if full is None:  # without a site there is no extent
         return
-    percent = f"Tiles were {full:.0%} full in products"
+    unplaced = any(total.unplaced for total in trace.totals if action_of(total.mnemonic) is Action.PRODUCT)
+    percent = f"Tiles were {full:.0%} full in products{' with a site' if unplaced else ''}"
     worst = _emptiest(trace)
     if full >= NEARLY_FULL or worst is None:
         yield f"{percent}."
@@ -122,12 +131,15 @@ def _endings(trace: Trace) -> Iterator[str]:
 def _gaps(trace: Trace) -> Iterator[str]:
     lost = [process.lost for process in trace.processes]
     instructions = sum(count for each in lost for _, count in each.instructions)
+    reason = next((each.reason for each in lost if each.reason), "")
+    full = f"could not grow, {reason}" if reason else "was full"
     if instructions:
         yield (
-            f"The table of sites was full: {counted(instructions, 'instruction')} are counted by mnemonic "
-            "only."
+            f"The table of sites {full}: {counted(instructions, 'instruction')} are counted by mnemonic only."
         )
     if any(each.threads or each.configurations for each in lost):
-        yield "The table of threads or configurations was full: figures by thread and of LDTILECFG are low."
+        yield f"The table of threads or configurations {full}: figures by thread and of LDTILECFG are low."
     for reason in trace.unreadable:
         yield f"Not read: {reason}"
+    for reason in trace.unrecorded:
+        yield f"Not recorded: {reason}."

@@ -3,35 +3,49 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from amx._lib import CData, ffi, lib
 from amx.emulation import launcher
 from amx.emulation.counts import Counts
-from amx.emulation.supervise import IGNORED_BY_PYTHON
+from amx.emulation.unrecorded import Unrecorded, reason_of
 from amx.errors import EmulationError
 
-__all__ = ["run"]
+__all__ = ["Ended", "run"]
+
+NOTHING_RAN = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A program that has run.
+
+    `status` is its exit status, 128 + n when signal n killed it; `counts` are of all its processes together;
+    `unrecorded` are those whose trace is missing; `failure` says why the tracer killed all, empty if not.
+    """
+
+    status: int
+    counts: Counts
+    unrecorded: Unrecorded
+    failure: str
 
 
 def run(
     path: str, argv: Sequence[str], environment: Mapping[str, str], *, cpu: str, trace: str = ""
-) -> tuple[int, Counts]:
-    """Trace a program and all its children until they end; its exit status, and the counts of all together.
+) -> Ended:
+    """Trace a program and all its children until they end.
 
-    `trace` is a directory where what each process executes is recorded; empty: nowhere. The status is 128 + n
-    when signal n killed the program. Signals to this process are handed on to it.
+    `trace` is a directory where what each process executes is recorded; empty: nowhere. Signals to this
+    process are handed on to the program. Where the tracer fails later, all that it traces is killed.
 
     Raises
     ------
-    EmulationError: it could not be traced.
+    EmulationError: it could not be traced, and nothing of it ran.
     """
     sys.stdout.flush()
     sys.stderr.flush()
-    for number in IGNORED_BY_PYTHON:
-        signal.signal(number, signal.SIG_DFL)
     words, variables = _strings(argv), _strings(f"{name}={value}" for name, value in environment.items())
     name = ffi.new("char[]", cpu.encode())
     directory = ffi.new("char[]", os.fsencode(os.path.abspath(trace))) if trace else ffi.NULL
@@ -50,9 +64,14 @@ def run(
         counts,
         status,
     )
-    if result != 0:
+    if status[0] == NOTHING_RAN:
         raise _error(path, -result)
-    return _exit_status(int(status[0])), Counts.of(counts)
+    return Ended(
+        _exit_status(int(status[0])),
+        Counts.of(counts),
+        Unrecorded(counts.unrecorded, reason_of(counts.unrecorded_error) if counts.unrecorded else ""),
+        os.strerror(-result) if result else "",
+    )
 
 
 def _strings(texts: Iterable[str]) -> list[CData]:

@@ -6,6 +6,7 @@
 #include "trap/memory.h"
 #include "trap/native_config.h"
 #include "trap/objects.h"
+#include "trap/own_file.h"
 #include "trap/patch.h"
 #include "trap/run.h"
 #include "trap/thread.h"
@@ -123,6 +124,7 @@ int trap_handle(int signal, siginfo_t *info, ucontext_t *context) {
     case SIGSYS:
         return on_sigsys(info, context);
     default:
-        return trap_memory_fixup(signal, info, context) || cpuid_handle(signal, info, context);
+        return trap_memory_fixup(signal, info, context) || own_mapping_fault(signal, info) ||
+               cpuid_handle(signal, info, context);
     }
 }

@@ -3,8 +3,10 @@
 
 #include "trap/cpuid.h"
 #include "trap/objects.h"
+#include "trap/own_file.h"
 #include "trap/run.h"
 #include "trap/trap.h"
+#include "trap/unrecorded.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -15,6 +17,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { LINE = 1024, PAGE = 4096 };
@@ -56,30 +59,60 @@ static void compose(char text[LINE]) {
     text[LINE - 1] = '\n';
 }
 
-static int begin_line(void) {
+static void open_unrecorded(void) {
+    char directory[PATH_MAX];
+    char *const slash = strrchr(strcpy(directory, file_name), '/');
+    if (slash != NULL) {
+        *slash = '\0';
+        unrecorded_open(directory);
+    }
+}
+
+static int append(int file) {
+    enum { AT_A_TIME = 256 }; /* processes that do the same meanwhile */
+    struct stat found;
     char text[LINE];
+    if (fstat(file, &found) != 0)
+        return -errno;
+    if (!own_file_allows((uint64_t)found.st_size + AT_A_TIME * LINE))
+        return -EFBIG;
+    compose(text);
+    const ssize_t written = write(file, text, LINE);
+    if (written < 0)
+        return -errno;
+    return written == LINE ? 0 : -ENOSPC;
+}
+
+static int map_last_line(int file) {
+    const off_t end = lseek(file, 0, SEEK_CUR), at = end - LINE, page = at / PAGE * PAGE;
+    char *const mapped = mmap(NULL, (size_t)(end - page), PROT_READ | PROT_WRITE, MAP_SHARED, file, page);
+    if (mapped == MAP_FAILED)
+        return -errno;
+    own_mapping_guard(OWN_REPORT, mapped, (size_t)(end - page));
+    line = mapped + (at - page);
+    return 0;
+}
+
+static int begin_line(void) {
     line = NULL;
     owner = getpid();
-    compose(text);
     const int file = open(file_name, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC, 0666);
-    if (file < 0)
-        return -errno;
-    int error = write(file, text, LINE) == LINE ? 0 : -EIO;
-    const off_t end = lseek(file, 0, SEEK_CUR), at = end - LINE, page = at / PAGE * PAGE;
-    if (error == 0) {
-        char *const mapped = mmap(NULL, (size_t)(end - page), PROT_READ | PROT_WRITE, MAP_SHARED, file, page);
-        error = mapped == MAP_FAILED ? -errno : 0;
-        if (error == 0)
-            line = mapped + (at - page);
-    }
-    close(file);
+    int error = file < 0 ? -errno : append(file);
+    if (error == 0)
+        error = map_last_line(file);
+    if (file >= 0)
+        close(file);
+    if (error != 0)
+        unrecorded_add(OWN_REPORT, error);
     return error;
 }
 
 static void in_child(void) {
+    const int saved = errno;
     atomic_flag_clear(&busy);
     trap_answers.cpuid = trap_answers.xgetbv = trap_answers.arch_prctl = 0;
     begin_line();
+    errno = saved;
 }
 
 void report_update(void) {
@@ -95,6 +128,7 @@ int report_start(const char *path) {
     if (path == NULL || strlen(path) >= sizeof file_name)
         return path == NULL ? 0 : -ENAMETOOLONG;
     strcpy(file_name, path);
+    open_unrecorded();
     find_program();
     const int error = begin_line();
     if (error)

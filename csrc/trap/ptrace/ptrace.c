@@ -104,16 +104,20 @@ int amx_ptrace_run(const char *path, char *const argv[], char *const envp[],
     struct run run = {.path = path, .argv = argv, .envp = envp};
     struct tracer *expected = NULL;
 
+    *status = -1;
     run.tracer.cpu = model_named(options->cpu);
     if (!run.tracer.cpu || announce_start(options->announce) != 0)
         return -EINVAL;
-    run.tracer.trace_directory = options->trace;
+    run.tracer.tracing.directory = options->trace;
+    run.tracer.status = -1;
     run.tracer.hybrid = options->hybrid < 0 ? has_tiles() : options->hybrid;
     if (!atomic_compare_exchange_strong(&running, &expected, &run.tracer))
         return -EBUSY;
     const int error = trace_in_thread(&run);
     atomic_store(&running, NULL);
     *counts = run.tracer.counts;
+    counts->unrecorded = run.tracer.tracing.unrecorded;
+    counts->unrecorded_error = (uint64_t)-run.tracer.tracing.error;
     *status = run.tracer.status;
     return error;
 }

@@ -25,15 +25,22 @@ struct tracer_site {
     uint8_t concerned; /* announce_concerns() its object */
 };
 
+/* What processes executed goes to files in a directory; and those of which it could not. */
+struct tracer_tracing {
+    const char *directory; /* NULL: none */
+    unsigned unrecorded;
+    int error; /* -errno of the first */
+};
+
 struct tracer_process {
     struct kernel_model_process model;
     pid_t tgid;
     int threads;
     struct tracer_site *sites; /* by ascending address */
     size_t site_count, site_room;
-    uint64_t sigill_handler[4];  /* the kernel's struct sigaction; all 0: none is known */
-    const char *trace_directory; /* NULL: none */
-    struct trace_header *trace;  /* NULL: none */
+    uint64_t sigill_handler[4];     /* the kernel's struct sigaction; all 0: none is known */
+    struct tracer_tracing *tracing; /* NULL: nothing is recorded */
+    struct trace_header *trace;     /* NULL: nothing, or no memory */
 };
 
 struct tracee_frame;
@@ -57,13 +64,13 @@ struct tracer_image;
 struct tracer {
     const struct amxemu_cpu *cpu;
     struct kernel_model_machine machine;
-    const char *trace_directory; /* NULL: none */
+    struct tracer_tracing tracing;
     struct amx_trap_counts counts;
     struct tracee *tracees;
     struct tracer_image *images; /* all that were looked at */
     sigset_t mask;               /* the program's, at first */
     _Atomic pid_t first;         /* the program; 0 once it has ended */
-    int status;                  /* of the first, once it has ended */
+    int status;                  /* of the first, once it has ended; -1 before */
     int every_syscall;           /* there is no seccomp filter */
     int hybrid; /* the processor has tiles of its own: what touches only their configuration runs */
     int error;  /* why all were killed: -errno */

@@ -29,11 +29,24 @@ struct tracee *tracer_add(struct tracer *tracer, pid_t tid) {
     return tracer->tracees = tracee;
 }
 
+/* After the process, or its program, has ended. */
+static void save_trace(struct tracer_process *process) {
+    if (!process->tracing)
+        return;
+    const int error = process->trace ? trap_trace_save(process->tracing->directory, process->trace) : -ENOMEM;
+    if (error) {
+        process->tracing->unrecorded++;
+        if (!process->tracing->error)
+            process->tracing->error = error;
+    }
+    if (process->trace)
+        trap_trace_free(process->trace);
+}
+
 static void free_process(struct tracer_process *process) {
     if (!process)
         return;
-    if (process->trace)
-        trap_trace_unmap(process->trace);
+    save_trace(process);
     free(process->sites);
     free(process);
 }
@@ -59,22 +72,21 @@ void tracer_remove(struct tracer *tracer, struct tracee *tracee) {
     free(tracee);
 }
 
-static struct tracer_process *new_process(pid_t tgid, const char *trace_directory) {
+static struct tracer_process *new_process(pid_t tgid, struct tracer_tracing *tracing) {
     struct tracer_process *const process = calloc(1, sizeof *process);
     if (process) {
         process->tgid = tgid;
         process->threads = 1;
-        process->trace_directory = trace_directory;
-        if (trace_directory) {
-            const int parent = (int)tracer_proc_status(tgid, "PPid", 10, 0);
-            process->trace = trap_trace_map(trace_directory, tgid, parent, NULL);
-        }
+        process->tracing = tracing;
+        if (tracing)
+            process->trace = trap_trace_new(tgid, (int)tracer_proc_status(tgid, "PPid", 10, 0));
     }
     return process;
 }
 
 int tracer_begin(struct tracer *tracer, struct tracee *tracee) {
-    struct tracer_process *const process = new_process(tracee->tid, tracer->trace_directory);
+    struct tracer_process *const process =
+        new_process(tracee->tid, tracer->tracing.directory ? &tracer->tracing : NULL);
     if (!process)
         return -ENOMEM;
     kernel_model_process_init(&process->model, &tracer->machine);
@@ -99,7 +111,7 @@ int tracer_inherit(const struct tracee *creator, struct tracee *tracee, int is_t
     if (is_thread) {
         process->threads++;
     } else {
-        process = new_process(tracee->tid, creator->process->trace_directory);
+        process = new_process(tracee->tid, creator->process->tracing);
         if (!process || copy_sites(creator->process, process) != 0 || !tracer_copy_frames(creator, tracee)) {
             free_process(process);
             return -ENOMEM;

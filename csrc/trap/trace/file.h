@@ -6,6 +6,9 @@
  * endian. Nothing here is ever locked: an entry is claimed (USED_PARTLY), filled, and then published (USED).
  * Entries that two threads claimed for the same thing at the same time are both right, and added up by the
  * reader. What finds no room in a table is counted in the header.
+ *
+ * The file is sparse. A page of it is touched when it has blocks, the first ones from the beginning on, since
+ * a full disk would end the process by SIGBUS otherwise. Where there are no more, the tables are full.
  */
 #ifndef TRAP_TRACE_FILE_H
 #define TRAP_TRACE_FILE_H
@@ -15,10 +18,11 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
-enum { TRACE_VERSION = 1 };
+enum { TRACE_VERSION = 2 };
 #define TRACE_MAGIC "AMXTRACE"
 enum { TRACE_THREADS = 256, TRACE_CONFIGS = 512, TRACE_MODULES = 256, TRACE_SITES = 16384 };
 enum { TRACE_OPS = 64, TRACE_PATH = 448, TRACE_COMMAND = 1024, TRACE_DIMENSIONS = 3 };
+enum { TRACE_PAGE = 4096, TRACE_PAGE_WORDS = 8 };
 enum { TRACE_FREE = 0, TRACE_USED_PARTLY, TRACE_USED };
 
 struct trace_table {
@@ -29,15 +33,16 @@ struct trace_header {
     char magic[8];
     uint32_t version;
     int32_t pid, parent;
-    uint32_t padding;
-    int64_t started; /* nanoseconds since 1970 */
+    _Atomic int32_t error; /* the errno for which the tables could not grow; 0: they could */
+    int64_t started;       /* nanoseconds since 1970 */
     struct trace_table threads, configs, modules, sites;
     /* What found no room: threads and configurations, code in unknown modules, and instructions (by enum
      * amxemu_op) without a site. */
     _Atomic uint64_t lost_threads, lost_configs, lost_modules;
     _Atomic uint64_t lost_instructions[TRACE_OPS];
     char executable[TRACE_PATH];
-    char command[TRACE_COMMAND]; /* arguments, each ended by NUL, as many as fit */
+    char command[TRACE_COMMAND];              /* arguments, each ended by NUL, as many as fit */
+    _Atomic uint64_t pages[TRACE_PAGE_WORDS]; /* a bit for each page of the file that has blocks */
 };
 
 struct trace_thread {

@@ -1,6 +1,7 @@
 #define _GNU_SOURCE
 #include "trap/trace/map.h"
 
+#include "trap/own_file.h"
 #include "trap/trace/trace.h"
 
 #include <errno.h>
@@ -78,10 +79,9 @@ static void write_header(struct trace_header *trace, int pid, int parent) {
 }
 
 /* A name that there is not yet: PID.trace, then PID.1.trace and so on, for what the process executes. */
-static int create(const char *directory, int pid) {
-    enum { MAX_DIRECTORY = 1024, MAX_PROGRAMS = 10000 };
-    char path[MAX_DIRECTORY + 64];
-    if (strlen(directory) >= MAX_DIRECTORY)
+static int create(const char *directory, int pid, char path[TRACE_FILE_PATH]) {
+    enum { MAX_PROGRAMS = 10000 };
+    if (strlen(directory) >= TRACE_DIRECTORY)
         return -ENAMETOOLONG;
     for (unsigned i = 0; i < MAX_PROGRAMS; i++) {
         char *at = trap_trace_text(path, directory);
@@ -102,26 +102,80 @@ static int create(const char *directory, int pid) {
     return -EEXIST;
 }
 
-struct trace_header *trap_trace_map(const char *directory, int pid, int parent, struct trace_header *where) {
-    const int fd = create(directory, pid);
-    if (fd < 0) {
-        errno = -fd;
-        return NULL;
-    }
-    struct trace_header *trace = MAP_FAILED;
-    if (syscall(SYS_ftruncate, fd, sizeof(struct trace_layout)) == 0)
-        trace = mmap(where, sizeof(struct trace_layout), PROT_READ | PROT_WRITE,
-                     MAP_SHARED | (where ? MAP_FIXED : 0), fd, 0);
-    const int error = errno;
+/* Of its full length, and empty. */
+static int create_long(const char *directory, int pid, char path[TRACE_FILE_PATH]) {
+    if (!own_file_allows(sizeof(struct trace_layout)))
+        return -EFBIG;
+    const int fd = create(directory, pid, path);
+    if (fd < 0 || syscall(SYS_ftruncate, fd, sizeof(struct trace_layout)) == 0)
+        return fd;
+    const int error = -errno;
+    syscall(SYS_unlinkat, AT_FDCWD, path, 0);
     syscall(SYS_close, fd);
-    if (trace == MAP_FAILED) {
-        errno = error;
-        return NULL;
+    return error;
+}
+
+int trap_trace_map(const char *directory, int pid, int parent, struct trace_header *where) {
+    char path[TRACE_FILE_PATH];
+    uint64_t pages[TRACE_PAGE_WORDS];
+    const int fd = create_long(directory, pid, path);
+    if (fd < 0)
+        return fd;
+    int error = trap_trace_room(fd, pages);
+    if (error == 0 && mmap(where, sizeof(struct trace_layout), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
+                           fd, 0) == MAP_FAILED)
+        error = -errno;
+    if (error == 0) {
+        own_mapping_guard(OWN_TRACE, where, sizeof(struct trace_layout));
+        trap_trace_room_in(path, fd);
+        memcpy((void *)where->pages, pages, sizeof pages);
+        write_header(where, pid, parent);
+    } else {
+        syscall(SYS_unlinkat, AT_FDCWD, path, 0);
     }
+    syscall(SYS_close, fd);
+    return error;
+}
+
+/* ---- in memory ---- */
+
+struct trace_header *trap_trace_new(int pid, int parent) {
+    struct trace_header *const trace = mmap(NULL, sizeof(struct trace_layout), PROT_READ | PROT_WRITE,
+                                            MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (trace == MAP_FAILED)
+        return NULL;
+    memset((void *)trace->pages, UINT8_MAX, sizeof trace->pages);
     write_header(trace, pid, parent);
     return trace;
 }
 
-void trap_trace_unmap(struct trace_header *trace) {
+static int write_pages(int fd, const struct trace_header *trace) {
+    static const char zeros[TRACE_PAGE];
+    const char *const bytes = (const char *)trace;
+    for (size_t at = 0; at < sizeof(struct trace_layout);) {
+        const size_t rest = sizeof(struct trace_layout) - at, size = rest < TRACE_PAGE ? rest : TRACE_PAGE;
+        ssize_t written = (ssize_t)size;
+        if (memcmp(bytes + at, zeros, size) != 0)
+            written = syscall(SYS_pwrite64, fd, bytes + at, size, at);
+        if (written < 0 && errno != EINTR)
+            return -errno;
+        at += written < 0 ? 0 : (size_t)written;
+    }
+    return 0;
+}
+
+int trap_trace_save(const char *directory, const struct trace_header *trace) {
+    char path[TRACE_FILE_PATH];
+    const int fd = create_long(directory, trace->pid, path);
+    if (fd < 0)
+        return fd;
+    const int error = write_pages(fd, trace);
+    if (error != 0)
+        syscall(SYS_unlinkat, AT_FDCWD, path, 0);
+    syscall(SYS_close, fd);
+    return error;
+}
+
+void trap_trace_free(struct trace_header *trace) {
     munmap(trace, sizeof(struct trace_layout));
 }

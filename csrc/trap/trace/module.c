@@ -70,6 +70,8 @@ static void read_path(struct text *text, char *path) {
 static struct trace_module *claim(struct trace_header *trace) {
     for (unsigned i = 0; i < TRACE_MODULES; i++) {
         struct trace_module *const module = &trace_modules(trace)[i];
+        if (!trace_has(trace, module, sizeof *module))
+            break;
         uint32_t expected = TRACE_FREE;
         if (atomic_compare_exchange_strong(&module->state, &expected, TRACE_USED_PARTLY))
             return module;
@@ -104,6 +106,8 @@ static uint32_t read_module(struct trace_header *trace, uint64_t address, int fd
 uint32_t trap_trace_module(struct trace_header *trace, uint64_t address) {
     for (uint32_t i = 0; i < TRACE_MODULES; i++) {
         const struct trace_module *const module = &trace_modules(trace)[i];
+        if (!trace_has(trace, module, sizeof *module))
+            break;
         const uint32_t state = atomic_load_explicit(&module->state, memory_order_acquire);
         if (state == TRACE_FREE)
             break;

@@ -53,6 +53,8 @@ static struct trace_site *find_site(struct trace_header *trace, uint64_t rip,
     trace_pack(insn, packed);
     for (unsigned i = 0; i < MAX_PROBES; i++) {
         struct trace_site *const site = &sites[(hash + i) % TRACE_SITES];
+        if (!trace_has(trace, site, sizeof *site))
+            break;
         const uint32_t state = atomic_load_explicit(&site->state, memory_order_acquire);
         if (state == TRACE_USED && site->address == rip && site->insn[0] == packed[0] &&
             site->insn[1] == packed[1])
@@ -133,6 +135,8 @@ static struct trace_thread *find_thread(struct trace_header *trace, int id) {
     struct trace_thread *const threads = trace_threads(trace);
     for (unsigned i = 0; i < TRACE_THREADS; i++) {
         struct trace_thread *const thread = &threads[((unsigned)id + i) % TRACE_THREADS];
+        if (!trace_has(trace, thread, sizeof *thread))
+            break;
         int32_t seen = atomic_load_explicit(&thread->id, memory_order_relaxed);
         if (seen == 0 && atomic_compare_exchange_strong(&thread->id, &seen, id))
             return thread;
@@ -151,6 +155,8 @@ static uint32_t find_config(struct trace_header *trace, const uint8_t image[AMXE
     for (unsigned i = 0; i < TRACE_CONFIGS; i++) {
         const unsigned number = (hash + i) % TRACE_CONFIGS;
         struct trace_config *const config = &configs[number];
+        if (!trace_has(trace, config, sizeof *config))
+            break;
         const uint32_t state = atomic_load_explicit(&config->state, memory_order_acquire);
         if (state == TRACE_USED && memcmp(config->image, image, AMXEMU_CONFIG_BYTES) == 0)
             return number + 1;

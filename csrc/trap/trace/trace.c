@@ -2,7 +2,9 @@
 #define _GNU_SOURCE
 #include "trap/trace/trace.h"
 
+#include "trap/own_file.h"
 #include "trap/trace/map.h"
+#include "trap/unrecorded.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -15,7 +17,7 @@ atomic_int trap_trace_is_on;
 
 /* A place for one file after another, never unmapped: some thread may still be recording into the last. */
 static struct trace_header *trace;
-static char directory[1024];
+static char directory[TRACE_DIRECTORY];
 
 /* Whether the file that is mapped is this process's. It stands in a page that is zeros in a forked child, so
  * that one which no atfork handler is called for opens its own file all the same. */
@@ -44,11 +46,13 @@ static int open_own(void) {
         return seen == OPEN ? 0 : -EAGAIN;
     const int saved = errno;
     const int pid = (int)syscall(SYS_getpid), parent = (int)syscall(SYS_getppid);
-    const int error = trap_trace_map(directory, pid, parent, trace) ? 0 : -errno;
+    const int error = trap_trace_map(directory, pid, parent, trace);
     errno = saved;
     atomic_store(state, error == 0 ? OPEN : FAILED);
     if (error == 0)
         add_dropped();
+    else
+        unrecorded_add(OWN_TRACE, error);
     return error;
 }
 
@@ -86,6 +90,7 @@ int trap_trace_open(const char *path) {
     if (error != 0)
         return error;
     strcpy(directory, path);
+    unrecorded_open(directory);
     memset((void *)dropped, 0, sizeof dropped);
     atomic_store(state, CLOSED);
     error = open_own();
@@ -97,6 +102,7 @@ int trap_trace_open(const char *path) {
 void trap_trace_close(void) {
     if (!atomic_exchange(&trap_trace_is_on, 0))
         return;
+    own_mapping_guard(OWN_TRACE, NULL, 0);
     map_anonymous(trace, sizeof(struct trace_layout));
     atomic_store(state, CLOSED);
 }

@@ -1,8 +1,7 @@
 /* What of AMX a process executes, counted in a file (trace/file.h) that outlives it.
  *
  * Recording takes no lock, allocates nothing, and makes no system call but at the first execution of a site;
- * it may be done by signal handlers, thunks and any number of threads. The file is sparse: a disk that is
- * full when a page of it is needed ends the process by SIGBUS.
+ * it may be done by signal handlers, thunks and any number of threads.
  */
 #ifndef TRAP_TRACE_H
 #define TRAP_TRACE_H
@@ -34,13 +33,18 @@ static inline void trap_trace_native_config(int thread, const struct amxemu_stat
         trap_trace_configured(thread, state);
 }
 
-/* ---- any process, for the ptrace tracer ---- */
+/* ---- any process ---- */
 
 struct trace_header;
-/* Where: NULL, or a file that is mapped, whose place the new one takes. parent: 0 where it is not known.
- * Gives NULL with errno. Every program that a process executes gets a file of its own. */
-struct trace_header *trap_trace_map(const char *directory, int pid, int parent, struct trace_header *where);
-void trap_trace_unmap(struct trace_header *trace);
+/* A new file at the place of what is mapped there: 0 or -errno. parent: 0 where it is not known. Every
+ * program that a process executes gets a file of its own. */
+int trap_trace_map(const char *directory, int pid, int parent, struct trace_header *where);
+/* For the ptrace tracer, which outlives what it traces: in memory, NULL without; written in the end, 0 or
+ * -errno. */
+struct trace_header *trap_trace_new(int pid, int parent);
+int trap_trace_save(const char *directory, const struct trace_header *trace);
+void trap_trace_free(struct trace_header *trace);
+
 void trap_trace_record(struct trace_header *trace, int thread, const struct amxemu_insn *insn, uint64_t rip,
                        const struct amxemu_state *after, const struct trap_fault *fault);
 void trap_trace_record_config(struct trace_header *trace, int thread, const struct amxemu_state *state);

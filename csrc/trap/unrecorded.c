@@ -1,0 +1,65 @@
+#define _GNU_SOURCE
+#include "trap/unrecorded.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23 /* Linux 5.14 */
+#endif
+
+enum { PAGE = 4096 };
+static const char name[] = "/unrecorded";
+
+static struct unrecorded *_Atomic counted; /* never unmapped: a handler may be counting */
+
+static int open_page(const char *directory) {
+    char path[PATH_MAX];
+    struct stat found;
+    if (strlen(directory) + sizeof name > sizeof path)
+        return -1;
+    strcat(strcpy(path, directory), name);
+    const int fd = (int)syscall(SYS_openat, AT_FDCWD, path, O_RDWR | O_CLOEXEC | O_NOFOLLOW, 0);
+    if (fd >= 0 && (fstat(fd, &found) != 0 || found.st_size < PAGE)) {
+        syscall(SYS_close, fd);
+        return -1;
+    }
+    return fd;
+}
+
+static void *map(void *where, int fd) {
+    const int flags = (fd < 0 ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED) | (where ? MAP_FIXED : 0);
+    void *const at = mmap(where, PAGE, PROT_READ | PROT_WRITE, flags, fd, 0);
+    return at == MAP_FAILED ? NULL : at;
+}
+
+void unrecorded_open(const char *directory) {
+    const int fd = open_page(directory);
+    if (fd < 0)
+        return;
+    void *const at = map(atomic_load(&counted), fd);
+    syscall(SYS_close, fd);
+    if (at == NULL)
+        return;
+    /* The handler of SIGBUS may not be there yet. */
+    if (madvise(at, PAGE, MADV_POPULATE_WRITE) != 0 && errno != EINVAL)
+        map(at, -1);
+    own_mapping_guard(OWN_UNRECORDED, at, PAGE);
+    atomic_store(&counted, at);
+}
+
+void unrecorded_add(enum own_mapping which, int error) {
+    struct unrecorded *const entry = atomic_load(&counted);
+    int32_t none = 0;
+    if (entry == NULL || which >= OWN_UNRECORDED)
+        return;
+    atomic_fetch_add(&entry[which].processes, 1);
+    atomic_compare_exchange_strong(&entry[which].error, &none, -error);
+}
