@@ -23,6 +23,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import amx
+from amx import lifetime
+
 ROOT = Path(__file__).resolve().parents[1]
 RECORDS = ROOT / "docs/records"
 DIGESTS = ROOT / "tests/data/silicon-digests.json"
@@ -121,7 +124,13 @@ def run(step: Step, record: Path, logs: Path) -> End:
         errors = files.enter_context(log.open("w"))
         output = files.enter_context((record / step.output).open("w")) if step.output else errors
         child = subprocess.Popen(
-            step.command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=output, stderr=errors, process_group=0
+            step.command,
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=errors,
+            process_group=0,
+            preexec_fn=lifetime.tied(),
         )
         try:
             status: int | None = child.wait(step.limit)
@@ -259,8 +268,6 @@ def _notes(info: dict[str, Any], *, rehearsal: bool) -> list[str]:
 
 def refusal() -> str:
     """Why this machine cannot say anything about silicon; empty where it can."""
-    import amx
-
     found = amx.explain(probe=True)
     if found.usable and not found.emulated:
         return ""
