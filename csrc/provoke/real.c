@@ -1,6 +1,7 @@
 /* The kernel and the tile unit of this machine. */
 #define _GNU_SOURCE /* clone */
 #include "provoke.h"
+#include "fpstate.h"
 #include "frames.h"
 #include "system.h"
 

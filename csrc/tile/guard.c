@@ -25,6 +25,7 @@ int amx_probe_guarded(int what, uint64_t address, struct amx_probe *probe) {
 
 #else
 
+#include "fpstate.h"
 #include "insn.h"
 #include "trap/traps.h"
 #include "trap/trap.h"

@@ -1,6 +1,8 @@
 #define _GNU_SOURCE /* REG_RIP */
 #include "trap/frame.h"
 
+#include "fpstate.h"
+
 #include <cpuid.h>
 #include <signal.h>
 #include <string.h>

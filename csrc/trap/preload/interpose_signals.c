@@ -17,19 +17,19 @@
 
 REAL(int, sigaction, int, const struct sigaction *, struct sigaction *);
 REAL(sighandler_t, signal, int, sighandler_t);
+#ifdef __GLIBC__
 REAL(sighandler_t, __sysv_signal, int, sighandler_t);
+#endif
 REAL(int, siginterrupt, int, int);
 REAL(int, pthread_sigmask, int, const sigset_t *, sigset_t *);
 REAL(int, sigaltstack, const stack_t *, stack_t *);
 
 const struct interposed interposed_signals[] = {
-    LOOKED_UP(sigaction),
-    LOOKED_UP(signal),
+    LOOKED_UP(sigaction),     LOOKED_UP(signal),
+#ifdef __GLIBC__
     LOOKED_UP(__sysv_signal),
-    LOOKED_UP(siginterrupt),
-    LOOKED_UP(pthread_sigmask),
-    LOOKED_UP(sigaltstack),
-    {NULL, NULL},
+#endif
+    LOOKED_UP(siginterrupt),  LOOKED_UP(pthread_sigmask), LOOKED_UP(sigaltstack), {NULL, NULL},
 };
 
 static const uint64_t ours = UINT64_C(1) << (SIGILL - 1) | UINT64_C(1) << (SIGTRAP - 1) |
@@ -105,6 +105,8 @@ sighandler_t bsd_signal(int number, sighandler_t handler) {
     return signal(number, handler);
 }
 
+#ifdef __GLIBC__ /* other libraries have no such functions */
+
 INTERPOSED sighandler_t ssignal(int number, sighandler_t handler) {
     return signal(number, handler);
 }
@@ -118,6 +120,8 @@ INTERPOSED sighandler_t __sysv_signal(int number, sighandler_t handler) {
 INTERPOSED sighandler_t sysv_signal(int number, sighandler_t handler) {
     return __sysv_signal(number, handler);
 }
+
+#endif
 
 /* ---- masks ---- */
 

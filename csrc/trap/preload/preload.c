@@ -74,19 +74,14 @@ static void unblock(void) {
     pthread_sigmask(SIG_UNBLOCK, &none, NULL);
 }
 
-/* Where getauxval() reads it: the auxiliary vector stands behind the environment. /proc/self/auxv stays, and
- * all of it with other libraries than glibc, whose constructors have no arguments. */
+/* Where getauxval() reads it: the auxiliary vector stands behind the environment. /proc/self/auxv stays. */
 static void raise_minsigstksz(char **environment) {
-#ifdef __GLIBC__
     enum { MINSIGSTKSZ_TYPE = 51 }; /* AT_MINSIGSTKSZ, which older headers lack */
     while (*environment != NULL)
         environment++;
     for (Elf64_auxv_t *entry = (void *)(environment + 1); entry->a_type != AT_NULL; entry++)
         if (entry->a_type == MINSIGSTKSZ_TYPE && entry->a_un.a_val < VIRTUAL_MINSIGSTKSZ)
             entry->a_un.a_val = VIRTUAL_MINSIGSTKSZ;
-#else
-    (void)environment;
-#endif
 }
 
 /* Whether this is the copy whose functions the program calls: another one may have been preloaded before it,
@@ -99,10 +94,8 @@ static int is_first(void) {
            first.dli_fbase == own.dli_fbase;
 }
 
-/* Constructors of glibc's dynamic linker are given main's arguments. This one runs before libc's own, which
- * sets `environ`. */
-__attribute__((constructor)) static void begin(int argc, char **argv, char **environment) {
-    (void)argc, (void)argv;
+/* `environment` is that of the process's stack. */
+static void begin(char **environment) {
     interpose_start();
     if (environ == NULL)
         environ = environment;
@@ -134,3 +127,20 @@ __attribute__((constructor)) static void begin(int argc, char **argv, char **env
     if (error)
         go_on_unrecorded(getenv("AMX_EMULATE_REPORT"), -error);
 }
+
+#ifdef __GLIBC__
+
+/* Its dynamic linker gives constructors main's arguments. This one runs before libc's own, which sets
+ * `environ`. */
+__attribute__((constructor)) static void construct(int argc, char **argv, char **environment) {
+    (void)argc, (void)argv;
+    begin(environment);
+}
+
+#else
+
+__attribute__((constructor)) static void construct(void) {
+    begin(environ);
+}
+
+#endif
