@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 
+from amx.emulation import preload_name
 from amx.errors import EmulationError
 
 __all__ = ["ANNOUNCE", "CPU", "FEATURES", "LIBRARY", "PRELOAD", "environment", "library", "report_file"]
@@ -21,7 +23,7 @@ FEATURES = ("avx512_fp16", "avx512_bf16", "avx_vnni")
 
 
 def library() -> str:
-    """Path of the library that is preloaded.
+    """Path of the library that is preloaded, as LD_PRELOAD can have it.
 
     Raises
     ------
@@ -37,13 +39,7 @@ def library() -> str:
             cause="This build has no machine layer: not x86-64 Linux, or built with AMX_FORCE_STUBS",
             remedy="Install the package on x86-64 Linux without AMX_FORCE_STUBS",
         )
-    if " " in path or ":" in path:
-        raise EmulationError(
-            f"{path} cannot be preloaded",
-            cause="LD_PRELOAD separates its entries by spaces and colons, and knows no quoting (ld.so(8))",
-            remedy="Install the package under a path without them",
-        )
-    return path
+    return preload_name.of(path)
 
 
 def report_file(directory: str) -> str:
@@ -77,7 +73,7 @@ def environment(
         variables.pop(TRACE, None)
         if trace:
             variables[TRACE] = directory
-    entries = [entry for entry in base.get(PRELOAD, "").replace(":", " ").split() if not _is_ours(entry)]
+    entries = [entry for entry in re.split("[ :]", base.get(PRELOAD, "")) if entry and not _is_ours(entry)]
     if preload:
         entries.insert(0, library())
     variables.pop(PRELOAD, None)

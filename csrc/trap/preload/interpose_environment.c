@@ -20,10 +20,22 @@ static size_t name_length(const char *variable) {
     return strcspn(variable, "=");
 }
 
-void interpose_keep(char **environment) {
+/* As LD_PRELOAD can have it; a link may have been made because the path cannot be. */
+static void find_library(void) {
+    static const char special[] = " :";
     Dl_info info;
-    if (dladdr(kept, &info) == 0 || realpath(info.dli_fname, library) == NULL)
-        library[0] = 0;
+    library[0] = 0;
+    if (dladdr(kept, &info) == 0)
+        return;
+    if (realpath(info.dli_fname, library) != NULL && strpbrk(library, special) == NULL)
+        return;
+    const char *const name = info.dli_fname;
+    const int fits = name[0] == '/' && strpbrk(name, special) == NULL && strlen(name) < sizeof library;
+    strcpy(library, fits ? name : "");
+}
+
+void interpose_keep(char **environment) {
+    find_library();
     for (char **e = environment; *e != NULL && kept_count < KEPT; e++)
         if (strncmp(*e, prefix, PREFIX_LENGTH) == 0 && (kept[kept_count] = strdup(*e)) != NULL)
             kept_count++;

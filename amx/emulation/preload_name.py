@@ -1,0 +1,71 @@
+"""A name for a library that LD_PRELOAD can have, whatever its path.
+
+Entries are separated by spaces and colons, and there is no quoting
+(ld.so(8)). A path with such characters is named by a symbolic link, in a directory that nobody else can write
+to: the user's runtime directory, or one of ours for temporary files. It stays, since the program and its
+children go on needing it when the launcher has become the program.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import stat
+import tempfile
+from collections.abc import Iterator
+
+from amx.errors import EmulationError
+
+__all__ = ["of"]
+
+SPECIAL = frozenset(" :")
+
+
+def of(path: str) -> str:
+    """The path itself, or that of a link to it.
+
+    Raises
+    ------
+    EmulationError: it needs a link, and there is no place for one.
+    """
+    if not SPECIAL & {*path}:
+        return path
+    refusals = []
+    for place in _places():
+        try:
+            return _link(place, path)
+        except OSError as error:
+            refusals.append(f"{place}: {error.strerror or error}")
+    raise EmulationError(
+        f"{path} cannot be preloaded",
+        cause="LD_PRELOAD can name no path with a space or a colon, and there is no place for a link "
+        f"to it ({'; '.join(refusals) or 'no directory can be written'})",
+        remedy="Set TMPDIR to a directory that can be written, or install under a path without them",
+    )
+
+
+def _places() -> Iterator[str]:
+    runtime = os.environ.get("XDG_RUNTIME_DIR", "")
+    if os.path.isabs(runtime) and not SPECIAL & {*runtime}:
+        yield runtime
+    with contextlib.suppress(OSError):
+        temporary = os.path.abspath(tempfile.gettempdir())
+        if not SPECIAL & {*temporary}:
+            yield temporary
+
+
+def _link(place: str, path: str) -> str:
+    number = hashlib.sha256(os.fsencode(path)).hexdigest()[:16]
+    directory = os.path.join(place, f"amx-emulate-{os.geteuid()}-{number}")
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(directory, 0o755)
+    found = os.lstat(directory)
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o022:
+        raise PermissionError(0, f"{directory} is not this user's alone")
+    link = os.path.join(directory, os.path.basename(path))
+    with contextlib.suppress(FileExistsError):
+        os.symlink(path, link)
+    if os.readlink(link) != path:
+        raise FileExistsError(0, f"{link} names another file")
+    return link
