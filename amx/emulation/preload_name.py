@@ -1,14 +1,15 @@
 """A name for a library that LD_PRELOAD can have, whatever its path.
 
-Entries are separated by spaces and colons, and there is no quoting
-(ld.so(8)). A path with such characters is named by a symbolic link, in a directory that nobody else can write
-to: the user's runtime directory, or one of ours for temporary files. It stays, since the program and its
-children go on needing it when the launcher has become the program.
+Entries are separated by spaces and colons, and there is no quoting (ld.so(8)). A path with such characters is
+named by a symbolic link in a directory of ours that nobody else can write to, in the user's runtime directory
+or among temporary files. It stays, since the program and its children go on needing it when the launcher has
+become the program.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import stat
@@ -19,6 +20,7 @@ from amx.errors import EmulationError
 
 __all__ = ["of"]
 
+WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 SPECIAL = frozenset(" :")
 
 
@@ -55,17 +57,26 @@ def _places() -> Iterator[str]:
             yield temporary
 
 
+def _require_safe(place: str) -> None:
+    """Nobody else but root can put another directory in the place of ours: under sudo, for example."""
+    found = os.stat(place)
+    is_open = found.st_mode & WRITABLE_BY_OTHERS and not found.st_mode & stat.S_ISVTX
+    if found.st_uid not in (os.geteuid(), 0) or is_open:
+        raise PermissionError(errno.EPERM, "others can rename what is in it")
+
+
 def _link(place: str, path: str) -> str:
+    _require_safe(place)
     number = hashlib.sha256(os.fsencode(path)).hexdigest()[:16]
     directory = os.path.join(place, f"amx-emulate-{os.geteuid()}-{number}")
     with contextlib.suppress(FileExistsError):
         os.mkdir(directory, 0o755)
     found = os.lstat(directory)
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o022:
-        raise PermissionError(0, f"{directory} is not this user's alone")
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & WRITABLE_BY_OTHERS:
+        raise PermissionError(errno.EPERM, f"{directory} is not this user's alone")
     link = os.path.join(directory, os.path.basename(path))
     with contextlib.suppress(FileExistsError):
         os.symlink(path, link)
     if os.readlink(link) != path:
-        raise FileExistsError(0, f"{link} names another file")
+        raise FileExistsError(errno.EEXIST, f"{link} names another file")
     return link
