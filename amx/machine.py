@@ -278,7 +278,7 @@ def _launched() -> str:
 
 def _traced() -> bool:
     try:
-        with open("/proc/self/status", encoding="utf-8", errors="replace") as lines:
+        with open("/proc/thread-self/status", encoding="utf-8", errors="replace") as lines:
             return any(line.startswith("TracerPid:") and int(line.partition(":")[2]) for line in lines)
     except OSError:
         return False

@@ -73,6 +73,15 @@ def test_there_may_be_no_configuration(frame, made):
     assert bytes(made) == before
 
 
+def test_what_is_in_use_is_what_the_frame_says(frame):
+    """The handler itself runs with all components INIT; without XSAVE there is nothing to read."""
+    frame.frame_xinuse.argtypes = ctypes.c_void_p, ctypes.c_uint64
+    frame.frame_xinuse.restype = ctypes.c_uint64
+    assert frame.frame_xinuse(area([*AVX512, XTILECFG], [AVX, XTILECFG]), 1) == bits([AVX, XTILECFG])
+    assert frame.frame_xinuse(area([SSE], [SSE, XTILECFG]), 1) == bits([SSE]), "no room for it"
+    assert frame.frame_xinuse(area([SSE], [SSE], magic=0), 1) == 1
+
+
 @pytest.mark.parametrize("number", [0, 5, 15, 16, 31])
 def test_a_zmm_register_is_written_and_the_others_are_kept(frame, number):
     made = area(AVX512, AVX512)

@@ -137,5 +137,11 @@ def test_the_compacted_size_grows_by_both_components_aligned(library):
 
 
 def test_xinuse_takes_the_bits_of_tiles_from_the_emulated_state(library):
-    assert library.virtual_xinuse(0x600A2, 1 << 17) == 0x200A2
+    assert library.virtual_xinuse(0x400A2, 1 << 17) == 0x200A2
     assert library.virtual_xinuse(0xA2, 3 << 17 | 1) == 0x600A2
+
+
+@pytest.mark.parametrize("tiles", [0, 1 << 17, 3 << 17])
+def test_a_configuration_that_the_cpu_loaded_itself_is_the_last_and_zeroed_the_tiles(library, tiles):
+    """Where the CPU has tiles, LDTILECFG runs unseen until something traps."""
+    assert library.virtual_xinuse(0x200A2, tiles) == 0x200A2

@@ -186,4 +186,4 @@ _KERNEL_RUNGS = (RungName.KERNEL, RungName.PERMISSION, RungName.REQUEST, RungNam
 
 
 def _filtered() -> bool:
-    return re.search(r"^Seccomp:\s*2$", _text("/proc/self/status"), re.MULTILINE) is not None
+    return re.search(r"^Seccomp:\s*2$", _text("/proc/thread-self/status"), re.MULTILINE) is not None

@@ -70,7 +70,7 @@ def require_preloadable(program: Program) -> None:
             cause="There is no dynamic loader in it that could preload the emulator",
             remedy="Use --ptrace",
         )
-    own = _inspect("/proc/self/exe", "/proc/self/exe").loader
+    own = _inspect("/proc/thread-self/exe", "/proc/thread-self/exe").loader
     if own and os.path.basename(own) != os.path.basename(program.loader):
         raise EmulationError(
             f"{program.binary} uses the C library of {program.loader}",

@@ -127,7 +127,7 @@ static int returned_by(const uint8_t *code) {
 }
 
 static int patched_by_mem(uint8_t *code, uint8_t value) {
-    const int memory = open("/proc/self/mem", O_RDWR | O_CLOEXEC);
+    const int memory = open("/proc/thread-self/mem", O_RDWR | O_CLOEXEC);
     if (memory == -1)
         return -errno;
     const ssize_t written = pwrite(memory, &value, 1, (off_t)(uintptr_t)(code + IMMEDIATE));
@@ -155,7 +155,7 @@ static int executable_memory(void) {
 static void code_can_be_written(report_t *report) {
     uint8_t *code;
     __asm__("leaq amx_patch_me(%%rip), %0" : "=r"(code));
-    prctl(PR_SET_DUMPABLE, 1); /* else /proc/self/mem is root's */
+    prctl(PR_SET_DUMPABLE, 1); /* else /proc/thread-self/mem is root's */
     int result = patched_by_mem(code, 1);
     if (result != 0)
         result = patched_by_mprotect(code, 2);

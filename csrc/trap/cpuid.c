@@ -123,9 +123,10 @@ static void do_cpuid(greg_t *gregs) {
     trap_answers.cpuid++;
 }
 
-static int do_xgetbv(greg_t *gregs) {
+static int do_xgetbv(ucontext_t *context) {
+    greg_t *const gregs = context->uc_mcontext.gregs;
     uint64_t value;
-    if (amx_trap_xgetbv((uint32_t)gregs[REG_RCX], &value) != 0)
+    if (trap_xgetbv((uint32_t)gregs[REG_RCX], context, &value) != 0)
         return 0;
     put(gregs, REG_RAX, (uint32_t)value);
     put(gregs, REG_RDX, (uint32_t)(value >> 32));
@@ -144,8 +145,9 @@ static int general_protection(siginfo_t *info, greg_t *gregs) {
 }
 
 /* The instruction at `opcode`, the bytes after whose first are at `behind`. */
-static int answer(const uint8_t *behind, siginfo_t *info, greg_t *gregs, uint64_t opcode) {
+static int answer(const uint8_t *behind, siginfo_t *info, ucontext_t *context, uint64_t opcode) {
     enum { CPUID_2 = 0xA2, XGETBV_2 = 0x01, XGETBV_3 = 0xD0 };
+    greg_t *const gregs = context->uc_mcontext.gregs;
     if (behind[0] == CPUID_2) {
         do_cpuid(gregs);
         gregs[REG_RIP] = (greg_t)opcode + 2;
@@ -154,36 +156,35 @@ static int answer(const uint8_t *behind, siginfo_t *info, greg_t *gregs, uint64_
     if (behind[0] != XGETBV_2 || behind[1] != XGETBV_3)
         return 0;
     gregs[REG_RIP] = (greg_t)opcode;
-    if (!do_xgetbv(gregs))
+    if (!do_xgetbv(context))
         return general_protection(info, gregs);
     gregs[REG_RIP] = (greg_t)opcode + 3;
     return 1;
 }
 
 /* CPUID that faulted is SIGSEGV at the instruction; XGETBV without OSXSAVE is SIGILL. */
-static int at_instruction(siginfo_t *info, greg_t *gregs) {
+static int at_instruction(siginfo_t *info, ucontext_t *context) {
     enum { MAX_INSTRUCTION = 15 };
-    const uint64_t rip = (uint64_t)gregs[REG_RIP];
+    const uint64_t rip = (uint64_t)context->uc_mcontext.gregs[REG_RIP];
     uint8_t code[MAX_INSTRUCTION + 3] = {0};
     size_t at = 0;
     trap_own_memory.read(NULL, rip, code, MAX_INSTRUCTION);
     while (at < MAX_INSTRUCTION - 3 && insn_is_prefix(code[at]))
         at++;
-    return code[at] == 0x0F ? answer(&code[at + 1], info, gregs, rip + at) : 0;
+    return code[at] == 0x0F ? answer(&code[at + 1], info, context, rip + at) : 0;
 }
 
 int cpuid_handle(int signal, siginfo_t *info, ucontext_t *context) {
-    greg_t *const gregs = context->uc_mcontext.gregs;
-    const uint64_t opcode = (uint64_t)gregs[REG_RIP] - 1;
+    const uint64_t opcode = (uint64_t)context->uc_mcontext.gregs[REG_RIP] - 1;
     if (!active || info->si_code <= 0)
         return 0;
     switch (signal) {
     case SIGTRAP:
-        return has_site(opcode) ? answer((const uint8_t *)(uintptr_t)opcode + 1, info, gregs, opcode) : 0;
+        return has_site(opcode) ? answer((const uint8_t *)(uintptr_t)opcode + 1, info, context, opcode) : 0;
     case SIGSEGV:
-        return info->si_code == SI_KERNEL && faulting ? at_instruction(info, gregs) : 0;
+        return info->si_code == SI_KERNEL && faulting ? at_instruction(info, context) : 0;
     case SIGILL:
-        return at_instruction(info, gregs);
+        return at_instruction(info, context);
     default:
         return 0;
     }

@@ -114,6 +114,12 @@ void trap_frame_complete(ucontext_t *context, const struct amxemu_insn *insn,
         put_zmm((uint8_t *)context->uc_mcontext.fpregs, insn->d, r->zmm[insn->d]);
 }
 
+uint64_t trap_frame_xinuse(const ucontext_t *context, uint64_t otherwise) {
+    const uint8_t *const frame = (const uint8_t *)context->uc_mcontext.fpregs;
+    const uint64_t features = features_of(frame);
+    return features ? features & in_use(frame) : otherwise;
+}
+
 int trap_frame_take_config(ucontext_t *context, uint8_t config[AMXEMU_CONFIG_BYTES]) {
     uint8_t *const frame = (uint8_t *)context->uc_mcontext.fpregs;
     const uint8_t *const part = get_part(frame, XTILECFG);

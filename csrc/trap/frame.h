@@ -20,6 +20,8 @@ struct amxemu_registers trap_frame_registers(const ucontext_t *context, const st
 /* After the instruction completed: rip, and the ZMM register it wrote. */
 void trap_frame_complete(ucontext_t *context, const struct amxemu_insn *insn,
                          const struct amxemu_registers *r);
+/* XINUSE of the interrupted code; `otherwise` of a frame without XSAVE. */
+uint64_t trap_frame_xinuse(const ucontext_t *context, uint64_t otherwise);
 /* The CPU's own TILECFG, which is in the INIT state after the handler; 0 where it was so before, or the CPU
  * has none. */
 int trap_frame_take_config(ucontext_t *context, uint8_t config[AMXEMU_CONFIG_BYTES]);

@@ -185,7 +185,7 @@ int amx_trap_cpuid(uint32_t leaf, uint32_t subleaf, uint32_t registers[4]) {
     return 0;
 }
 
-int amx_trap_xgetbv(uint32_t index, uint64_t *value) {
+int trap_xgetbv(uint32_t index, const ucontext_t *context, uint64_t *value) {
     if (trap_cpu() == NULL)
         return -ESRCH;
     if (index != XCR0 && index != XINUSE)
@@ -193,9 +193,17 @@ int amx_trap_xgetbv(uint32_t index, uint64_t *value) {
     const struct trap_thread *const thread = trap_thread();
     if (thread == NULL)
         return -ENOMEM;
-    *value = index == XCR0 ? machine.features
-                           : virtual_xinuse(host_xgetbv(XINUSE), kernel_model_xinuse(&thread->task));
+    if (index == XCR0) {
+        *value = machine.features;
+        return 0;
+    }
+    const uint64_t here = host_xgetbv(XINUSE), host = context ? trap_frame_xinuse(context, here) : here;
+    *value = virtual_xinuse(host, kernel_model_xinuse(&thread->task));
     return 0;
+}
+
+int amx_trap_xgetbv(uint32_t index, uint64_t *value) {
+    return trap_xgetbv(index, NULL, value);
 }
 
 int amx_trap_arch_prctl(int op, uint64_t argument) {

@@ -8,7 +8,8 @@ enum {
     LEAF_TMUL = 0x1E, /* the last of AMX */
 };
 enum { XFEATURE_X87_SSE = 3, XFEATURE_XTILECFG = 17, XFEATURE_XTILEDATA = 18 };
-#define XFEATURE_MASK_XTILE (UINT64_C(3) << XFEATURE_XTILECFG)
+#define XFEATURE_MASK_XTILE    (UINT64_C(3) << XFEATURE_XTILECFG)
+#define XFEATURE_MASK_XTILECFG (UINT64_C(1) << XFEATURE_XTILECFG)
 
 enum { CPUID_1_ECX_XSAVE = 1 << 26, CPUID_1_ECX_OSXSAVE = 1 << 27, CPUID_D_1_EAX_XFD = 1 << 4 };
 enum { CPUID_D_N_ECX_ALIGN64 = 1 << 1, CPUID_D_N_ECX_XFD = 1 << 2 };
@@ -150,6 +151,8 @@ uint64_t virtual_xcr0(uint64_t host) {
 }
 
 uint64_t virtual_xinuse(uint64_t host, uint64_t tiles) {
+    if (host & XFEATURE_MASK_XTILECFG) /* LDTILECFG, which zeroes the tiles */
+        tiles = XFEATURE_MASK_XTILECFG;
     return (host & ~XFEATURE_MASK_XTILE) | (tiles & XFEATURE_MASK_XTILE);
 }
 

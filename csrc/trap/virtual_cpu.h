@@ -29,7 +29,8 @@ void virtual_cpuid(const struct amxemu_cpu *cpu, uint32_t leaf, uint32_t subleaf
 
 /* XGETBV(0); host: its XCR0, 0 where it has no XGETBV. */
 uint64_t virtual_xcr0(uint64_t host);
-/* XGETBV(1); tiles: bits 17 and 18 of the emulated state. host: as above, of this thread. */
+/* XGETBV(1); tiles: bits 17 and 18 of the emulated state. host: as above, of this thread; where the CPU has
+ * tiles of its own and loaded a configuration into them, that is the program's last (native_config.h). */
 uint64_t virtual_xinuse(uint64_t host, uint64_t tiles);
 
 /* The machine as the model of the kernel wants it; host_xcr0 as above. */

@@ -21,6 +21,11 @@ int frame_take_config(uint8_t *area, uint8_t config[AMXEMU_CONFIG_BYTES]) {
     return trap_frame_take_config(&context, config);
 }
 
+uint64_t frame_xinuse(uint8_t *area, uint64_t otherwise) {
+    const ucontext_t context = context_of(area);
+    return trap_frame_xinuse(&context, otherwise);
+}
+
 /* What a row instruction does that writes ZMM register `number`; 0 where the program has none. */
 int frame_write_zmm(uint8_t *area, unsigned number, const uint8_t bytes[AMXEMU_COLSB]) {
     static uint8_t zmm[32][AMXEMU_COLSB];

@@ -9,7 +9,7 @@
 
 /* Where pages that were written may not be executed (SELinux, execmod). */
 static int write_by_force(const uint8_t *at, uint8_t byte) {
-    const int memory = open("/proc/self/mem", O_WRONLY | O_CLOEXEC);
+    const int memory = open("/proc/thread-self/mem", O_WRONLY | O_CLOEXEC);
     if (memory < 0)
         return -errno;
     const int error = pwrite(memory, &byte, 1, (off_t)(uintptr_t)at) == 1 ? 0 : -EACCES;

@@ -91,7 +91,7 @@ static int search(int maps, uint64_t address, struct mapping *mapping) {
 }
 
 int mapping_at(uint64_t address, struct mapping *mapping) {
-    const int maps = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
+    const int maps = open("/proc/thread-self/maps", O_RDONLY | O_CLOEXEC);
     if (maps < 0)
         return -errno;
     int error = query(maps, address, mapping);

@@ -1,4 +1,7 @@
-/* Which mapping of this process an address lies in. Async-signal-safe. */
+/* Which mapping of this process an address lies in. Async-signal-safe.
+ *
+ * Here as elsewhere /proc is asked for the calling thread: /proc/self is the leader, which has no memory once
+ * it has ended, though other threads go on (fs/proc/task_mmu.c, proc_maps_open()). */
 #ifndef TRAP_MAPPING_H
 #define TRAP_MAPPING_H
 

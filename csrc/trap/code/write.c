@@ -34,7 +34,7 @@ static void *pointer(uint64_t address) {
     return (void *)(uintptr_t)address;
 }
 
-/* Where /proc/self/mem may not be forced to write. Others keep the right to execute meanwhile. */
+/* Where /proc/thread-self/mem may not be forced to write. Others keep the right to execute meanwhile. */
 static int write_in_place(uint64_t address, const uint8_t *bytes, size_t size) {
     enum { PAGE = 4096 };
     const uint64_t begin = address / PAGE * PAGE, length = address + size - begin;
@@ -61,7 +61,7 @@ static int is_ours_to_write(uint64_t address) {
 
 void code_write(struct code_write *writes, size_t count) {
     static const uint8_t int3 = INT3;
-    const int memory = open("/proc/self/mem", O_RDWR | O_CLOEXEC);
+    const int memory = open("/proc/thread-self/mem", O_RDWR | O_CLOEXEC);
 
     for (size_t i = 0; i < count; i++) {
         struct code_write *const w = &writes[i];

@@ -31,7 +31,7 @@ static atomic_flag busy = ATOMIC_FLAG_INIT;
 /* Of the executable, fit for JSON, its end if it is too long. */
 static void find_program(void) {
     char path[PATH_MAX];
-    const ssize_t length = readlink("/proc/self/exe", path, sizeof path - 1);
+    const ssize_t length = readlink("/proc/thread-self/exe", path, sizeof path - 1);
     const size_t size = length > 0 ? (size_t)length : 0, room = sizeof program - 1;
     const size_t from = size > room ? size - room : 0;
     for (size_t i = from; i < size; i++) {

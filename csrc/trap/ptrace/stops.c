@@ -101,10 +101,18 @@ static const struct tracee *thread_of(const struct tracer *tracer, pid_t tgid) {
     return NULL;
 }
 
+/* By any of its threads: the first may have ended before the others. */
+static int has_memory(const struct tracer *tracer, const struct tracer_process *process) {
+    for (const struct tracee *tracee = tracer->tracees; tracee; tracee = tracee->next)
+        if (tracee->process == process && tracer_proc_status(tracee->tid, "VmSize", 10, 0) != 0)
+            return 1;
+    return 0;
+}
+
 /* One that has ended, has no memory any more, and whose end is still to be reported. */
 static pid_t ended_process(const struct tracer *tracer) {
     for (const struct tracee *tracee = tracer->tracees; tracee; tracee = tracee->next)
-        if (tracee->process && tracer_proc_status(tracee->process->tgid, "VmSize", 10, 0) == 0)
+        if (tracee->process && !has_memory(tracer, tracee->process))
             return tracee->process->tgid;
     return 0;
 }

@@ -36,7 +36,7 @@ static int is_self(int pid) {
 
 void trap_trace_proc(char path[TRACE_PROC_PATH], int pid, const char *name) {
     char *at = trap_trace_text(path, "/proc/");
-    at = is_self(pid) ? trap_trace_text(at, "self") : trap_trace_number(at, (unsigned)pid);
+    at = is_self(pid) ? trap_trace_text(at, "thread-self") : trap_trace_number(at, (unsigned)pid);
     *at++ = '/';
     *trap_trace_text(at, name) = '\0';
 }

@@ -103,7 +103,7 @@ static uint32_t read_module(struct trace_header *trace, uint64_t address, int fd
     return 0;
 }
 
-uint32_t trap_trace_module(struct trace_header *trace, uint64_t address) {
+uint32_t trap_trace_module(struct trace_header *trace, int thread, uint64_t address) {
     for (uint32_t i = 0; i < TRACE_MODULES; i++) {
         const struct trace_module *const module = &trace_modules(trace)[i];
         if (!trace_has(trace, module, sizeof *module))
@@ -116,7 +116,8 @@ uint32_t trap_trace_module(struct trace_header *trace, uint64_t address) {
     }
     const int saved = errno; /* a thunk's caller may be about to look at it */
     char path[TRACE_PROC_PATH];
-    trap_trace_proc(path, trace->pid, "maps");
+    const int is_tracees = thread > 0 && trace->pid != (int)syscall(SYS_getpid);
+    trap_trace_proc(path, is_tracees ? thread : trace->pid, "maps");
     const int fd = (int)syscall(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0);
     const uint32_t found = fd < 0 ? 0 : read_module(trace, address, fd);
     if (fd >= 0)

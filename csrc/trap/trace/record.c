@@ -32,19 +32,19 @@ void trace_pack(const struct amxemu_insn *insn, uint64_t packed[2]) {
                 (uint64_t)(insn->apx != 0) << 58;
 }
 
-static struct trace_site *new_site(struct trace_header *trace, struct trace_site *site, uint64_t rip,
-                                   const uint64_t packed[2]) {
+static struct trace_site *new_site(struct trace_header *trace, struct trace_site *site, int thread,
+                                   uint64_t rip, const uint64_t packed[2]) {
     site->address = rip;
     site->insn[0] = packed[0];
     site->insn[1] = packed[1];
     memset((void *)site->low, UINT8_MAX, sizeof site->low);
-    site->module = trap_trace_module(trace, rip);
+    site->module = trap_trace_module(trace, thread, rip);
     publish(&site->state);
     return site;
 }
 
 /* NULL: the table is full, or nearly, around the place where it would stand. */
-static struct trace_site *find_site(struct trace_header *trace, uint64_t rip,
+static struct trace_site *find_site(struct trace_header *trace, int thread, uint64_t rip,
                                     const struct amxemu_insn *insn) {
     enum { MAX_PROBES = 128 };
     struct trace_site *const sites = trace_sites(trace);
@@ -60,7 +60,7 @@ static struct trace_site *find_site(struct trace_header *trace, uint64_t rip,
             site->insn[1] == packed[1])
             return site;
         if (state == TRACE_FREE && claim(&site->state))
-            return new_site(trace, site, rip, packed);
+            return new_site(trace, site, thread, rip, packed);
     }
     return NULL;
 }
@@ -214,7 +214,7 @@ static void count_in_thread(struct trace_header *trace, int id, const struct amx
 
 void trap_trace_record(struct trace_header *trace, int thread, const struct amxemu_insn *insn, uint64_t rip,
                        const struct amxemu_state *after, const struct trap_fault *fault) {
-    struct trace_site *const site = find_site(trace, rip, insn);
+    struct trace_site *const site = find_site(trace, thread, rip, insn);
     if (fault->signal != 0) {
         if (site != NULL)
             add(&site->faults, 1);
