@@ -358,27 +358,25 @@ assert (second.counts.instructions, second.counts.traps) == (0, 0), second.count
 def test_a_block_ends_though_code_that_was_patched_is_gone():
     """And though the thread that ends it has executed nothing itself."""
     child("""
-import ctypes, mmap, threading
-munmap = ctypes.CDLL(None).munmap
-munmap.argtypes = ctypes.c_void_p, ctypes.c_size_t
+import ctypes, mmap, os, threading
+libc = ctypes.CDLL(None)
+libc.mmap.restype = ctypes.c_void_p
 config = ctypes.create_string_buffer(amx.TileConfig.for_product("int8").to_bytes(), 64)
 def generate_and_unmap():
     amx.request()
-    code = mmap.mmap(-1, 4096, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, 7)
-    code.write(bytes.fromhex("c4e2784907 c4e27b49c0 c4e27849c0 c3"))  # ldtilecfg, tilezero, tilerelease
-    address = ctypes.addressof(ctypes.c_char.from_buffer(code))
+    code = os.memfd_create("code")
+    os.write(code, bytes.fromhex("c4e2784907 c4e27b49c0 c4e27849c0 c3"))  # ldtilecfg, tilezero, tilerelease
+    protection = mmap.PROT_READ | mmap.PROT_EXEC
+    address = libc.mmap(None, ctypes.c_size_t(4096), protection, mmap.MAP_PRIVATE, code, ctypes.c_long(0))
     ctypes.CFUNCTYPE(None, ctypes.c_void_p)(address)(ctypes.addressof(config))
     patched.append(emulation.counts.patched)
-    assert munmap(address, 4096) == 0
-    kept.append(code)
-patched, kept = [], []
+    assert libc.munmap(ctypes.c_void_p(address), ctypes.c_size_t(4096)) == 0
+patched = []
 with amx.emulate() as emulation:
     thread = threading.Thread(target=generate_and_unmap)
     thread.start()
     thread.join()
 assert patched[0] > 0
-import os
-os._exit(0)  # the mapping's own end would find it gone
 """)
 
 

@@ -41,7 +41,37 @@ def test_a_site_out_of_reach_goes_on_trapping(program):
 
 
 def test_code_that_is_not_writable_is_patched(program):
-    run(program, "read-only")
+    run(program, "sealed")
+
+
+def test_code_that_can_be_written_while_it_is_executed_goes_on_trapping(program):
+    """So writing over part of an instruction works; once sealed it is patched, until it is writable again."""
+    run(program, "writable")
+
+
+@pytest.mark.parametrize("files", ["unsealed", "unsealed-without-files"])
+def test_patched_code_is_the_programs_own_before_it_becomes_writable(program, files):
+    """RX, RW and RX again, a byte of an instruction in two pages written each time."""
+    run(program, files)
+
+
+def test_code_that_moves_is_the_programs_own(program):
+    run(program, "moved")
+
+
+def test_memory_that_is_mapped_twice_is_not_written(program):
+    """Written at one address, executed at another."""
+    run(program, "mapped-twice")
+
+
+def test_generated_code_goes_on_trapping_where_nobody_tells_when_it_is_written(program):
+    """In amx.emulate(): there mprotect() is not interposed."""
+    run(program, "generated-untold")
+
+
+def test_a_thread_that_outlives_the_first_is_patched(program):
+    """/proc/self is the first thread's, which has no memory then."""
+    run(program, "leader-ended")
 
 
 def test_rewritten_code_is_new(program):

@@ -17,6 +17,8 @@ from amx.emulation import launcher
 pytestmark = pytest.mark.skipif(bool(lib.amx_is_stub()), reason="this build has no machine layer")
 imports_amx = pytest.mark.skipif(SANITIZED, reason="a sanitizer's runtime must be the first library")
 
+AMX = [sys.executable, "-c", "import sys; from amx.cli import main; sys.exit(main())"]
+
 ANSWERS = """\
 highest leaf 0x{:x}
 amx 1 1 1
@@ -36,7 +38,7 @@ signal 11, code 128, at the instruction: 1
 def programs(tmp_path_factory):
     """What was compiled from tests/c/preload/, by name."""
     directory = tmp_path_factory.mktemp("programs")
-    for name in ("question", "loader", "filters"):
+    for name in ("question", "loader", "filters", "protections"):
         compile_program(f"{name}.c", directory / name)
     compile_program("question.c", directory / "static", "-static")
     compile_program("constructor.c", directory / "constructor.so", "-shared", "-fPIC")
@@ -55,6 +57,12 @@ def tiles(programs):
 def expected():
     """What question.c prints."""
     return ANSWERS.format(max(machine.current().cpuid(0).eax, 0x1E))
+
+
+def has_tiles():
+    """Whether this CPU executes tile configuration itself."""
+    xcr0 = machine.Real().xgetbv(0)
+    return xcr0 is not None and xcr0 >> 17 & 3 == 3
 
 
 def said(result):
@@ -140,6 +148,30 @@ def test_a_product_by_the_compilers_intrinsics(tiles, tmp_path, patch):
     assert (result.stdout, result.returncode) == ("right\n", 0), result.stderr
     (report,) = reports(tmp_path)
     assert (report["instructions"], report["patched"]) == (6, 6 if patch else 0)
+
+
+@pytest.mark.parametrize(
+    ("how", "printed", "patched"),
+    [
+        ("always", "42 42 0 0 " * 2, 0),
+        ("alternating", "42 42 0 0 " * 2, 3),
+        ("moves", "42 42 42 0 0 0 " * 2, 3),
+    ],
+)
+@pytest.mark.parametrize("way", ["preloaded", "traced"])
+def test_a_program_may_write_over_a_part_of_what_it_has_executed(
+    programs, tmp_path, way, how, printed, patched
+):
+    """A jump in the place of an instruction would lead anywhere: none stands in what can be written."""
+    command = [programs / "protections", how]
+    if way == "traced":
+        result = subprocess.run([*AMX, "emulate", "--ptrace", "--", *command], capture_output=True, text=True)
+    else:
+        result = run(command, tmp_path)
+    assert (result.returncode, result.stdout) == (0, f"{printed}\n"), result.stderr
+    if way == "preloaded" and not has_tiles():  # such a CPU configures them itself, and is patched for that
+        (report,) = reports(tmp_path)
+        assert min(report["patched"], 3) == patched, report
 
 
 def test_blocked_signals_do_not_block_the_emulation_and_read_back_as_blocked(tiles, tmp_path):
@@ -293,7 +325,6 @@ def test_amx_is_available_to_this_package(tmp_path):
 
 # ---- what is announced beside AMX
 
-AMX = [sys.executable, "-c", "import sys; from amx.cli import main; sys.exit(main())"]
 LEAF_7 = """
 from amx.machine import Real
 real = Real()

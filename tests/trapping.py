@@ -35,10 +35,12 @@ def counts():
     lib.amx_trap_count(found)
     return found
 
-def function(code):
-    page = mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
+def function(code):  # in code that cannot be written any more
+    page = mmap.mmap(-1, 4096, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     page.write(bytes.fromhex(code) + b"\\xc3")
     address = ctypes.addressof(ctypes.c_char.from_buffer(page))
+    protection = mmap.PROT_READ | mmap.PROT_EXEC
+    assert ctypes.CDLL(None).mprotect(ctypes.c_void_p(address), ctypes.c_size_t(4096), protection) == 0
     pages.append(page)
     return ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_long)(address)
 

@@ -69,15 +69,26 @@ static int add_site(uint64_t address) {
 
 /* ---- making them trap ---- */
 
+/* Code of a packed or self-modifying program, which may also read itself. */
+static int is_writable(const struct code_image *image, const uint8_t *at) {
+    const uint64_t address = (uint64_t)(at - image->base);
+    for (size_t i = 0; i < image->count; i++) {
+        const Elf64_Phdr *const h = &image->headers[i];
+        if (h->p_type == PT_LOAD && address >= h->p_vaddr && address - h->p_vaddr < h->p_memsz)
+            return (h->p_flags & PF_W) != 0;
+    }
+    return 0;
+}
+
 static void trap_site(void *context, enum code_kind kind, const uint8_t *at, unsigned length) {
     uint8_t *const opcode = (uint8_t *)(uintptr_t)at + length - (kind == CODE_CPUID ? 2 : 3);
-    (void)context;
-    if (!add_site((uintptr_t)opcode) || code_byte_write(opcode, CODE_INT3) != 0)
+    const struct code_image *const *const image = context;
+    if (is_writable(*image, at) || !add_site((uintptr_t)opcode) || code_byte_write(opcode, CODE_INT3) != 0)
         refused_writes++;
 }
 
 void cpuid_trap_image(const struct code_image *image) {
-    static const struct code_sink sink = {trap_site, NULL};
+    const struct code_sink sink = {trap_site, &image};
     const unsigned kinds = CODE_XGETBV | (faulting ? 0 : CODE_CPUID), before = site_count;
     unknown_places += code_scan(image, kinds, &sink);
     if (faulting || site_count != before)

@@ -1,5 +1,6 @@
 #include "trap/patch.h"
 
+#include "trap/code/mapping.h"
 #include "trap/code/write.h"
 #include "trap/config_sites.h"
 #include "trap/memory.h"
@@ -11,6 +12,8 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 /* ---- what is known: records, found by hashing the address ---- */
@@ -39,6 +42,7 @@ static unsigned site_count;           /* records ever used */
 static unsigned freed;                /* of them, and not used again yet */
 static unsigned session;
 static int wanted, hybrid, possible;
+static int is_told; /* before code can be written */
 
 static unsigned first_slot(uint64_t address) {
     return (unsigned)(address * UINT64_C(0x9E3779B97F4A7C15) >> 48);
@@ -147,10 +151,20 @@ static struct site *record_of(uint64_t address) {
 
 /* ---- patching and restoring, under trap_lock() ---- */
 
+/* Whether it stays as it is, as far as can be known. What would not trap is patched in any generated code: it
+ * would compute something wrong. */
+static int is_settled(const struct site *site) {
+    const int must_be = hybrid && site->insn.op <= AMXEMU_TILERELEASE;
+    struct mapping m;
+    return mapping_at(site->address, &m) == 0 && (m.protection & (PROT_WRITE | PROT_EXEC)) == PROT_EXEC &&
+           (!m.anonymous || is_told || must_be);
+}
+
 static void patch(struct site *site) {
-    if (site->thunk == NULL && !site->insn.apx) /* r16-r31 are not at hand in a thunk */
+    const int can_be = !site->insn.apx && is_settled(site); /* r16-r31 are not at hand in a thunk */
+    if (site->thunk == NULL && can_be)
         site->thunk = trap_thunk_new(site->address);
-    if (site->thunk == NULL || site->insn.apx) {
+    if (site->thunk == NULL || !can_be) {
         site->state = UNPATCHABLE;
         return;
     }
@@ -228,7 +242,8 @@ static void see_configs(const struct config_sites *around) {
 
 void trap_site_seen(uint64_t rip, const struct amxemu_insn *insn) {
     const struct site *const known = find(rip);
-    if (known != NULL && known->session == session && known->state <= UNPATCHABLE)
+    if (known != NULL && known->session == session &&
+        (known->state == UNPATCHABLE || (known->state == TRAPPING && !wanted)))
         return;
     struct config_sites around;
     const int has_others = hybrid && config_sites_locate(rip, &around) == 0;
@@ -241,6 +256,8 @@ void trap_site_seen(uint64_t rip, const struct amxemu_insn *insn) {
     see(rip, insn, wanted);
     trap_unlock(mask);
 }
+
+/* ---- giving back ---- */
 
 /* As many sites in one round as their writes take a kilobyte of the stack. */
 enum { ROUND = 64 };
@@ -260,21 +277,71 @@ static void restore(struct site *const *changed, size_t count) {
             changed[i]->state = originals[i].outcome == CODE_WRITTEN ? RESTORED : before[i];
 }
 
-void trap_patch_stop(void) {
+static int is_within(const struct site *site, uint64_t address, size_t size) {
+    return site->address != 0 && site->address + CODE_BYTES_WRITTEN > address &&
+           (site->address < address || site->address - address < size);
+}
+
+static void restore_within(uint64_t address, size_t size) {
     struct site *changed[ROUND];
     size_t count = 0;
-    const uint64_t mask = trap_lock();
-    wanted = hybrid = 0;
     for (unsigned i = 0; i < site_count; i++) {
-        if (is_changed(&sites[i]) && stands(&sites[i]))
-            changed[count++] = &sites[i];
-        if (count == ROUND || (count > 0 && i + 1 == site_count)) {
+        struct site *const site = &sites[i];
+        if (!is_within(site, address, size))
+            continue;
+        if (site->state == UNPATCHABLE)
+            site->state = TRAPPING;
+        else if (is_changed(site) && stands(site))
+            changed[count++] = site;
+        if (count == ROUND) {
             restore(changed, count);
             count = 0;
         }
     }
+    if (count > 0)
+        restore(changed, count);
+}
+
+void trap_patch_stop(void) {
+    const uint64_t mask = trap_lock();
+    wanted = hybrid = 0;
+    restore_within(0, SIZE_MAX);
     trap_unlock(mask);
 }
+
+/* ---- code whose mapping changes ---- */
+
+void trap_patch_generated(void) {
+    is_told = 1;
+}
+
+/* What could not be restored before, for want of a descriptor for one, and can be written now. */
+static void overwrite_within(uint64_t address, size_t size) {
+    for (unsigned i = 0; i < site_count; i++)
+        if (is_within(&sites[i], address, size) && is_changed(&sites[i]) && stands(&sites[i]) &&
+            trap_own_memory.write(NULL, sites[i].address, sites[i].original, CODE_BYTES_WRITTEN) ==
+                CODE_BYTES_WRITTEN)
+            sites[i].state = RESTORED;
+}
+
+long trap_patch_remap(uint64_t address, size_t size, long number, const long arguments[5]) {
+    /* A handler of the program, for a signal that somebody sent amid our work */
+    const int is_amid_our_work = trap_is_locked_here();
+    const uint64_t mask = is_amid_our_work ? 0 : trap_lock();
+    if (!is_amid_our_work)
+        restore_within(address, size);
+    const long result = syscall(number, arguments[0], arguments[1], arguments[2], arguments[3], arguments[4]);
+    const int error = errno;
+    if (!is_amid_our_work) {
+        if (result != -1)
+            overwrite_within(address, size);
+        trap_unlock(mask);
+    }
+    errno = error;
+    return result;
+}
+
+/* ---- the session ---- */
 
 int trap_patch_start(int enabled, int is_hybrid) {
     const uint64_t mask = trap_lock();

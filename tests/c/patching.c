@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include "amx.h"
 #include "insn.h"
+#include "trap/patch.h"
 #include "trap/signals.h"
 
 #include <cpuid.h>
@@ -91,9 +92,23 @@ static int8_t a[TILE], b[TILE];
 static int32_t expected[TILE / 4];
 
 static uint8_t *executable(int flags, size_t size) {
-    void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE | PROT_EXEC, flags | MAP_ANONYMOUS, -1, 0);
+    void *memory = mmap(NULL, size, PROT_READ | PROT_EXEC, flags | MAP_ANONYMOUS, -1, 0);
     CHECK(memory != MAP_FAILED);
     return memory;
+}
+
+/* mprotect(), as the preload library has it. */
+static void protect(void *memory, size_t size, int protection) {
+    const long arguments[5] = {(long)memory, (long)size, protection};
+    CHECK(trap_patch_remap((uintptr_t)memory, size, SYS_mprotect, arguments) == 0);
+}
+
+static void unseal(void *memory, size_t size) {
+    protect(memory, size, PROT_READ | PROT_WRITE);
+}
+
+static void seal(void *memory, size_t size) {
+    protect(memory, size, PROT_READ | PROT_EXEC);
 }
 
 /* Of SITES: a CPU that can executes the LDTILECFG of new code, before another one's trap has it patched. */
@@ -101,9 +116,18 @@ static unsigned trapping(void) {
     return SITES - (unsigned)is_native();
 }
 
-static multiply *copy_at(uint8_t *code, int number) {
+/* Of memory that is not sealed yet. */
+static multiply *put_copy(uint8_t *code, int number) {
     memcpy(code + number * COPY, product, sizeof product);
     return (multiply *)(uintptr_t)(code + number * COPY);
+}
+
+static multiply *copy_at(uint8_t *code, int number) {
+    uint8_t *const page = code + number / COPIES * PAGE;
+    unseal(page, PAGE);
+    multiply *const copy = put_copy(code, number);
+    seal(page, PAGE);
+    return copy;
 }
 
 static int is_right(multiply *code) {
@@ -155,32 +179,127 @@ static void no_room(void) {
     const size_t size = UINT64_C(5) << 30;
     uint8_t *const reserved = mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     uint8_t *const code = reserved + size / 2;
-    CHECK(reserved != MAP_FAILED && mprotect(code, PAGE, PROT_READ | PROT_WRITE | PROT_EXEC) == 0);
+    CHECK(reserved != MAP_FAILED);
     multiply *const f = copy_at(code, 0);
     CHECK(is_right(f) && is_right(f));
     CHECK(counts().unpatchable == SITES && counts().patched == 0);
 }
 
-static void read_only(void) {
+static void sealed(void) {
     uint8_t *const code = executable(MAP_PRIVATE, PAGE);
     multiply *const f = copy_at(code, 0);
-    CHECK(mprotect(code, PAGE, PROT_READ | PROT_EXEC) == 0);
     CHECK(is_right(f) && is_right(f));
     CHECK(counts().traps == trapping() && counts().patched == SITES);
+}
+
+/* ---- code that is written while it can be executed, or between two executions ---- */
+
+enum { FIRST_LOAD = 10, MODRM = 4 };
+
+/* Another tile for a, by one byte amid the instruction, where a jump would stand: then the product is 0. */
+static void load_other_tile(uint8_t *code) {
+    code[FIRST_LOAD + MODRM] = product[FIRST_LOAD + 6 + MODRM];
+}
+
+static int is_zero(multiply *code) {
+    int32_t c[TILE / 4];
+    memset(c, 0xA5, sizeof c);
+    code(config, a, STRIDE, b, c);
+    for (int i = 0; i < TILE / 4; i++)
+        if (c[i] != 0)
+            return 0;
+    return 1;
+}
+
+/* It goes on trapping, and whatever is written over any part of it works. */
+static void writable(void) {
+    uint8_t *const code = executable(MAP_PRIVATE, PAGE);
+    multiply *const f = copy_at(code, 0);
+    needs_traps(); /* on a CPU with tiles emulation ends where an instruction would have to be patched */
+    protect(code, PAGE, PROT_READ | PROT_WRITE | PROT_EXEC);
+    CHECK(is_right(f) && is_right(f));
+    CHECK(memcmp(code, product, sizeof product) == 0);
+    CHECK(counts().traps == 2 * SITES && counts().unpatchable == SITES && counts().patched == 0);
+    load_other_tile(code);
+    CHECK(is_zero(f));
+    seal(code, PAGE);
+    CHECK(is_zero(f) && counts().patched == SITES && counts().unpatchable == 0);
+    protect(code, PAGE, PROT_READ | PROT_WRITE | PROT_EXEC);
+    CHECK(memcmp(code, product, FIRST_LOAD) == 0 && is_zero(f) && counts().patched == 0);
+}
+
+/* RW, RX, RW, RX: what is patched is the program's own whenever it can be written. */
+static void unsealed(void) {
+    uint8_t *const code = executable(MAP_PRIVATE, 2 * PAGE);
+    uint8_t *const across = code + PAGE - FIRST_LOAD - 2; /* the first load lies in both pages */
+    multiply *const f = (multiply *)(uintptr_t)across;
+    unseal(code, 2 * PAGE);
+    memcpy(across, product, sizeof product);
+    for (int round = 0; round < 3; round++) {
+        seal(code, 2 * PAGE);
+        CHECK(round % 2 ? is_zero(f) : is_right(f));
+        CHECK(counts().patched == SITES && across[FIRST_LOAD] == 0xE9);
+        unseal(code + PAGE, PAGE);
+        CHECK(across[FIRST_LOAD] == product[FIRST_LOAD] && across[0] == 0xE9);
+        CHECK(memcmp(across + FIRST_LOAD + 6, product + FIRST_LOAD + 6, 6) == 0);
+        unseal(code, PAGE);
+        CHECK(memcmp(across, product, FIRST_LOAD) == 0);
+        if (round % 2)
+            memcpy(across, product, sizeof product);
+        else
+            load_other_tile(across);
+    }
+    CHECK(counts().traps == 3 * trapping());
+}
+
+/* Also where /proc cannot be opened at that moment. */
+static void unsealed_without_files(void) {
+    const struct rlimit none = {0, 0};
+    uint8_t *const code = executable(MAP_PRIVATE, PAGE);
+    CHECK(is_right(copy_at(code, 0)) && counts().patched == SITES);
+    CHECK(setrlimit(RLIMIT_NOFILE, &none) == 0);
+    unseal(code, PAGE);
+    CHECK(memcmp(code, product, sizeof product) == 0);
+}
+
+/* Code that moves takes no jumps along, which would lead elsewhere from there. */
+static void moved(void) {
+    uint8_t *const code = executable(MAP_PRIVATE, PAGE), *const there = executable(MAP_PRIVATE, PAGE);
+    CHECK(is_right(copy_at(code, 0)) && counts().patched == SITES);
+    const long arguments[5] = {(long)code, PAGE, PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, (long)there};
+    CHECK(trap_patch_remap((uintptr_t)code, PAGE, SYS_mremap, arguments) == (long)there);
+    CHECK(memcmp(there, product, sizeof product) == 0);
+    CHECK(is_right((multiply *)(uintptr_t)there) && counts().traps == 2 * trapping());
+}
+
+/* One memory twice, writable where it cannot be executed. */
+static void mapped_twice(void) {
+    const int memory = memfd_create("code", MFD_CLOEXEC);
+    CHECK(memory >= 0 && ftruncate(memory, PAGE) == 0);
+    uint8_t *const data = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, memory, 0);
+    uint8_t *const code = mmap(NULL, PAGE, PROT_READ | PROT_EXEC, MAP_SHARED, memory, 0);
+    needs_traps();
+    CHECK(data != MAP_FAILED && code != MAP_FAILED);
+    put_copy(data, 0);
+    multiply *const f = (multiply *)(uintptr_t)code;
+    CHECK(is_right(f) && is_right(f));
+    load_other_tile(data);
+    CHECK(is_zero(f) && counts().traps == 3 * SITES && counts().patched == 0);
 }
 
 /* Another instruction where one was patched, and code that is unmapped and comes back. */
 static void rewritten(void) {
     uint8_t *const code = executable(MAP_PRIVATE, PAGE);
-    const size_t at = 10; /* the first load, into tmm1 */
     CHECK(is_right(copy_at(code, 0)));
     for (int round = 0; round < 3; round++) {
-        multiply *f = copy_at(code, 0);
-        memcpy(code + at, product + at + 6, 6); /* b into tmm2, twice */
-        memcpy(code + at + 6, product + at, 6);
+        unseal(code, PAGE);
+        multiply *f = put_copy(code, 0);
+        memcpy(code + FIRST_LOAD, product + FIRST_LOAD + 6, 6); /* b into tmm2, twice */
+        memcpy(code + FIRST_LOAD + 6, product + FIRST_LOAD, 6);
+        seal(code, PAGE);
         CHECK(is_right(f) && is_right(f));
-        CHECK(mmap(code, PAGE, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED,
-                   -1, 0) == code);
+        CHECK(mmap(code, PAGE, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) ==
+              code);
         f = copy_at(code, 0);
         CHECK(is_right(f) && is_right(f));
     }
@@ -192,15 +311,23 @@ static void rewritten(void) {
 static void many(void) {
     enum { KEPT = 32768, TOO_MANY = KEPT / SITES + 10, BYTES = TOO_MANY * COPY };
     uint8_t *const code = executable(MAP_PRIVATE, BYTES);
+    unseal(code, BYTES);
     for (int i = 0; i < TOO_MANY; i++)
-        CHECK(is_right(copy_at(code, i)));
+        put_copy(code, i);
+    seal(code, BYTES);
+    for (int i = 0; i < TOO_MANY; i++)
+        CHECK(is_right((multiply *)(uintptr_t)(code + i * COPY)));
     CHECK(counts().sites == KEPT && counts().patched == KEPT);
     CHECK(is_right((multiply *)(uintptr_t)(code + (TOO_MANY - 1) * COPY)));
     CHECK(mmap(code, BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == code);
 
     uint8_t *const other = executable(MAP_PRIVATE, 64 * PAGE);
+    unseal(other, 64 * PAGE);
     for (int i = 0; i < 400; i++)
-        CHECK(is_right(copy_at(other, i)));
+        put_copy(other, i);
+    seal(other, 64 * PAGE);
+    for (int i = 0; i < 400; i++)
+        CHECK(is_right((multiply *)(uintptr_t)(other + i * COPY)));
     CHECK(memcmp(other + 399 * COPY, product, sizeof product) != 0);
 }
 
@@ -241,10 +368,59 @@ static void no_files(void) {
     check_unpatchable();
 }
 
-/* Code cannot be written by /proc/self/mem; then it becomes writable for a moment. */
+/* Code cannot be written by /proc/PID/mem; then it becomes writable for a moment. */
 static void no_force(void) {
     refuse(SYS_pwrite64, EPERM);
-    read_only();
+    sealed();
+}
+
+/* ---- /proc of a process whose first thread has ended ---- */
+
+static pid_t leader;
+
+/* Whether /proc/self has no memory any more, which the leader's end takes away. */
+static int has_ended(pid_t thread) {
+    char path[64], text[512] = "";
+    snprintf(path, sizeof path, "/proc/%d/task/%d/stat", (int)leader, (int)thread);
+    FILE *const stat = fopen(path, "re");
+    CHECK(stat != NULL && fgets(text, sizeof text, stat) != NULL);
+    fclose(stat);
+    const char *const name_end = strrchr(text, ')');
+    return name_end != NULL && name_end[1] == ' ' && name_end[2] == 'Z';
+}
+
+static void *outlive_leader(void *unused) {
+    (void)unused;
+    while (!has_ended(leader))
+        sched_yield();
+    sealed();
+    uint8_t *const code = executable(MAP_PRIVATE, PAGE);
+    CHECK(is_right(copy_at(code, 0)) && amx_trap_stop() == 0);
+    CHECK(memcmp(code, product, sizeof product) == 0);
+    exit(0);
+}
+
+static void leader_ended(void) {
+    pthread_t thread;
+    leader = getpid();
+    CHECK(pthread_create(&thread, NULL, outlive_leader, NULL) == 0);
+    pthread_exit(NULL);
+}
+
+/* ---- generated code of which nobody tells when it can be written ---- */
+
+static void generated_untold(void) {
+    uint8_t *const code = executable(MAP_PRIVATE, PAGE);
+    multiply *const f = copy_at(code, 0);
+    needs_traps();
+    CHECK(is_right(f) && is_right(f));
+    CHECK(counts().traps == 2 * SITES && counts().patched == 0);
+    CHECK(mprotect(code, PAGE, PROT_READ | PROT_WRITE) == 0);
+    load_other_tile(code);
+    CHECK(mprotect(code, PAGE, PROT_READ | PROT_EXEC) == 0);
+    CHECK(is_zero(f));
+    AMX_LDTILECFG(config);
+    CHECK(counts().patched == 1); /* this program's own */
 }
 
 /* ---- configuration instructions that do not trap ---- */
@@ -284,8 +460,10 @@ static void hybrid(void) {
         store_config(stored);
         CHECK(memcmp(stored, config, sizeof stored) == 0 && counts().traps == 1);
 
-        multiply *const f = copy_at(code, 0);
+        unseal(code, PAGE);
+        multiply *const f = put_copy(code, 0);
         memcpy(code + LATER, generated, sizeof generated);
+        seal(code, PAGE);
         CHECK(is_right(f) && is_right(f));
         CHECK(counts().traps == 1u + (patch ? SITES : 2 * SITES - 1));
         CHECK(memcmp(code + LATER, generated, STTILECFG_AT) == 0);
@@ -316,8 +494,10 @@ static void *meet(void *unused) {
 static void threads(void) {
     pthread_t thread[THREADS];
     fresh = executable(MAP_PRIVATE, ROUNDS * PAGE);
+    unseal(fresh, ROUNDS * PAGE);
     for (int i = 0; i < ROUNDS * COPIES; i++)
-        copy_at(fresh, i);
+        put_copy(fresh, i);
+    seal(fresh, ROUNDS * PAGE);
     pthread_barrier_init(&barrier, NULL, THREADS);
     for (int i = 0; i < THREADS; i++)
         CHECK(pthread_create(&thread[i], NULL, meet, NULL) == 0);
@@ -568,17 +748,35 @@ int main(int argc, char **argv) {
         const char *name;
         void (*run)(void);
     } programs[] = {
-        {"once", once},           {"shared", shared},
-        {"no-room", no_room},     {"read-only", read_only},
-        {"rewritten", rewritten}, {"hybrid", hybrid},
-        {"many", many},           {"no-membarrier", no_membarrier},
-        {"no-files", no_files},   {"no-force", no_force},
-        {"stack", stack},         {"threads", threads},
-        {"timer", timer},         {"jumps", jumps},
-        {"forks", forks},         {"restart", restart},
-        {"unwinding", unwinding}, {"again", again},
+        {"once", once},
+        {"shared", shared},
+        {"no-room", no_room},
+        {"sealed", sealed},
+        {"writable", writable},
+        {"unsealed", unsealed},
+        {"unsealed-without-files", unsealed_without_files},
+        {"moved", moved},
+        {"mapped-twice", mapped_twice},
+        {"leader-ended", leader_ended},
+        {"generated-untold", generated_untold},
+        {"rewritten", rewritten},
+        {"hybrid", hybrid},
+        {"many", many},
+        {"no-membarrier", no_membarrier},
+        {"no-files", no_files},
+        {"no-force", no_force},
+        {"stack", stack},
+        {"threads", threads},
+        {"timer", timer},
+        {"jumps", jumps},
+        {"forks", forks},
+        {"restart", restart},
+        {"unwinding", unwinding},
+        {"again", again},
     };
     prepare();
+    if (argc == 2 && strcmp(argv[1], "generated-untold") != 0)
+        trap_patch_generated();
     start();
     for (size_t i = 0; argc == 2 && i < sizeof programs / sizeof *programs; i++)
         if (strcmp(argv[1], programs[i].name) == 0) {

@@ -7,7 +7,7 @@
 
 enum { CODE_INT3 = 0xCC };
 
-/* Of code that is mapped readable and executable, which it is afterwards too. 0 or -errno. */
+/* Of code that is mapped readable and executable and no more, which it is afterwards too. 0 or -errno. */
 int code_byte_write(uint8_t *at, uint8_t byte);
 
 #endif

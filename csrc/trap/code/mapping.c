@@ -32,6 +32,7 @@ static int query(int maps, uint64_t address, struct mapping *mapping) {
         .protection = protection((q.vma_flags & VMA_READABLE) != 0, (q.vma_flags & VMA_WRITABLE) != 0,
                                  (q.vma_flags & VMA_EXECUTABLE) != 0),
         .shared = (q.vma_flags & VMA_SHARED) != 0,
+        .anonymous = q.inode == 0,
     };
     return 0;
 }
@@ -69,7 +70,15 @@ static uint64_t hexadecimal(struct text *text) {
     }
 }
 
-/* Lines like `55d2c0a4f000-55d2c0a51000 r-xp ...` in ascending order. */
+/* What a line says between permissions and path: ` 00001000 fe:01 131 `. */
+static int has_inode(struct text *text) {
+    next(text);
+    hexadecimal(text);                    /* offset */
+    hexadecimal(text), hexadecimal(text); /* device */
+    return hexadecimal(text) != 0;        /* its digits are decimal, which is no matter */
+}
+
+/* Lines like `55d2c0a4f000-55d2c0a51000 r-xp 00001000 fe:01 131 /bin/true` in ascending order. */
 static int search(int maps, uint64_t address, struct mapping *mapping) {
     struct text text = {.file = maps};
     int c;
@@ -81,8 +90,10 @@ static int search(int maps, uint64_t address, struct mapping *mapping) {
         mapping->shared = s == 's';
         if (s < 0 || mapping->start > address)
             return -EFAULT;
-        if (address < mapping->end)
+        if (address < mapping->end) {
+            mapping->anonymous = !has_inode(&text);
             return 0;
+        }
         do
             c = next(&text);
         while (c >= 0 && c != '\n');

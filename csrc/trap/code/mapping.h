@@ -11,6 +11,7 @@ struct mapping {
     uint64_t start, end;
     int protection; /* as mprotect() takes it */
     int shared;     /* writing to it would be seen elsewhere, or change a file */
+    int anonymous;  /* no file is behind it: what is code there was generated */
 };
 
 /* 0; -EFAULT where there is none; -errno where /proc does not tell. */

@@ -10,6 +10,7 @@
 #include "trap/cpuid.h"
 #include "trap/preload/interpose.h"
 #include "trap/objects.h"
+#include "trap/patch.h"
 #include "trap/preload/report.h"
 #include "trap/preload/seccomp.h"
 #include "trap/signals.h"
@@ -49,6 +50,7 @@ static void go_on_unrecorded(const char *where, int error) {
 }
 
 static int start(struct amx_trap_options options) {
+    trap_patch_generated();
     const int error = trap_start(&options, 1);
     if (error == 0 || options.trace == NULL)
         return error;

@@ -62,7 +62,8 @@ void tracer_new_code(struct tracer *tracer, struct tracee *tracee, const struct 
         patch_mapping(tracer, tracee, image, mapping->address, mapping->size, mapping->offset);
 }
 
-/* What execve mapped: the program and its interpreter. */
+/* What execve mapped: the program and its interpreter. Not what can be written while it is executed, as the
+ * code of packed programs: it may read itself. */
 static void patch_all(struct tracer *tracer, struct tracee *tracee) {
     const pid_t tid = tracee->tid;
     char maps_path[32], line[PATH_ROOM], name[PATH_ROOM], path[PATH_ROOM + 32], exe_path[32], exe[PATH_ROOM];
@@ -74,10 +75,10 @@ static void patch_all(struct tracer *tracer, struct tracee *tracee) {
     while (maps && fgets(line, sizeof line, maps)) {
         struct tracer_mapping mapping;
         uint64_t end;
-        char executable;
-        if (sscanf(line, "%" SCNx64 "-%" SCNx64 " %*c%*c%c%*c %" SCNx64 " %*s %*s %[^\n]", &mapping.address,
-                   &end, &executable, &mapping.offset, name) != 5 ||
-            executable != 'x' || name[0] != '/')
+        char writable, executable;
+        if (sscanf(line, "%" SCNx64 "-%" SCNx64 " %*c%c%c%*c %" SCNx64 " %*s %*s %[^\n]", &mapping.address,
+                   &end, &writable, &executable, &mapping.offset, name) != 6 ||
+            writable != '-' || executable != 'x' || name[0] != '/')
             continue;
         mapping.size = end - mapping.address;
         if (strcmp(name, exe) == 0)

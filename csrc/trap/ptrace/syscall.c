@@ -136,7 +136,7 @@ static void rt_sigaction(const struct tracee *tracee, const struct user_regs_str
 }
 
 static int maps_code(const struct user_regs_struct *u) {
-    return u->rdx & PROT_EXEC && !(u->r10 & MAP_ANONYMOUS);
+    return (u->rdx & (PROT_WRITE | PROT_EXEC)) == PROT_EXEC && !(u->r10 & MAP_ANONYMOUS);
 }
 
 static void mapped_code(struct tracer *tracer, struct tracee *tracee, const struct user_regs_struct *u) {
