@@ -174,7 +174,8 @@ for patch in (False, True):
     trapped, patched = (list(map(int, line.split())) for line in said.splitlines())
     assert trapped[0] == patched[0]
     if has_tiles():  # what only configures them would not trap, and is patched whatever is asked for
-        assert trapped[1] < trapped[0] and 0 < trapped[2] < patched[2]
+        assert trapped[1] < trapped[0]
+        assert 0 < trapped[2] < patched[2]
     else:
         assert trapped[1:] == [trapped[0], 0]
     assert patched[1] <= patched[0]

@@ -8,11 +8,12 @@ import sys
 
 import pytest
 from children import how_it_ended
+from compiling import ROOT, compile_c
 from preloading import SANITIZED, compile_program, environment, reports, run, run_python
 
 from amx import machine
 from amx._lib import lib
-from amx.emulation import launcher
+from amx.emulation import launcher, trace
 
 pytestmark = pytest.mark.skipif(bool(lib.amx_is_stub()), reason="this build has no machine layer")
 imports_amx = pytest.mark.skipif(SANITIZED, reason="a sanitizer's runtime must be the first library")
@@ -265,6 +266,17 @@ def test_a_child_with_an_empty_environment_is_emulated_too(tiles, tmp_path, how,
     result = run([tiles, how], tmp_path)
     assert (result.stdout, result.returncode) == (printed, 0), result.stderr
     assert [report["arch_prctl"] for report in reports(tmp_path)] == [1, 1]
+
+
+@pytest.mark.parametrize("way", [[], ["--ptrace"]], ids=["preloaded", "traced"])
+def test_a_thread_that_outlives_the_first_is_patched_and_traced(tmp_path, way):
+    """Where its code is from is known, though /proc/PID/maps is empty by then."""
+    program = compile_c(tmp_path / "tracee", [ROOT / "tests/c/tracee.c"])
+    command = [*AMX, "emulate", *way, "--trace", tmp_path / "trace.json", "--", program, "leader-ends"]
+    result = subprocess.run(list(map(str, command)), capture_output=True, text=True)
+    assert (result.returncode, result.stdout) == (7, "right\n"), result.stderr
+    (process,) = trace.Trace.load(tmp_path / "trace.json").processes
+    assert {site.location.module for site in process.sites} == {str(program)}
 
 
 def test_a_forked_child_has_a_line_of_its_own(tiles, tmp_path):

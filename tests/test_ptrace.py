@@ -214,6 +214,12 @@ def test_threads_have_tiles_of_their_own(tracee):
     assert (traced.stdout, traced.instructions) == ("right\n", 8 * 20 * PRODUCT)
 
 
+def test_a_thread_that_outlives_the_first_one(tracee):
+    """What /proc says of the process is the first thread's, which has no memory then."""
+    traced = tracing.run(tracee, "leader-ends")
+    assert (traced.stdout, traced.status, traced.instructions) == ("right\n", 7, PRODUCT)
+
+
 def test_forked_children(tracee):
     traced = tracing.run(tracee, "forks")
     assert (traced.stdout, traced.instructions) == ("0 failed\n", 50 * PRODUCT)

@@ -161,6 +161,33 @@ static int execute_by_thread(void) {
     return 1;
 }
 
+static pid_t leader;
+
+static int leader_has_ended(void) {
+    char path[64], text[512] = "";
+    snprintf(path, sizeof path, "/proc/%d/stat", (int)leader);
+    FILE *const stat = fopen(path, "re");
+    if (!stat || !fgets(text, sizeof text, stat))
+        _exit(95);
+    fclose(stat);
+    const char *const name_end = strrchr(text, ')');
+    return name_end && name_end[1] == ' ' && name_end[2] == 'Z';
+}
+
+static void *outlive_leader(void *unused) {
+    (void)unused;
+    while (!leader_has_ended())
+        sched_yield();
+    exit(say_product());
+}
+
+static int leader_ends(void) {
+    pthread_t thread;
+    leader = getpid();
+    pthread_create(&thread, NULL, outlive_leader, NULL);
+    pthread_exit(NULL);
+}
+
 static int forks(void) {
     int failed = 0, status;
     request();
@@ -528,6 +555,7 @@ static const struct {
     {"inherit", inherit},
     {"exec", execute},
     {"exec-by-thread", execute_by_thread},
+    {"leader-ends", leader_ends},
     {"forks", forks},
     {"killed-creators", killed_creators},
     {"orphan", orphan},
