@@ -93,10 +93,12 @@ def test_handlers_have_tiles_of_their_own(name, seen, patched):
 
 
 @pytest.mark.parametrize(
-    "name", ["smallest-alternate-stack", "smallest-thread-stack", "unused-alternate-stack"]
+    "name",
+    ["smallest-alternate-stack", "own-alternate-stack", "smallest-thread-stack", "unused-alternate-stack"],
 )
 def test_small_stacks_are_enough(name, patched):
-    """The smallest the modelled kernel gives permission with, PTHREAD_STACK_MIN, and one too small to use."""
+    """The smallest the modelled kernel gives a program permission with, one for the program's own handlers,
+    PTHREAD_STACK_MIN, and one too small to use."""
     assert trapping.scenario(name, patched) == [("alive", "1")]
 
 

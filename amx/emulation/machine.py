@@ -12,11 +12,9 @@ import os
 from amx._lib import ffi, lib
 from amx.errors import EmulationError
 from amx.machine import AlternateStack, ChildAction, Kernel, Probe, Real, Registers, Reply
-from amx.xstate import AT_MINSIGSTKSZ
 
 __all__ = ["Emulated"]
 
-MINSIGSTKSZ = 11952  # of a kernel on a CPU with AMX: VIRTUAL_MINSIGSTKSZ, csrc/trap/virtual_cpu.h
 CPUINFO_FLAGS = frozenset({"amx_tile", "amx_int8", "amx_bf16"})  # those that Linux prints
 
 
@@ -55,8 +53,7 @@ class Emulated:
         return lib.amx_trap_arch_prctl(op, argument)
 
     def getauxval(self, kind: int) -> int:
-        value = self._real.getauxval(kind)
-        return max(value, MINSIGSTKSZ) if kind == AT_MINSIGSTKSZ else value
+        return self._real.getauxval(kind)  # also AT_MINSIGSTKSZ: signal frames have no tiles here
 
     def sysconf(self, name: int) -> int | None:
         return self._real.sysconf(name)

@@ -109,13 +109,20 @@ static void on_other(int signal, siginfo_t *info, void *context);
  *
  * Of a signal that is taken: no handler of the program runs amid an instruction, our own faults arrive. An
  * alternate stack is used when the program's own handler would run there, else one that is too small would
- * break what works without us. What it ignores interrupts no system call. */
+ * break what works without us. What it ignores interrupts no system call.
+ *
+ * In a whole program alternate stacks have room for tiles. Elsewhere they are as small as the program made
+ * them for its own handlers: instructions trap on the stack that they are executed on, as patched ones use
+ * it.
+ */
 static struct kernel_action ours(int signal, const struct sigaction *program) {
+    const int is_whole = taken_count == WITH_SIGSYS, traps = signal == SIGILL || signal == SIGTRAP;
+    const unsigned may = traps && !is_whole ? SA_RESTART : SA_ONSTACK | SA_RESTART;
     const unsigned flags = has_handler(program) ? (unsigned)program->sa_flags : SA_RESTART;
     if (trap_takes(signal))
         return (struct kernel_action){
             .handler = on_taken,
-            .flags = SA_SIGINFO | SA_RESTORER_X86 | SA_NODEFER | (flags & (SA_ONSTACK | SA_RESTART)),
+            .flags = SA_SIGINFO | SA_RESTORER_X86 | SA_NODEFER | (flags & may),
             .restorer = trap_restorer,
             .mask = ~(bit(SIGSEGV) | bit(SIGBUS)),
         };

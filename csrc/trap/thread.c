@@ -100,7 +100,8 @@ static struct trap_thread *new_record(void) {
 
 static void begin(struct trap_thread *thread) {
     thread->session = session;
-    thread->has_interrupted = 0;
+    for (struct trap_interrupted *each = thread->interrupted; each != NULL; each = each->next)
+        each->context = 0;
     kernel_model_task_init(&thread->task, &process);
 }
 

@@ -12,14 +12,22 @@
 
 #include <stdatomic.h>
 
+/* What a handler interrupted (handler.c). */
+struct trap_interrupted {
+    struct amxemu_state tiles;
+    struct trap_interrupted *next;
+    uint64_t number;   /* of its interruption */
+    uintptr_t context; /* address of the handler's ucontext_t; 0: free */
+};
+
 struct trap_thread {
     struct kernel_model_task task;
     struct trap_memory_fault {
         int signal, code;
-        long err;                    /* the exception's error code */
-    } memory_fault;                  /* of the last access of trap_own_memory that faulted */
-    struct amxemu_state interrupted; /* by a handler of the program, while has_interrupted */
-    int has_interrupted;
+        long err;                                 /* the exception's error code */
+    } memory_fault;                               /* of the last access of trap_own_memory that faulted */
+    struct trap_interrupted *interrupted;         /* by handlers of the program; its memory stays */
+    uint64_t interruptions;                       /* so far */
     uint8_t zmm[32][AMXEMU_COLSB];                /* what instructions write to ZMM registers, for a while */
     _Atomic uint64_t instructions, traps, faults; /* written by the thread alone */
     struct trap_thread *next;                     /* all records */

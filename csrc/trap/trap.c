@@ -18,10 +18,12 @@
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 enum { ARCH_GET_XCOMP_PERM = 0x1022 };
+enum { MINSIGSTKSZ_TYPE = 51 }; /* AT_MINSIGSTKSZ, which older headers lack */
 enum { XTILECFG = 1 << 17, XTILEDATA = 1 << 18 };
 
 static _Atomic(const struct amxemu_cpu *) cpu;
@@ -98,6 +100,8 @@ static int start(const struct amx_trap_options *options, const struct amxemu_cpu
     amxemu_selected_path();
     trap_native_config_prepare(has_tiles);
     machine = virtual_machine(xcr0, put_user);
+    if (!whole_program) /* the frames are the host's, and so is what other code reads of their size */
+        machine.minsigstksz = getauxval(MINSIGSTKSZ_TYPE);
     trap_threads_reset(&machine);
     trap_answers.cpuid = trap_answers.xgetbv = trap_answers.arch_prctl = 0;
     hybrid = options->hybrid < 0 ? has_tiles : options->hybrid;

@@ -33,7 +33,8 @@ uint64_t virtual_xcr0(uint64_t host);
  * tiles of its own and loaded a configuration into them, that is the program's last (native_config.h). */
 uint64_t virtual_xinuse(uint64_t host, uint64_t tiles);
 
-/* The machine as the model of the kernel wants it; host_xcr0 as above. */
+/* The machine as the model of the kernel wants it; host_xcr0 as above. minsigstksz is that of a kernel whose
+ * signal frames have tiles. */
 struct kernel_model_machine virtual_machine(uint64_t host_xcr0,
                                             int (*put_user)(uint64_t address, uint64_t value));
 

@@ -2,6 +2,7 @@
 
 #include "amx.h"
 #include "insn.h"
+#include "trap/trap.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,14 +18,22 @@ void check(const char *what, int holds) {
     }
 }
 
-void begin(void) {
+static void begin_as(int whole_program) {
     enum { ARCH_REQ_XCOMP_PERM = 0x1023, XFEATURE_XTILEDATA = 18 };
     const struct amx_trap_options options = {.cpu = "dmr", .patch = patching, .hybrid = -1};
-    const int error = amx_trap_start(&options);
+    const int error = trap_start(&options, whole_program);
     if (error != 0 || amx_trap_arch_prctl(ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) != 0) {
         printf("could not start: %d\n", error);
         exit(99);
     }
+}
+
+void begin(void) {
+    begin_as(0);
+}
+
+void begin_program(void) {
+    begin_as(1);
 }
 
 void load_full_configuration(void) {

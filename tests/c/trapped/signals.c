@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/time.h>
 #include <ucontext.h>
@@ -315,7 +316,8 @@ static void handlers_with_tiles(void) {
     check("configuration", memcmp(config, config_after, 64) == 0);
     check("data", memcmp(rows, stored, TILE) == 0);
     check("XINUSE", kernel_model_xinuse(&trap_thread()->task) == UINT64_C(3) << 17);
-    check("room for the next", !trap_thread()->has_interrupted);
+    for (const struct trap_interrupted *each = trap_thread()->interrupted; each != NULL; each = each->next)
+        check("room for the next", each->context == 0);
     trap_sigaction(SIGUSR1, NULL, &found);
     check("action read back", found.sa_handler == use_tiles_in_handler && found.sa_flags == 0 &&
                                   sigismember(&found.sa_mask, SIGILL));
@@ -415,8 +417,54 @@ static void smallest_alternate_stack(void) {
     if (sigaltstack(&stack, NULL) != 0)
         exit(4);
     handle_on(SA_ONSTACK);
+    begin_program();
+    use_tiles(NULL);
+    printf("alive 1\n");
+}
+
+/* ---- a stack for the real frames alone ---- */
+
+static const int *volatile nowhere = (int *)16;
+
+static void segfault_and_jump(int signal) {
+    (void)signal;
+    if (++ticks % 2) {
+        load_full_configuration();
+        AMX_TILEZERO(0);
+        ticks += *nowhere; /* a handler amid a handler, while there are tiles */
+    }
+    siglongjmp(back, 1);
+}
+
+/* Of the program's own handlers, some jump out again and again. An inaccessible page is below it. */
+static void own_alternate_stack(void) {
+    enum { MINSIGSTKSZ_TYPE = 51, FOR_HANDLERS = 4096 };
+    const size_t size = 2 * getauxval(MINSIGSTKSZ_TYPE) + FOR_HANDLERS; /* of two */
+    uint8_t *const pages = mmap(NULL, 8 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    const stack_t stack = {.ss_sp = pages + PAGE, .ss_size = size};
+    struct sigaction action = {.sa_handler = segfault_and_jump, .sa_flags = SA_ONSTACK | SA_NODEFER};
+    uint8_t rows[TILE], stored[TILE];
+    mprotect(pages, PAGE, PROT_NONE);
+    if (size > 7 * PAGE || sigaltstack(&stack, NULL) != 0)
+        exit(4);
+    handle_on(SA_ONSTACK);
     begin();
     use_tiles(NULL);
+    trap_sigaction(SIGSEGV, &action, NULL);
+    fill(rows, TILE, 7);
+    for (volatile int i = 0; i < 100; i++) {
+        load_full_configuration();
+        AMX_TILELOADD(0, rows, 64);
+        if (sigsetjmp(back, 1) == 0)
+            ticks += *nowhere;
+    }
+    trap_sigaction(SIGSEGV, &(struct sigaction){.sa_handler = make_accessible, .sa_flags = SA_ONSTACK}, NULL);
+    load_full_configuration();
+    AMX_TILELOADD(0, rows, 64);
+    mprotect(page, PAGE, PROT_NONE);
+    ticks += *(volatile uint8_t *)page;
+    AMX_TILESTORED(0, stored, 64);
+    check("data", memcmp(rows, stored, TILE) == 0);
     printf("alive 1\n");
 }
 
@@ -452,7 +500,7 @@ static void permission_and_alternate_stacks(void) {
     static uint8_t bytes[16384];
     const struct amx_trap_options options = {.cpu = "spr", .patch = patching, .hybrid = -1};
     stack_t stack = {.ss_sp = bytes, .ss_size = 8192}, old;
-    amx_trap_start(&options);
+    trap_start(&options, 1);
     sigaltstack(&stack, NULL); /* past the emulation: it looks */
     printf("request %d\n", amx_trap_arch_prctl(ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA));
     stack.ss_size = 11952;
@@ -484,6 +532,7 @@ const struct scenario signal_scenarios[] = {
     {"handlers-that-jump", handlers_that_jump},
     {"vforked-child-sets-handlers", vforked_child_sets_handlers},
     {"smallest-alternate-stack", smallest_alternate_stack},
+    {"own-alternate-stack", own_alternate_stack},
     {"smallest-thread-stack", smallest_thread_stack},
     {"unused-alternate-stack", unused_alternate_stack},
     {"permission-and-alternate-stacks", permission_and_alternate_stacks},

@@ -7,6 +7,7 @@
 #include "trap/altstack.h"
 #include "trap/signals.h"
 #include "trap/thread.h"
+#include "trap/trap.h"
 
 #include <pthread.h>
 #include <signal.h>
@@ -179,7 +180,7 @@ static void *have_small_alternate_stack(void *unused) {
 static void requests_and_other_threads(void) {
     const struct amx_trap_options options = {.cpu = "spr", .patch = patching, .hybrid = -1};
     pthread_t thread;
-    check("start", amx_trap_start(&options) == 0);
+    check("start", trap_start(&options, 1) == 0);
     pthread_barrier_init(&small_stack_is_set, NULL, 2);
     pthread_barrier_init(&request_was_answered, NULL, 2);
     pthread_create(&thread, NULL, have_small_alternate_stack, NULL);

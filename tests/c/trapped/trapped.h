@@ -11,6 +11,7 @@ enum { PAGE = 4096, TILE = 1024 };
 
 extern int patching;                /* with --patch */
 void begin(void);                   /* starts the emulation as Diamond Rapids, and requests permission */
+void begin_program(void);           /* the same as the preload library does it, for a whole program */
 void load_full_configuration(void); /* all tiles 16 rows of 64 bytes */
 void fill(void *bytes, size_t size, unsigned seed);
 void check(const char *what, int holds); /* a failure is printed, and the exit status 1 */
