@@ -2,7 +2,7 @@
 # Settings: PYTHON (default: the first python3 that is new enough) and CC (default: cc, gcc or clang).
 
 set -euo pipefail
-root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1
 # For pytest: as many tests at once as this process may use CPUs, but for very many. A worker that is done takes over
 # what others have not begun.
@@ -25,15 +25,21 @@ usage() {
 }
 
 find_python() {
-    local candidate
-    for candidate in ${PYTHON:-python3 python3.14 python3.13 python3.12 python3.11}; do
-        if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+    local candidate version old='' candidates=(python3 python3.14 python3.13 python3.12 python3.11)
+    [ -z "${PYTHON:-}" ] || candidates=("$PYTHON")
+    for candidate in "${candidates[@]}"; do
+        if version=$("$candidate" -c 'import sys
+print("%d.%d.%d" % sys.version_info[:3])
+sys.exit(sys.version_info < (3, 11))' 2>/dev/null); then
             python=$candidate
             "$python" -c 'import ensurepip, venv' 2>/dev/null ||
                 die "$python cannot make virtual environments: install its venv module (Debian, Ubuntu: apt install python3-venv)"
             return
         fi
+        [ -z "$version" ] || old=${old:-$candidate is Python $version}
     done
+    [ -z "$old" ] ||
+        die "$old, and 3.11 or newer is needed: install one beside it (where the distribution has none: uv python install 3.13, pyenv or conda), then PYTHON=/path/to/python3.13 ci/${0##*/}"
     die "no Python 3.11 or newer${PYTHON:+ at PYTHON=$PYTHON}: install python3 >= 3.11 with venv (Debian, Ubuntu: apt install python3 python3-venv)"
 }
 
@@ -66,10 +72,55 @@ compiles() {
     echo "$program" | $cc "$@" -fsyntax-only -x c - 2>/dev/null
 }
 
-# make_venv DIRECTORY: sets `venv`, leaves an environment that works as it is.
+# can_write PATH...: those that do not exist yet are made where they will be.
+can_write() {
+    local path
+    for path; do
+        while [ ! -e "$path" ]; do
+            path=$(dirname "$path")
+        done
+        [ -d "$path" ] || die "$path is no directory: remove it"
+        [ -w "$path" ] || die "cannot write in $path (as $(id -un)): clone or copy the checkout to where you can"
+    done
+}
+
+# attempt COMMAND: where it fails, one line says what the machine lacks if that can be told; else all its words.
+attempt() {
+    local words place
+    if words=$("$@" 2>&1); then
+        [ -z "$words" ] || echo "$words" >&2
+        return
+    fi
+    for place in "$root" "${TMPDIR:-/tmp}"; do
+        # Fewer KiB than a file that fails to be written may leave.
+        [ "$(df -Pk "$place" 2>/dev/null | awk 'NR == 2 {print $4}')" -ge 1024 ] 2>/dev/null || words+="
+No space left on device: $place"
+    done
+    case $words in
+        *"No space left on device"* | *"Disk quota exceeded"*)
+            die "no space left: $(grep -e 'No space left on device' -e 'Disk quota exceeded' <<<"$words" | tail -n 1); the build and what it needs take 1 GiB in $root, and TMPDIR some" ;;
+        *"Permission denied"* | *"Read-only file system"*)
+            die "cannot write: $(grep -e 'Permission denied' -e 'Read-only file system' <<<"$words" | tail -n 1); remove $venv and build/, or clone the checkout again" ;;
+        *"No usable temporary directory"*) die "no temporary directory: set TMPDIR to one that can be written" ;;
+        *"(from versions: none)"*)
+            die "pip cannot reach its package index, or that has nothing for $("$python" -V): $(grep -o 'No matching distribution.*' <<<"$words"); look at the network and the proxy (HTTPS_PROXY, PIP_INDEX_URL)" ;;
+    esac
+    echo "$words" >&2
+    die "failed: $*"
+}
+
+# make_venv DIRECTORY: sets `venv`, leaves an environment that works as it is. The scripts in one name its place, so
+# where a checkout was moved it is made anew; so it is for another PYTHON.
 make_venv() {
+    local version='import sys; print(sys.version)'
     venv=$1
-    "$venv/bin/python" -c 'import pip' 2>/dev/null || "$python" -m venv --clear "$venv"
+    [[ $venv != *:* ]] || die "the path $venv contains a colon, which PATH and virtual environments cannot: rename the directory"
+    can_write "$venv" "$root/build"
+    if "$venv/bin/python" -c 'import pip' 2>/dev/null && grep -qsF "$venv/bin/python" "$venv/bin/pip" &&
+        { [ -z "${PYTHON:-}" ] || [ "$("$venv/bin/python" -c "$version")" = "$("$python" -c "$version")" ]; }; then
+        return
+    fi
+    attempt "$python" -m venv --clear "$venv"
 }
 
 # Requirement lists of pyproject.toml, one a line, by dotted name: requirements build-system.requires project.dependencies
@@ -83,7 +134,7 @@ for name in sys.argv[2:]:
 }
 
 pip_install() {
-    "$venv/bin/python" -m pip install -qq "$@"
+    attempt "$venv/bin/python" -m pip install -qq "$@"
 }
 
 # What a build outside pip's own isolation needs: the list in pyproject.toml, and cmake and ninja where the system has none.
