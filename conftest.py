@@ -9,6 +9,9 @@ import pytest
 import amx
 from amx.pytest_plugin import reason_against
 
+# Threads of products that wait leave the CPU to other tests: those of libgomp else spin while others have it.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
 
 def pytest_configure(config):
     """All processes of a run share what they compile."""
