@@ -29,6 +29,12 @@ SYS_PTRACE, SYS_SECCOMP = 101, 317
 PRODUCT = 7
 """AMX instructions of one."""
 
+PAGE_FAULTS = """\
+load: code 2, address 4096
+rows 1 1 2 2
+store: code 1, address 8192, bytes before it 2
+read-only: code 2, address 4064, bytes after it 2
+"""
 INTRINSICS = """
 #include <immintrin.h>
 #include <stdint.h>
@@ -169,6 +175,34 @@ def test_without_seccomp_every_system_call_is_looked_at(tracee):
         assert (case, traced.stdout, traced.status) == (case, stdout, status)
 
 
+NO_VM_CALLS = {
+    "refused": f"deny(SYS_process_vm_readv, {errno.EPERM}), deny(SYS_process_vm_writev, {errno.EPERM})",
+    "missing": f"deny(SYS_process_vm_readv, {errno.ENOSYS}), deny(SYS_process_vm_writev, {errno.ENOSYS})",
+    "read only": f"deny(SYS_process_vm_writev, {errno.EPERM})",
+    "killed for": "kill_for(SYS_process_vm_readv)",
+}
+
+
+@pytest.mark.parametrize("before", NO_VM_CALLS.values(), ids=NO_VM_CALLS)
+def test_memory_is_reached_where_process_vm_readv_is_forbidden(tracee, before):
+    """By /proc/PID/mem, which would write to read-only pages, too."""
+    for case in ("product", "cpu", "blocked", "stack", "page-fault"):
+        expected = tracing.run(tracee, case)
+        traced = tracing.run(tracee, case, before=before)
+        assert (traced.stdout, traced.status, traced.counts) == (
+            expected.stdout, expected.status, expected.counts,
+        ), case  # fmt: skip
+
+
+def test_where_memory_cannot_be_reached_at_all_nothing_runs(tracee):
+    """Rather than a program of which nothing can be read: without process_vm_readv and without /proc."""
+    namespace = "import ctypes, sys; sys.exit(ctypes.CDLL(None).unshare(0x20000) != 0)"
+    if subprocess.run([sys.executable, "-c", namespace]).returncode:
+        pytest.skip("there can be no mount namespace of our own, in which /proc is hidden")
+    traced = tracing.run(tracee, "product", before=f"hide_proc(), {NO_VM_CALLS['missing']}")
+    assert (traced.result, traced.stdout) == (-errno.EIO, "")
+
+
 @pytest.mark.parametrize("case", ["exec", "exec-by-thread"])
 @pytest.mark.parametrize("before", ["", f"deny({SYS_SECCOMP}, {errno.EPERM})"], ids=["filter", "no filter"])
 def test_execve_drops_the_permission(tracee, case, before):
@@ -293,12 +327,7 @@ def test_a_handler_gets_what_is_not_amx(tracee):
 
 def test_page_faults_are_the_programs_and_restart(tracee):
     """SEGV_ACCERR is 2 and SEGV_MAPERR 1. A row in two pages is stored whole or not at all."""
-    assert tracing.run(tracee, "page-fault").stdout.splitlines() == [
-        "load: code 2, address 4096",
-        "rows 1 1 2 2",
-        "store: code 1, address 8192, bytes before it 2",
-        "read-only: code 2, address 4064, bytes after it 2",
-    ]
+    assert tracing.run(tracee, "page-fault").stdout == PAGE_FAULTS
 
 
 def test_the_stack_grows_down_to_a_stored_tile(tracee):

@@ -83,6 +83,15 @@ def _exit_status(status: int) -> int:
 
 
 def _error(path: str, number: int) -> EmulationError:
+    if number == errno.EIO:
+        return EmulationError(
+            f"{path} could not be traced",
+            cause="Its memory cannot be reached: this process may use neither process_vm_readv(2) nor "
+            "/proc/PID/mem on it, or it may be executed and not read",
+            remedy="Allow one of them in the sandbox, mount /proc, or make the program readable; leave --ptrace "
+            "away where preloading works",
+            errno=number,
+        )
     return EmulationError(
         f"{path} could not be traced",
         cause=os.strerror(number),

@@ -101,13 +101,17 @@ static int search(int maps, uint64_t address, struct mapping *mapping) {
     return -EFAULT;
 }
 
-int mapping_at(uint64_t address, struct mapping *mapping) {
-    const int maps = open("/proc/thread-self/maps", O_RDONLY | O_CLOEXEC);
-    if (maps < 0)
+int mapping_in(const char *maps, uint64_t address, struct mapping *mapping) {
+    const int file = open(maps, O_RDONLY | O_CLOEXEC);
+    if (file < 0)
         return -errno;
-    int error = query(maps, address, mapping);
+    int error = query(file, address, mapping);
     if (error != 0 && error != -EFAULT)
-        error = search(maps, address, mapping);
-    close(maps);
+        error = search(file, address, mapping);
+    close(file);
     return error;
+}
+
+int mapping_at(uint64_t address, struct mapping *mapping) {
+    return mapping_in("/proc/thread-self/maps", address, mapping);
 }

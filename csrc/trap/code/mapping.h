@@ -1,4 +1,4 @@
-/* Which mapping of this process an address lies in. Async-signal-safe.
+/* Which mapping of a process an address lies in. Async-signal-safe.
  *
  * Here as elsewhere /proc is asked for the calling thread: /proc/self is the leader, which has no memory once
  * it has ended, though other threads go on (fs/proc/task_mmu.c, proc_maps_open()). */
@@ -16,5 +16,7 @@ struct mapping {
 
 /* 0; -EFAULT where there is none; -errno where /proc does not tell. */
 int mapping_at(uint64_t address, struct mapping *mapping);
+/* The same of another process, by its file /proc/PID/maps. */
+int mapping_in(const char *maps, uint64_t address, struct mapping *mapping);
 
 #endif

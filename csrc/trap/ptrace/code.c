@@ -3,6 +3,7 @@
 #include "trap/virtual_cpu.h"
 
 #include <elf.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -31,7 +32,8 @@ static void patch(struct tracer *tracer, struct tracee *tracee, uint64_t address
     if (site.byte == INT3)
         return; /* the page has been ours before */
     if (tracer_add_site(tracee->process, site) != 0) {
-        tracer_write_code(tracee->tid, address, site.byte, &site.byte);
+        if (tracer_write_code(tracee->tid, address, site.byte, &site.byte) != 0)
+            tracer->error = -ENOMEM; /* it would die of the INT3 */
         tracer->counts.unpatchable++;
     }
 }
@@ -94,32 +96,37 @@ static void patch_all(struct tracer *tracer, struct tracee *tracee) {
 
 /* AT_MINSIGSTKSZ, from which runtimes take the size of their alternate stacks. They are on the stack (psABI,
  * "Initial Stack and Register State"): argc, argv, NULL, environment, NULL, pairs. */
-static void enlarge_minsigstksz(pid_t tid, uint64_t stack) {
+static int enlarge_minsigstksz(pid_t tid, uint64_t stack) {
     const uint64_t least = VIRTUAL_MINSIGSTKSZ;
     uint64_t argc, word = 1, pair[2];
     if (tracer_read(tid, stack, &argc, sizeof argc) != sizeof argc)
-        return;
+        return -EIO;
     uint64_t at = stack + (argc + 2) * sizeof word;
     while (word) {
         if (tracer_read(tid, at, &word, sizeof word) != sizeof word)
-            return;
+            return -EIO;
         at += sizeof word;
     }
     do {
         if (tracer_read(tid, at, pair, sizeof pair) != sizeof pair)
-            return;
-        if (pair[0] == AT_MINSIGSTKSZ_TYPE && pair[1] < least)
-            tracer_write(tid, at + sizeof pair[0], &least, sizeof least);
+            return -EIO;
+        if (pair[0] == AT_MINSIGSTKSZ_TYPE && pair[1] < least &&
+            tracer_write(tid, at + sizeof pair[0], &least, sizeof least) != 0)
+            return -EIO;
         at += sizeof pair;
     } while (pair[0] != AT_NULL);
+    return 0;
 }
 
-void tracer_new_image(struct tracer *tracer, struct tracee *tracee) {
+int tracer_new_image(struct tracer *tracer, struct tracee *tracee) {
     struct user_regs_struct u;
     if (ptrace(PTRACE_GETREGS, tracee->tid, NULL, &u) != 0 || u.cs != USER_CS_64)
-        return;
-    enlarge_minsigstksz(tracee->tid, u.rsp);
+        return 0;
+    const int error = enlarge_minsigstksz(tracee->tid, u.rsp);
+    if (error)
+        return error;
     patch_all(tracer, tracee);
     /* For the code that was not found; -ENODEV where the CPU cannot. */
     tracer_inject(tracee, SYS_arch_prctl, (uint64_t[4]){ARCH_SET_CPUID, 0});
+    return 0;
 }

@@ -1,22 +1,70 @@
-/* A tracee's memory. */
+/* A tracee's memory, under its own protections.
+ *
+ * By process_vm_readv(2) and writev, which are one call each; where those are forbidden or missing, by
+ * /proc/PID/mem, which knows no protections: they are looked up before.
+ */
 #define _GNU_SOURCE /* process_vm_readv */
 #include "trap/ptrace/ptrace.h"
 
+#include "trap/code/mapping.h"
+
 #include <errno.h>
-#include <inttypes.h>
+#include <fcntl.h>
 #include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
 #include <sys/ptrace.h>
 #include <sys/uio.h>
+#include <unistd.h>
 
-enum { PAGE = 4096, WORD = 8, INT3 = 0xcc };
+enum { PAGE = 4096, WORD = 8 };
 
-static size_t transfer(ssize_t (*call)(pid_t, const struct iovec *, unsigned long, const struct iovec *,
-                                       unsigned long, unsigned long),
-                       pid_t tid, uint64_t address, void *bytes, size_t size) {
+typedef ssize_t vm_call(pid_t, const struct iovec *, unsigned long, const struct iovec *, unsigned long,
+                        unsigned long);
+
+static size_t transfer(vm_call *call, pid_t tid, uint64_t address, void *bytes, size_t size) {
     const struct iovec local = {bytes, size}, remote = {(void *)(uintptr_t)address, size};
     const ssize_t n = call(tid, &local, 1, &remote, 1, 0);
     return n < 0 ? 0 : (size_t)n;
 }
+
+/* ---- without process_vm_readv ---- */
+
+static _Thread_local int by_file; /* of the tracer's thread */
+
+void tracer_reach_by_file(void) {
+    by_file = 1;
+}
+
+static int mapping_of(pid_t tid, uint64_t address, struct mapping *mapping) {
+    char path[32];
+    snprintf(path, sizeof path, "/proc/%d/maps", (int)tid);
+    return mapping_in(path, address, mapping);
+}
+
+/* How many bytes from `address` on may be accessed so. */
+static size_t accessible(pid_t tid, uint64_t address, size_t size, int protection) {
+    struct mapping m;
+    size_t n = 0;
+    while (n < size && mapping_of(tid, address + n, &m) == 0 && m.protection & protection)
+        n = m.end - address;
+    return n < size ? n : size;
+}
+
+static size_t transfer_by_file(pid_t tid, uint64_t address, void *bytes, size_t size, int writes) {
+    char path[32];
+    const size_t allowed = accessible(tid, address, size, writes ? PROT_WRITE : PROT_READ);
+    snprintf(path, sizeof path, "/proc/%d/mem", (int)tid);
+    const int memory = allowed ? open(path, (writes ? O_WRONLY : O_RDONLY) | O_CLOEXEC) : -1;
+    if (memory < 0)
+        return 0;
+    const ssize_t n = writes ? pwrite(memory, bytes, allowed, (off_t)address)
+                             : pread(memory, bytes, allowed, (off_t)address);
+    close(memory);
+    return n < 0 ? 0 : (size_t)n;
+}
+
+/* ---- either way ---- */
 
 /* Lets a stack grow down to an address, as an access of the tracee's own would. Since Linux 6.5
  * PTRACE_PEEKDATA does so (mm/memory.c, __access_remote_vm) and process_vm_readv does not; before, both did.
@@ -25,25 +73,35 @@ static void touch(pid_t tid, uint64_t address) {
     ptrace(PTRACE_PEEKDATA, tid, (void *)(uintptr_t)(address & -(uint64_t)WORD), NULL);
 }
 
+static size_t read_some(pid_t tid, uint64_t address, void *to, size_t size) {
+    return by_file ? transfer_by_file(tid, address, to, size, 0)
+                   : transfer(process_vm_readv, tid, address, to, size);
+}
+
 size_t tracer_read(pid_t tid, uint64_t address, void *to, size_t size) {
-    size_t n = transfer(process_vm_readv, tid, address, to, size);
+    size_t n = read_some(tid, address, to, size);
     if (n < size) {
         touch(tid, address + n);
-        n += transfer(process_vm_readv, tid, address + n, (uint8_t *)to + n, size - n);
+        n += read_some(tid, address + n, (uint8_t *)to + n, size - n);
     }
     return n;
 }
 
-/* Of bytes in one page, so all or none. */
-static int write_in_page(pid_t tid, uint64_t address, const void *from, size_t size) {
+static int write_once(pid_t tid, uint64_t address, const void *from, size_t size) {
     union {
         const void *read;
         void *plain;
-    } bytes = {from}; /* process_vm_writev only reads them */
-    if (transfer(process_vm_writev, tid, address, bytes.plain, size) == size)
+    } bytes = {from}; /* which is only read */
+    return (by_file ? transfer_by_file(tid, address, bytes.plain, size, 1)
+                    : transfer(process_vm_writev, tid, address, bytes.plain, size)) == size;
+}
+
+/* Of bytes in one page, so all or none. */
+static int write_in_page(pid_t tid, uint64_t address, const void *from, size_t size) {
+    if (write_once(tid, address, from, size))
         return 1;
     touch(tid, address);
-    return transfer(process_vm_writev, tid, address, bytes.plain, size) == size;
+    return write_once(tid, address, from, size);
 }
 
 static int is_writable(pid_t tid, uint64_t address) {
@@ -69,7 +127,7 @@ static size_t write_row(void *context, uint64_t address, const void *from, size_
         return is_writable(tid, address) ? first : 0;
     if (write_in_page(tid, address, from, first))
         return size;
-    write_in_page(tid, address + first, second_before, size - first);
+    write_in_page(tid, address + first, second_before, size - first); /* fails where it was unmapped since */
     return 0;
 }
 
@@ -101,23 +159,10 @@ int tracer_write_code(pid_t tid, uint64_t address, uint8_t byte, uint8_t *replac
 }
 
 struct trap_fault tracer_page_fault(pid_t tid, uint64_t address, int write) {
-    struct trap_fault fault = {SIGSEGV, SEGV_MAPERR, address};
-    char path[32], line[512], readable, writable;
-    uint64_t start, end;
-    snprintf(path, sizeof path, "/proc/%d/maps", (int)tid);
-    FILE *const maps = fopen(path, "re");
-    while (maps && fgets(line, sizeof line, maps)) {
-        if (sscanf(line, "%" SCNx64 "-%" SCNx64 " %c%c", &start, &end, &readable, &writable) != 4)
-            continue; /* the rest of a long line */
-        if (address < start || address >= end)
-            continue;
-        if ((write ? writable : readable) == '-')
-            fault.code = SEGV_ACCERR;
-        else /* allowed, and yet not there: past the end of a file */
-            fault = (struct trap_fault){SIGBUS, BUS_ADRERR, address};
-        break;
-    }
-    if (maps)
-        fclose(maps);
-    return fault;
+    struct mapping m;
+    if (mapping_of(tid, address, &m) != 0)
+        return (struct trap_fault){SIGSEGV, SEGV_MAPERR, address};
+    if (!(m.protection & (write ? PROT_WRITE : PROT_READ)))
+        return (struct trap_fault){SIGSEGV, SEGV_ACCERR, address};
+    return (struct trap_fault){SIGBUS, BUS_ADRERR, address}; /* past the end of a file */
 }

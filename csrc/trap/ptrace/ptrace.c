@@ -58,7 +58,7 @@ struct run {
 static void *trace(void *argument) {
     struct run *const run = argument;
     struct tracer *const tracer = &run->tracer;
-    const pid_t pid = tracer_start(run->path, run->argv, run->envp, &tracer->every_syscall);
+    const pid_t pid = tracer_start(run->path, run->argv, run->envp, tracer);
     if (pid < 0) {
         tracer->error = (int)pid;
         return NULL;

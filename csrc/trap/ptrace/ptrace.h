@@ -72,14 +72,16 @@ struct tracer {
     _Atomic pid_t first;         /* the program; 0 once it has ended */
     int status;                  /* of the first, once it has ended; -1 before */
     int every_syscall;           /* there is no seccomp filter */
+    int has_begun;               /* the program itself */
     int hybrid; /* the processor has tiles of its own: what touches only their configuration runs */
     int error;  /* why all were killed: -errno */
 };
 
 /* ---- ptrace/start.c ---- */
 
-/* A program that is stopped at the end of its execve. Its pid, or -errno of what failed. */
-pid_t tracer_start(const char *path, char *const argv[], char *const envp[], int *every_syscall);
+/* A program that is stopped at the end of its execve. Its pid, or -errno of what failed. Finds out by what
+ * means it can be followed: every_syscall, and how its memory is reached. */
+pid_t tracer_start(const char *path, char *const argv[], char *const envp[], struct tracer *tracer);
 
 /* ---- ptrace/tracees.c: who is traced ---- */
 
@@ -100,6 +102,8 @@ int tracer_add_site(struct tracer_process *process, struct tracer_site site); /*
 
 /* ---- ptrace/memory.c ---- */
 
+/* From now on not by process_vm_readv and writev. */
+void tracer_reach_by_file(void);
 /* A tracee's memory under its own protections. */
 struct amxemu_memory tracer_memory(struct tracee *tracee);
 size_t tracer_read(pid_t tid, uint64_t address, void *to, size_t size);              /* how many bytes */
@@ -145,8 +149,9 @@ long tracer_inject(struct tracee *tracee, long number, const uint64_t arguments[
 
 /* ---- ptrace/code.c: code as the emulated CPU would see it ---- */
 
-/* After execve: the auxiliary vector, and the code of all that is mapped. */
-void tracer_new_image(struct tracer *tracer, struct tracee *tracee);
+/* After execve: the auxiliary vector, and the code of all that is mapped. 0; -EIO where memory cannot be
+ * reached. */
+int tracer_new_image(struct tracer *tracer, struct tracee *tracee);
 struct tracer_mapping {
     uint64_t address, size, offset;
 };

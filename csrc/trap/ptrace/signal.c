@@ -61,7 +61,7 @@ static int raise_refused(struct tracee *tracee, int signal) {
 
 /* A SIGILL that is blocked loses its handler before the tracer hears of it (force_sig_info_to_task). It stays
  * unblocked, so that this happens once. */
-static void restore_handler(struct tracee *tracee) {
+static int restore_handler(struct tracee *tracee) {
     const uint64_t bit = UINT64_C(1) << (SIGILL - 1);
     const uint64_t *const action = tracee->process->sigill_handler;
     enum { RED_ZONE = 128, SIGSET_SIZE = 8 };
@@ -69,13 +69,15 @@ static void restore_handler(struct tracee *tracee) {
     uint8_t saved[sizeof tracee->process->sigill_handler];
     if (!action[0] || tracer_proc_status(tracee->tid, "SigCgt", 16, bit) & bit ||
         ptrace(PTRACE_GETREGS, tracee->tid, NULL, &u) != 0)
-        return;
+        return 0;
     const uint64_t at = (u.rsp - RED_ZONE - sizeof saved) & -UINT64_C(16);
     if (tracer_read(tracee->tid, at, saved, sizeof saved) != sizeof saved ||
         tracer_write(tracee->tid, at, action, sizeof saved) != 0)
-        return;
-    tracer_inject(tracee, SYS_rt_sigaction, (uint64_t[4]){SIGILL, at, 0, SIGSET_SIZE});
-    tracer_write(tracee->tid, at, saved, sizeof saved);
+        return -EFAULT;
+    const long result = tracer_inject(tracee, SYS_rt_sigaction, (uint64_t[4]){SIGILL, at, 0, SIGSET_SIZE});
+    if (result == -ESRCH)
+        return 0;
+    return tracer_write(tracee->tid, at, saved, sizeof saved) != 0 ? -EFAULT : (int)result;
 }
 
 static int is_insn(const siginfo_t *info) {
@@ -105,11 +107,14 @@ int tracer_signal(struct tracer *tracer, struct tracee *tracee, int signal) {
             return signal;
     }
     const int served = tracer_execute(tracer, tracee, address, site, &fault);
+    if (served < 0 && served != -ESRCH) /* else it is no more */
+        tracer->error = served;
     if (served <= 0)
         return signal;
     if (fault.signal)
         return raise_fault(tracee, &fault, signal);
-    if (signal == SIGILL)
-        restore_handler(tracee);
+    const int error = signal == SIGILL ? restore_handler(tracee) : 0;
+    if (error)
+        tracer->error = error; /* the program would go on without its handler */
     return 0;
 }

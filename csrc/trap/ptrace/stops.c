@@ -160,6 +160,8 @@ static void syscall_stop(struct tracer *tracer, struct tracee *tracee) {
         tracer_syscall_entry(tracer, tracee);
     else
         tracer_syscall_exit(tracer, tracee);
+    if (tracer->error)
+        return kill_all(tracer, tracer->error);
     resume(tracer, tracee, 0);
 }
 

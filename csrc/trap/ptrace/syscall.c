@@ -180,6 +180,14 @@ void tracer_syscall_entry(struct tracer *tracer, struct tracee *tracee) {
     }
 }
 
+/* Later ones that nobody may look into, as their files may not be read, run as they would without us. */
+static void new_image(struct tracer *tracer, struct tracee *tracee) {
+    const int error = tracer_new_image(tracer, tracee);
+    if (error && !tracer->has_begun)
+        tracer->error = error;
+    tracer->has_begun = 1;
+}
+
 void tracer_syscall_exit(struct tracer *tracer, struct tracee *tracee) {
     const long call = tracee->exit_of;
     struct user_regs_struct u;
@@ -188,7 +196,7 @@ void tracer_syscall_exit(struct tracer *tracer, struct tracee *tracee) {
         return;
     const int failed = u.rax > -UINT64_C(4096);
     if (call == SYS_execve)
-        tracer_new_image(tracer, tracee);
+        new_image(tracer, tracee);
     else if (call == SYS_sigaltstack && failed)
         tracee->task.altstack_size = tracee->altstack_size;
     else if (call == SYS_mmap && !failed)
