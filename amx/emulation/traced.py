@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -88,8 +89,8 @@ def _error(path: str, number: int) -> EmulationError:
             f"{path} could not be traced",
             cause="Its memory cannot be reached: this process may use neither process_vm_readv(2) nor "
             "/proc/PID/mem on it, or it may be executed and not read",
-            remedy="Allow one of them in the sandbox, mount /proc, or make the program readable; leave --ptrace "
-            "away where preloading works",
+            remedy="Allow one of them in the sandbox, mount /proc, or make the program readable; "
+            "leave --ptrace away where preloading works",
             errno=number,
         )
     return EmulationError(
