@@ -21,7 +21,7 @@ from amx.errors import EmulationError
 __all__ = ["of"]
 
 WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
-SPECIAL = frozenset(" :")
+SPECIAL = frozenset(" :\t\n\v\f\r")  # to musl all white space
 
 
 def of(path: str) -> str:

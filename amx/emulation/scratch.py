@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -12,6 +13,8 @@ from amx.emulation import unrecorded
 from amx.errors import EmulationError
 
 __all__ = ["directory"]
+
+ENOUGH = 4096  # bytes of a file, for the least that is written
 
 
 @contextlib.contextmanager
@@ -40,15 +43,16 @@ def directory(what: str) -> Iterator[str]:
 
 def _none(what: str, error: OSError) -> EmulationError:
     return EmulationError(
-        f"{what}: no temporary file can be written",
+        f"{what} needs a temporary file, and none can be written",
         cause=_cause(error),
-        remedy="Set TMPDIR to a directory that can be written, and ulimit -f to no less than 2 MiB",
-        errno=error.errno,
+        remedy="Set TMPDIR to a directory that can be written",
     )
 
 
 def _cause(error: OSError) -> str:
-    """Python has tried several directories, and says only that none would do."""
+    """Python tries several directories, and in the end says only that none would do."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
+    if limit != resource.RLIM_INFINITY and limit < ENOUGH:
+        return f"No file may be larger than {limit} bytes (ulimit -f), whatever TMPDIR is"
     named = os.environ.get("TMPDIR")
-    tried = f"TMPDIR is {named!r}" if named else "TMPDIR is not set"
-    return f"{tried}; {error.strerror or error}"
+    return f"TMPDIR is {named!r}: {error.strerror}" if named else f"TMPDIR is not set: {error.strerror}"

@@ -227,7 +227,7 @@ def _start(cpu: str, patch: bool, directory: str) -> None:
         raise EmulationError(
             "amx.emulate(trace=...) cannot record",
             cause=f"{directory}: {os.strerror(-result)}",
-            remedy="Set TMPDIR to a directory with room, and ulimit -f to no less than 2 MiB",
+            remedy="Set TMPDIR to a directory with room; ulimit -f has to allow 2 MiB",
             errno=-result,
         )
     if result != 0:

@@ -22,7 +22,7 @@ static size_t name_length(const char *variable) {
 
 /* As LD_PRELOAD can have it; a link may have been made because the path cannot be. */
 static void find_library(void) {
-    static const char special[] = " :";
+    static const char special[] = " :\t\n\v\f\r";
     Dl_info info;
     library[0] = 0;
     if (dladdr(kept, &info) == 0)
