@@ -43,6 +43,8 @@ class Reports:
         """Of a program whose processes wrote there."""
         with _said("the counts could not be read"):
             _, missing = unrecorded.read(directory)
+            if not os.path.isdir(directory):
+                missing = Unrecorded(None, "what they wrote was removed while the program ran")
             self._counts(report.read(launcher.report_file(directory)), missing, status)
         self._recorded(directory)
 
