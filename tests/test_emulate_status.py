@@ -41,16 +41,23 @@ def way(request):
     return request.param
 
 
-@pytest.mark.parametrize("option", ["--stats-file", "--trace"])
+def could_not(done, file, reason):
+    """Whether both reports were said not to be written."""
+    said = done.stderr.splitlines()
+    return all(
+        f"amx emulate: {option} {file} could not be written: {reason}" in said
+        for option in ("--stats-file", "--trace")
+    )
+
+
 @pytest.mark.parametrize(("ending", "status"), [("exit 7", 7), ("kill -KILL $$", 137), ("exit 0", 0)])
-def test_a_full_disk_is_said(way, option, ending, status):
-    done = amx(option, "/dev/full", "--", "/bin/sh", "-c", ending, way=way)
+def test_a_full_disk_is_said(way, ending, status):
+    full = "/dev/full"
+    done = amx("--stats-file", full, "--trace", full, "--", "/bin/sh", "-c", ending, way=way)
     assert done.returncode == status
-    reason = f"amx emulate: {option} /dev/full could not be written: No space left on device"
-    assert reason in done.stderr.splitlines()
+    assert could_not(done, full, "No space left on device"), done.stderr
 
 
-@pytest.mark.parametrize("option", ["--stats-file", "--trace"])
 @pytest.mark.parametrize(
     ("becomes", "reason"),
     [
@@ -59,14 +66,14 @@ def test_a_full_disk_is_said(way, option, ending, status):
         ('rmdir "$0"; : > "$0"', "Not a directory"),
     ],
 )
-def test_a_place_that_vanishes_meanwhile_is_said(way, tmp_path, option, becomes, reason):
+def test_a_place_that_vanishes_meanwhile_is_said(way, tmp_path, becomes, reason):
     place = tmp_path / "place"
     place.mkdir()
-    done = amx(option, place / "file", "--", "/bin/sh", "-c", f"{becomes}; exit 7", place, way=way)
+    file = place / "file"
+    script = f"{becomes}; exit 7"
+    done = amx("--stats-file", file, "--trace", file, "--", "/bin/sh", "-c", script, place, way=way)
     assert done.returncode == 7
-    assert (
-        f"amx emulate: {option} {place / 'file'} could not be written: {reason}" in done.stderr.splitlines()
-    )
+    assert could_not(done, file, reason), done.stderr
 
 
 def test_records_that_vanish_meanwhile_are_said(tmp_path):
