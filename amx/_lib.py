@@ -7,13 +7,15 @@ surface as `amx/_native.cdef.txt` declares it.
 from __future__ import annotations
 
 import importlib
-from typing import Any, Protocol, cast, overload
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar, cast, overload
 
 _native: Any = importlib.import_module("amx._native")  # compiled, so untyped
 
 __all__ = ["CData", "ffi", "lib"]
 
 CData = Any
+_Function = TypeVar("_Function", bound=Callable[..., object])
 
 
 class FFI(Protocol):
@@ -35,6 +37,9 @@ class FFI(Protocol):
 
     def cast(self, ctype: str, value: object) -> CData:
         """Cast as in C."""
+
+    def def_extern(self, error: object = ..., onerror: object = ...) -> Callable[[_Function], _Function]:
+        """Make a Python function what C calls by its name."""
 
     def buffer(self, cdata: CData, size: int = ...) -> Any:
         """Python buffer over C memory."""
@@ -99,15 +104,16 @@ class Gemm(Protocol):
 
     AMX_BF16: int
     AMX_FP16: int
+    amx_asked: CData
 
     def amx_gemm(
-        self, engine: int, op: int, threads: int, m: int, n: int, k: int, batch: int,
+        self, engine: int, op: int, threads: int, m: int, n: int, k: int, before: int, batch: int,
         a: CData, a_row: int, a_column: int, a_offset: CData,
         b: CData, b_row: int, b_column: int, b_offset: CData,
         c: CData, c_row: int, c_offset: CData, /,
     ) -> int: ...  # fmt: skip
     def amx_gemm_packed(
-        self, engine: int, op: int, threads: int, m: int, batch: int,
+        self, engine: int, op: int, threads: int, m: int, k: int, before: int, batch: int,
         a: CData, a_row: int, a_column: int, a_offset: CData,
         b: CData, b_item: CData,
         c: CData, c_row: int, c_offset: CData, /,
@@ -121,7 +127,12 @@ class Gemm(Protocol):
     def amx_packed_new(self, element: int, dimensions: int, shape: CData, /) -> CData: ...
     def amx_packed_free(self, packed: CData, /) -> None: ...
     def amx_packed_bytes(self, packed: CData, /) -> int: ...
-    def amx_packed_fill(self, packed: CData, item: int, b: CData, row: int, column: int, /) -> int: ...
+    def amx_packed_data(self, packed: CData, /) -> CData: ...
+    def amx_packed_fill(
+        self, packed: CData, item: int, first_row: int, rows: int, first_column: int, columns: int,
+        b: CData, row: int, column: int, /,
+    ) -> int: ...  # fmt: skip
+    def amx_gemm_ask(self, ask: CData, /) -> None: ...
     def amx_round(
         self, format: int, threads: int, rows: int, columns: int, source: CData, row: int, to: CData, /
     ) -> None: ...
@@ -155,7 +166,7 @@ class Bench(Protocol):
     def amx_bench_stream(self, kind: int, threads: int, data: CData, size: int, rounds: int, /) -> int: ...
     def amx_bench_instruction(self, engine: int, op: int, data: CData, rounds: int, /) -> int: ...
     def amx_bench_repeat(
-        self, repetitions: int, engine: int, op: int, threads: int, m: int, batch: int,
+        self, repetitions: int, engine: int, op: int, threads: int, m: int, k: int, batch: int,
         a: CData, a_row: int, a_column: int, a_offset: CData,
         b: CData, b_item: CData,
         c: CData, c_row: int, c_offset: CData, /,

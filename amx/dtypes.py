@@ -1,7 +1,8 @@
 """The element types AMX multiplies, and how NumPy arrays carry them.
 
 bfloat16 is ml_dtypes' `bfloat16`, or the same bits in `uint16` where the caller says `dtype="bfloat16"`.
-float32 operands are rounded to nearest even, where the caller names the type to round to.
+float32 operands are rounded to nearest even, where the caller names the type to round to. `NAMES` is what
+they are called wherever the caller names one.
 """
 
 from __future__ import annotations
@@ -11,14 +12,26 @@ import math
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from amx import errors, threads
 from amx._lib import CData, ffi, lib
+from amx.arrays import Array
 
-__all__ = ["Element", "accumulator", "address", "as_elements", "bits", "element_of", "empty", "parse", "tdp"]
-
-Array = npt.NDArray[Any]
+__all__ = [
+    "NAMES",
+    "Array",
+    "Element",
+    "accumulator",
+    "address",
+    "as_elements",
+    "bits",
+    "conversion",
+    "element_for",
+    "element_of",
+    "empty",
+    "parse",
+    "tdp",
+]
 
 
 class Element(enum.Enum):
@@ -34,6 +47,12 @@ class Element(enum.Enum):
         """Bytes."""
         return 1 if self in (Element.INT8, Element.UINT8) else 2
 
+
+NAMES = {
+    **{element.value: element for element in Element},
+    "bf16": Element.BFLOAT16,
+    "fp16": Element.FLOAT16,
+}
 
 _CARRIERS = {
     np.dtype(np.int8): Element.INT8,
@@ -71,7 +90,7 @@ def accumulator(element: Element) -> np.dtype[Any]:
 
 
 def parse(dtype: object) -> Element:
-    """The element type that a `dtype=` argument names: an `Element`, a string, or a NumPy dtype.
+    """The element type that a `dtype=` argument names: an `Element`, one of `NAMES`, or a NumPy dtype.
 
     Raises
     ------
@@ -79,15 +98,21 @@ def parse(dtype: object) -> Element:
     """
     if isinstance(dtype, Element):
         return dtype
-    name = dtype if isinstance(dtype, str) else np.dtype(dtype).name  # type: ignore[call-overload]
-    try:
-        return Element(name)
-    except ValueError:
+    found = NAMES.get(dtype) if isinstance(dtype, str) else _of_dtype(dtype)
+    if found is None:
         raise errors.DtypeError(
             f"dtype={dtype!r}",
             cause="AMX multiplies int8, uint8, bfloat16 and float16",
-            remedy="name one of these",
-        ) from None
+            remedy=f"Name one of these: {', '.join(NAMES)}",
+        )
+    return found
+
+
+def _of_dtype(dtype: object) -> Element | None:
+    try:
+        return None if dtype is None else element_of(np.dtype(dtype))  # type: ignore[call-overload]
+    except (TypeError, ValueError):  # no dtype at all
+        return None
 
 
 def element_of(dtype: np.dtype[Any]) -> Element | None:
@@ -107,16 +132,29 @@ def as_elements(array: Array, wanted: Element | None, name: str) -> tuple[Array,
     ------
     DtypeError: the array's dtype is not what AMX multiplies, or not what `dtype=` says.
     """
+    element = element_for(array.dtype, wanted, name)
     if not array.dtype.isnative:
         array = array.astype(array.dtype.newbyteorder("="))
-    found = element_of(array.dtype)
+    return (_rounded if array.dtype == _FLOAT32 else bits)(array, element), element
+
+
+def element_for(dtype: np.dtype[Any], wanted: Element | None, name: str) -> Element:
+    """What `as_elements` makes of elements of this dtype, or its error."""
+    native = dtype if dtype.isnative else dtype.newbyteorder("=")
+    found = element_of(native)
     if found is not None and wanted in (None, found):
-        return bits(array, found), found
-    if wanted is Element.BFLOAT16 and array.dtype == _UINT16:
-        return array, wanted
-    if wanted in (Element.BFLOAT16, Element.FLOAT16) and array.dtype == _FLOAT32:
-        return _rounded(array, wanted), wanted
-    raise _unfit(array.dtype, wanted, name)
+        return found
+    if wanted is Element.BFLOAT16 and native == _UINT16:
+        return wanted
+    if wanted in (Element.BFLOAT16, Element.FLOAT16) and native == _FLOAT32:
+        return wanted
+    raise _unfit(native, wanted, name)
+
+
+def conversion(dtype: np.dtype[Any]) -> int:
+    """Bytes that `as_elements` takes for each element of a new array; 0 where it converts nothing."""
+    swapped = 0 if dtype.isnative else dtype.itemsize
+    return swapped + (2 if dtype.kind == "f" and dtype.itemsize == 4 else 0)
 
 
 def bits(array: Array, element: Element) -> Array:
@@ -175,13 +213,38 @@ def _unfit(dtype: np.dtype[Any], wanted: Element | None, name: str) -> errors.Dt
             "float16, and only uint16 is read as the bits of bfloat16",
             remedy=f"convert it yourself, or leave dtype= out if {name} has the right type already",
         )
-    remedy = {
+    return errors.DtypeError(
+        f"operand {name} is {_called(dtype)}",
+        cause="AMX multiplies int8, uint8, bfloat16 and float16",
+        remedy=_remedy(dtype, name),
+    )
+
+
+def _called(dtype: np.dtype[Any]) -> str:
+    return f"text ({dtype})" if dtype.kind in "SUT" else str(dtype) if dtype.kind == "V" else dtype.name
+
+
+def _remedy(dtype: np.dtype[Any], name: str) -> str:
+    """How an array of this dtype, or what it stands for, can be multiplied."""
+    if dtype == np.dtype("V2"):
+        return (
+            "if this is bfloat16, whose name a .npy file does not keep, "
+            f'pass {name}.view(np.uint16) and dtype="bfloat16"'
+        )
+    if dtype.names is not None:
+        return f"pass one of its fields, such as {name}[{dtype.names[0]!r}]"
+    exact = {
         "float32": 'pass dtype="bfloat16" or dtype="float16" to round it',
         "float64": 'convert to float32 and pass dtype="bfloat16" or dtype="float16"',
         "uint16": 'pass dtype="bfloat16" if these are the bits of bfloat16',
-    }.get(dtype.name, "convert it to one of these")
-    return errors.DtypeError(
-        f"operand {name} is {dtype.name}",
-        cause="AMX multiplies int8, uint8, bfloat16 and float16",
-        remedy=remedy,
-    )
+        "bool": f"pass {name}.view(np.uint8)",
+    }
+    kinds = {
+        "i": f"if its values fit, pass {name}.astype(np.int8) or {name}.astype(np.uint8)",
+        "c": "multiply its real and imaginary parts by themselves",
+        "S": "convert it to numbers",
+        "U": "convert it to numbers",
+        "T": "convert it to numbers",
+    }
+    kinds["u"] = kinds["i"]
+    return exact.get(dtype.name) or kinds.get(dtype.kind, "convert it to one of these")

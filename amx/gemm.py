@@ -16,16 +16,25 @@ import numpy.typing as npt
 
 from amx import errors, threads
 from amx._lib import CData, ffi, lib
+from amx.arrays import Array, as_output
 from amx.backend import _engines, engine_for
-from amx.dtypes import Array, accumulator, address, empty, parse, tdp
-from amx.packing import PackedMatrix, as_operand
+from amx.dtypes import Element, accumulator, address, empty, parse, tdp
+from amx.interrupts import raise_interrupt
+from amx.operands import Operand, part_of, ranges, read_operand
+from amx.packing import PackedMatrix
 
-__all__ = ["matmul"]
+__all__ = ["matmul", "raise_for"]
 
 _EXDEV = 18  # the C side's word for an output that overlaps an operand
 _ENOMEM = 12
+_EINTR = 4  # a signal's handler raised
 _ECANCELED = 125  # the C side's word for tiles that went away after the engine was looked up
 _MOST_DIMENSIONS = 32
+# What Python may take a thread, beside C's 16 MiB of B, 8 MiB of A and some more: bytes of what is converted
+# and what is not stored where it belongs at once. Parts smaller than this would mostly move their results.
+_MOST_BYTES = 32 << 20
+_LEAST_K = 1024
+_OF_AN_ITEM = 64  # bytes of what lists an item of a batch for C
 _ARRAY_FIELDS = 60  # bytes of what C reads of an array object
 _ndarray = np.ndarray
 _of_arrays = lib.amx_gemm_arrays
@@ -36,18 +45,19 @@ _RESULTS = [_INT32, _INT32, _INT32, _INT32, _FLOAT32, _FLOAT32]  # by instructio
 _instructions: dict[tuple[np.dtype[Any], np.dtype[Any]], int] = {}
 
 
-def matmul(a: object, b: object, *, out: Array | None = None, dtype: object = None) -> Array:
+def matmul(a: object, b: object, out: Array | None = None, *, dtype: object = None) -> Array:
     """Matrix product of `a` and `b` with the shapes, batches and broadcasting of `numpy.matmul`.
 
     Parameters
     ----------
-    a: array (..., M, K) or (K,).
+    a: array (..., M, K) or (K,), of any kind that NumPy reads; without a mask.
     b: array (..., K, N) or (K,), or a `PackedMatrix`.
         Element types: int8 and uint8 in all four combinations; bfloat16 (ml_dtypes); float16. Any strides.
-    out: array of the result's shape and dtype to write into and return. Any strides; it may overlap the
+    out: NumPy array of the result's shape and dtype to write into and return. Any strides; it may overlap the
         operands.
-    dtype: `"bfloat16"` reads uint16 as bfloat16 bits and rounds float32 operands to it (to nearest, ties to
-        even); `"float16"` rounds float32 operands to it. Nothing else is converted.
+    dtype: `"bfloat16"` (or `"bf16"`) reads uint16 as bfloat16 bits and rounds float32 operands to it (to
+        nearest, ties to even); `"float16"` (or `"fp16"`) rounds float32 operands to it. Nothing else is
+        converted.
 
     Returns
     -------
@@ -61,10 +71,16 @@ def matmul(a: object, b: object, *, out: Array | None = None, dtype: object = No
     BufferReadOnlyError: `out` cannot be written.
     AllocationError: no memory for the work space (for the result and rounded operands: NumPy's MemoryError).
     AmxUnavailableError: the backend is `"native"` and AMX cannot be used.
+    KeyboardInterrupt, or whatever the handler of a signal raises that arrives meanwhile (in Python's main
+        thread, as always): the product stops within milliseconds, and `out` is undefined.
 
     Notes
     -----
-    Other Python threads run meanwhile: none of them may resize or reshape these arrays in place.
+    Other Python threads run meanwhile: none of them may resize or reshape these arrays in place. Nor may the
+    handler of a signal, which runs meanwhile too, and may multiply.
+
+    Beside operands and result a product takes at most 64 MiB for each of its threads; where `out` overlaps an
+    operand, or itself, it takes the size of the result besides.
     """
     # The least that a call can cost. What is not as C wants it, `_product` converts, does, or says.
     if type(a) is _ndarray and dtype is None:
@@ -138,51 +154,76 @@ def _read_arrays_in_place() -> None:
 
 def _product(a: object, b: object, out: Array | None, dtype: object) -> Array:
     wanted = None if dtype is None else parse(dtype)
-    first, a_element = as_operand(a, wanted, "a")
-    if isinstance(b, PackedMatrix):
-        second, b_element = None, b.element
-        b_shape = b.shape
-    else:
-        second, b_element = as_operand(b, wanted, "b")
-        b_shape = second.shape
-    op = tdp(a_element, b_element)
+    if isinstance(a, PackedMatrix):
+        raise errors.DtypeError(
+            "operand a is a PackedMatrix",
+            cause="It is packed as a second operand, and tiles take the first one in another layout",
+            remedy="Pass the array that was packed, or its unpack()",
+        )
+    first = read_operand(a, wanted, "a")
+    second = b if isinstance(b, PackedMatrix) else read_operand(b, wanted, "b")
+    b_shape = second.shape if isinstance(second, PackedMatrix) else second.array.shape
+    op = _instruction(first.element, second.element)
+    if wanted is None and _is_plain(a) and _is_plain(b):
+        _instructions[first.array.dtype, cast("Array", b).dtype] = op
+    first, second = _converted_if_small(first, second)
+    if wanted is not None and first.array.ndim > 1 and len(b_shape) > 1 and not first.conversion:
+        array, packed = (0, second.handle) if isinstance(second, PackedMatrix) else (id(second.array), _NULL)
+        if isinstance(second, PackedMatrix) or not second.conversion:
+            at_once = _at_once(op, first.array, array, packed, b_shape, out)
+            if at_once is not None:
+                return at_once
+    shape, batch, m, n, _ = _result_shape(first.array.shape, b_shape)
+    result_dtype = accumulator(first.element)
+    plain_out = None if out is None else _check_out(out, shape, result_dtype)
+    a_ndim = first.array.ndim
+    if a_ndim == 1:
+        first = Operand(first.array[np.newaxis, :], first.element)
+    if isinstance(second, Operand) and len(b_shape) == 1:
+        second = Operand(second.array[:, np.newaxis], second.element)
+
+    if plain_out is not None:
+        c = _as_matrices(plain_out, a_ndim, len(b_shape))
+        if _is_apart(c, first, second):
+            _multiply(op, first, second, _items(second, batch), c)
+            return cast("Array", out)
+    result = empty((*batch, m, n), result_dtype)
+    _multiply(op, first, second, _items(second, batch), result)
+    if plain_out is None:
+        return result.reshape(shape)[()]
+    plain_out[...] = result.reshape(shape)
+    return cast("Array", out)
+
+
+def _instruction(a: Element, b: Element) -> int:
+    op = tdp(a, b)
     if op is None:
         raise errors.DtypeError(
-            f"{a_element.value} times {b_element.value}",
+            f"{a.value} times {b.value}",
             cause="no AMX instruction multiplies them with each other",
             remedy="bring both operands to one type (int8 and uint8 may be mixed)",
         )
-    if (
-        wanted is None
-        and type(a) is _ndarray
-        and type(b) is _ndarray
-        and a.dtype.isnative
-        and b.dtype.isnative
-    ):
-        _instructions[a.dtype, b.dtype] = op
-    if wanted is not None and first.ndim > 1 and len(b_shape) > 1:
-        array, packed = (0, b.handle) if isinstance(b, PackedMatrix) else (id(second), _NULL)
-        if (at_once := _at_once(op, first, array, packed, b_shape, out)) is not None:
-            return at_once
-    shape, batch, m, n, k = _result_shape(first.shape, b_shape)
-    result_dtype = accumulator(a_element)
-    if out is not None:
-        _check_out(out, shape, result_dtype)
-    c = None if out is None else _as_matrices(out, first.ndim, len(b_shape))
-    if first.ndim == 1:
-        first = first[np.newaxis, :]
-    if second is not None and second.ndim == 1:
-        second = second[:, np.newaxis]
+    return op
 
-    if c is not None and _can_store_into(c, first, second):
-        _call(engine_for(op), op, first, second, b, c, batch, (m, n, k))
-        return cast("Array", out)
-    result = empty((*batch, m, n), result_dtype)
-    _call(engine_for(op), op, first, second, b, result, batch, (m, n, k))
-    if out is None:
-        return result.reshape(shape)[()]
-    out[...] = result.reshape(shape)
-    return out
+
+def _is_plain(operand: object) -> bool:
+    return type(operand) is _ndarray and operand.dtype.isnative
+
+
+def _converted_if_small(
+    first: Operand, second: Operand | PackedMatrix
+) -> tuple[Operand, Operand | PackedMatrix]:
+    """As they are where converting them takes more memory than a product may."""
+    of_b = 0 if isinstance(second, PackedMatrix) else second.conversion
+    if 0 < first.conversion + of_b <= _most_bytes():
+        first = Operand(first.converted(), first.element)
+        if isinstance(second, Operand):
+            second = Operand(second.converted(), second.element)
+    return first, second
+
+
+def _most_bytes() -> int:
+    return _MOST_BYTES * threads.get_num_threads()
 
 
 def _as_matrices(out: Array, a_ndim: int, b_ndim: int) -> Array:
@@ -191,33 +232,108 @@ def _as_matrices(out: Array, a_ndim: int, b_ndim: int) -> Array:
     return view[..., np.newaxis, :] if a_ndim == 1 else view
 
 
+def _multiply(
+    op: int, a: Operand, b: Operand | PackedMatrix, items: npt.NDArray[np.int64] | None, c: Array
+) -> None:
+    """The product into c: at once, or in parts where converting operands or storing elsewhere takes too much.
+
+    First items of the batch, then rows and columns, then K, whose partial sums rest in c.
+    """
+    engine = engine_for(op)
+    if c.size == 0:  # its dimensions and those of the batch may be larger than any memory
+        return
+    batch, (m, n), k = c.shape[:-2], c.shape[-2:], a.array.shape[-1]
+    if items is None and batch and _is_one_matrix(a.array, b, c):
+        # A batch of first operands against one second operand is one taller product.
+        m, batch = m * math.prod(batch), ()
+        a, c = Operand(a.array.reshape(m, k), a.element), c.reshape(m, n)
+    of_b = 0 if isinstance(b, PackedMatrix) else b.conversion
+    elsewhere = 0 if _can_store_into(c) else c.nbytes
+    most = _most_bytes()
+    listed = _OF_AN_ITEM * math.prod(batch) if batch else 0
+    if a.conversion + of_b + elsewhere + listed <= most:
+        result = empty(c.shape, c.dtype) if elsewhere else c
+        second = b if isinstance(b, PackedMatrix) else b.converted()
+        _call(engine, op, a.converted(), second, items, result)
+        if elsewhere:
+            c[...] = result
+        return
+    axis = _axis_to_halve(a, b, c, most)
+    if axis is None:
+        _multiply_by_k(op, a, b, items, c, most)
+        return
+    half = (c.shape[axis] + 1) // 2
+    for place in ranges(c.shape[axis], half):
+        _multiply(
+            op,
+            a.part(axis, place) if axis != -1 else a,
+            b.part(axis, place) if isinstance(b, Operand) and axis != -2 else b,
+            part_of(items, axis + 2, place) if items is not None and axis < -2 else items,
+            part_of(c, axis, place),
+        )
+
+
+def _is_one_matrix(a: Array, b: Operand | PackedMatrix, c: Array) -> bool:
+    b_ndim = b.ndim if isinstance(b, PackedMatrix) else b.array.ndim
+    return b_ndim == 2 and a.shape[:-2] == c.shape[:-2] and a.flags.c_contiguous and c.flags.c_contiguous
+
+
+def _axis_to_halve(a: Operand, b: Operand | PackedMatrix, c: Array, most: int) -> int | None:
+    """The largest of the batch's; or that of c which lets enough of K be multiplied at once; or none."""
+    batch = c.shape[:-2]
+    if math.prod(batch) > 1:
+        return batch.index(max(batch)) - c.ndim
+    m, n = c.shape[-2:]
+    of_b = 0 if isinstance(b, PackedMatrix) else b.conversion
+    k = max(1, a.array.shape[-1])
+    of_k = (a.conversion + of_b) // k * min(k, _LEAST_K)
+    if of_k + (0 if _can_store_into(c) else c.nbytes) <= most:
+        return None
+    by_columns = n > m and isinstance(b, Operand)
+    return -1 if by_columns else -2 if m > 1 else None
+
+
+def _multiply_by_k(
+    op: int,
+    a: Operand,
+    b: Operand | PackedMatrix,
+    items: npt.NDArray[np.int64] | None,
+    c: Array,
+    most: int,
+) -> None:
+    """The product of one item, a part of K after the other."""
+    result = c if _can_store_into(c) else empty(c.shape, c.dtype)
+    k = a.array.shape[-1]
+    of_b = 0 if isinstance(b, PackedMatrix) else b.conversion
+    chunk = 64 // a.element.size
+    step = max(1, most * k // (a.conversion + of_b) // chunk) * chunk
+    for part in ranges(k, step):
+        second = b if isinstance(b, PackedMatrix) else b.part(-2, part).converted()
+        _call(engine_for(op), op, a.part(-1, part).converted(), second, items, result, part.start)
+    if result is not c:
+        c[...] = result
+
+
 def _call(
     engine: int,
     op: int,
     a: Array,
-    b: Array | None,
-    packed: object,
+    b: Array | PackedMatrix,
+    items: npt.NDArray[np.int64] | None,
     c: Array,
-    batch: tuple[int, ...],
-    sizes: tuple[int, int, int],
+    before: int = 0,
 ) -> None:
-    m, n, k = sizes
-    if c.size == 0:  # its dimensions and those of the batch may be larger than any memory
-        return
-    b_ndim = cast("PackedMatrix", packed).ndim if b is None else b.ndim
-    if batch and b_ndim == 2 and a.shape[:-2] == batch and a.flags.c_contiguous and c.flags.c_contiguous:
-        # A batch of first operands against one second operand is one taller product.
-        m *= math.prod(batch)
-        a, c, batch = a.reshape(m, k), c.reshape(m, n), ()
+    """The product in one call of C: into c, or added to it for the elements of K behind those `before`."""
+    batch, (m, n), k = c.shape[:-2], c.shape[-2:], a.shape[-1]
     count = math.prod(batch)
     a_offset, c_offset = _offsets(a, batch), _offsets(c, batch)
     a_row, a_column = a.strides[-2:]
-    if b is None:
-        matrix = cast("PackedMatrix", packed)
+    if isinstance(b, PackedMatrix):
+        b_item = None if items is None else np.ascontiguousarray(items)
         error = lib.amx_gemm_packed(
-            engine, op, threads.limit, m, count,
+            engine, op, threads.limit, m, k, before, count,
             address(a), a_row, a_column, _pointer(a_offset),
-            matrix.handle, _pointer(_items(matrix.shape[:-2], batch)),
+            b.handle, _pointer(b_item),
             address(c), c.strides[-2], _pointer(c_offset),
         )  # fmt: skip
     else:
@@ -227,15 +343,15 @@ def _call(
             a_offset, b_offset, c_offset = (each.ravel()[order] for each in (a_offset, b_offset, c_offset))
         b_row, b_column = b.strides[-2:]
         error = lib.amx_gemm(
-            engine, op, threads.limit, m, n, k, count,
+            engine, op, threads.limit, m, n, k, before, count,
             address(a), a_row, a_column, _pointer(a_offset),
             address(b), b_row, b_column, _pointer(b_offset),
             address(c), c.strides[-2], _pointer(c_offset),
         )  # fmt: skip
     if error == -_ECANCELED:
-        _call(engine_for(op, settled=True), op, a, b, packed, c, batch, (m, n, k))
+        _call(engine_for(op, settled=True), op, a, b, items, c, before)
         return
-    _raise_for(error)
+    raise_for(error)
 
 
 def _is_shared(b: Array, batch: tuple[int, ...]) -> bool:
@@ -259,12 +375,13 @@ def _offsets(array: Array, batch: tuple[int, ...]) -> npt.NDArray[np.int64] | No
     return np.ascontiguousarray(offsets)
 
 
-def _items(own: tuple[int, ...], batch: tuple[int, ...]) -> npt.NDArray[np.int64] | None:
+def _items(b: Operand | PackedMatrix, batch: tuple[int, ...]) -> npt.NDArray[np.int64] | None:
     """Which of a packed operand's matrices belongs to each item of the batch; None: the first to all."""
-    if not own:
+    if isinstance(b, Operand) or b.ndim == 2:
         return None
-    numbers = np.arange(int(np.prod(own, dtype=np.int64)), dtype=np.int64).reshape(own)
-    return np.ascontiguousarray(np.broadcast_to(numbers, batch))
+    own = b.shape[:-2]
+    numbers = np.arange(math.prod(own), dtype=np.int64).reshape(own)
+    return np.broadcast_to(numbers, batch)
 
 
 def _pointer(array: npt.NDArray[np.int64] | None) -> CData:
@@ -311,11 +428,8 @@ def _mismatch(a: tuple[int, ...], b: tuple[int, ...], k: int, k_of_b: int) -> er
     )
 
 
-def _check_out(out: object, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
-    if not isinstance(out, np.ndarray):
-        raise errors.DtypeError(
-            f"out is a {type(out).__name__}", cause="it has to be a NumPy array", remedy="pass np.empty(...)"
-        )
+def _check_out(given: object, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    out = as_output(given, "out")
     if out.shape != shape:
         raise errors.ShapeError(
             f"out has shape {out.shape}",
@@ -328,17 +442,18 @@ def _check_out(out: object, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Non
             cause=f"the result is {dtype}",
             remedy=f"make out of dtype {dtype}, and convert afterwards",
         )
-    if not out.flags.writeable:
-        raise errors.BufferReadOnlyError(
-            "out is read-only", cause="its writeable flag is off", remedy="pass an array that may be written"
-        )
+    return out
 
 
-def _can_store_into(c: Array, a: Array, b: Array | None) -> bool:
-    """Whether tiles can be stored into `c`: adjacent columns, no element twice, no memory of an operand."""
-    adjacent = c.strides[-1] == c.itemsize or c.shape[-1] == 1
-    apart = not np.may_share_memory(c, a) and (b is None or not np.may_share_memory(c, b))
-    return adjacent and apart and _is_distinct(c)
+def _is_apart(c: Array, a: Operand, b: Operand | PackedMatrix) -> bool:
+    """Whether elements of `c` can be written in any order: none twice, none in the memory of an operand."""
+    arrays = [each.array for each in (a, b) if isinstance(each, Operand)]
+    return _is_distinct(c) and not any(np.may_share_memory(c, array) for array in arrays)
+
+
+def _can_store_into(c: Array) -> bool:
+    """Whether tiles can be stored into `c`, whose elements are distinct: adjacent columns."""
+    return c.strides[-1] == c.itemsize or c.shape[-1] == 1
 
 
 def _is_distinct(c: Array) -> bool:
@@ -354,9 +469,12 @@ def _is_distinct(c: Array) -> bool:
     return True
 
 
-def _raise_for(error: int) -> None:
+def raise_for(error: int) -> None:
+    """The error that a product of C's returned, unless it is 0."""
     if error == 0:
         return
+    if error == -_EINTR:
+        raise_interrupt()
     if error == -_ENOMEM:
         raise errors.AllocationError(
             "no memory for the work space of a product",

@@ -13,9 +13,14 @@ import numpy as np
 
 from amx import errors
 from amx._lib import CData, ffi, lib
-from amx.dtypes import Array, Element, accumulator, address, as_elements, parse, tdp
+from amx.dtypes import Element, accumulator, address, parse, tdp
+from amx.interrupts import raise_interrupt
+from amx.operands import Operand, ranges, read_operand
 
-__all__ = ["PackedMatrix", "as_operand", "pack"]
+__all__ = ["PackedMatrix", "pack"]
+
+_PANEL, _CHUNK = 32, 64  # columns, and bytes of K, of which packed matrices consist
+_MOST_BYTES = 32 << 20  # of what is converted at a time
 
 
 class PackedMatrix:
@@ -103,7 +108,8 @@ def pack(b: object, *, dtype: object = None) -> PackedMatrix:
     ShapeError: fewer than two dimensions.
     AllocationError: no memory for the packed form (for rounded elements: NumPy's MemoryError).
     """
-    array, element = as_operand(b, None if dtype is None else parse(dtype), "b")
+    operand = read_operand(b, None if dtype is None else parse(dtype), "b")
+    array, element = operand.array, operand.element
     if array.ndim < 2:
         raise errors.ShapeError(
             f"pack() was given an array of shape {array.shape}",
@@ -120,17 +126,24 @@ def pack(b: object, *, dtype: object = None) -> PackedMatrix:
     handle = ffi.gc(handle, lib.amx_packed_free)
     # An array without elements may still have dimensions that nothing gets through.
     for item, index in enumerate(np.ndindex(array.shape[:-2]) if array.size else ()):
-        matrix = array[index]
-        lib.amx_packed_fill(handle, item, address(matrix), *matrix.strides)
+        _fill(handle, item, Operand(array[index], element))
     return PackedMatrix(array.shape, element, handle)
 
 
-def as_operand(operand: object, wanted: Element | None, name: str) -> tuple[Array, Element]:
-    """What `as_elements` makes of an operand of any kind that NumPy takes for an array."""
-    if isinstance(operand, np.ma.MaskedArray):
-        raise errors.DtypeError(
-            f"Operand {name} is a masked array",
-            cause="tiles have no masks, and masked elements would be multiplied as if they were not",
-            remedy=f"pass {name}.filled(0), or {name}.data if the mask does not matter",
-        )
-    return as_elements(np.asarray(operand), wanted, name)
+def _fill(handle: CData, item: int, matrix: Operand) -> None:
+    """Pack one matrix, converted in parts that take little memory."""
+    k, n = matrix.array.shape
+    rows, columns = k, n
+    if matrix.conversion:
+        chunk, each = _CHUNK // matrix.element.size, matrix.conversion // (k * n)
+        columns = max(1, _MOST_BYTES // (each * chunk) // _PANEL) * _PANEL
+        rows = max(1, _MOST_BYTES // (each * min(n, columns)) // chunk) * chunk
+    for right in ranges(n, columns):
+        for down in ranges(k, rows):
+            part = Operand(matrix.array[down, right], matrix.element).converted()
+            error = lib.amx_packed_fill(
+                handle, item, down.start, part.shape[0], right.start, part.shape[1],
+                address(part), *part.strides,
+            )  # fmt: skip
+            if error:
+                raise_interrupt()

@@ -34,6 +34,8 @@ class Plan:
     chunks: 64-byte chunks of K in all.
     kc, mc, nc: a block: chunks of K, rows of A, columns of B. Where kc < chunks, partial sums rest in a
         buffer of mc x nc.
+    depth: chunks of K over which operands are packed at a time. Where there are more, the sums so far rest
+        in C.
     stripe: columns of B that are packed at a time; all of them where B is packed already.
     stream_a, stream_b: loaded with TILELOADDT1, past the first-level cache.
     pack_a: A is packed where its rows do not consist of whole 64-byte lines, or lie a power of two apart so
@@ -60,6 +62,7 @@ class Plan:
     kc: int
     mc: int
     nc: int
+    depth: int
     stripe: int
     stream_a: bool
     stream_b: bool
@@ -199,6 +202,7 @@ def plan(
         kc=c.kc,
         mc=c.mc,
         nc=c.nc,
+        depth=c.depth,
         stripe=c.stripe,
         stream_a=bool(c.stream_a),
         stream_b=bool(c.stream_b),

@@ -18,12 +18,12 @@ def integer_product(a, b):
     return (wide & 0xFFFFFFFF).astype(np.uint32).view(np.int32)
 
 
-def float_product(a, b, element):
-    """float32 bits of (M, K) times (K, N); a, b: the bit patterns (uint16) of bfloat16 or float16."""
+def float_product(a, b, element, total=None):
+    """float32 bits of (M, K) times (K, N), added to total; a, b: bit patterns (uint16) of bfloat16 or float16."""
     a, b = _widen(a, element), _widen(b, element)
     m, k = a.shape
     n = b.shape[1]
-    total = np.zeros((m, n), np.float32)
+    total = np.zeros((m, n), np.float32) if total is None else total
     zero_a, zero_b = np.zeros((m, 1), np.float32), np.zeros((1, n), np.float32)
     for start in range(0, k, CHUNK):
         even, odd = np.zeros((m, n), np.float32), np.zeros((m, n), np.float32)

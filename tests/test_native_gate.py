@@ -22,7 +22,7 @@ def multiply(engine):
     def at(array):
         return ffi.cast("void *", array.ctypes.data)
     return lib.amx_gemm(
-        engine, 0, 1, 3, 5, 4, 1, at(a), *a.strides, ffi.NULL, at(b), *b.strides, ffi.NULL,
+        engine, 0, 1, 3, 5, 4, 0, 1, at(a), *a.strides, ffi.NULL, at(b), *b.strides, ffi.NULL,
         at(c), c.strides[0], ffi.NULL,
     )
 """

@@ -15,6 +15,7 @@ MODULES = [
     "test_tiles",
     "test_matmul",
     "test_matmul_random",
+    "test_long_k",
     "test_arrays",
     "test_plans",
     "test_guard_pages",

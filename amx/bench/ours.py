@@ -15,6 +15,7 @@ from amx.bench.grid import Dtype
 from amx.bench.operands import Operands, aligned
 from amx.bench.peers.peer import Form
 from amx.dtypes import Array, accumulator, address, tdp
+from amx.gemm import raise_for
 from amx.packing import PackedMatrix
 
 __all__ = ["Kernel", "bits_differ", "call_of"]
@@ -75,12 +76,12 @@ class Kernel:
             for step in (a.shape[-2] * a.strides[-2], 1, c.shape[-2] * c.strides[-2])
         )
         error = lib.amx_bench_repeat(
-            repetitions, engine_for(op), op, self.threads, case.shape.m, case.shape.batch,
+            repetitions, engine_for(op), op, self.threads, case.shape.m, case.shape.k, case.shape.batch,
             address(a), a.strides[-2], a.itemsize, _pointer(a_offsets),
             self.packed.handle, _pointer(items),
             address(c), c.strides[-2], _pointer(c_offsets),
         )  # fmt: skip
-        assert error == 0, error
+        raise_for(error)
 
 
 def _steps(count: int, step: int) -> Array:

@@ -3,7 +3,7 @@
  * Threads never split K, so every element of C has one accumulator whose K ascends: the bits of the result do
  * not depend on the plan. Where K is cut, partial sums rest as float32 or int32, exactly as they were, in a
  * buffer of this thread whose rows do not fall on each other in the caches, whatever the stride of C; C
- * itself is written once.
+ * itself is written once, and once more each time that operands are packed over another part of K.
  */
 #include <errno.h>
 #include <string.h>
@@ -24,7 +24,7 @@ struct buffers {
 /* Pairs of matrices with one second operand, one pair at a time, and the team and buffers that multiply it.
  */
 struct job {
-    const struct gemm_call *call;
+    struct gemm_call *call;
     struct gemm_matrix a, b;
     const uint8_t *packed;
     uint8_t *c;
@@ -32,6 +32,8 @@ struct job {
     int row_parts, column_parts;
     struct buffers buffers;
     struct gemm_session *session;
+    int asks; /* this thread is the one that called */
+    struct gemm_watch watch;
 };
 
 static int64_t min64(int64_t x, int64_t y) {
@@ -58,6 +60,26 @@ static void barrier(struct gemm_team team) {
     }
 }
 
+static int is_to_stop(const struct gemm_call *call) {
+    return __atomic_load_n(&call->stop.wanted, __ATOMIC_RELAXED);
+}
+
+/* The caller, while the registers are its own. */
+static void ask(struct job *job) {
+    gemm_session_end(job->session);
+    if (gemm_ask(&job->watch)) {
+        __atomic_store_n(&job->call->stop.wanted, 1, __ATOMIC_RELAXED);
+    }
+    gemm_session_begin(job->session, job->call->engine);
+}
+/* Before so many chunks of a block are multiplied: whether they are not to be. */
+static int stops_before(struct job *job, int64_t chunks) {
+    if (job->asks && gemm_is_time(&job->watch, chunks)) {
+        ask(job);
+    }
+    return is_to_stop(job->call);
+}
+
 /* In whole units but the last. */
 static struct gemm_range share(int64_t count, int64_t unit, int rank, int size) {
     if (size == 1) { /* mostly: saves divisions */
@@ -82,17 +104,33 @@ static struct gemm_range my_panels(const struct job *job, int64_t panels) {
                  job->column_parts);
 }
 
-/* Panels of B over the whole of K, found or packed by the team. */
+/* Panels of B over a part of K, found or packed by the team. */
 struct stripe {
     const uint8_t *data; /* of panel `begin`, counted within the stripe, as this thread finds it */
+    int64_t panel_bytes; /* from each to the next */
     int64_t first_panel, panels, begin;
+    struct gemm_range chunks; /* of K */
 };
 
-static struct stripe get_stripe(const struct job *job, int64_t first_panel, int64_t panels) {
-    const int64_t chunks = job->call->plan->chunks, panel_bytes = chunks * GEMM_STEP;
+/* Elements of K in front of a chunk, of which the last may not be full. */
+static int64_t elements_before(const struct gemm_matrix *b, int64_t chunk) {
+    return min64(b->rows, chunk * (GEMM_CHUNK / b->element));
+}
+
+/* 0, or 1 where the product is to stop, for all who meet at the barriers here. */
+static int get_stripe(const struct job *job, int64_t first_panel, int64_t panels, struct gemm_range chunks,
+                      struct stripe *stripe) {
     if (job->packed != NULL) {
-        return (struct stripe){job->packed + first_panel * panel_bytes, first_panel, panels, 0};
+        const int64_t panel_bytes = job->call->packed->chunks * GEMM_STEP;
+        const uint8_t *data = job->packed + first_panel * panel_bytes + chunks.begin * GEMM_STEP;
+        *stripe = (struct stripe){data, panel_bytes, first_panel, panels, 0, chunks};
+        return is_to_stop(job->call);
     }
+    const int64_t panel_bytes = job->call->plan->depth * GEMM_STEP;
+    const int64_t row = elements_before(&job->b, chunks.begin);
+    struct gemm_matrix b = job->b;
+    b.data += row * b.row_stride;
+    b.rows = elements_before(&job->b, chunks.end) - row;
     /* Those who will read the same columns pack them, so that they are in their caches, each into a place of
      * its own, which is the same for all stripes: others may still be reading theirs. */
     const int sharers = job->row_parts;
@@ -100,23 +138,34 @@ static struct stripe get_stripe(const struct job *job, int64_t first_panel, int6
     const int64_t place = my_panels(job, panels_of(job->call->plan->stripe)).begin;
     uint8_t *data = job->buffers.stripe + place * panel_bytes;
     if (sharers > 1) {
+        struct gemm_stop *stop = &job->call->stop;
+        if (job->team.rank == 0) { /* the others read it between the next barrier and the one behind it */
+            stop->agreed = is_to_stop(job->call);
+        }
         barrier(job->team); /* until nobody works on what the buffer held */
+        if (stop->agreed) {
+            return 1;
+        }
+    } else if (is_to_stop(job->call)) {
+        return 1;
     }
     const struct gemm_range mine =
         gemm_share(ours.end - ours.begin, job->team.rank / job->column_parts, sharers);
-    gemm_pack_b(data + mine.begin * panel_bytes, &job->b,
+    gemm_pack_b(data + mine.begin * panel_bytes, panel_bytes, &b,
                 (first_panel + ours.begin + mine.begin) * GEMM_PANEL, mine.end - mine.begin);
     if (sharers > 1) {
         barrier(job->team);
     }
-    return (struct stripe){data, first_panel, panels, ours.begin};
+    *stripe = (struct stripe){data, panel_bytes, first_panel, panels, ours.begin, chunks};
+    return 0;
 }
 
-/* A part of C and the part of K that is added to it now: rows, and panels of the stripe. */
+/* A part of C and the part of K that is added to it now: rows, and panels and chunks of the stripe. */
 struct block {
     int64_t row, rows;
     struct gemm_range panels;
     int64_t chunk, chunks;
+    int begins, ends; /* the stripe's chunks */
 };
 
 /* Whether the rows of A that are used in turns are too many for the sets of L2 that they fall into: a cache
@@ -135,7 +184,8 @@ static int is_direct(const struct gemm_call *call) {
     const int whole_lines = ((uintptr_t)a->data | (uintptr_t)a->row_stride) % GEMM_CHUNK == 0;
     return a->column_stride == a->element && (!call->plan->pack_a || (whole_lines && !rows_share_sets(call)));
 }
-/* Chunks of K that are packed of A: all, or one that K does not fill, or none. */
+/* Chunks of K that are packed of A: all, those of a stripe at a time, or one that K does not fill, or none.
+ */
 static int64_t packed_chunks_of(const struct gemm_call *call) {
     if (!is_direct(call)) {
         return call->plan->chunks;
@@ -143,28 +193,37 @@ static int64_t packed_chunks_of(const struct gemm_call *call) {
     return call->a.columns * call->a.element % GEMM_CHUNK != 0;
 }
 
-/* Pack what has to be packed of rows of A, over all of K. */
-static void pack_rows(const struct job *job, int64_t first, int64_t rows) {
-    const struct amx_gemm_plan *plan = job->call->plan;
-    const int64_t height = block_height(plan), chunks = job->call->packed_chunks;
+/* Those of them among a stripe's. */
+static struct gemm_range packed_range(const struct gemm_call *call, struct gemm_range chunks) {
+    const int64_t first = call->plan->chunks - call->packed_chunks;
+    return (struct gemm_range){min64(chunks.end, chunks.begin > first ? chunks.begin : first), chunks.end};
+}
+
+/* Pack what has to be packed of rows of A. */
+static void pack_rows(const struct job *job, int64_t first, int64_t rows, struct gemm_range stripe) {
+    const struct gemm_range range = packed_range(job->call, stripe);
+    const int64_t height = block_height(job->call->plan), chunks = range.end - range.begin;
     for (int64_t row = 0; chunks > 0 && row < rows; row += height) {
-        gemm_pack_a(job->buffers.a + row * chunks * GEMM_CHUNK, height, &job->a, first + row,
-                    plan->chunks - chunks, chunks);
+        gemm_pack_a(job->buffers.a + row * chunks * GEMM_CHUNK, height, &job->a, first + row, range.begin,
+                    chunks);
     }
 }
 
 /* Where the kernels find A from a block's row `row` on: in its own memory, but for a last chunk that K does
  * not fill; or packed. */
-static struct gemm_column find_a(const struct job *job, const struct block *block, int64_t row) {
+static struct gemm_column find_a(const struct job *job, const struct stripe *stripe,
+                                 const struct block *block, int64_t row) {
     const struct gemm_matrix *a = &job->a;
     const struct amx_gemm_plan *plan = job->call->plan;
     const int64_t height = block_height(plan), packed = job->call->packed_chunks;
     if (packed == plan->chunks) {
+        const int64_t chunks = stripe->chunks.end - stripe->chunks.begin;
+        const int64_t chunk = block->chunk - stripe->chunks.begin;
         return (struct gemm_column){
-            .a = job->buffers.a + (row * packed + block->chunk * height) * GEMM_CHUNK,
+            .a = job->buffers.a + (row * chunks + chunk * height) * GEMM_CHUNK,
             .a_row = GEMM_CHUNK,
             .a_chunk = height * GEMM_CHUNK,
-            .a_block = packed * height * GEMM_CHUNK,
+            .a_block = chunks * height * GEMM_CHUNK,
         };
     }
     const int has_tail = packed > 0 && block->chunk + block->chunks == plan->chunks;
@@ -181,22 +240,23 @@ static struct gemm_column find_a(const struct job *job, const struct block *bloc
 /* What of B is multiplied after a column's: the same chunks of the next panel, or, where a block is one panel
  * wide, the next chunks, then the next panel, which follow. At the end of B it is what lies behind: a
  * prefetch faults on nothing. */
-static const uint8_t *next_of_b(const struct amx_gemm_plan *plan, const struct gemm_column *column,
-                                const struct block *block) {
+static const uint8_t *next_of_b(const struct amx_gemm_plan *plan, const struct stripe *stripe,
+                                const struct gemm_column *column, const struct block *block) {
     const int one_panel = block->panels.end - block->panels.begin == block_panels(plan);
-    return column->b + (one_panel ? block->chunks : plan->chunks) * GEMM_STEP;
+    return column->b + (one_panel ? block->chunks * GEMM_STEP : stripe->panel_bytes);
 }
 
 /* One column of `blocks` of `rows` rows each, from the block's row `row` on, by all its panels. Panels in
  * their order, but where the last of them are narrower and configured: then these come first. */
-static void multiply_rows(const struct job *job, const struct stripe *stripe, const struct block *block,
+static void multiply_rows(struct job *job, const struct stripe *stripe, const struct block *block,
                           int64_t row, int64_t rows, int64_t blocks) {
     const struct gemm_call *call = job->call;
     const struct amx_gemm_plan *plan = call->plan;
     const int tall = rows > GEMM_ROWS;
     const int64_t panels = tall ? 1 : 2, begin = block->panels.begin;
     const int64_t sums_row = plan->nc * 4 + GEMM_CHUNK; /* an odd number of lines */
-    const int first = block->chunk == 0, last = block->chunk + block->chunks == plan->chunks;
+    const int last = block->chunk + block->chunks == plan->chunks;
+    const int starts = block->chunk == 0 && !call->adds;
     const int whole_lines = ((uintptr_t)job->c | (uintptr_t)call->c_row) % GEMM_CHUNK == 0;
     const int64_t columns =
         min64((block->panels.end - begin) * GEMM_PANEL, plan->n - (stripe->first_panel + begin) * GEMM_PANEL);
@@ -206,7 +266,7 @@ static void multiply_rows(const struct job *job, const struct stripe *stripe, co
     const int rest_first = rest > 0 && gemm_session_has(job->session, rows, rest) &&
                            !gemm_session_has(job->session, rows, panels * GEMM_PANEL);
     const int prefetch_b = plan->prefetch_b && blocks > 1;
-    struct gemm_column column = find_a(job, block, row);
+    struct gemm_column column = find_a(job, stripe, block, row);
     column.chunks = block->chunks;
     column.blocks = blocks;
     column.stream_a = plan->stream_a;
@@ -215,21 +275,23 @@ static void multiply_rows(const struct job *job, const struct stripe *stripe, co
     if (prefetch_b) {
         column.ahead_lines = (GEMM_STEP / GEMM_CHUNK + blocks - 1) / blocks;
     }
-    for (int64_t i = 0; i < steps; i++) {
+    for (int64_t i = 0; i < steps && !stops_before(job, blocks * block->chunks); i++) {
         const int64_t step = rest_first ? (i + whole) % steps : i, q = begin + step * panels;
         const int64_t left = (stripe->first_panel + q) * GEMM_PANEL;
         const int64_t width = step < whole ? panels * GEMM_PANEL : rest;
         const int64_t tiles = (width + GEMM_ROWS - 1) / GEMM_ROWS;
         uint8_t *c = job->c + (block->row + row) * call->c_row + left * 4;
-        uint8_t *sums =
-            first && last ? NULL : job->buffers.sums + row * sums_row + (q - begin) * GEMM_PANEL * 4;
-        column.b = stripe->data + ((q - stripe->begin) * plan->chunks + block->chunk) * GEMM_STEP;
-        column.b_right = tiles > 2 ? column.b + plan->chunks * GEMM_STEP : column.b;
-        column.ahead = prefetch_b ? next_of_b(plan, &column, block) : NULL;
-        column.from = first ? NULL : sums;
-        column.from_row = sums_row;
-        column.c = last ? c : sums;
-        column.c_row = last ? call->c_row : sums_row;
+        uint8_t *sums = block->begins && block->ends
+                            ? NULL
+                            : job->buffers.sums + row * sums_row + (q - begin) * GEMM_PANEL * 4;
+        column.b = stripe->data + (q - stripe->begin) * stripe->panel_bytes +
+                   (block->chunk - stripe->chunks.begin) * GEMM_STEP;
+        column.b_right = tiles > 2 ? column.b + stripe->panel_bytes : column.b;
+        column.ahead = prefetch_b ? next_of_b(plan, stripe, &column, block) : NULL;
+        column.from = starts ? NULL : block->begins ? c : sums;
+        column.from_row = block->begins ? call->c_row : sums_row;
+        column.c = block->ends ? c : sums;
+        column.c_row = block->ends ? call->c_row : sums_row;
         column.from_block = rows * column.from_row;
         column.c_block = rows * column.c_row;
         column.staging =
@@ -243,7 +305,7 @@ static void multiply_rows(const struct job *job, const struct stripe *stripe, co
 }
 
 /* Whole blocks, and the rows that are left: first what is configured since the block before. */
-static void multiply_block(const struct job *job, const struct stripe *stripe, const struct block *block) {
+static void multiply_block(struct job *job, const struct stripe *stripe, const struct block *block) {
     const struct amx_gemm_plan *plan = job->call->plan;
     const int64_t height = block_height(plan);
     const int64_t whole = plan->row_tiles == 1 ? block->rows / GEMM_ROWS : block->rows / (2 * GEMM_ROWS);
@@ -260,20 +322,23 @@ static void multiply_block(const struct job *job, const struct stripe *stripe, c
     }
 }
 
-static void multiply_stripe(const struct job *job, const struct stripe *stripe) {
+static void multiply_stripe(struct job *job, const struct stripe *stripe) {
     const struct amx_gemm_plan *plan = job->call->plan;
     const int64_t panels = plan->nc / GEMM_PANEL;
     const struct gemm_range rows = my_rows(job), mine = my_panels(job, stripe->panels);
-    for (int64_t row = rows.begin; row < rows.end; row += plan->mc) {
-        pack_rows(job, row, min64(plan->mc, rows.end - row));
+    const struct gemm_range chunks = stripe->chunks;
+    for (int64_t row = rows.begin; row < rows.end && !is_to_stop(job->call); row += plan->mc) {
+        pack_rows(job, row, min64(plan->mc, rows.end - row), chunks);
         for (int64_t q = mine.begin; q < mine.end; q += panels) {
-            for (int64_t chunk = 0; chunk < plan->chunks; chunk += plan->kc) {
+            for (int64_t chunk = chunks.begin; chunk < chunks.end; chunk += plan->kc) {
                 const struct block block = {
                     .row = row,
                     .rows = min64(plan->mc, rows.end - row),
                     .panels = {q, min64(mine.end, q + panels)},
                     .chunk = chunk,
-                    .chunks = min64(plan->kc, plan->chunks - chunk),
+                    .chunks = min64(plan->kc, chunks.end - chunk),
+                    .begins = chunk == chunks.begin,
+                    .ends = chunk + plan->kc >= chunks.end,
                 };
                 multiply_block(job, stripe, &block);
             }
@@ -281,22 +346,32 @@ static void multiply_stripe(const struct job *job, const struct stripe *stripe) 
     }
 }
 
-/* Items begin ... end - 1, which have the same second operand: what is packed of it serves them all. */
-static void run_items(const struct gemm_call *call, int64_t begin, int64_t end, struct job *job) {
-    const int64_t all = panels_of(call->plan->n), at_a_time = panels_of(call->plan->stripe);
+/* Items begin ... end - 1, which have the same second operand: what is packed of it serves them all. 0, or 1
+ * where the product is to stop. */
+static int run_items(const struct gemm_call *call, int64_t begin, int64_t end, struct job *job) {
+    const struct amx_gemm_plan *plan = call->plan;
+    const int64_t all = panels_of(plan->n), at_a_time = panels_of(plan->stripe);
     if (call->packed != NULL) {
-        job->packed = call->packed->data + offset_of(call->b_offset, begin) * call->packed->item_bytes;
+        job->packed = call->packed->data + offset_of(call->b_offset, begin) * call->packed->item_bytes +
+                      call->packed_before * GEMM_STEP;
     } else {
         job->b.data = call->b.data + offset_of(call->b_offset, begin);
     }
     for (int64_t panel = 0; panel < all; panel += at_a_time) {
-        const struct stripe stripe = get_stripe(job, panel, min64(at_a_time, all - panel));
-        for (int64_t item = begin; item < end; item++) {
-            job->a.data = call->a.data + offset_of(call->a_offset, item);
-            job->c = call->c + offset_of(call->c_offset, item);
-            multiply_stripe(job, &stripe);
+        for (int64_t chunk = 0; chunk < plan->chunks; chunk += plan->depth) {
+            const struct gemm_range chunks = {chunk, min64(plan->chunks, chunk + plan->depth)};
+            struct stripe stripe;
+            if (get_stripe(job, panel, min64(at_a_time, all - panel), chunks, &stripe)) {
+                return 1;
+            }
+            for (int64_t item = begin; item < end; item++) {
+                job->a.data = call->a.data + offset_of(call->a_offset, item);
+                job->c = call->c + offset_of(call->c_offset, item);
+                multiply_stripe(job, &stripe);
+            }
         }
     }
+    return 0;
 }
 
 /* The first item after `begin` with another second operand. */
@@ -311,7 +386,7 @@ static int64_t end_of_operand(const struct gemm_call *call, int64_t begin, int64
 }
 
 /* What one thread of the call does. */
-static void run_thread(const struct gemm_call *call, struct gemm_team team, struct buffers buffers) {
+static void run_thread(struct gemm_call *call, struct gemm_team team, struct buffers buffers) {
     const struct amx_gemm_plan *plan = call->plan;
     struct gemm_session session;
     struct job job = {
@@ -325,6 +400,8 @@ static void run_thread(const struct gemm_call *call, struct gemm_team team, stru
         .column_parts = plan->column_parts,
         .buffers = buffers,
         .session = &session,
+        .asks = team.rank == 0,
+        .watch = gemm_watch_begin(),
     };
     struct gemm_range items = {0, plan->batch};
     if (plan->over_batch) {
@@ -337,7 +414,9 @@ static void run_thread(const struct gemm_call *call, struct gemm_team team, stru
     gemm_session_begin(&session, call->engine);
     for (int64_t item = items.begin, next; item < items.end; item = next) {
         next = end_of_operand(call, item, items.end);
-        run_items(call, item, next, &job);
+        if (run_items(call, item, next, &job)) {
+            break;
+        }
     }
     if (plan->stream_c) {
         gemm_stores_done();
@@ -352,22 +431,23 @@ static int get_buffer(enum gemm_buffer which, int64_t size, uint8_t **buffer) {
 }
 static int get_stripe_buffer(const struct gemm_call *call, uint8_t **stripe) {
     const struct amx_gemm_plan *plan = call->plan;
-    const int64_t size = call->packed != NULL ? 0 : panels_of(plan->stripe) * plan->chunks * GEMM_STEP;
+    const int64_t size = call->packed != NULL ? 0 : panels_of(plan->stripe) * plan->depth * GEMM_STEP;
     return get_buffer(GEMM_BUFFER_B, size, stripe);
 }
 
 /* The buffers of one thread; a stripe of its own only where it needs one. 0, or -ENOMEM. */
 static int get_buffers(const struct gemm_call *call, int own_stripe, struct buffers *buffers) {
     const struct amx_gemm_plan *plan = call->plan;
-    const int64_t sums = plan->kc < plan->chunks ? plan->mc * (plan->nc * 4 + GEMM_CHUNK) : 0;
-    int error = get_buffer(GEMM_BUFFER_A, plan->mc * call->packed_chunks * GEMM_CHUNK, &buffers->a);
+    const int64_t sums = plan->kc < plan->depth ? plan->mc * (plan->nc * 4 + GEMM_CHUNK) : 0;
+    const int64_t chunks = min64(call->packed_chunks, plan->depth);
+    int error = get_buffer(GEMM_BUFFER_A, plan->mc * chunks * GEMM_CHUNK, &buffers->a);
     if (error == 0) {
         error = get_buffer(GEMM_BUFFER_C, sums, &buffers->sums);
     }
     return error == 0 && own_stripe ? get_stripe_buffer(call, &buffers->stripe) : error;
 }
 
-static int run_alone(const struct gemm_call *call) {
+static int run_alone(struct gemm_call *call) {
     struct buffers buffers = {NULL, NULL, NULL};
     const int error = get_buffers(call, 1, &buffers);
     if (error == 0) {
@@ -377,7 +457,7 @@ static int run_alone(const struct gemm_call *call) {
 }
 
 #if defined(_OPENMP)
-static int run_team(const struct gemm_call *call) {
+static int run_team(struct gemm_call *call) {
     uint8_t *shared_stripe = NULL;
     int error = call->plan->over_batch ? 0 : get_stripe_buffer(call, &shared_stripe);
     if (error != 0) {
@@ -400,7 +480,7 @@ static int run_team(const struct gemm_call *call) {
     return error;
 }
 #else
-static int run_team(const struct gemm_call *call) {
+static int run_team(struct gemm_call *call) {
     return run_alone(call);
 }
 #endif
@@ -431,15 +511,27 @@ static int64_t count_operands(const struct gemm_call *call, int64_t batch) {
     return count;
 }
 
-static int run_planned(const struct gemm_call *call) {
-    return call->plan->threads > 1 ? run_team(call) : run_alone(call);
+static int run_planned(struct gemm_call *call) {
+    const int error = call->plan->threads > 1 ? run_team(call) : run_alone(call);
+    return error == 0 && is_to_stop(call) ? -EINTR : error;
+}
+
+/* Whether the part of K is in whole chunks, but for its end, and the packed operand has it. */
+static int is_part_of_k(const struct gemm_call *call) {
+    const int64_t k = call->a.columns, before = call->before;
+    const int64_t all = call->packed != NULL ? call->packed->k : k + before;
+    const int ends_within_k = k != all - before;
+    return before >= 0 && k >= 0 && k <= all - before && before * call->a.element % GEMM_CHUNK == 0 &&
+           (!ends_within_k || k * call->a.element % GEMM_CHUNK == 0);
 }
 
 int gemm_run(struct gemm_call *call, int op, int threads, int64_t batch) {
     const struct amx_packed *packed = call->packed;
-    if (packed != NULL && (packed->element != call->a.element || packed->k != call->a.columns)) {
+    if (!is_part_of_k(call) || (packed != NULL && packed->element != call->a.element)) {
         return -EINVAL;
     }
+    call->adds = call->before != 0;
+    call->packed_before = call->before * call->a.element / GEMM_CHUNK;
     const int error =
         gemm_find_plan(call->engine, op, threads, call->a.rows, call->b.columns, call->a.columns, batch,
                        batch > 0 ? count_operands(call, batch) : 0, &call->plan);

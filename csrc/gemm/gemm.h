@@ -7,6 +7,7 @@
  *   pack.c       operands into panels of tiles, with shuffle.c and copy.c; packed.c keeps those of a B
  *   round.c      float32 operands to 16-bit ones
  *   session.c    the tile registers of one thread, found and given back
+ *   interrupt.c  whether a long product is to go on
  *   stores.c, pages.c, workspace.c, threads.c    memory and threads, as below
  *
  * A tile of A or B is 1 KiB of 16 rows of 64 bytes. A "chunk" is the 64 bytes of K that one tile holds: 64
@@ -49,12 +50,15 @@ struct gemm_matrix {
 
 /* ---- pack.c ---- */
 
+enum { GEMM_PACKED_TOGETHER = 12 }; /* panels of B */
+
 /* Rows first_row ... of A, at most `height`, chunks first_chunk ..., into an A panel of that height. */
 void gemm_pack_a(uint8_t *panel, int64_t height, const struct gemm_matrix *a, int64_t first_row,
                  int64_t first_chunk, int64_t chunks);
-/* Columns first_column ... of B, `panels` panels of them or as many as there are, over all of K, into
- * adjacent B panels. Several at a time cost much less than each alone. */
-void gemm_pack_b(uint8_t *to, const struct gemm_matrix *b, int64_t first_column, int64_t panels);
+/* Columns first_column ... of B, `panels` panels of them or as many as there are, over all of its rows, into
+ * B panels that begin panel_bytes apart. Several at a time cost much less than each alone. */
+void gemm_pack_b(uint8_t *to, int64_t panel_bytes, const struct gemm_matrix *b, int64_t first_column,
+                 int64_t panels);
 
 /* ---- copy.c ---- */
 
@@ -139,6 +143,13 @@ int gemm_wants_huge_pages(double size); /* whether gemm_pages() asks */
  * thread ends. Of a new one, of 64 bytes or more, the first 64 are zero. */
 enum gemm_buffer { GEMM_BUFFER_A, GEMM_BUFFER_B, GEMM_BUFFER_C, GEMM_BUFFER_PLAN, GEMM_BUFFERS };
 uint8_t *gemm_workspace(enum gemm_buffer which, size_t size);
+/* From one to the other, products of this thread have buffers of their own. */
+struct gemm_workspace {
+    uint8_t *buffer[GEMM_BUFFERS];
+    size_t size[GEMM_BUFFERS];
+};
+struct gemm_workspace gemm_workspace_put_aside(void);
+void gemm_workspace_put_back(const struct gemm_workspace *aside);
 
 /* ---- threads.c ---- */
 
@@ -147,6 +158,27 @@ struct gemm_team {
     int rank, size;
 };
 int gemm_threads_available(void); /* what OpenMP would use now; 1 without OpenMP and in a forked child */
+
+/* ---- interrupt.c ---- */
+
+/* How one thread of a product comes to ask. */
+struct gemm_watch {
+    int64_t work; /* to be done until the clock is looked at */
+    int64_t time; /* when it asks, in nanoseconds; 0: not known yet */
+};
+enum {
+    GEMM_WATCHED = 1024
+}; /* chunks of a block of C: some 30 microseconds of AMX, a millisecond emulated */
+static inline struct gemm_watch gemm_watch_begin(void) {
+    return (struct gemm_watch){GEMM_WATCHED, 0};
+}
+/* After so many chunks: whether it is time to ask. */
+int gemm_is_time_now(struct gemm_watch *watch);
+static inline int gemm_is_time(struct gemm_watch *watch, int64_t chunks) {
+    return (watch->work -= chunks) <= 0 && gemm_is_time_now(watch);
+}
+/* Not within a session: other products may run meanwhile. Whether to stop. */
+int gemm_ask(struct gemm_watch *watch);
 
 /* ---- gate.c ---- */
 
@@ -162,6 +194,10 @@ struct gemm_offsets {
     const int64_t *each;
     int64_t step, inner, outer;
 };
+/* Whether to stop: what the caller said when asked (atomic), and what a team has agreed on at a barrier. */
+struct gemm_stop {
+    int wanted, agreed;
+};
 struct gemm_call {
     int engine;
     struct gemm_matrix a, b;         /* of item 0 */
@@ -169,10 +205,14 @@ struct gemm_call {
     struct gemm_offsets a_offset, b_offset, c_offset;
     uint8_t *c;
     int64_t c_row;
+    int64_t before; /* elements of K, in whole chunks, whose sums are in c; packed operands have them too */
     /* These are gemm_run()'s. Callers name them too: an incomplete initialiser clears all before, slowly. */
     const struct amx_gemm_plan *plan;
     const struct gemm_kernels *kernels;
     int64_t packed_chunks; /* of A: all of its K, the last chunk, or none */
+    int64_t packed_before; /* chunks of packed operands that are not multiplied now */
+    int adds;              /* to what is in c */
+    struct gemm_stop stop;
 };
 /* As amx_gemm(), for operands that C does not overlap. */
 int gemm_run(struct gemm_call *call, int op, int threads, int64_t batch);

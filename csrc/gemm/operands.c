@@ -57,9 +57,9 @@ static int run(struct gemm_call *call, int op, int threads, int64_t batch) {
     return c_overlaps(call, batch) ? -EXDEV : gemm_run(call, op, threads, batch);
 }
 
-int amx_gemm(int engine, int op, int threads, int64_t m, int64_t n, int64_t k, int64_t batch, /**/
-             const void *a, int64_t a_row, int64_t a_column, const int64_t *a_offset,         /**/
-             const void *b, int64_t b_row, int64_t b_column, const int64_t *b_offset,         /**/
+int amx_gemm(int engine, int op, int threads, int64_t m, int64_t n, int64_t k, int64_t before, int64_t batch,
+             const void *a, int64_t a_row, int64_t a_column, const int64_t *a_offset, /**/
+             const void *b, int64_t b_row, int64_t b_column, const int64_t *b_offset, /**/
              void *c, int64_t c_row, const int64_t *c_offset) {
     struct gemm_call call = {
         .engine = engine,
@@ -71,30 +71,38 @@ int amx_gemm(int engine, int op, int threads, int64_t m, int64_t n, int64_t k, i
         .c_offset = listed(c_offset),
         .c = c,
         .c_row = c_row,
+        .before = before,
         .plan = NULL,
         .kernels = NULL,
         .packed_chunks = 0,
+        .packed_before = 0,
+        .adds = 0,
+        .stop = {0, 0},
     };
     return run(&call, op, threads, batch);
 }
 
-int amx_gemm_packed(int engine, int op, int threads, int64_t m, int64_t batch,               /**/
+int amx_gemm_packed(int engine, int op, int threads, int64_t m, int64_t k, int64_t before, int64_t batch,
                     const void *a, int64_t a_row, int64_t a_column, const int64_t *a_offset, /**/
                     const struct amx_packed *b, const int64_t *b_item,                       /**/
                     void *c, int64_t c_row, const int64_t *c_offset) {
     struct gemm_call call = {
         .engine = engine,
-        .a = {a, m, b->k, a_row, a_column, element_of(op)},
-        .b = {NULL, b->k, b->n, 0, 0, element_of(op)},
+        .a = {a, m, k, a_row, a_column, element_of(op)},
+        .b = {NULL, k, b->n, 0, 0, element_of(op)},
         .packed = b,
         .a_offset = listed(a_offset),
         .b_offset = listed(b_item),
         .c_offset = listed(c_offset),
         .c = c,
         .c_row = c_row,
+        .before = before,
         .plan = NULL,
         .kernels = NULL,
         .packed_chunks = 0,
+        .packed_before = 0,
+        .adds = 0,
+        .stop = {0, 0},
     };
     return run(&call, op, threads, batch);
 }
@@ -294,9 +302,13 @@ int amx_gemm_arrays(int engine, int op, int threads, uint64_t a_array, uint64_t 
         .c_offset = offsets_in(batch, OF_C),
         .c = (uint8_t *)(uintptr_t)c.data,
         .c_row = c.row_stride,
+        .before = 0,
         .plan = NULL,
         .kernels = NULL,
         .packed_chunks = 0,
+        .packed_before = 0,
+        .adds = 0,
+        .stop = {0, 0},
     };
     return run(&call, op, threads, batch[0].count * batch[1].count);
 }

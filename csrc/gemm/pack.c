@@ -11,10 +11,9 @@
 #include "gemm/gemm.h"
 
 enum {
-    /* Panels of B packed together. Each group of rows of K writes a line to each, and where the panels are a
-     * power of two apart these fall on one set of L1: no more than it has ways (12, and 8 before Ice Lake).
-     */
-    GROUP = 12,
+    /* Each group of rows of K writes a line to each panel, and where the panels are a power of two apart
+     * these fall on one set of L1: no more than it has ways (12, and 8 before Ice Lake). */
+    GROUP = GEMM_PACKED_TOGETHER,
     /* Prefetched: groups of 4 bytes of K where B goes by rows, which may be a power of two apart again, so no
      * further; chunks of 64 bytes where it goes by columns. */
     GROUPS_AHEAD = 2,
@@ -133,11 +132,12 @@ static void pack_b_tile(uint8_t *tile, const struct gemm_matrix *b, const uint8_
 
 /* Columns first ... end - 1 of a B that goes by columns: each panel from one end of K to the other, as it
  * lies in memory. */
-static void pack_columns(uint8_t *panel, const struct gemm_matrix *b, int64_t first, int64_t end,
-                         int64_t chunks) {
+static void pack_columns(uint8_t *to, int64_t panel_bytes, const struct gemm_matrix *b, int64_t first,
+                         int64_t end, int64_t chunks) {
     const int64_t chunk_elements = GEMM_CHUNK / b->element;
-    for (int64_t column = first; column < end; column += GEMM_PANEL) {
+    for (int64_t column = first; column < end; column += GEMM_PANEL, to += panel_bytes) {
         const int64_t panel_end = min64(end, column + GEMM_PANEL);
+        uint8_t *panel = to;
         for (int64_t chunk = 0; chunk < chunks; chunk++, panel += GEMM_STEP) {
             const int64_t k = chunk * chunk_elements, valid = min64(chunk_elements, b->rows - k);
             const int64_t ahead = chunk + CHUNKS_AHEAD < chunks ? CHUNKS_AHEAD * GEMM_CHUNK : 0;
@@ -163,10 +163,9 @@ static void pack_edge(uint8_t *to, const struct gemm_matrix *b, const uint8_t *f
 /* Columns first ... end - 1 of a B that goes by rows, at most a group of panels. K is outermost, so that each
  * line of B is used whole while it is there: panel by panel it would be fetched for 32 columns, and again for
  * the next, when rows that are a power of two apart have long pushed each other out of the caches. */
-static void pack_group(uint8_t *panels, const struct gemm_matrix *b, int64_t first, int64_t end,
-                       int64_t chunks) {
+static void pack_group(uint8_t *panels, int64_t panel_bytes, const struct gemm_matrix *b, int64_t first,
+                       int64_t end, int64_t chunks) {
     const int64_t g = 4 / b->element, chunk_elements = GEMM_CHUNK / b->element;
-    const int64_t panel_bytes = chunks * GEMM_STEP;
     const int64_t direct = b->column_stride == b->element ? (end - first) / GEMM_ROWS : 0;
     for (int64_t chunk = 0; chunk < chunks; chunk++, panels += GEMM_STEP) {
         const uint8_t *from = b->data + chunk * chunk_elements * b->row_stride + first * b->column_stride;
@@ -183,15 +182,16 @@ static void pack_group(uint8_t *panels, const struct gemm_matrix *b, int64_t fir
     }
 }
 
-void gemm_pack_b(uint8_t *to, const struct gemm_matrix *b, int64_t first_column, int64_t panels) {
+void gemm_pack_b(uint8_t *to, int64_t panel_bytes, const struct gemm_matrix *b, int64_t first_column,
+                 int64_t panels) {
     const int64_t end = min64(b->columns, first_column + panels * GEMM_PANEL);
     const int64_t chunk_elements = GEMM_CHUNK / b->element;
     const int64_t chunks = b->rows / chunk_elements + (b->rows % chunk_elements != 0);
     if (llabs(b->row_stride) < llabs(b->column_stride) || b->columns == 1) {
-        pack_columns(to, b, first_column, end, chunks);
+        pack_columns(to, panel_bytes, b, first_column, end, chunks);
         return;
     }
-    for (int64_t c = first_column; c < end; c += GROUP * GEMM_PANEL, to += GROUP * chunks * GEMM_STEP) {
-        pack_group(to, b, c, min64(end, c + GROUP * GEMM_PANEL), chunks);
+    for (int64_t c = first_column; c < end; c += GROUP * GEMM_PANEL, to += GROUP * panel_bytes) {
+        pack_group(to, panel_bytes, b, c, min64(end, c + GROUP * GEMM_PANEL), chunks);
     }
 }

@@ -64,11 +64,45 @@ int64_t amx_packed_bytes(const struct amx_packed *packed) {
     return packed->item_bytes * packed->count;
 }
 
-int amx_packed_fill(struct amx_packed *packed, int64_t item, const void *b, int64_t row, int64_t column) {
-    if (item < 0 || item >= packed->count) {
+const void *amx_packed_data(const struct amx_packed *packed) {
+    return packed->data;
+}
+
+/* Whether a part of `all` begins where a unit does, and ends so, or with all. */
+static int is_part(int64_t first, int64_t count, int64_t all, int64_t unit) {
+    return first >= 0 && count >= 0 && first <= all && count <= all - first && first % unit == 0 &&
+           (count % unit == 0 || count == all - first);
+}
+
+/* A piece at a time, between which it asks whether to go on. */
+int amx_packed_fill(struct amx_packed *packed, int64_t item, int64_t first_row, int64_t rows,
+                    int64_t first_column, int64_t columns, const void *b, int64_t row, int64_t column) {
+    enum { PIECE = GEMM_PACKED_TOGETHER * GEMM_PANEL, CHUNKS = 256 }; /* 6 MiB */
+    const int64_t per_chunk = GEMM_CHUNK / packed->element, deep = CHUNKS * per_chunk;
+    if (item < 0 || item >= packed->count || !is_part(first_row, rows, packed->k, per_chunk) ||
+        !is_part(first_column, columns, packed->n, GEMM_PANEL)) {
         return -EINVAL;
     }
-    const struct gemm_matrix matrix = {b, packed->k, packed->n, row, column, packed->element};
-    gemm_pack_b(packed->data + item * packed->item_bytes, &matrix, 0, packed->n / GEMM_PANEL + 1);
+    const int64_t panel_bytes = packed->chunks * GEMM_STEP;
+    struct gemm_watch watch = gemm_watch_begin();
+    for (int64_t c = 0; c < columns; c += PIECE) {
+        uint8_t *panels =
+            packed->data + item * packed->item_bytes + (first_column + c) / GEMM_PANEL * panel_bytes;
+        for (int64_t r = 0; r < rows; r += deep) {
+            const struct gemm_matrix piece = {
+                .data = (const uint8_t *)b + r * row + c * column,
+                .rows = rows - r < deep ? rows - r : deep,
+                .columns = columns - c < PIECE ? columns - c : PIECE,
+                .row_stride = row,
+                .column_stride = column,
+                .element = packed->element,
+            };
+            gemm_pack_b(panels + (first_row + r) / per_chunk * GEMM_STEP, panel_bytes, &piece, 0,
+                        GEMM_PACKED_TOGETHER);
+            if (gemm_is_time(&watch, GEMM_WATCHED) && gemm_ask(&watch)) {
+                return -EINTR;
+            }
+        }
+    }
     return 0;
 }

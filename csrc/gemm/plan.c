@@ -6,6 +6,7 @@
  *          panel is used only once
  * mc, nc   what is used again stays in L2, with room beside it; a B from beyond it is prefetched a panel
  *          ahead
+ * depth    the part of K over which a call packs at a time: all of it, unless that takes too much memory
  * stripe   what a call packs of B at a time: half of L2 where A is small enough to be read again for
  *          each, else bounded in memory
  * C        past the caches where it exceeds half of L2, unless its stores could not hide behind products;
@@ -17,7 +18,10 @@
 #include "gemm/gemm.h"
 
 #define LARGEST (INT64_C(1) << 48) /* more than addresses reach; smaller sizes overflow nothing below */
-enum { L1_DEFAULT = 32 << 10, L2_DEFAULT = 1 << 20, STRIPE_BYTES = 16 << 20 };
+enum { L1_DEFAULT = 32 << 10, L2_DEFAULT = 1 << 20 };
+
+/* What a thread may pack of B and of A at a time. */
+enum { STRIPE_BYTES = 16 << 20, ROWS_BYTES = 8 << 20 };
 
 /* Cycles of a product of tiles, and of a load of a tile of B from L2 and from beyond. */
 enum { CYCLES_TDP = 16, CYCLES_LOAD_L2 = 19, CYCLES_LOAD_FAR = 105 };
@@ -238,9 +242,24 @@ static void choose_blocks(struct amx_gemm_plan *plan, int engine, int64_t row_bl
         engine == AMX_NATIVE && plan->mc > height && b_bytes(plan) + rows_of_a > (double)plan->caches.l2 / 2;
 }
 
+/* Where K goes on behind `depth`, the sums so far rest in C. */
+static void choose_depth(struct amx_gemm_plan *plan) {
+    const int64_t width = GEMM_ROWS * plan->column_tiles;
+    const int64_t b = plan->operands > 0 ? STRIPE_BYTES / (width * GEMM_CHUNK) : plan->chunks;
+    const int64_t most = max64(1, min64(b, ROWS_BYTES / (plan->mc * GEMM_CHUNK)));
+    if (plan->chunks <= most) {
+        plan->depth = plan->chunks;
+        return;
+    }
+    if (plan->kc > most) {
+        plan->kc = equal_blocks(plan->chunks, most);
+    }
+    plan->depth = most / plan->kc * plan->kc;
+}
+
 static void choose_stripe(struct amx_gemm_plan *plan, int64_t column_blocks) {
     const int64_t width = GEMM_ROWS * plan->column_tiles;
-    const int64_t block = max64(1, plan->chunks) * GEMM_CHUNK * width;
+    const int64_t block = max64(1, plan->depth) * GEMM_CHUNK * width;
     const double in_l2 = (double)plan->caches.l2 / 2 * plan->column_parts;
     const int reread_a = a_bytes(plan) <= (double)plan->caches.l2 / 2;
     const double most = (reread_a ? in_l2 : STRIPE_BYTES) / (double)block; /* blocks */
@@ -293,6 +312,7 @@ int amx_gemm_make_plan(int engine, int op, int threads, int64_t m, int64_t n, in
     choose_threads(plan, engine, threads, row_blocks, column_blocks);
     choose_blocks(plan, engine, max64(1, ceil_div(row_blocks, plan->row_parts)),
                   max64(1, ceil_div(column_blocks, plan->column_parts)));
+    choose_depth(plan);
     choose_stripe(plan, column_blocks);
     choose_stores(plan, engine);
     return 0;

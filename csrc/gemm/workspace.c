@@ -6,17 +6,13 @@
 
 #include "gemm/gemm.h"
 
-struct workspace {
-    uint8_t *buffer[GEMM_BUFFERS];
-    size_t size[GEMM_BUFFERS];
-};
-static _Thread_local struct workspace mine;
+static _Thread_local struct gemm_workspace mine;
 static pthread_key_t at_thread_end;
 static int has_key; /* else the process has none left, and threads leave their memory behind */
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 static void release(void *workspace) {
-    struct workspace *w = workspace;
+    struct gemm_workspace *w = workspace;
     for (int i = 0; i < GEMM_BUFFERS; i++) {
         free(w->buffer[i]);
         w->buffer[i] = NULL;
@@ -43,4 +39,15 @@ uint8_t *gemm_workspace(enum gemm_buffer which, size_t size) {
         mine.size[which] = size;
     }
     return mine.buffer[which];
+}
+
+struct gemm_workspace gemm_workspace_put_aside(void) {
+    const struct gemm_workspace aside = mine;
+    mine = (struct gemm_workspace){{NULL}, {0}};
+    return aside;
+}
+
+void gemm_workspace_put_back(const struct gemm_workspace *aside) {
+    release(&mine);
+    mine = *aside;
 }

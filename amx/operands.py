@@ -1,0 +1,71 @@
+"""An operand of a product: an array, and what its elements are, converted as a whole or a part at a time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from amx.arrays import Array, as_array
+from amx.dtypes import Element, as_elements, conversion, element_for
+
+__all__ = ["Operand", "part_of", "ranges", "read_operand"]
+
+_Scalar = TypeVar("_Scalar", bound=np.generic)
+
+
+@dataclass(frozen=True)
+class Operand:
+    """An array that may still have to be converted to its elements.
+
+    Attributes
+    ----------
+    array: as the caller holds it, of any layout.
+    element: what is multiplied of it.
+    """
+
+    array: Array
+    element: Element
+
+    @property
+    def conversion(self) -> int:
+        """Bytes that converting it takes; 0 where it is multiplied as it lies."""
+        each = conversion(self.array.dtype)
+        return each and each * math.prod(self.array.shape)
+
+    def converted(self) -> Array:
+        """Of int8, uint8, uint16 with the bits of bfloat16, or float16."""
+        return as_elements(self.array, self.element, "")[0]
+
+    def part(self, axis: int, place: slice) -> Operand:
+        """What remains of an axis, counted from the end as -1; all, where it is broadcast along that axis."""
+        if self.array.ndim < -axis or self.array.shape[axis] == 1:
+            return self
+        return Operand(part_of(self.array, axis, place), self.element)
+
+
+def read_operand(source: object, wanted: Element | None, name: str) -> Operand:
+    """An operand from an array of any kind, called `name` in errors; nothing is converted yet.
+
+    Raises
+    ------
+    DtypeError, ShapeError: see `amx.arrays.as_array` and `amx.dtypes.as_elements`.
+    """
+    array = as_array(source, f"operand {name}")
+    return Operand(array, element_for(array.dtype, wanted, name))
+
+
+def part_of(array: npt.NDArray[_Scalar], axis: int, place: slice) -> npt.NDArray[_Scalar]:
+    """A view of what remains of an axis, counted from the end as -1."""
+    index: tuple[Any, ...] = (..., place, *[slice(None)] * (-axis - 1))
+    view: npt.NDArray[_Scalar] = array[index]
+    return view
+
+
+def ranges(count: int, step: int) -> Iterator[slice]:
+    """0 to `count` in steps, the last of which may be shorter."""
+    return (slice(begin, min(count, begin + step)) for begin in range(0, count, step))
