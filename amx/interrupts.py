@@ -22,7 +22,7 @@ def raise_interrupt() -> None:
 
 
 def _keep(kind: type[BaseException], error: BaseException, traceback: TracebackType) -> None:
-    _raised.append(error)
+    _raised.append(error.with_traceback(traceback))
 
 
 @ffi.def_extern(error=1, onerror=_keep)

@@ -19,7 +19,7 @@ def integer_product(a, b):
 
 
 def float_product(a, b, element, total=None):
-    """float32 bits of (M, K) times (K, N), added to total; a, b: bit patterns (uint16) of bfloat16 or float16."""
+    """float32 bits of (M, K) times (K, N), added to `total`; a, b: bit patterns (uint16) of the element."""
     a, b = _widen(a, element), _widen(b, element)
     m, k = a.shape
     n = b.shape[1]

@@ -1,6 +1,5 @@
 """Products whose K is long, or whose operands are converted in parts: the same bits, and little memory."""
 
-
 import children
 import ml_dtypes
 import numpy as np
@@ -204,18 +203,21 @@ def cases():
     yield "A by columns", np.ones((LONG, 20), np.int8).T, ones((LONG, 1)), {}
     yield "every second", ones((3, 2 * LONG))[:, ::2], ones((2 * LONG, 1))[::2], {}
     yield "batch", ones((3, 1, LONG)), ones((3, LONG, 1)), {}
-    yield "rounded", ones((1, 4 * LONG), np.float32), ones((4 * LONG, 1), np.float32), {"dtype": "bfloat16"}
-    yield "rounded batch", ones((20, 512, 2048), np.float32), ones((2048, 8), np.float32), {"dtype": "bfloat16"}
-    yield "rounded rows", ones((2**19, 64), np.float32), ones((64, 8), np.float32), {"dtype": "bfloat16"}
+    rounded = {"dtype": "bfloat16"}
+    yield "rounded", ones((1, 4 * LONG), np.float32), ones((4 * LONG, 1), np.float32), rounded
+    yield "rounded batch", ones((20, 512, 2048), np.float32), ones((2048, 8), np.float32), rounded
+    yield "rounded rows", ones((2**19, 64), np.float32), ones((64, 8), np.float32), rounded
     yield "swapped", swapped(ones((1, 5 * LONG), np.float16)), ones((5 * LONG, 1), np.float16), {}
-    yield "packed", ones((9, LONG), np.float32), amx.pack(ones((LONG, 1), np.float32), dtype="bf16"), {"dtype": "bf16"}
+    packed = amx.pack(ones((LONG, 1), np.float32), **rounded)
+    yield "packed", ones((9, LONG), np.float32), packed, rounded
     yield "columns apart", ones((4096, 8)), ones((8, 4096)), {"order": "F"}
     yield "many items", ones((2**15, 3, 7, 1, 1)), ones((3, 1, 1, 2)), {}
 
 def result_of(a, b, order="C", **options):
-    shape = np.shape(np.matmul(np.empty_like(a, np.int8, shape=a.shape)[..., :0], np.empty(b.shape, np.int8)[..., :0, :])) if a.ndim > 1 else ()
-    dtype = np.int32 if a.dtype.itemsize == 1 else np.float32
-    return np.empty(shape, dtype, order=order) if shape else None, options
+    if a.ndim == 1:
+        return None, options
+    shape = (*np.broadcast_shapes(a.shape[:-2], b.shape[:-2]), a.shape[-2], b.shape[-1])
+    return np.empty(shape, np.int32 if a.dtype.itemsize == 1 else np.float32, order=order), options
 
 for dtype in (np.int8, np.float16):  # what stays: threads, their stacks and arenas, small buffers
     amx.matmul(ones((300, 300), dtype), ones((300, 300), dtype))

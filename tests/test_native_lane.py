@@ -16,6 +16,7 @@ MODULES = [
     "test_matmul",
     "test_matmul_random",
     "test_long_k",
+    "test_interrupts",
     "test_arrays",
     "test_plans",
     "test_guard_pages",
@@ -23,7 +24,7 @@ MODULES = [
     "test_peers",
     "test_bench_native",
 ]
-WORK_IN_CHILDREN = {"test_guard_pages"}  # so that nothing traps in the session itself
+WORK_IN_CHILDREN = {"test_guard_pages", "test_interrupts"}  # so that nothing traps in the session itself
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,216 @@
+"""Signals during long products and packing: Python's handlers run meanwhile, and may end them."""
+
+import children
+import pytest
+
+# A thread signals until a handler has run in the callback of C, which its frame tells.
+PREAMBLE = """
+import contextlib, os, signal, sys, threading, time
+import numpy as np
+import amx
+
+class Stop(Exception):
+    pass
+
+def ones(*shape, dtype=np.int8):
+    return np.ones(shape, dtype)
+
+class Handler:
+    def __init__(self, act=None):
+        self.act, self.during, self.frames = act, 0, 0
+
+    def __call__(self, number, frame):
+        self.frames += 1
+        if frame.f_code.co_name == "amx_asked":
+            self.during += 1
+            if self.act is not None:
+                self.act()
+
+@contextlib.contextmanager
+def signals(handler, enough=1):
+    signal.signal(signal.SIGUSR1, handler)
+    done = threading.Event()
+    def send():
+        while handler.during < enough and not done.wait(1e-3):
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGUSR1)
+    sender = threading.Thread(target=send, daemon=True)
+    sender.start()
+    try:
+        yield
+    finally:
+        done.set()
+        sender.join()
+
+def stop():
+    raise Stop(handler.during)
+
+handler = Handler(stop)
+amx.set_num_threads(int(sys.argv[1]))
+amx.get_backend()
+"""
+
+WORK = {
+    "plain": "a, b = ones(1600, 1600), ones(1600, 1600)",
+    "packed": "a, b = ones(1600, 1600), amx.pack(ones(1600, 1600))",
+    "rows are shared": """a, b = ones(20_000, 1500), ones(1500, 64)
+assert amx.plan(20_000, 64, 1500).row_parts == amx.get_num_threads()""",
+    "one row": "a, b = np.broadcast_to(np.int8(1), (1, 2**28)), np.broadcast_to(np.int8(1), (2**28, 64))",
+    "batch": "a, b = ones(2000, 100, 200), ones(2000, 200, 100)",
+    "batch of one operand": "a, b = ones(300, 64, 900)[:, ::2], ones(900, 128)",
+    "rounded": """a = b = ones(1600, 1600, dtype=np.float32)
+options = {'dtype': 'bfloat16'}""",
+}
+
+
+def run(code, threads=1, **environment):
+    result = children.run_python("-c", PREAMBLE + code, threads, **environment)
+    assert (result.stdout, result.returncode) == ("right\n", 0), result.stdout + result.stderr
+
+
+STOPPED = """
+shape = (*a.shape[:-1], b.shape[-1])
+out = np.full(shape, 7, np.float32 if options else np.int32)
+try:
+    with signals(handler):
+        amx.matmul(a, b, out, **options)
+    print("ended by itself after", handler.frames, "signals")
+except Stop as caught:
+    assert caught.args == (1,) and handler.during == 1
+    assert (out != a.shape[-1]).any()  # what was not computed, or not summed up
+    assert (amx.matmul(ones(70, 90), ones(90, 33)) == 90).all()
+    print("right")
+"""
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("work", WORK)
+def test_what_a_handler_raises_stops_a_product(backend, work, threads):
+    """It comes out of matmul before `out` is the product, and the next product is right."""
+    run("options = {}\n" + WORK[work] + STOPPED, threads, AMX_BACKEND=backend)
+
+
+GOES_ON = """
+def act():
+    assert (amx.matmul(ones(100, 200), ones(200, 300)) == 200).all()
+    with amx.TileContext(amx.TileConfig.for_product("int8")) as tiles:
+        tiles.zero(0)
+        assert (tiles.store(0) == 0).all()
+
+handler.act = act
+rng = np.random.default_rng(80)
+a, b = (rng.integers(-128, 128, shape, dtype=np.int8) for shape in ((1500, 1300), (1300, 1200)))
+want = a.astype(np.float64) @ b.astype(np.float64)
+a = np.asfortranarray(a)
+with signals(handler, enough=3):
+    found = amx.matmul(a, b)
+assert (found == want).all()
+assert handler.during > 0, handler.frames
+print("right")
+"""
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_product_goes_on_after_a_handler_that_multiplies(backend, threads):
+    """Handlers may use tiles and buffers of the same thread: the product that they interrupt is right."""
+    run(GOES_ON, threads, AMX_BACKEND=backend)
+
+
+def test_an_open_context_keeps_its_tiles(backend):
+    """Where the product runs inside a TileContext, also while a handler runs."""
+    code = """
+handler.act = lambda: amx.matmul(ones(50, 50), ones(50, 50))
+with amx.TileContext(amx.TileConfig.for_product("int8")) as tiles:
+    tiles.load(1, np.arange(1024, dtype=np.uint8).view(np.int8).reshape(16, 64))
+    with signals(handler):
+        found = amx.matmul(ones(1300, 1300), ones(1300, 1300))
+    assert (tiles.store(1).ravel() == np.arange(1024, dtype=np.uint8).view(np.int8)).all()
+assert (found == 1300).all() and handler.during > 0
+print("right")
+"""
+    run(code, AMX_BACKEND=backend)
+
+
+def test_ctrl_c_is_keyboard_interrupt():
+    """With the handler that Python starts with, whatever the test's own disposition is."""
+    code = """
+signal.signal(signal.SIGINT, signal.default_int_handler)
+handler.act = lambda: signal.raise_signal(signal.SIGINT)
+out = np.full((1600, 1600), 7, np.int32)
+try:
+    with signals(handler):
+        amx.matmul(ones(1600, 1600), ones(1600, 1600), out)
+except KeyboardInterrupt:
+    assert (out == 7).any()
+    print("right")
+"""
+    run(code, AMX_BACKEND="emulated")
+
+
+PACKED = """
+b = ones(2**15, 2**12)
+for b in (b, b.T):
+    handler.during = 0
+    try:
+        with signals(handler):
+            amx.pack(b)
+        print("ended by itself")
+    except Stop:
+        pass
+print("right")
+"""
+
+
+def test_packing_stops_too():
+    """By rows and by columns."""
+    run(PACKED, AMX_BACKEND="emulated")
+
+
+def test_other_threads_are_not_interrupted():
+    """As everywhere in Python: handlers run in the main thread, and a product elsewhere ends by itself."""
+    code = """
+handler.act = None
+found = []
+thread = threading.Thread(target=lambda: found.append(amx.matmul(ones(1300, 1300), ones(1300, 1300))))
+with signals(handler):
+    thread.start()
+    thread.join()
+assert (found[0] == 1300).all() and handler.during == 0
+print("right")
+"""
+    run(code, AMX_BACKEND="emulated")
+
+
+def test_the_first_thread_of_a_forked_child_is_interrupted():
+    """Its number is another one, and it is the main thread there."""
+    code = """
+child = os.fork()
+if child == 0:
+    status = 1
+    try:
+        with signals(handler):
+            amx.matmul(ones(1600, 1600), ones(1600, 1600))
+    except Stop:
+        status = 0
+    os._exit(status)
+print("right" if os.waitpid(child, 0)[1] == 0 else "wrong")
+"""
+    run(code, AMX_BACKEND="emulated")
+
+
+def test_an_exception_is_the_handlers_own():
+    """The same object, with the handler in its traceback."""
+    code = """
+import traceback
+raised = Stop("mine")
+def act():
+    raise raised
+handler.act = act
+try:
+    with signals(handler):
+        amx.matmul(ones(1600, 1600), ones(1600, 1600))
+except Stop as caught:
+    assert caught is raised
+    assert "act" in [frame.name for frame in traceback.extract_tb(caught.__traceback__)]
+    print("right")
+"""
+    run(code, AMX_BACKEND="emulated")
