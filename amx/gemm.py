@@ -166,10 +166,15 @@ def _product(a: object, b: object, out: Array | None, dtype: object) -> Array:
     op = _instruction(first.element, second.element)
     if wanted is None and _is_plain(a) and _is_plain(b):
         _instructions[first.array.dtype, cast("Array", b).dtype] = op
-    first, second = _converted_if_small(first, second)
-    if wanted is not None and first.array.ndim > 1 and len(b_shape) > 1 and not first.conversion:
-        array, packed = (0, second.handle) if isinstance(second, PackedMatrix) else (id(second.array), _NULL)
-        if isinstance(second, PackedMatrix) or not second.conversion:
+    if wanted is not None and _conversion(first) + _conversion(second) <= _most_bytes():
+        first = Operand(first.converted(), first.element)
+        array, packed = 0, _NULL
+        if isinstance(second, PackedMatrix):
+            packed = second.handle
+        else:
+            second = Operand(second.converted(), second.element)
+            array = id(second.array)
+        if first.array.ndim > 1 and len(b_shape) > 1:
             at_once = _at_once(op, first.array, array, packed, b_shape, out)
             if at_once is not None:
                 return at_once
@@ -210,16 +215,8 @@ def _is_plain(operand: object) -> bool:
     return type(operand) is _ndarray and operand.dtype.isnative
 
 
-def _converted_if_small(
-    first: Operand, second: Operand | PackedMatrix
-) -> tuple[Operand, Operand | PackedMatrix]:
-    """As they are where converting them takes more memory than a product may."""
-    of_b = 0 if isinstance(second, PackedMatrix) else second.conversion
-    if 0 < first.conversion + of_b <= _most_bytes():
-        first = Operand(first.converted(), first.element)
-        if isinstance(second, Operand):
-            second = Operand(second.converted(), second.element)
-    return first, second
+def _conversion(operand: Operand | PackedMatrix) -> int:
+    return operand.conversion if isinstance(operand, Operand) else 0
 
 
 def _most_bytes() -> int:
@@ -247,11 +244,11 @@ def _multiply(
         # A batch of first operands against one second operand is one taller product.
         m, batch = m * math.prod(batch), ()
         a, c = Operand(a.array.reshape(m, k), a.element), c.reshape(m, n)
-    of_b = 0 if isinstance(b, PackedMatrix) else b.conversion
+    converting = a.conversion + _conversion(b)
     elsewhere = 0 if _can_store_into(c) else c.nbytes
     most = _most_bytes()
     listed = _OF_AN_ITEM * math.prod(batch) if batch else 0
-    if a.conversion + of_b + elsewhere + listed <= most:
+    if converting + elsewhere + listed <= most:
         result = empty(c.shape, c.dtype) if elsewhere else c
         second = b if isinstance(b, PackedMatrix) else b.converted()
         _call(engine, op, a.converted(), second, items, result)
@@ -284,9 +281,9 @@ def _axis_to_halve(a: Operand, b: Operand | PackedMatrix, c: Array, most: int) -
     if math.prod(batch) > 1:
         return batch.index(max(batch)) - c.ndim
     m, n = c.shape[-2:]
-    of_b = 0 if isinstance(b, PackedMatrix) else b.conversion
+    converting = a.conversion + _conversion(b)
     k = max(1, a.array.shape[-1])
-    of_k = (a.conversion + of_b) // k * min(k, _LEAST_K)
+    of_k = converting // k * min(k, _LEAST_K)
     if of_k + (0 if _can_store_into(c) else c.nbytes) <= most:
         return None
     by_columns = n > m and isinstance(b, Operand)
@@ -304,10 +301,10 @@ def _multiply_by_k(
     """The product of one item, a part of K after the other."""
     result = c if _can_store_into(c) else empty(c.shape, c.dtype)
     k = a.array.shape[-1]
-    of_b = 0 if isinstance(b, PackedMatrix) else b.conversion
+    converting = a.conversion + _conversion(b)
     chunk = 64 // a.element.size
-    step = max(1, most * k // (a.conversion + of_b) // chunk) * chunk
-    for part in ranges(k, step):
+    step = max(1, most * k // converting // chunk) * chunk if converting else k
+    for part in ranges(k, step) if k > step else [slice(0, k)]:
         second = b if isinstance(b, PackedMatrix) else b.part(-2, part).converted()
         _call(engine_for(op), op, a.part(-1, part).converted(), second, items, result, part.start)
     if result is not c:

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from amx.arrays import Array, as_array
-from amx.dtypes import Element, as_elements, conversion, element_for
+from amx.dtypes import Element, as_elements, bits, conversion, element_for
 
 __all__ = ["Operand", "part_of", "ranges", "read_operand"]
 
 _Scalar = TypeVar("_Scalar", bound=np.generic)
 
 
-@dataclass(frozen=True)
 class Operand:
     """An array that may still have to be converted to its elements.
 
@@ -26,19 +24,21 @@ class Operand:
     ----------
     array: as the caller holds it, of any layout.
     element: what is multiplied of it.
+    conversion: bytes that converting it takes; 0 where it is multiplied as it lies.
     """
 
-    array: Array
-    element: Element
+    __slots__ = ("array", "conversion", "element")
 
-    @property
-    def conversion(self) -> int:
-        """Bytes that converting it takes; 0 where it is multiplied as it lies."""
-        each = conversion(self.array.dtype)
-        return each and each * math.prod(self.array.shape)
+    def __init__(self, array: Array, element: Element) -> None:
+        self.array = array
+        self.element = element
+        each = conversion(array.dtype)
+        self.conversion = each and each * math.prod(array.shape)
 
     def converted(self) -> Array:
         """Of int8, uint8, uint16 with the bits of bfloat16, or float16."""
+        if self.conversion == 0:
+            return bits(self.array, self.element)
         return as_elements(self.array, self.element, "")[0]
 
     def part(self, axis: int, place: slice) -> Operand:

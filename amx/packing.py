@@ -133,17 +133,20 @@ def pack(b: object, *, dtype: object = None) -> PackedMatrix:
 def _fill(handle: CData, item: int, matrix: Operand) -> None:
     """Pack one matrix, converted in parts that take little memory."""
     k, n = matrix.array.shape
-    rows, columns = k, n
-    if matrix.conversion:
-        chunk, each = _CHUNK // matrix.element.size, matrix.conversion // (k * n)
-        columns = max(1, _MOST_BYTES // (each * chunk) // _PANEL) * _PANEL
-        rows = max(1, _MOST_BYTES // (each * min(n, columns)) // chunk) * chunk
+    if matrix.conversion <= _MOST_BYTES:
+        _fill_part(handle, item, matrix, 0, 0)
+        return
+    chunk, each = _CHUNK // matrix.element.size, matrix.conversion // (k * n)
+    columns = max(1, _MOST_BYTES // (each * chunk) // _PANEL) * _PANEL
+    rows = max(1, _MOST_BYTES // (each * min(n, columns)) // chunk) * chunk
     for right in ranges(n, columns):
         for down in ranges(k, rows):
-            part = Operand(matrix.array[down, right], matrix.element).converted()
-            error = lib.amx_packed_fill(
-                handle, item, down.start, part.shape[0], right.start, part.shape[1],
-                address(part), *part.strides,
-            )  # fmt: skip
-            if error:
-                raise_interrupt()
+            part = Operand(matrix.array[down, right], matrix.element)
+            _fill_part(handle, item, part, down.start, right.start)
+
+
+def _fill_part(handle: CData, item: int, part: Operand, row: int, column: int) -> None:
+    array = part.converted()
+    rows, columns = array.shape
+    if lib.amx_packed_fill(handle, item, row, rows, column, columns, address(array), *array.strides):
+        raise_interrupt()

@@ -52,8 +52,8 @@ amx.get_backend()
 WORK = {
     "plain": "a, b = ones(1600, 1600), ones(1600, 1600)",
     "packed": "a, b = ones(1600, 1600), amx.pack(ones(1600, 1600))",
-    "rows are shared": """a, b = ones(20_000, 1500), ones(1500, 64)
-assert amx.plan(20_000, 64, 1500).row_parts == amx.get_num_threads()""",
+    "rows are shared": """a, b = ones(20_000, 3000), ones(3000, 32)
+assert amx.plan(20_000, 32, 3000).row_parts == amx.get_num_threads()""",
     "one row": "a, b = np.broadcast_to(np.int8(1), (1, 2**28)), np.broadcast_to(np.int8(1), (2**28, 64))",
     "batch": "a, b = ones(2000, 100, 200), ones(2000, 200, 100)",
     "batch of one operand": "a, b = ones(300, 64, 900)[:, ::2], ones(900, 128)",

@@ -147,6 +147,16 @@ def test_operands_converted_in_parts(backend, element, a_shape, b_shape, monkeyp
     amx.set_num_threads(None)
 
 
+@pytest.mark.parametrize("k", [0, 70])
+def test_a_row_that_is_stored_elsewhere_first(backend, k, monkeypatch):
+    """One row of columns that are apart, which no part of it is small enough for."""
+    monkeypatch.setattr(gemm, "_MOST_BYTES", 64)
+    out = np.full((1, 200), 7, np.int32)
+    for second in (np.ones((k, 100), np.int8), amx.pack(np.ones((k, 100), np.int8))):
+        assert (amx.matmul(np.ones((1, k), np.int8), second, out[:, ::2]) == k).all()
+        assert (out[:, 1::2] == 7).all()
+
+
 def spy(converted, sizes):
     def note(operand):
         sizes.append(operand.conversion)
