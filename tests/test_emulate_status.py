@@ -11,7 +11,11 @@ import children
 import preloading
 import pytest
 
+from amx import cli
 from amx._lib import lib
+from amx.emulation import traced
+from amx.emulation.counts import Counts
+from amx.emulation.unrecorded import Unrecorded
 
 pytestmark = [
     pytest.mark.skipif(bool(lib.amx_is_stub()), reason="this build has no machine layer"),
@@ -126,6 +130,17 @@ def test_standard_error_that_takes_nothing_changes_nothing(way, tmp_path, stream
     os.close(stderr)
     assert done.returncode == 7
     assert json.loads(stats.read_text())["exit_status"] == 7
+
+
+def test_a_tracer_that_fails_has_killed_the_program(monkeypatch, tmp_path, capfd):
+    """125 would say that nothing ran."""
+    stats = tmp_path / "stats.json"
+    ended = traced.Ended(137, Counts(instructions=5), Unrecorded(), "Input/output error")
+    monkeypatch.setattr(traced, "run", lambda *_, **__: ended)
+    assert cli.main(["emulate", "--ptrace", "--stats-file", str(stats), "--", "/bin/sh"]) == 137
+    said = "amx emulate: the tracer failed, and killed /bin/sh: Input/output error\n"
+    assert capfd.readouterr().err == said
+    assert json.loads(stats.read_text())["total"]["instructions"] == 5
 
 
 def test_an_interrupt_ends_the_waiting_for_a_reader(tmp_path):

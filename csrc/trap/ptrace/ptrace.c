@@ -118,6 +118,6 @@ int amx_ptrace_run(const char *path, char *const argv[], char *const envp[],
     *counts = run.tracer.counts;
     counts->unrecorded = run.tracer.tracing.unrecorded;
     counts->unrecorded_error = (uint64_t)-run.tracer.tracing.error;
-    *status = run.tracer.status;
+    *status = error && !run.tracer.has_begun ? -1 : run.tracer.status;
     return error;
 }
