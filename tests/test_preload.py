@@ -39,9 +39,10 @@ signal 11, code 128, at the instruction: 1
 def programs(tmp_path_factory):
     """What was compiled from tests/c/preload/, by name."""
     directory = tmp_path_factory.mktemp("programs")
-    for name in ("question", "loader", "filters", "protections"):
+    for name in ("question", "loader", "filters", "protections", "stack_sizes"):
         compile_program(f"{name}.c", directory / name)
     compile_program("question.c", directory / "static", "-static")
+    compile_program("stack_sizes.c", directory / "static-sizes", "-static")
     compile_program("constructor.c", directory / "constructor.so", "-shared", "-fPIC")
     return directory
 
@@ -238,6 +239,34 @@ def test_a_program_with_a_handler_for_sigill_of_its_own(tiles, tmp_path):
 def test_with_permission_a_small_alternate_stack_is_refused(tiles, tmp_path):
     result = run([tiles, "altstack"], tmp_path)
     assert result.stdout == "-1 1\n"
+
+
+def replaces_auxv():
+    """Whether this kernel lets a process replace what /proc/PID/auxv shows (CONFIG_CHECKPOINT_RESTORE)."""
+    size = (
+        "import ctypes, sys; sys.exit(ctypes.CDLL(None).prctl(35, 15, ctypes.byref(ctypes.c_uint()), 0, 0))"
+    )
+    return subprocess.run([sys.executable, "-c", size]).returncode == 0
+
+
+@pytest.mark.parametrize("program", ["preloaded", "traced", "traced static"])
+@pytest.mark.parametrize("way", ["getauxval", "sysconf", "larger", "stack", "proc"])
+def test_an_alternate_stack_of_the_size_that_the_kernel_tells_is_enough(programs, tmp_path, program, way):
+    """As Erlang/OTP sizes its stacks, and CPython and Rust: whatever way a program asks, before and after."""
+    linked = "static-sizes" if "static" in program else "stack_sizes"
+    command = [programs / linked, way]
+    told = subprocess.run(command, capture_output=True, text=True).stdout.split()[0]
+    if told == "not" and (program != "preloaded" or way != "getauxval"):
+        pytest.skip("neither this kernel nor this C library knows the number")
+    if program == "preloaded":
+        result = run(command, tmp_path)
+    else:
+        result = subprocess.run([*AMX, "emulate", "--ptrace", "--", *command], capture_output=True, text=True)
+    if way == "proc" and not replaces_auxv():
+        assert result.stdout.split()[0] == told, result.stderr
+    else:
+        least = 4 * 11952 if way == "larger" else 11952
+        assert result.stdout == f"{max(least, int(told) if told != 'not' else 0)} 0 0 0\n", result.stderr
 
 
 def test_faulthandler_prints_and_the_process_dies_of_a_genuine_segfault(tmp_path):

@@ -22,8 +22,8 @@ struct interposed {
 #define LIBCS(name)             (real_##name == NULL ? interpose_start() : (void)0, real_##name)
 
 /* Each file's list, ending with {NULL, NULL}. */
-extern const struct interposed interposed_code[], interposed_features[], interposed_processes[],
-    interposed_signals[], interposed_threads[];
+extern const struct interposed interposed_auxv[], interposed_code[], interposed_features[],
+    interposed_processes[], interposed_signals[], interposed_threads[];
 void interpose_start(void);
 
 /* Blocks for real, or no longer, what the program only believes to be blocked: exec hands masks on. */
@@ -38,6 +38,9 @@ struct interpose_room {
 void interpose_keep(char **environment); /* of the beginning */
 struct interpose_room interpose_room(char *const environment[]);
 char **interpose_complete(char *const environment[], char **copy, char *text);
+
+/* From now on the auxiliary vector is that of a kernel with AMX. */
+void interpose_auxv(char **environment); /* of the beginning, which the vector stands behind */
 
 /* Answers arch_prctl in the functions of libc, where no filter can be installed. */
 void interpose_arch_prctl(void);

@@ -16,10 +16,8 @@
 #include "trap/signals.h"
 #include "trap/traced.h"
 #include "trap/trap.h"
-#include "trap/virtual_cpu.h"
 
 #include <dlfcn.h>
-#include <elf.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -76,16 +74,6 @@ static void unblock(void) {
     pthread_sigmask(SIG_UNBLOCK, &none, NULL);
 }
 
-/* Where getauxval() reads it: the auxiliary vector stands behind the environment. /proc/self/auxv stays. */
-static void raise_minsigstksz(char **environment) {
-    enum { MINSIGSTKSZ_TYPE = 51 }; /* AT_MINSIGSTKSZ, which older headers lack */
-    while (*environment != NULL)
-        environment++;
-    for (Elf64_auxv_t *entry = (void *)(environment + 1); entry->a_type != AT_NULL; entry++)
-        if (entry->a_type == MINSIGSTKSZ_TYPE && entry->a_un.a_val < VIRTUAL_MINSIGSTKSZ)
-            entry->a_un.a_val = VIRTUAL_MINSIGSTKSZ;
-}
-
 /* Whether this is the copy whose functions the program calls: another one may have been preloaded before it,
  * or this one loaded by name. */
 static int is_first(void) {
@@ -122,7 +110,7 @@ static void begin(char **environment) {
         give_up(error == -EINVAL ? cpu : "the emulation cannot begin", -error);
     if (seccomp_start() != 0)
         interpose_arch_prctl();
-    raise_minsigstksz(environment);
+    interpose_auxv(environment);
     cpuid_start();
     objects_start(cpuid_trap_image);
     error = report_start(getenv("AMX_EMULATE_REPORT"));

@@ -1,4 +1,5 @@
 /* What a new image and new code of a tracee look like on the emulated CPU. */
+#include "trap/mm_map.h"
 #include "trap/ptrace/ptrace.h"
 #include "trap/virtual_cpu.h"
 
@@ -8,6 +9,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
 #include <sys/user.h>
@@ -94,11 +96,35 @@ static void patch_all(struct tracer *tracer, struct tracee *tracee) {
 
 /* ---- the new image ---- */
 
-/* AT_MINSIGSTKSZ, from which runtimes take the size of their alternate stacks. They are on the stack (psABI,
- * "Initial Stack and Register State"): argc, argv, NULL, environment, NULL, pairs. */
-static int enlarge_minsigstksz(pid_t tid, uint64_t stack) {
+/* The kernel's copy of the vector, for /proc/PID/auxv. Where it may not be replaced, it stays the real
+ * kernel's. The program has not begun: nothing stands below its stack pointer. 0, or -EIO where memory cannot
+ * be reached. */
+static int replace_auxv(struct tracee *tracee, uint64_t stack, uint64_t vector, uint64_t size) {
+    enum { BELOW = 4096 };
+    static const struct prctl_mm_map nothing;
+    struct prctl_mm_map map;
+    char stat[32];
+    snprintf(stat, sizeof stat, "/proc/%d/stat", (int)tracee->tid);
+    const long brk = tracer_inject(tracee, SYS_brk, (uint64_t[5]){0});
+    if (brk <= 0 || mm_map_read(stat, (uint64_t)brk, &map) != 0)
+        return 0;
+    map.auxv = (__u64 *)(uintptr_t)vector;
+    map.auxv_size = (__u32)size;
+    const uint64_t at = (stack - BELOW) & -UINT64_C(16);
+    if (tracer_write(tracee->tid, at, &map, sizeof map) != 0)
+        return -EIO;
+    tracer_inject(tracee, SYS_prctl, (uint64_t[5]){PR_SET_MM, PR_SET_MM_MAP, at, sizeof map});
+    return tracer_write(tracee->tid, at, &nothing, sizeof nothing) == 0 ? 0 : -EIO;
+}
+
+/* AT_MINSIGSTKSZ, from which runtimes take the size of their alternate stacks. It is on the stack (psABI,
+ * "Initial Stack and Register State"): argc, argv, NULL, environment, NULL, pairs. C libraries have not read
+ * it yet. */
+static int enlarge_minsigstksz(struct tracee *tracee, uint64_t stack) {
+    const pid_t tid = tracee->tid;
     const uint64_t least = VIRTUAL_MINSIGSTKSZ;
     uint64_t argc, word = 1, pair[2];
+    int changed = 0;
     if (tracer_read(tid, stack, &argc, sizeof argc) != sizeof argc)
         return -EIO;
     uint64_t at = stack + (argc + 2) * sizeof word;
@@ -107,26 +133,29 @@ static int enlarge_minsigstksz(pid_t tid, uint64_t stack) {
             return -EIO;
         at += sizeof word;
     }
+    const uint64_t vector = at;
     do {
         if (tracer_read(tid, at, pair, sizeof pair) != sizeof pair)
             return -EIO;
-        if (pair[0] == AT_MINSIGSTKSZ_TYPE && pair[1] < least &&
-            tracer_write(tid, at + sizeof pair[0], &least, sizeof least) != 0)
-            return -EIO;
+        if (pair[0] == AT_MINSIGSTKSZ_TYPE && pair[1] < least) {
+            if (tracer_write(tid, at + sizeof pair[0], &least, sizeof least) != 0)
+                return -EIO;
+            changed = 1;
+        }
         at += sizeof pair;
     } while (pair[0] != AT_NULL);
-    return 0;
+    return changed ? replace_auxv(tracee, stack, vector, at - vector) : 0;
 }
 
 int tracer_new_image(struct tracer *tracer, struct tracee *tracee) {
     struct user_regs_struct u;
     if (ptrace(PTRACE_GETREGS, tracee->tid, NULL, &u) != 0 || u.cs != USER_CS_64)
         return 0;
-    const int error = enlarge_minsigstksz(tracee->tid, u.rsp);
+    const int error = enlarge_minsigstksz(tracee, u.rsp);
     if (error)
         return error;
     patch_all(tracer, tracee);
     /* For the code that was not found; -ENODEV where the CPU cannot. */
-    tracer_inject(tracee, SYS_arch_prctl, (uint64_t[4]){ARCH_SET_CPUID, 0});
+    tracer_inject(tracee, SYS_arch_prctl, (uint64_t[5]){ARCH_SET_CPUID, 0});
     return 0;
 }

@@ -58,7 +58,7 @@ static long call(pid_t tid) {
     return ptrace(PTRACE_GETREGS, tid, NULL, &after) == 0 ? (long)after.rax : -ESRCH;
 }
 
-long tracer_inject(struct tracee *tracee, long number, const uint64_t arguments[4]) {
+long tracer_inject(struct tracee *tracee, long number, const uint64_t arguments[5]) {
     const pid_t tid = tracee->tid;
     const uint64_t at = syscall_insn(tid), all = UINT64_MAX;
     struct user_regs_struct saved, u;
@@ -74,6 +74,7 @@ long tracer_inject(struct tracee *tracee, long number, const uint64_t arguments[
     u.rax = (uint64_t)number;
     u.orig_rax = UINT64_MAX; /* no system call is there to be restarted */
     u.rdi = arguments[0], u.rsi = arguments[1], u.rdx = arguments[2], u.r10 = arguments[3];
+    u.r8 = arguments[4];
     ptrace(PTRACE_SETREGS, tid, NULL, &u);
     const long result = call(tid);
     ptrace(PTRACE_SETREGS, tid, NULL, &saved);

@@ -145,7 +145,7 @@ void tracer_syscall_exit(struct tracer *tracer, struct tracee *tracee);
 
 /* Has a stopped tracee make a system call between two instructions of its own; afterwards it is in the stop
  * after that call. The result, or -ENOSYS where it cannot, -ESRCH when it has ended. */
-long tracer_inject(struct tracee *tracee, long number, const uint64_t arguments[4]);
+long tracer_inject(struct tracee *tracee, long number, const uint64_t arguments[5]);
 
 /* ---- ptrace/code.c: code as the emulated CPU would see it ---- */
 

@@ -74,7 +74,7 @@ static int restore_handler(struct tracee *tracee) {
     if (tracer_read(tracee->tid, at, saved, sizeof saved) != sizeof saved ||
         tracer_write(tracee->tid, at, action, sizeof saved) != 0)
         return -EFAULT;
-    const long result = tracer_inject(tracee, SYS_rt_sigaction, (uint64_t[4]){SIGILL, at, 0, SIGSET_SIZE});
+    const long result = tracer_inject(tracee, SYS_rt_sigaction, (uint64_t[5]){SIGILL, at, 0, SIGSET_SIZE});
     if (result == -ESRCH)
         return 0;
     return tracer_write(tracee->tid, at, saved, sizeof saved) != 0 ? -EFAULT : (int)result;

@@ -58,7 +58,8 @@ static inline int trace_has(struct trace_header *trace, const void *entry, size_
  * the thread; 0 where there is none or no room. */
 uint32_t trap_trace_module(struct trace_header *trace, int thread, uint64_t address);
 
-/* "/proc/PID/name" into `path`. Where the first thread of a process has ended, the number of another says more.
+/* "/proc/PID/name" into `path`. Where the first thread of a process has ended, the number of another says
+ * more.
  */
 enum { TRACE_PROC_PATH = 48 };
 void trap_trace_proc(char path[TRACE_PROC_PATH], int pid, const char *name);

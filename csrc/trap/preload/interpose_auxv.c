@@ -1,0 +1,93 @@
+/* How large signal frames are on a kernel with AMX, in all the ways that a program can ask. Who sizes its
+ * alternate stack by any of them is granted permission. */
+#define _GNU_SOURCE
+#include "trap/preload/interpose.h"
+
+#include "trap/mm_map.h"
+#include "trap/trap.h"
+#include "trap/virtual_cpu.h"
+
+#include <elf.h>
+#include <errno.h>
+#include <sys/auxv.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* As in headers that are newer than some C libraries. */
+enum { MINSIGSTKSZ_TYPE = 51, SC_MINSIGSTKSZ = 249, SC_SIGSTKSZ = 250 };
+
+REAL(long, sysconf, int);
+REAL(unsigned long, getauxval, unsigned long);
+
+const struct interposed interposed_auxv[] = {LOOKED_UP(sysconf), LOOKED_UP(getauxval), {NULL, NULL}};
+
+static unsigned long at_least(unsigned long value, unsigned long least) {
+    return value < least ? least : value;
+}
+
+/* libc's answer is what its loader read before this library was there. One that knows no such name (glibc
+ * before 2.34) says so. */
+INTERPOSED long sysconf(int name) {
+    enum { FRAMES = 4 }; /* of _SC_SIGSTKSZ, as glibc has it */
+    const long found = LIBCS(sysconf)(name);
+    if (trap_cpu() == NULL || found < 0)
+        return found;
+    switch (name) {
+    case SC_MINSIGSTKSZ:
+        return (long)at_least((unsigned long)found, VIRTUAL_MINSIGSTKSZ);
+    case SC_SIGSTKSZ:
+        return (long)at_least((unsigned long)found, FRAMES * VIRTUAL_MINSIGSTKSZ);
+    default:
+        return found;
+    }
+}
+
+INTERPOSED long __sysconf(int name);
+long __sysconf(int name) {
+    return sysconf(name);
+}
+
+/* For kernels before 5.14, which have no such entry in the vector. */
+INTERPOSED unsigned long getauxval(unsigned long type) {
+    if (trap_cpu() == NULL || type != MINSIGSTKSZ_TYPE)
+        return LIBCS(getauxval)(type);
+    return at_least(LIBCS(getauxval)(type), VIRTUAL_MINSIGSTKSZ);
+}
+
+INTERPOSED unsigned long __getauxval(unsigned long type);
+unsigned long __getauxval(unsigned long type) {
+    return getauxval(type);
+}
+
+/* The kernel's copy, for /proc/PID/auxv. Where it may not be replaced, it stays the real kernel's. */
+static void replace_kernels(Elf64_auxv_t *vector, size_t size) {
+    struct prctl_mm_map map;
+    if (mm_map_read("/proc/thread-self/stat", (uint64_t)syscall(SYS_brk, 0), &map) != 0)
+        return;
+    map.auxv = (__u64 *)vector;
+    map.auxv_size = (__u32)size;
+    syscall(SYS_prctl, PR_SET_MM, PR_SET_MM_MAP, &map, sizeof map, 0);
+}
+
+/* The vector stands behind the environment on the initial stack (psABI, "Initial Process Stack"), which
+ * programs look through, and where glibc's getauxval() reads. Who removed variables from the environment left
+ * more than one NULL behind it; no vector begins with one. */
+void interpose_auxv(char **environment) {
+    const int error = errno;
+    size_t count = 0;
+    int changed = 0;
+    while (*environment != NULL)
+        environment++;
+    while (*environment == NULL)
+        environment++;
+    Elf64_auxv_t *const vector = (Elf64_auxv_t *)environment;
+    for (; vector[count].a_type != AT_NULL; count++)
+        if (vector[count].a_type == MINSIGSTKSZ_TYPE && vector[count].a_un.a_val < VIRTUAL_MINSIGSTKSZ) {
+            vector[count].a_un.a_val = VIRTUAL_MINSIGSTKSZ;
+            changed = 1;
+        }
+    if (changed)
+        replace_kernels(vector, (count + 1) * sizeof *vector);
+    errno = error;
+}
