@@ -211,6 +211,16 @@ def test_a_traced_program_has_no_library_preloaded():
     assert "LD_PRELOAD" not in made
 
 
+def test_leaks_are_not_looked_for_under_the_tracer_unless_somebody_wants_it():
+    def options(**base):
+        return launcher.environment(base, cpu="spr", patch=False, preload=False)["LSAN_OPTIONS"]
+
+    assert options() == "detect_leaks=0"
+    assert options(LSAN_OPTIONS="verbosity=1:detect_leaks=1") == "detect_leaks=0:verbosity=1:detect_leaks=1"
+    assert options(LSAN_OPTIONS=options(LSAN_OPTIONS="verbosity=1")) == "detect_leaks=0:verbosity=1"
+    assert "LSAN_OPTIONS" not in launcher.environment({}, cpu="spr", patch=True)
+
+
 def test_reports_go_to_our_directory_and_traces_only_if_wanted():
     base = {"AMX_EMULATE_TRACE": "/theirs", "AMX_EMULATE_REPORT": "/theirs/report"}
     made = launcher.environment(base, cpu="spr", patch=True, directory="/ours")

@@ -18,6 +18,8 @@ REPORT = "AMX_EMULATE_REPORT"  # a file, one line from each process
 TRACE = "AMX_EMULATE_TRACE"  # a directory, one file from each process
 ANNOUNCE = "AMX_EMULATE_ANNOUNCE"  # csrc/trap/announce.h
 PRELOAD = "LD_PRELOAD"
+# Of LeakSanitizer, which AddressSanitizer brings along. At its end it traces the process that it is in.
+LEAKS, NO_LEAKS = "LSAN_OPTIONS", "detect_leaks=0"
 # What can be announced beside AMX though the host lacks it.
 FEATURES = ("avx512_fp16", "avx512_bf16", "avx_vnni")
 
@@ -59,7 +61,8 @@ def environment(
 ) -> dict[str, str]:
     """The environment of a program that is to be emulated, made from another.
 
-    preload: whether the program's own loader brings the emulator; else a tracer is to.
+    preload: whether the program's own loader brings the emulator; else a tracer is to, and LeakSanitizer,
+        which would trace as well, and die, is told not to, unless `base` tells it to.
     directory: where its processes write their counts and, with `trace`, what they executed; empty: nowhere
         of ours.
     announce: names of FEATURES, separated by commas, or "none"; None: as `base` says, or else what oneDNN
@@ -76,6 +79,10 @@ def environment(
     entries = [entry for entry in re.split("[ :]", base.get(PRELOAD, "")) if entry and not _is_ours(entry)]
     if preload:
         entries.insert(0, library())
+    elif LEAKS not in base:
+        variables[LEAKS] = NO_LEAKS
+    elif NO_LEAKS not in base[LEAKS]:
+        variables[LEAKS] = f"{NO_LEAKS}:{base[LEAKS]}"  # what is said later counts
     variables.pop(PRELOAD, None)
     if entries:
         variables[PRELOAD] = ":".join(entries)
