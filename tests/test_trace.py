@@ -353,6 +353,24 @@ def test_sites_in_a_file_have_function_line_and_build_id(tmp_path, program):
 
 @needs_machine_layer
 @foreign_programs
+def test_sites_are_found_in_files_of_any_name(tmp_path, program):
+    """Names are bytes, which need not be UTF-8; /proc/PID/maps escapes a newline."""
+    copy = shutil.copy(program, tmp_path / os.fsdecode(b"a\xff \"b\n'c: $ORIGIN"))
+    preloading.run([copy], tmp_path, trace=True).check_returncode()
+    found = trace.read(tmp_path)
+    location = next(site.location for site in found.sites if site.mnemonic == "tilezero")
+    assert (location.code, location.symbol) == (Code.FILE, "zero_twice")
+    assert location.module == str(tmp_path / "a\\xff \"b\n'c: $ORIGIN")
+    assert Trace.load(written(found, tmp_path / "trace.json")) == found
+
+
+def written(found, file):
+    found.write(file)
+    return file
+
+
+@needs_machine_layer
+@foreign_programs
 def test_every_program_of_a_process_has_a_file_of_its_own(tmp_path, program):
     """Those of children, too: exec ends one and begins another."""
     script = 'echo $$; "$0"; exec "$0"'

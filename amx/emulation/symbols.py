@@ -7,6 +7,7 @@ was executed there.
 from __future__ import annotations
 
 import enum
+import os
 import re
 import shutil
 import subprocess
@@ -77,7 +78,8 @@ class Symbols:
     """Looks sites up; remembers the files it has read."""
 
     def __init__(self) -> None:
-        self._files: dict[str, elf.ElfFile | None] = {}
+        self._files: dict[str, elf.ElfFile | None] = {}  # by what Location.module has
+        self._paths: dict[str, str] = {}  # of these
         self._maps: dict[tuple[int, int], list[tuple[int, int, str]]] = {}
 
     def locate(self, process: RawProcess, sites: Iterable[RawSite]) -> list[Location]:
@@ -91,7 +93,7 @@ class Symbols:
         module = site.module
         if module is None:
             return self._generated(process, site, Location(Code.UNKNOWN))
-        path = _path_of(module)
+        path = self._printable(_path_of(module))
         if not path.startswith("/"):
             return self._generated(process, site, Location(Code.GENERATED, path))
         file = self._file(path)
@@ -109,8 +111,14 @@ class Symbols:
 
     def _file(self, path: str) -> elf.ElfFile | None:
         if path not in self._files:
-            self._files[path] = elf.read(Path(path))
+            self._files[path] = elf.read(Path(self._paths[path]))
         return self._files[path]
+
+    def _printable(self, path: str) -> str:
+        """Bytes that are no UTF-8 can be in paths, and not in texts."""
+        text = os.fsencode(path).decode(errors="backslashreplace")
+        self._paths[text] = path
+        return text
 
     def _generated(self, process: RawProcess, site: RawSite, location: Location) -> Location:
         """Code generators can write /tmp/perf-PID.map (tools/perf/Documentation/jit-interface.txt)."""
@@ -134,7 +142,7 @@ class Symbols:
                     wanted[location.module][address] = location
         found: dict[Location, str] = {}
         for path, places in wanted.items():
-            answer = _run([str(tool), "-e", path, *map(hex, places)])
+            answer = _run([str(tool), "-e", self._paths[path], *map(hex, places)])
             for location, line in zip(places.values(), answer, strict=False):
                 text = re.sub(r" \(discriminator \d+\)$", "", line)
                 if not text.startswith("?") and not text.endswith((":?", ":0")):

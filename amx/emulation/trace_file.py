@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -50,7 +51,7 @@ class RawConfiguration:
 
 @dataclass(frozen=True, slots=True)
 class RawModule:
-    """`struct trace_module`: a line of /proc/PID/maps."""
+    """`struct trace_module`: a line of /proc/PID/maps. `path` is as os.fsdecode() has it."""
 
     start: int
     end: int
@@ -173,7 +174,7 @@ def _mnemonics() -> tuple[str, ...]:
 
 def _module(entry: tuple[Any, ...]) -> RawModule:
     _, major, minor, start, end, offset, inode, path = entry
-    return RawModule(start, end, offset, (major, minor), inode, _text(path))
+    return RawModule(start, end, offset, (major, minor), inode, os.fsdecode(path.partition(b"\0")[0]))
 
 
 def _op(entry: tuple[Any, ...]) -> int:
