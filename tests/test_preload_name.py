@@ -76,7 +76,9 @@ def test_a_link_that_somebody_else_made_is_not_taken(places, tmp_path, damage):
 def test_without_a_place_the_error_says_so(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "missing"))
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "with a space"))
-    with pytest.raises(EmulationError, match=r"/a b/x\.so cannot .*missing: No such file.*Set TMPDIR"):
+    with pytest.raises(
+        EmulationError, match=r"/a b/x\.so cannot .*missing: No such file.*it has such a path.*Set TMPDIR"
+    ):
         preload_name.of("/a b/x.so")
 
 

@@ -43,22 +43,22 @@ def of(path: str) -> str:
         f"{path} cannot be preloaded",
         cause="LD_PRELOAD can name no path with a space or a colon, and there is no place for a link "
         f"to it ({'; '.join(refusals) or 'no directory can be written'})",
-        remedy="Set TMPDIR to a directory that can be written, or install under a path without them",
+        remedy="Set TMPDIR to a directory that can be written and has neither in its path, or install so",
     )
 
 
 def _places() -> Iterator[str]:
     runtime = os.environ.get("XDG_RUNTIME_DIR", "")
-    if os.path.isabs(runtime) and not SPECIAL & {*runtime}:
+    if os.path.isabs(runtime):
         yield runtime
     with contextlib.suppress(OSError):
-        temporary = os.path.abspath(tempfile.gettempdir())
-        if not SPECIAL & {*temporary}:
-            yield temporary
+        yield os.path.abspath(tempfile.gettempdir())
 
 
-def _require_safe(place: str) -> None:
-    """Nobody else but root can put another directory in the place of ours: under sudo, for example."""
+def _require_fit(place: str) -> None:
+    """LD_PRELOAD can name it, and nobody else but root put another directory in the place of ours."""
+    if SPECIAL & {*place}:
+        raise OSError(errno.EINVAL, "it has such a path itself")
     found = os.stat(place)
     is_open = found.st_mode & WRITABLE_BY_OTHERS and not found.st_mode & stat.S_ISVTX
     if found.st_uid not in (os.geteuid(), 0) or is_open:
@@ -66,7 +66,7 @@ def _require_safe(place: str) -> None:
 
 
 def _link(place: str, path: str) -> str:
-    _require_safe(place)
+    _require_fit(place)
     number = hashlib.sha256(os.fsencode(path)).hexdigest()[:16]
     directory = os.path.join(place, f"amx-emulate-{os.geteuid()}-{number}")
     with contextlib.suppress(FileExistsError):
