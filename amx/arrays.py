@@ -13,10 +13,10 @@ import numpy.typing as npt
 
 from amx import errors
 
-__all__ = ["as_array", "as_output", "refuse_mask"]
+__all__ = ["WAYS", "Array", "as_array", "as_output", "described", "refuse_mask", "remedy_for"]
 
 Array = npt.NDArray[Any]
-_WAYS = ("__array_interface__", "__array_struct__", "__array__")
+WAYS = ("__array_interface__", "__array_struct__", "__array__", "__dlpack__")
 
 
 def as_array(source: object, name: str) -> Array:
@@ -90,9 +90,8 @@ def described(source: object) -> str:
 
 
 def _read(source: object) -> Array:
-    if hasattr(source, "__dlpack__") and not any(hasattr(source, way) for way in _WAYS):
-        return np.from_dlpack(source)
-    return np.asarray(source)
+    ways = [way for way in WAYS if hasattr(source, way)]
+    return np.from_dlpack(source) if ways == ["__dlpack__"] else np.asarray(source)  # type: ignore[arg-type]
 
 
 def _uneven(source: object, name: str) -> errors.ShapeError:
@@ -109,7 +108,7 @@ def _no_array(source: object, name: str, error: Exception | None = None) -> erro
     if isinstance(source, np.ndarray):
         what = f"{name} is an array of {source.dtype}"
     cause = "NumPy makes no array of numbers of it" if error is None else _first_line(error)
-    return errors.DtypeError(what, cause=cause, remedy=_remedy(source))
+    return errors.DtypeError(what, cause=cause, remedy=remedy_for(source))
 
 
 def _first_line(error: Exception) -> str:
@@ -117,8 +116,8 @@ def _first_line(error: Exception) -> str:
     return f"Its conversion raised {type(error).__name__}" + (f": {text}" if text else "")
 
 
-def _remedy(source: object) -> str:
-    """By what the object has, so that nobody's library needs to be imported."""
+def remedy_for(source: object) -> str:
+    """What to pass instead, by what the object has, so that nobody's library needs to be imported."""
     if getattr(source, "requires_grad", False) is True:
         return "Pass its detach()"
     if str(getattr(source, "dtype", "")) == "torch.bfloat16":

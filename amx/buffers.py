@@ -11,6 +11,7 @@ import numpy as np
 
 from amx import errors
 from amx._lib import CData, ffi
+from amx.arrays import WAYS, as_array, as_output, described, remedy_for
 from amx.dtypes import Array, Element, parse
 
 if TYPE_CHECKING:
@@ -50,27 +51,49 @@ def region_of(
 
     Raises
     ------
-    TileShapeError, TileDtypeError, BufferLayoutError, BufferTooShortError, BufferReadOnlyError, TypeError.
+    TileShapeError, TileDtypeError, BufferLayoutError, BufferTooShortError, BufferReadOnlyError, DtypeError.
     """
     offset = operator.index(offset)  # in Python's integers: NumPy's would wrap in the checks below
     stride = None if stride is None else operator.index(stride)
-    if hasattr(source, "__array_interface__") or (hasattr(source, "__array__") and not writable):
-        array = np.asarray(source)
-        _check_dtype(array.dtype)
-        if writable and not array.flags.writeable:
-            raise _read_only(f"An array of shape {array.shape}")
-        if array.ndim >= 2:
-            return _array_region(array, shape, offset, stride, dtype)
-        name = _name(array.dtype, dtype)
-        if not array.flags.c_contiguous:
-            raise _not_adjacent(array)
-        return _flat_region(array.reshape(-1).view(np.uint8), shape, offset, stride, name, writable)
-    flat = memoryview(source)  # type: ignore[arg-type]  # a TypeError names the type
-    if not flat.c_contiguous:
-        raise _not_adjacent(source)
+    flat = _buffer_of(source, writable)
+    if flat is not None:
+        if not flat.c_contiguous:
+            raise _not_adjacent(source)
+        named = None if dtype is None else parse(dtype).value
+        return _flat_region(flat, shape, offset, stride, named, writable)
+    if isinstance(source, np.ndarray):
+        _check_dtype(source.dtype)
+    array = as_output(source, "out") if writable else as_array(source, "The source")
+    _check_dtype(array.dtype)
+    if array.ndim >= 2:
+        return _array_region(array, shape, offset, stride, dtype)
+    name = _name(array.dtype, dtype)
+    if not array.flags.c_contiguous:
+        raise _not_adjacent(array)
+    return _flat_region(array.reshape(-1).view(np.uint8), shape, offset, stride, name, writable)
+
+
+def _buffer_of(source: object, writable: bool) -> memoryview | None:
+    """Bytes that are no array; or None."""
+    if isinstance(source, np.ndarray) or (not writable and any(hasattr(source, way) for way in WAYS)):
+        return None
+    try:
+        flat = memoryview(source)  # type: ignore[arg-type]  # it is asked whether it is one
+    except TypeError:
+        if isinstance(source, list | tuple) or not any(hasattr(source, way) for way in WAYS):
+            raise _no_memory(source, writable) from None
+        return None
+    except BufferError as error:
+        raise _no_memory(source, writable, str(error)) from error
+    if "O" in flat.format:
+        raise _no_memory(source, writable, "It holds references to Python objects")
     if writable and flat.readonly:
-        raise _read_only(f"A {type(source).__name__}")
-    return _flat_region(flat, shape, offset, stride, None if dtype is None else parse(dtype).value, writable)
+        raise errors.BufferReadOnlyError(
+            f"out is {described(source)}, which is read-only",
+            cause="A tile store writes to it",
+            remedy="Pass memory that may be written",
+        )
+    return flat
 
 
 def _check_dtype(dtype: np.dtype[Any]) -> None:
@@ -150,7 +173,9 @@ def _not_adjacent(source: object) -> errors.BufferLayoutError:
     )
 
 
-def _read_only(what: str) -> errors.BufferReadOnlyError:
-    return errors.BufferReadOnlyError(
-        f"{what} is read-only", cause="a tile store writes to it", remedy="pass memory that may be written"
+def _no_memory(source: object, writable: bool, cause: str = "") -> errors.TileDtypeError:
+    return errors.TileDtypeError(
+        f"{'out' if writable else 'The source'} is {described(source)}",
+        cause=cause or "Tiles are moved from and to memory, and it exports none",
+        remedy="Pass a NumPy array of what the tile holds" if writable else remedy_for(source),
     )

@@ -26,6 +26,7 @@ __all__ = [
     "as_elements",
     "bits",
     "conversion",
+    "dtype_of",
     "element_for",
     "element_of",
     "empty",
@@ -54,7 +55,7 @@ NAMES = {
     "fp16": Element.FLOAT16,
 }
 
-_CARRIERS = {
+_CARRIERS: dict[np.dtype[Any], Element] = {
     np.dtype(np.int8): Element.INT8,
     np.dtype(np.uint8): Element.UINT8,
     np.dtype(np.float16): Element.FLOAT16,
@@ -113,6 +114,18 @@ def _of_dtype(dtype: object) -> Element | None:
         return None if dtype is None else element_of(np.dtype(dtype))  # type: ignore[call-overload]
     except (TypeError, ValueError):  # no dtype at all
         return None
+
+
+def dtype_of(element: Element) -> np.dtype[Any]:
+    """NumPy's dtype of an element type; of bfloat16 ml_dtypes', or uint16 where that is not installed."""
+    if element is Element.BFLOAT16:
+        try:
+            import ml_dtypes
+        except ImportError:
+            return _UINT16
+        named: np.dtype[Any] = np.dtype(ml_dtypes.bfloat16)
+        return named
+    return {carried: dtype for dtype, carried in _CARRIERS.items()}[element]
 
 
 def element_of(dtype: np.dtype[Any]) -> Element | None:

@@ -6,6 +6,7 @@ an implementation detail: pack again after an upgrade, do not store it.
 
 from __future__ import annotations
 
+import math
 import sys
 from typing import Any, NoReturn
 
@@ -13,7 +14,7 @@ import numpy as np
 
 from amx import errors
 from amx._lib import CData, ffi, lib
-from amx.dtypes import Element, accumulator, address, parse, tdp
+from amx.dtypes import Array, Element, accumulator, address, dtype_of, parse, tdp
 from amx.interrupts import raise_interrupt
 from amx.operands import Operand, ranges, read_operand
 
@@ -26,12 +27,15 @@ _MOST_BYTES = 32 << 20  # of what is converted at a time
 class PackedMatrix:
     """The second operand of `amx.matmul`, packed by `amx.pack`. Immutable; may be shared by threads.
 
+    `a @ packed` is `amx.matmul(a, packed)`. It is no array: NumPy's own functions refuse it.
+
     Attributes
     ----------
     shape: as the array that was packed, (..., K, N).
     element: what its elements are.
     """
 
+    __array_ufunc__ = None  # so that an array leaves `array @ packed` to __rmatmul__
     __slots__ = ("element", "handle", "instructions", "k", "n", "result_dtype", "shape")
     shape: tuple[int, ...]
     element: Element
@@ -76,6 +80,49 @@ class PackedMatrix:
         return len(self.shape)
 
     @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of its elements. bfloat16 is ml_dtypes', or uint16 with its bits where that is not installed."""
+        return dtype_of(self.element)
+
+    @property
+    def T(self) -> PackedMatrix:  # noqa: N802  # as NumPy calls it
+        """The transposed matrix, packed: unlike an array's, a new one, made in the time that packing takes.
+
+        Raises
+        ------
+        ShapeError: this is a stack of matrices, whose `T` would not be that of each.
+        """
+        if self.ndim != 2:
+            raise errors.ShapeError(
+                f"T of a PackedMatrix of shape {self.shape}",
+                cause="Only that of one matrix is a second operand again",
+                remedy="Pack b.swapaxes(-1, -2), where b is the array or its unpack()",
+            )
+        return pack(self.unpack().T, dtype=self.element)
+
+    def unpack(self) -> Array:
+        """The array that was packed, as a new one; what was rounded stays so. Its dtype is `dtype`."""
+        *batch, k, n = self.shape
+        group, panels = 4 // self.element.size, -(-n // _PANEL)
+        chunks = -(-k * self.element.size // _CHUNK)
+        carrier, count = np.dtype(f"u{self.element.size}"), math.prod(batch)
+        memory = ffi.buffer(lib.amx_packed_data(self.handle), self.nbytes)
+        # [panel][chunk][column tile][k / group][column][k % group], as csrc/gemm/gemm.h has it
+        tiles = np.frombuffer(memory, carrier).reshape(count, panels, chunks, 2, 16, 16, group)
+        by_rows = tiles.transpose(0, 2, 4, 6, 1, 3, 5).reshape(count, chunks * 16 * group, panels * _PANEL)
+        return by_rows[:, :k, :n].reshape(*batch, k, n).view(self.dtype)
+
+    def __rmatmul__(self, a: object) -> Array:
+        import amx
+
+        return amx.matmul(a, self)
+
+    def __matmul__(self, b: object) -> Array:
+        import amx
+
+        return amx.matmul(self, b)  # which says why not
+
+    @property
     def nbytes(self) -> int:
         """Bytes of the packed form: K is padded to 64 bytes, N to 32 columns."""
         return int(lib.amx_packed_bytes(self.handle))
@@ -88,7 +135,7 @@ def _instructions(element: Element) -> dict[np.dtype[Any], int]:
     dtypes: dict[Element, np.dtype[Any]] = {
         first: np.dtype(first.value) for first in Element if first is not Element.BFLOAT16
     }
-    if "ml_dtypes" in sys.modules:  # whose dtype a bfloat16 array has, if there is one
+    if sys.modules.get("ml_dtypes") is not None:  # whose dtype a bfloat16 array has, if there is one
         dtypes[Element.BFLOAT16] = np.dtype("bfloat16")
     return {dtype: op for first, dtype in dtypes.items() if (op := tdp(first, element)) is not None}
 
@@ -98,15 +145,17 @@ def pack(b: object, *, dtype: object = None) -> PackedMatrix:
 
     Parameters
     ----------
-    b: array (..., K, N) of int8, uint8, bfloat16, float16; or uint16 or float32 with `dtype`. Any strides.
-        It is copied.
-    dtype: `"bfloat16"` reads uint16 as its bits and rounds float32 to it; `"float16"` rounds float32 to it.
+    b: array (..., K, N) of int8, uint8, bfloat16, float16; or uint16 or float32 with `dtype`. Any strides,
+        of any kind that NumPy reads; without a mask. It is copied.
+    dtype: `"bfloat16"` (or `"bf16"`) reads uint16 as its bits and rounds float32 to it; `"float16"` (or
+        `"fp16"`) rounds float32 to it.
 
     Raises
     ------
     DtypeError: an element type that AMX does not multiply.
     ShapeError: fewer than two dimensions.
     AllocationError: no memory for the packed form (for rounded elements: NumPy's MemoryError).
+    KeyboardInterrupt, or whatever the handler of a signal raises that arrives meanwhile.
     """
     operand = read_operand(b, None if dtype is None else parse(dtype), "b")
     array, element = operand.array, operand.element

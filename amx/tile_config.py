@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from amx import errors
+from amx.arrays import refuse_mask
 from amx.cpu import Palette
 from amx.dtypes import parse
 
@@ -121,6 +122,8 @@ class TileConfig:
         ------
         TileConfigError: LDTILECFG would raise #GP for this image, or it is not 64 bytes long.
         """
+        refuse_mask(image, "The image")
+        image = bytes(memoryview(image))
         if len(image) != 64:
             raise bad_config(
                 f"an image of {len(image)} bytes", "a tile configuration has 64", "pass all of it"

@@ -222,7 +222,7 @@ class TileContext:
         source: an array whose first dimension is the tile's rows and whose other dimensions are the tile's
             bytes of a row, adjacent in memory; rows may lie anywhere (slices, negative or zero steps). Or a
             flat buffer (bytes, memoryview, 1-D array), read from byte `offset` on with rows `stride` bytes
-            apart (default: the tile's colsb).
+            apart (default: the tile's colsb). Without a mask.
         dtype: what the bytes of a flat buffer are, or `"bfloat16"` for uint16; None: as the array says, a
             flat buffer of bytes is anything.
 
@@ -231,6 +231,7 @@ class TileContext:
         TileIndexError, TileShapeError: a tile that is not configured, or of another shape than the source.
         BufferLayoutError: bytes of a row that are not adjacent, such as an array in Fortran order.
         BufferTooShortError: a flat buffer that ends before the tile does.
+        TileDtypeError, DtypeError: what is no memory of numbers, or has a mask.
         ContextError: see the subclasses.
         """
         self._load(lib.amx_tileloadd, "tileloadd", tile, source, offset, stride, dtype)
@@ -254,9 +255,9 @@ class TileContext:
         Parameters
         ----------
         tile: 0-7.
-        out: where to, as `source` of `load`; writable. None: a new array (rows, colsb / itemsize) of what
-            the tile holds: int32 or float32 after a product, int32 after `zero`, else what was loaded
-            (bfloat16 as uint16).
+        out: where to, a NumPy array or a buffer, as `source` of `load`; writable. None: a new array (rows,
+            colsb / itemsize) of what the tile holds: int32 or float32 after a product, int32 after `zero`,
+            else what was loaded (bfloat16 as uint16).
 
         Returns
         -------

@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import operands
 import pytest
 
 from amx import cli
@@ -82,3 +83,43 @@ def test_an_output_that_cannot_be_written_is_a_usage_error(files, tmp_path, caps
     call = [*files(ones, ones)[:2], "-o", str(tmp_path / "no" / "c.npy")]
     assert cli.main(["matmul", *call]) == 2
     assert "cannot write" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["bf16", "fp16", "float16"])
+def test_types_have_the_names_that_they_have_in_python(files, backend, name):
+    ones = np.ones((2, 3), np.float32)
+    call = files(ones, ones.T.copy())
+    if name != "bf16":
+        operands.need(backend, "float16")
+    assert cli.main(["matmul", *call, "--dtype", name]) == 0
+    assert np.load(call[-1]).tolist() == [[3, 3], [3, 3]]
+
+
+def test_another_type_is_a_usage_error(files, capsys):
+    ones = np.ones((2, 2), np.float32)
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["matmul", *files(ones, ones), "--dtype", "int8"])
+    assert caught.value.code == 2
+    assert "'int8' is none of bfloat16, float16, bf16, fp16" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("dtype", "options", "says"),
+    [
+        (np.float32, [], "Pass --dtype bfloat16 or --dtype float16 to round it"),
+        ("V2", [], "Pass --dtype bfloat16 if these are the bits of bfloat16"),
+        (np.int16, [], "Save it as one of these types"),
+        (bool, [], "Save it as one of these types"),
+        (np.int8, ["--dtype", "fp16"], "is int8 and --dtype float16"),
+    ],
+)
+def test_errors_name_files_and_options(files, capsys, dtype, options, says):
+    """Not the arguments of Python's function."""
+    a = np.zeros((2, 2), dtype)
+    call = files(a, a)
+    assert cli.main(["matmul", *call, *options]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"amx: {call[0]} is ")
+    assert says in error
+    assert "dtype=" not in error
+    assert "operand" not in error

@@ -6,7 +6,7 @@ import enum
 import re
 from dataclasses import dataclass
 
-from amx.dtypes import Element
+from amx.dtypes import NAMES, Element
 
 __all__ = ["PRESETS", "Case", "Dtype", "Shape", "parse_case", "parse_preset"]
 
@@ -144,11 +144,11 @@ def parse_case(text: str, dtypes: tuple[Dtype, ...]) -> tuple[Case, ...]:
 
 
 def parse_dtype(text: str) -> Dtype:
-    """The dtype of that name; a ValueError names the ones there are."""
-    try:
-        return Dtype(text)
-    except ValueError:
-        raise ValueError(f"dtype {text!r} is none of {', '.join(each.value for each in Dtype)}") from None
+    """The dtype of that name, or of another that `amx.matmul` knows; a ValueError names those there are."""
+    for dtype in Dtype:
+        if dtype.element is NAMES.get(text):
+            return dtype
+    raise ValueError(f"dtype {text!r} is none of {', '.join(each.value for each in Dtype)}")
 
 
 def parse_preset(text: str, dtypes: tuple[Dtype, ...]) -> tuple[Case, ...]:

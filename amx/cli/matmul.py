@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 import time
 import warnings
@@ -15,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import amx
+from amx.dtypes import NAMES
 
 __all__ = ["add_parser", "run"]
 
@@ -50,7 +52,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("-o", "--output", metavar="C.npy", type=Path, required=True)
     parser.add_argument(
         "--dtype",
-        choices=["bfloat16", "float16"],
+        metavar="{bfloat16,bf16,float16,fp16}",
+        type=_dtype,
         help="round float32 inputs to this type; bfloat16 also for uint16 inputs that hold bfloat16",
     )
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
@@ -68,7 +71,10 @@ def run(arguments: argparse.Namespace) -> int:
         multiply = amx.matmul
         amx.get_backend()  # what is decided once is not the product's time
         start = time.perf_counter()
-        c: NDArray[Any] = multiply(a, b, dtype=arguments.dtype)
+        try:
+            c: NDArray[Any] = multiply(a, b, dtype=arguments.dtype)
+        except amx.errors.DtypeError as error:
+            raise _in_our_words(error, arguments) from error
         seconds = time.perf_counter() - start
         plan = _plan(a, b, c, arguments.dtype or a.dtype.name)
     try:
@@ -88,6 +94,30 @@ def run(arguments: argparse.Namespace) -> int:
     )
     print(json.dumps(asdict(report)) if arguments.json else report)
     return 0
+
+
+def _dtype(text: str) -> str:
+    """What `amx.matmul` calls a type that inputs can be rounded to."""
+    element = NAMES.get(text)
+    if element is None or element.size == 1:
+        names = ", ".join(name for name, each in NAMES.items() if each.size == 2)
+        raise argparse.ArgumentTypeError(f"{text!r} is none of {names}")
+    return element.value
+
+
+_OPERAND = re.compile(r"\boperand ([ab])\b")
+_ARGUMENT = re.compile(r"""\bdtype=(['"]?)(\w+)\1""")
+
+
+def _in_our_words(error: amx.errors.DtypeError, arguments: argparse.Namespace) -> amx.errors.DtypeError:
+    """The error of `amx.matmul`, with files for operands and options for arguments."""
+    what, cause, remedy = (
+        _ARGUMENT.sub(r"--dtype \2", _OPERAND.sub(lambda found: str(getattr(arguments, found[1])), text))
+        for text in (error.what, error.cause, error.remedy)
+    )
+    if "--dtype" not in remedy or "(" in remedy:  # what Python would do
+        remedy = "Save it as one of these types"
+    return amx.errors.DtypeError(what, cause=cause, remedy=remedy)
 
 
 def _plan(a: NDArray[Any], b: NDArray[Any], c: NDArray[Any], dtype: str) -> amx.Plan:
