@@ -1,15 +1,15 @@
-"""The guests of ci/zoo: which CPU and kernel each has, and what its tests would show that no other guest's do."""
+"""The guests of ci/zoo: which CPU and kernel each has, and what it shows that no other does."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Guest:
-    """One virtual machine; `has` and `lacks` are flags of /proc/cpuinfo, in which it must differ from the host."""
+    """One virtual machine; `has` and `lacks` are flags in its /proc/cpuinfo, or it is not this guest."""
 
     name: str
     cpu: str  # as qemu names it
-    kernel: str  # the version's beginning
+    kernel: str  # how its version begins
     has: frozenset[str]
     lacks: frozenset[str]
     shows: str

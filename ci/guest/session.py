@@ -1,7 +1,8 @@
 """Run pytest in a guest and write what each test did to a file at once: `session.py FILE [pytest arguments]`.
 
-A guest can end at any moment, by its time limit or a panic, so that a report written at the end is no report. The lines
-are JSON: first the tests selected, then for each test its beginning and what every phase gave that was not a mere pass.
+A guest can end at any moment, by its time limit or a panic, so that a report written at the end is no report.
+The lines are JSON: the tests selected, then for each its beginning, and the outcome of its call and of
+whatever else did not pass.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""What a guest's tests did, from the lines that ci/guest/session.py wrote before the guest ended, however it ended."""
+"""What a guest's tests did, from what ci/guest/session.py wrote before the guest ended, however it ended."""
 
 import json
 from collections import Counter
@@ -40,8 +40,9 @@ def read(folder: Path, differences: str, *, in_time: bool) -> Verdict:
     if not in_time:
         found.trouble.append("its time was over")
     results = folder / "results"
-    lines = [json.loads(line) for line in results.read_text().splitlines()] if results.exists() else []
-    selected = next((line["selected"] for line in lines if "selected" in line), None)
+    written = results.read_text().splitlines(keepends=True) if results.exists() else []
+    lines = [json.loads(line) for line in written if line.endswith("\n")]  # the guest may end amid a line
+    selected = next((line["selected"] for line in lines if "selected" in line), [])
     running = None
     outcomes: dict[str, dict] = {}
     for line in lines:
@@ -56,11 +57,11 @@ def read(folder: Path, differences: str, *, in_time: bool) -> Verdict:
             found.skipped[line["why"]] += 1
         else:
             found.passed += 1
-    found.not_run = [test for test in selected or [] if test not in outcomes]
+    found.not_run = [test for test in selected if test not in outcomes]
     if running in found.not_run:
         found.trouble.append(f"it ended in {running}")
     status = folder / "status"
-    if selected is None:
+    if not selected:
         found.trouble.append(f"no test was selected: see {folder}/output and {folder}/console")
     elif in_time and not status.exists():
         found.trouble.append(f"it did not come to its end: see {folder}/console")

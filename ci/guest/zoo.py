@@ -1,11 +1,12 @@
-"""Run the tests in guests, one after the other, and say what each did: `zoo.py --run FOLDER [NAME…] [-- ARGUMENTS]`.
+"""Run tests in guests, one after the other: `zoo.py --run FOLDER [NAME…] [-- pytest arguments]`.
 
-FOLDER has for each kernel version a folder with `kernel` and `initramfs`, and takes what a guest leaves, by its name.
-`--list` says which guests there are, `--kernels [NAME…]` which kernels these need, and of which release of Debian.
+FOLDER has a folder with `kernel` and `initramfs` for each kernel version, and takes what a guest leaves.
+`--list` says which guests there are; `--kernels [NAME…]` the kernels of these, with Debian's releases.
 Settings: CC (default: cc), MINUTES that a guest may take (default: 15).
 """
 
 import os
+import resource
 import shlex
 import sys
 import time
@@ -20,7 +21,7 @@ TESTS = Path(__file__).with_name("tests")
 
 
 def chosen() -> list[str]:
-    """The tests that another CPU or kernel can change, as ci/guest/tests has them: the first word of each line."""
+    """What ci/guest/tests lists: the first word of each line."""
     lines = TESTS.read_text().splitlines()
     return [line.split()[0] for line in lines if line.strip() and not line.startswith("#")]
 
@@ -38,7 +39,7 @@ def command(arguments: list[str]) -> str:
         "AMX_BACKEND": "emulated",
     }
     words = [root / ".venv/bin/python", here / "session.py", "/run/host/results", "-p", "no:cacheprovider"]
-    words += ["-v", "-o", "timeout=600", *arguments]
+    words += ["-v", *arguments]
     exports = [f"export {name}={shlex.quote(value)}\n" for name, value in environment.items()]
     return "".join(exports) + f"cd {shlex.quote(str(root))}\nexec {shlex.join(map(str, words))}\n"
 
@@ -50,14 +51,18 @@ def visit(guest: Guest, folder: Path, arguments: list[str], minutes: float) -> b
     own = folder / guest.name
     by = machine.accelerator(guest, files, own)
     print(f"== {guest.name}: {guest.cpu}, Linux {guest.kernel}, {by}", flush=True)
-    begun = time.monotonic()
+    begun, spent = time.monotonic(), processor_seconds()
     in_time = machine.run(guest, files, own, by, command(arguments), seconds=60 * minutes)
     found = verdict.read(own, machine.differences(guest, own), in_time=in_time)
-    print(
-        f"{found}\n{guest.name}: {found.summary}, {time.monotonic() - begun:.0f} s; all of it in {own}",
-        flush=True,
-    )
+    took = f"{time.monotonic() - begun:.0f} s, {processor_seconds() - spent:.0f} s of CPU time"
+    print(f"{found}\n{guest.name}: {found.summary}; {took}; see {own}", flush=True)
     return found.good
+
+
+def processor_seconds() -> float:
+    """Of the children that have ended."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def named(words: Sequence[str]) -> tuple[list[Guest], list[str]]:
