@@ -33,6 +33,7 @@ def command(arguments: list[str]) -> str:
     environment = {
         "PATH": os.environ["PATH"],
         "HOME": "/root",
+        "LANG": "C.UTF-8",
         "CHECKOUT": str(root),
         "HOST_CC": os.environ.get("CC", "cc"),
         "CC": shlex.quote(str(here / "cc")),
