@@ -106,6 +106,26 @@ def test_a_guest_tells_its_kernel_and_cpu(module, tmp_path, kernel, flags, expec
     assert module("machine").differences(guest, tmp_path) == expected
 
 
+def test_the_host_compiles_for_guests_once_and_what_they_ask_for(module, monkeypatch, tmp_path):
+    """The stand-in for a compiler writes its source into its output, and how often it was called."""
+    calls = tmp_path / "calls"
+    monkeypatch.setenv("CC", f"sh -c 'echo >>{calls}; cat $2 >$1; echo said; exit 3' sh")
+    answers = []
+    for process, text in enumerate(["int x;", "int y;", "int x;"]):
+        request = tmp_path / f"compile-{process}.arguments"
+        source = request.with_suffix(".1.c")
+        source.write_text(text)
+        words = [f"/run/host/{request.with_suffix('.output').name}", f"/run/host/{source.name}"]
+        request.write_text("".join(f"{word}\0" for word in words))
+        module("compiler").answer(request)
+        assert not request.exists()
+        answers.append(
+            [request.with_suffix(f".{part}").read_text() for part in ("output", "messages", "status")]
+        )
+    assert answers == [[text, "said\n", "3\n"] for text in ("int x;", "int y;", "int x;")]
+    assert len(calls.read_text()) == 2
+
+
 def test_results_are_there_before_the_session_ends(tmp_path):
     """The session dies in its second test, of which only the beginning is written then."""
     tests = tmp_path / "test_it.py"

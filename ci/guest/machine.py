@@ -9,6 +9,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import compiler
 from guests import MEMORY_MIB, PROCESSORS, Guest
 
 CHECKOUT = Path(__file__).parents[2]
@@ -83,7 +84,7 @@ def run(
             if time.monotonic() > end:
                 return False
             for request in folder.glob("compile-*.arguments"):
-                _compile(request)
+                compiler.answer(request)
             time.sleep(0.1)
         return True
     finally:
@@ -114,17 +115,3 @@ def _qemu(guest: Guest, files: Files, folder: Path, accelerated_by: str) -> list
 def _escaped(path: Path) -> str:
     """As a value in an option of qemu, where a comma ends it."""
     return str(path).replace(",", ",,")
-
-
-def _compile(request: Path) -> None:
-    """Do what ci/guest/cc asks for; the files that it names in its /run/host lie beside the request."""
-    words = request.read_text().replace("/run/host/", f"{request.parent}/").split("\0")[:-1]
-    with request.with_suffix(".messages").open("w") as messages:
-        command = [*shlex.split(os.environ.get("CC", "cc")), *words]
-        done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, stdout=messages, stderr=messages, check=False
-        )
-    request.unlink()
-    answer = request.with_suffix(".answer")
-    answer.write_text(f"{done.returncode}\n")
-    answer.rename(request.with_suffix(".status"))

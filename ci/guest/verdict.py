@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 
 @dataclass
@@ -34,17 +35,21 @@ class Verdict:
         return "\n".join(lines)
 
 
+def _lines(results: Path) -> list[dict[str, Any]]:
+    """The lines that are whole; a guest may end amid one."""
+    written = results.read_text().splitlines(keepends=True) if results.exists() else []
+    return [json.loads(line) for line in written if line.endswith("\n")]
+
+
 def read(folder: Path, differences: str, *, in_time: bool) -> Verdict:
     """The verdict on the guest that left its files in `folder`; `differences` as of `machine.differences`."""
     found = Verdict(trouble=[differences] if differences else [])
     if not in_time:
         found.trouble.append("its time was over")
-    results = folder / "results"
-    written = results.read_text().splitlines(keepends=True) if results.exists() else []
-    lines = [json.loads(line) for line in written if line.endswith("\n")]  # the guest may end amid a line
-    selected = next((line["selected"] for line in lines if "selected" in line), [])
+    lines = _lines(folder / "results")
+    selected: list[str] = next((line["selected"] for line in lines if "selected" in line), [])
     running = None
-    outcomes: dict[str, dict] = {}
+    outcomes: dict[str, dict[str, Any]] = {}
     for line in lines:
         running = line.get("begins", running)
         test = line.get("test")
