@@ -22,9 +22,10 @@ TESTS = Path(__file__).with_name("tests")
 
 
 def chosen() -> list[str]:
-    """What ci/guest/tests lists: the first word of each line."""
+    """What ci/guest/tests lists, as arguments of pytest: the first word of each line."""
     lines = TESTS.read_text().splitlines()
-    return [line.split()[0] for line in lines if line.strip() and not line.startswith("#")]
+    words = [line.split()[0] for line in lines if line.strip() and not line.startswith("#")]
+    return [f"--deselect={word[1:]}" if word.startswith("-") else word for word in words]
 
 
 def command(arguments: list[str]) -> str:
