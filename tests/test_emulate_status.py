@@ -11,7 +11,7 @@ import children
 import preloading
 import pytest
 
-from amx import cli
+from amx import cli, lifetime
 from amx._lib import lib
 from amx.emulation import traced
 from amx.emulation.counts import Counts
@@ -146,14 +146,19 @@ def test_a_tracer_that_fails_has_killed_the_program(monkeypatch, tmp_path, capfd
 def test_an_interrupt_ends_the_waiting_for_a_reader(tmp_path):
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
+    tie = lifetime.tied()
+
+    def begin():
+        tie()
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # whoever ignores it
+
     command = [*AMX, "--stats-file", fifo, "--", "/bin/sh", "-c", "echo $$; exit 7"]
     with subprocess.Popen(
         list(map(str, command)),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        restore_signals=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        preexec_fn=begin,
     ) as launcher:
         try:
             wait_until_it_sleeps(launcher.pid, without=int(launcher.stdout.readline()))

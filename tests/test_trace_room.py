@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import textwrap
 
 import children
@@ -167,6 +168,27 @@ def test_forked_children_without_a_file_are_counted(tmp_path):
     file = tmp_path / "trace.json"
     found.write(file)
     assert Trace.load(file) == found
+
+
+@foreign_programs
+def test_programs_of_another_user_are_counted():
+    """They may not write where the others do, and know where to count."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can become another user")
+    with tempfile.TemporaryDirectory() as directory:  # pytest's own are closed to others
+        prepared(directory)
+        script = """
+        import os
+        os.setresgid(65534, 65534, 65534), os.setresuid(65534, 65534, 65534)
+        os.execv("/bin/true", ["true"])
+        """
+        done = preloading.run_python(script, directory, trace=True)
+        found = trace.read(directory)
+    if "cannot be preloaded" in done.stderr:
+        pytest.skip("another user cannot read the library")
+    assert children.how_it_ended(done) == 0, done.stderr
+    assert found.unrecorded == ("1 process or more: Permission denied (EACCES)",)
+    assert found.verdicts[0].startswith(NOT_KNOWN)
 
 
 def test_without_room_for_the_count_it_is_unknown(tmp_path):

@@ -102,8 +102,8 @@ int trap_trace_open(const char *path) {
 void trap_trace_close(void) {
     if (!atomic_exchange(&trap_trace_is_on, 0))
         return;
-    own_mapping_guard(OWN_TRACE, NULL, 0);
     map_anonymous(trace, sizeof(struct trace_layout));
+    own_mapping_guard(OWN_TRACE, NULL, 0);
     atomic_store(state, CLOSED);
 }
 
