@@ -111,12 +111,12 @@ def _at_once(
             result = empty(shape, _RESULTS[op])
         except (MemoryError, ValueError):  # which stands, unless the operands do not fit
             return None
-    if (
-        type(result) is _ndarray
-        and result.dtype is _RESULTS[op]
-        and not _of_arrays(engine, op, threads.limit, id(a), b, packed, id(result))
-    ):
-        return result
+    if type(result) is _ndarray and result.dtype is _RESULTS[op]:
+        error = _of_arrays(engine, op, threads.limit, id(a), b, packed, id(result))
+        if not error:
+            return result
+        if error == -_EINTR:
+            raise_interrupt()
     return None
 
 

@@ -69,16 +69,18 @@ def run(code, threads=1, **environment):
 
 STOPPED = """
 shape = (*a.shape[:-1], b.shape[-1])
-out = np.full(shape, 7, np.float32 if options else np.int32)
-try:
-    with signals(handler):
-        amx.matmul(a, b, out, **options)
-    print("ended by itself after", handler.frames, "signals")
-except Stop as caught:
-    assert caught.args == (1,) and handler.during == 1
-    assert (out != a.shape[-1]).any()  # what was not computed, or not summed up
+for way in ("the long one, the first time", "the shortest one"):
+    handler.during = 0
+    out = np.full(shape, 7, np.float32 if options else np.int32)
+    try:
+        with signals(handler):
+            amx.matmul(a, b, out, **options)
+        print("ended by itself after", handler.frames, "signals")
+    except Stop as caught:
+        assert caught.args == (1,) and handler.during == 1, way
+        assert (out != a.shape[-1]).any(), way  # what was not computed, or not summed up
     assert (amx.matmul(ones(70, 90), ones(90, 33)) == 90).all()
-    print("right")
+print("right")
 """
 
 
