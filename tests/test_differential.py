@@ -11,8 +11,6 @@ import pytest
 
 from amx._lib import lib
 
-INSTRUCTIONS = 200_000
-
 # One wrong line each, and what the run must then notice.
 DEFECTS = {
     "REX before a legacy prefix counts": (
@@ -67,18 +65,19 @@ def run(program, *arguments):
     )
 
 
-def test_cpu_and_tile_machine_agree():
-    """200,000 random instructions, 0 differences: on AMX where it may be used, else on the #UD trap."""
+@pytest.mark.parametrize("count", [20_000, pytest.param(200_000, marks=pytest.mark.matrix)])
+def test_cpu_and_tile_machine_agree(count):
+    """Of random instructions: on AMX where it may be used, else on the #UD trap."""
     if differential.compiler() is None:
         pytest.skip("no C compiler")
     seed = random.getrandbits(32)
     print(f"seed {seed}")
-    result = run(sys.executable, differential.__file__, "--count", INSTRUCTIONS, "--seed", seed)
+    result = run(sys.executable, differential.__file__, "--count", count, "--seed", seed)
     print(result.stdout, result.stderr)
     if result.returncode == differential.CANNOT_RUN:
         pytest.skip(result.stderr)
     assert result.returncode == 0
-    assert re.search(rf"seed {seed}: {INSTRUCTIONS} instructions .*, 0 differences", result.stdout)
+    assert re.search(rf"seed {seed}: {count} instructions .*, 0 differences", result.stdout)
 
 
 @pytest.mark.parametrize("defect", DEFECTS)
@@ -87,7 +86,7 @@ def test_a_defect_is_noticed(defect, with_defect):
     file, right, wrong = DEFECTS[defect]
     if file == "tdp_avx2.c" and lib.amxemu_best_path() != lib.AMXEMU_AVX2:
         pytest.skip("this CPU has no AVX2, FMA and F16C")
-    result = run(with_defect(f"emulator/{file}", right, wrong), "--seed", 1, "--count", 40_000)
+    result = run(with_defect(f"emulator/{file}", right, wrong), "--seed", 1, "--count", 4_000)
     if result.returncode == differential.CANNOT_RUN:
         pytest.skip(result.stderr)
     assert result.returncode == 1
@@ -133,13 +132,14 @@ def test_a_wrong_rule_of_encoding_is_noticed(right, wrong, with_defect):
     assert re.search(r"difference: encoding \d+, by the table (valid|#UD): ", result.stdout)
 
 
-def test_patched_instructions_and_tile_machine_agree(program):
+@pytest.mark.parametrize("count", [10_000, pytest.param(50_000, marks=pytest.mark.matrix)])
+def test_patched_instructions_and_tile_machine_agree(program, count):
     """Random instructions by a thunk, 0 differences; nothing else in registers and red zone changes."""
     seed = random.getrandbits(32)
     print(f"seed {seed}")
-    result = run(program, "--lane", "patched", "--count", 50_000, "--seed", seed)
+    result = run(program, "--lane", "patched", "--count", count, "--seed", seed)
     assert result.returncode == 0, result.stdout + result.stderr
-    assert "50000 instructions" in result.stdout
+    assert f"{count} instructions" in result.stdout
 
 
 @pytest.mark.parametrize(("entry", "vectors"), [("sse", 16), ("avx", 32)])

@@ -371,12 +371,6 @@ MUTATIONS = {  # and the instructions that can tell
 }
 
 
-@functools.cache
-def modelled(name, mutation):
-    """What the model with a mistake makes of the corpus."""
-    return [numerics_model.product(name, *case, MUTATIONS[mutation][0]) for case in corpus(name)]
-
-
 @pytest.mark.usefixtures("path")
 @pytest.mark.parametrize(
     ("name", "mutation"),
@@ -384,14 +378,13 @@ def modelled(name, mutation):
 )
 def test_each_mistake_would_be_noticed(name, mutation):
     """A model with one rule changed disagrees with the C code somewhere in the corpus."""
-    assert MUTATIONS[mutation][0] != HARDWARE
+    wrong, _ = MUTATIONS[mutation]
+    assert wrong != HARDWARE
     machine = Machine()
-    differing = sum(
-        machine.product(name, *map(as_words, case)).tolist() != wrong
-        for case, wrong in zip(corpus(name), modelled(name, mutation), strict=True)
+    assert any(
+        machine.product(name, *map(as_words, case)).tolist() != numerics_model.product(name, *case, wrong)
+        for case in corpus(name)
     )
-    assert differing > 0
-    print(f"{differing} of {len(corpus(name))} products differ")
 
 
 # ---- paths, and the caller's floating-point environment ----
@@ -418,15 +411,16 @@ def bits(rng, name, kind, size):
 
 
 @pytest.mark.usefixtures("path_afterwards")
+@pytest.mark.parametrize("products", [1_000, pytest.param(10_000, marks=pytest.mark.matrix)])
 @pytest.mark.parametrize("name", PRODUCTS)
-def test_avx2_equals_scalar(name):
-    """Full and partial tiles, 10,000 products."""
+def test_avx2_equals_scalar(name, products):
+    """Full and partial tiles."""
     if lib.amxemu_best_path() != AVX2:
         pytest.skip("this CPU has no AVX2, FMA and F16C")
     rng = np.random.default_rng(seed := random.getrandbits(32))
     print(f"seed {seed}")
     results = {}
-    for case in range(10_000):
+    for case in range(products):
         kind = ("tame", "underflow", "overflow", "denormal", "anything")[case % 5]
         m, n, k = (int(x) for x in rng.integers(1, 17, 3)) if case % 2 else (16, 16, 16)
         d = rng.integers(0, 2**32, (m, n), np.uint32)

@@ -62,7 +62,12 @@ def run_in(lane, module, which, timeout):
 @pytest.mark.parametrize("module", MODULES)
 def test_native_lane_of(lane, module):
     """Every test of the module that takes a backend passes on native code."""
-    run_in(lane, module, "not long", timeout=280)
+    run_in(lane, module, "not long and not matrix", timeout=280)
+
+
+@pytest.mark.matrix
+def test_native_lane_of_the_longer_runs(lane):
+    run_in(lane, "test_matmul", "matrix", timeout=280)
 
 
 @pytest.mark.long
