@@ -8,12 +8,14 @@
 
 #include "trap/patch.h"
 #include "trap/thread.h"
+#include "trap/trap.h"
 #include "amx.h"
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <ucontext.h>
 #include <unistd.h>
@@ -57,13 +59,17 @@ int cpu_has_usable_tiles(void) {
     return native_request() == 0;
 }
 
-/* -EEXIST where the OS has enabled tiles, so that not every instruction traps; a patched one need not. */
+/* -EEXIST where the OS has enabled tiles, so that not every instruction traps; a patched one need not.
+ *
+ * As in a whole program, where the alternate stack is used: RSP is an operand here, and no stack. */
 static int emulate(void) {
     enum { ARCH_REQ_XCOMP_PERM = 0x1023, XFEATURE_XTILEDATA = 18 };
     const struct amx_trap_options options = {.cpu = "dmr", .patch = lane == LANE_PATCHED};
     if (lane == LANE_TRAPPED && native_os_has_tiles())
         return -EEXIST;
-    const int error = amx_trap_start(&options);
+    if (lane == LANE_PATCHED)
+        trap_patch_generated();
+    const int error = trap_start(&options, 1);
     return error ? error : amx_trap_arch_prctl(ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA);
 }
 
@@ -106,16 +112,27 @@ void cpu_get(struct amxemu_state *state) {
 
 enum { RAX = 0 };
 
+/* As the preload library has mprotect(): only code that cannot be written is patched. */
+static void protect_code(int protection) {
+    const long arguments[5] = {ARENA_CODE, PAGE, protection};
+    if (lane == LANE_PATCHED && trap_patch_remap(ARENA_CODE, PAGE, SYS_mprotect, arguments) != 0) {
+        perror("differential: mprotect");
+        exit(3);
+    }
+}
+
 /* The instruction, and a jump that needs no register. */
 static void emit(const struct insn *insn) {
     static const uint8_t jmp_rip_0[] = {0xFF, 0x25, 0, 0, 0, 0};
     const uint64_t target = (uintptr_t)registers_leave;
     uint8_t *at = (uint8_t *)(uintptr_t)CODE_INSN;
+    protect_code(PROT_READ | PROT_WRITE);
     memcpy(at, insn->bytes, insn->length);
     at += insn->length;
     resume = (uint64_t)(uintptr_t)at;
     memcpy(at, jmp_rip_0, sizeof jmp_rip_0);
     memcpy(at + sizeof jmp_rip_0, &target, sizeof target);
+    protect_code(PROT_READ | PROT_EXEC);
 }
 
 /* As a trap there would; its first execution is already the thunk's. */
