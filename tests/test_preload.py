@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 
@@ -174,6 +175,37 @@ def test_a_program_may_write_over_a_part_of_what_it_has_executed(
     if way == "preloaded" and not has_tiles():  # such a CPU configures them itself, and is patched for that
         (report,) = reports(tmp_path)
         assert min(report["patched"], 3) == patched, report
+
+
+def make_code_writable(program):
+    """Set PF_W in its executable segment (ELF-64 Object File Format, "Program Header Table")."""
+    file = bytearray(program.read_bytes())
+    (table,) = struct.unpack_from("<Q", file, 32)
+    size, count = struct.unpack_from("<HH", file, 54)
+    for at in range(table, table + size * count, size):
+        kind, flags = struct.unpack_from("<II", file, at)
+        if (kind, flags & 1) == (1, 1):  # PT_LOAD, PF_X
+            struct.pack_into("<I", file, at + 4, flags | 2)
+    program.write_bytes(file)
+
+
+@pytest.mark.parametrize("way", ["preloaded", "traced"])
+def test_code_of_a_file_that_can_be_written_is_left_as_it_is(tmp_path, way):
+    """A packed program may be reading what it unpacks. In other code INT3s stand over XGETBV."""
+    if not (machine.Real().cpuid(1).ecx >> 27) & 1:
+        pytest.skip("there is no XGETBV here")
+    program = compile_program("self_reading.c", tmp_path / "self-reading")
+
+    def says():
+        if way == "preloaded":
+            return run([program], tmp_path).stdout
+        return subprocess.run(
+            [*AMX, "emulate", "--ptrace", "--", program], capture_output=True, text=True
+        ).stdout
+
+    assert says() == "same 0\n", "an INT3 over XGETBV"
+    make_code_writable(program)
+    assert says() == "same 1\n"
 
 
 def test_blocked_signals_do_not_block_the_emulation_and_read_back_as_blocked(tiles, tmp_path):

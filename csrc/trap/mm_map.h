@@ -4,8 +4,8 @@
 #ifndef TRAP_MM_MAP_H
 #define TRAP_MM_MAP_H
 
-#include <linux/prctl.h>
 #include <stdint.h>
+#include <sys/prctl.h> /* brings linux/prctl.h, or has struct prctl_mm_map itself */
 
 /* All as it is, read from a file /proc/PID/stat; brk is not in there. The program's file stays. 0 or -errno.
  */

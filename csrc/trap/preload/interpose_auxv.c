@@ -65,8 +65,8 @@ static void replace_kernels(Elf64_auxv_t *vector, size_t size) {
     struct prctl_mm_map map;
     if (mm_map_read("/proc/thread-self/stat", (uint64_t)syscall(SYS_brk, 0), &map) != 0)
         return;
-    map.auxv = (__u64 *)vector;
-    map.auxv_size = (__u32)size;
+    map.auxv = (void *)vector;
+    map.auxv_size = (uint32_t)size;
     syscall(SYS_prctl, PR_SET_MM, PR_SET_MM_MAP, &map, sizeof map, 0);
 }
 

@@ -108,8 +108,8 @@ static int replace_auxv(struct tracee *tracee, uint64_t stack, uint64_t vector, 
     const long brk = tracer_inject(tracee, SYS_brk, (uint64_t[5]){0});
     if (brk <= 0 || mm_map_read(stat, (uint64_t)brk, &map) != 0)
         return 0;
-    map.auxv = (__u64 *)(uintptr_t)vector;
-    map.auxv_size = (__u32)size;
+    map.auxv = (void *)(uintptr_t)vector;
+    map.auxv_size = (uint32_t)size;
     const uint64_t at = (stack - BELOW) & -UINT64_C(16);
     if (tracer_write(tracee->tid, at, &map, sizeof map) != 0)
         return -EIO;

@@ -96,7 +96,7 @@ static const struct amxemu_cpu *model_named(const char *name) {
 /* XCR0[18:17] */
 static int has_tiles(void) {
     uint64_t xcr0;
-    return amx_xgetbv(0, &xcr0) == 0 && xcr0 >> 17 & 3;
+    return amx_xgetbv(0, &xcr0) == 0 && (xcr0 >> 17 & 3) == 3;
 }
 
 int amx_ptrace_run(const char *path, char *const argv[], char *const envp[],
