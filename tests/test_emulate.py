@@ -255,6 +255,7 @@ faulthandler.enable()
 def work():
     memory = set_stack(9632)
     assert (amx.matmul(a, b) == expected).all()
+    amx.prefault()
     right.append(bytes(memory) == bytes(9632))
 right = []
 set_stack(9632)

@@ -1,5 +1,5 @@
-/* A program that asks how large its alternate signal stack must be, in the way that its argument names, sets
- * one of that size, requests permission, and sets it once more. It prints the size and what it got. */
+/* A program that asks how large its alternate signal stack must be, in each way that there is, sets one of
+ * that size, requests permission, and sets it once more. It prints the size and what it got. */
 #define _GNU_SOURCE
 #include <elf.h>
 #include <errno.h>
@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/auxv.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 enum { MINSIGSTKSZ_TYPE = 51, SC_MINSIGSTKSZ = 249, SC_SIGSTKSZ = 250 };
@@ -41,19 +42,37 @@ static int set(long size) {
     return sigaltstack(&stack, NULL) == 0 ? 0 : errno;
 }
 
-int main(int argc, char **argv, char **environment) {
-    const char *const way = argc > 1 ? argv[1] : "";
-    const long size = strcmp(way, "getauxval") == 0 ? (long)getauxval(MINSIGSTKSZ_TYPE)
-                      : strcmp(way, "sysconf") == 0 ? sysconf(SC_MINSIGSTKSZ)
-                      : strcmp(way, "larger") == 0  ? sysconf(SC_SIGSTKSZ)
-                      : strcmp(way, "stack") == 0   ? by_initial_stack(environment)
-                                                    : by_proc();
+static void ask(const char *way, long size) {
     if (size <= 0) {
-        puts("not told");
-        return 0;
+        printf("%s not told\n", way);
+        return;
     }
     const int before = set(size);
     const int granted = syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XTILEDATA) == 0 ? 0 : errno;
-    printf("%ld %d %d %d\n", size, before, granted, set(size));
+    printf("%s %ld %d %d %d\n", way, size, before, granted, set(size));
+}
+
+/* Each in a process of its own, since permission stays. */
+int main(int argc, char **argv, char **environment) {
+    enum { WAYS = 5 };
+    (void)argc, (void)argv;
+    for (int way = 0; way < WAYS; way++) {
+        fflush(stdout);
+        if (fork() != 0) {
+            wait(NULL);
+            continue;
+        }
+        if (way == 0)
+            ask("getauxval", (long)getauxval(MINSIGSTKSZ_TYPE));
+        else if (way == 1)
+            ask("sysconf", sysconf(SC_MINSIGSTKSZ));
+        else if (way == 2)
+            ask("larger", sysconf(SC_SIGSTKSZ));
+        else if (way == 3)
+            ask("stack", by_initial_stack(environment));
+        else
+            ask("proc", by_proc());
+        return 0;
+    }
     return 0;
 }
