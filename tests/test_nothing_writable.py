@@ -56,7 +56,7 @@ def test_a_program_is_emulated(options):
 def test_reports_that_need_a_file_are_refused_before_anything_runs(options):
     done = amx("emulate", *options, "--", sys.executable, "-c", "print('it ran')")
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (125, "", 1)
-    reason = f"{options[-2] if options[-1] == '/dev/null' else options[-1]} needs a temporary file"
+    reason = f"{options[-2] if options[-1] == '/dev/null' else options[-1]}: this needs a temporary file"
     assert done.stderr.startswith(
         f"amx: {reason}, and none can be written. No file may be larger than 0 bytes"
     )
@@ -88,7 +88,7 @@ with amx.emulate():
     done = amx(code=NO_FILES + code)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(
-        "amx.emulate(trace='/dev/null') needs a temporary file, and none can be written."
+        "amx.emulate(trace='/dev/null'): this needs a temporary file, and none can be written."
     )
 
 

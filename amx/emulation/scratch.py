@@ -43,7 +43,7 @@ def directory(what: str) -> Iterator[str]:
 
 def _none(what: str, error: OSError) -> EmulationError:
     return EmulationError(
-        f"{what} needs a temporary file, and none can be written",
+        f"{what}: this needs a temporary file, and none can be written",
         cause=_cause(error),
         remedy="Set TMPDIR to a directory that can be written",
     )
