@@ -91,14 +91,15 @@ attempt() {
         [ -z "$words" ] || echo "$words" >&2
         return
     fi
-    for place in "$root" "${TMPDIR:-/tmp}"; do
-        # Fewer KiB than a file that fails to be written may leave.
+    for place in "$root" "${TMPDIR:-/tmp}"; do # tools do not always say it; a file that failed may have left some KiB
         [ "$(df -Pk "$place" 2>/dev/null | awk 'NR == 2 {print $4}')" -ge 1024 ] 2>/dev/null || words+="
-No space left on device: $place"
+no space left on device: $place"
     done
+    case ${words,,} in
+        *"no space left on device"* | *"disk quota exceeded"*)
+            die "$(grep -i -e 'no space left on device' -e 'disk quota exceeded' <<<"$words" | tail -n 1) (.venv and build take 300 MB, and some more is used in TMPDIR)" ;;
+    esac
     case $words in
-        *"No space left on device"* | *"Disk quota exceeded"*)
-            die "no space left: $(grep -e 'No space left on device' -e 'Disk quota exceeded' <<<"$words" | tail -n 1); the build and what it needs take 1 GiB in $root, and TMPDIR some" ;;
         *"Permission denied"* | *"Read-only file system"*)
             die "cannot write: $(grep -e 'Permission denied' -e 'Read-only file system' <<<"$words" | tail -n 1); remove $venv and build/, or clone the checkout again" ;;
         *"No usable temporary directory"*) die "no temporary directory: set TMPDIR to one that can be written" ;;

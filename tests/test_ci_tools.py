@@ -154,7 +154,7 @@ UNREACHABLE = ["-m", "pip", "install", "--retries=0", "--index-url=http://127.0.
 @pytest.mark.parametrize(
     ("command", "words"),
     [
-        (["sh", "-c", "head -c 1 /dev/zero >/dev/full"], "no space left"),
+        (["sh", "-c", "head -c 1 /dev/zero >/dev/full"], "No space left on device (.venv"),
         (["sh", "-c", "/etc/passwd"], "cannot write"),
         ([sys.executable, *UNREACHABLE], "No matching distribution found for absent; look at the network"),
     ],
