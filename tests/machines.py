@@ -1,5 +1,6 @@
 """The machines in tests/data/machines/, and mixtures of them with the one the tests run on."""
 
+import ctypes
 from pathlib import Path
 
 from amx import machine, recording
@@ -11,6 +12,13 @@ NAMES = sorted(path.stem for path in DIRECTORY.glob("*.json"))
 def load(name):
     """A machine from a file, by the file's name."""
     return recording.load(DIRECTORY / f"{name}.json")
+
+
+def kernel_knows_permissions():
+    """Whether this kernel answers ARCH_GET_XCOMP_SUPP, as Linux does since 5.16 on any processor."""
+    sys_arch_prctl, arch_get_xcomp_supp = 158, 0x1021
+    supported = ctypes.c_uint64()
+    return ctypes.CDLL(None).syscall(sys_arch_prctl, arch_get_xcomp_supp, ctypes.byref(supported)) == 0
 
 
 class RealKernel(machine.Real):

@@ -271,6 +271,8 @@ SCRIPT = children.TESTS / "under_seccomp.py"
     ],
 )
 def test_a_real_filter_is_found_in_a_child(action, operations, expected):
+    if operations != ALL and not machines.kernel_knows_permissions():
+        expected = "kernel KERNEL_TOO_OLD"  # which comes before what is asked with this operation
     result = children.run_python(SCRIPT, action, operations, EXPLAIN)
     assert (children.how_it_ended(result), result.stdout.strip()) == (0, expected), result.stderr
 
