@@ -120,11 +120,15 @@ class Machine:
         assert not self.words(0)[:, n:].any()
         return self.words(0)[:m, :n].copy()
 
-    def step(self, code, window, *, rip=0x400000, gpr=None, fs_base=0, gs_base=0, egpr=None, zmm=None):
+    def step(
+        self, code, window, *, rip=0x400000, gpr=None, fs_base=0, gs_base=0, egpr=None, zmm=None, la57=False
+    ):
         """Decode and execute; the outcome and the new RIP. `zmm`: 32 rows of 64 bytes, None without."""
         insn = ffi.new("struct amxemu_insn *")
         assert lib.amxemu_decode(ffi.from_buffer("uint8_t[]", code), len(code), insn) == VALID
-        registers = ffi.new("struct amxemu_registers *", {"rip": rip, "fs_base": fs_base, "gs_base": gs_base})
+        registers = ffi.new(
+            "struct amxemu_registers *", {"rip": rip, "fs_base": fs_base, "gs_base": gs_base, "la57": la57}
+        )
         for number, content in (gpr or {}).items():
             registers.gpr[number] = content % 2**64
         if egpr is not None:

@@ -44,6 +44,7 @@ FEATURES = {
     "gnr-d": "tile int8 bf16 fp16 complex",
     "dmr": "tile int8 bf16 fp16 complex fp8 avx512 movrs",
 }
+ZMM = not lib.amx_is_stub() and (machine.Real().xgetbv(0) or 0) & 0xE6 == 0xE6
 
 
 def child(code, **environment):
@@ -108,7 +109,8 @@ for _ in range(2):
 
 @pytest.mark.parametrize("name", FEATURES)
 def test_the_cpu_announces_what_it_has(name):
-    expected = sorted(f"amx_{feature}" for feature in FEATURES[name].split())
+    """Row moves only where there are ZMM registers to move to."""
+    expected = sorted(f"amx_{feature}" for feature in FEATURES[name].split() if feature != "avx512" or ZMM)
     said = child(f"""
 with amx.emulate({name!r}):
     print(*sorted(str(feature) for feature in cpu.features()))

@@ -109,10 +109,22 @@ def test_the_segment_base_is_added_after_truncation():
     ("insn", "register", "outcome"),
     [(LOAD, RAX, GP), (LOAD_RSP, RSP, SS), (LOAD_RBP, RBP, SS), (LOAD_R12, R12, GP)],
 )
-@pytest.mark.parametrize("address", [NONCANONICAL, 0x8000_0000_0000, 0x7FFF_FFFF_FFFC, 0xFFFF_7FFF_FFFF_FFFC])
-def test_noncanonical_addresses(insn, register, outcome, address):
-    """The stack's registers as base make it #SS; RIP stays."""
-    assert machine().step(insn, window(), gpr={register: address, RCX: 0}) == (outcome, RIP)
+@pytest.mark.parametrize("bits", [48, 57])
+def test_noncanonical_addresses(insn, register, outcome, bits):
+    """By the first or the last byte; the stack's registers as base make it #SS; RIP stays."""
+    half = 1 << bits - 1
+    for address in (NONCANONICAL, half, half - COLSB + 1, 2**64 - half - 1, 2**64 - half - COLSB):
+        step = machine().step(insn, window(), gpr={register: address, RCX: 0}, la57=bits == 57)
+        assert step == (outcome, RIP), hex(address)
+
+
+@pytest.mark.parametrize("insn", [LDTILECFG_RAX, STTILECFG_RAX])
+@pytest.mark.parametrize("bits", [48, 57])
+def test_noncanonical_addresses_of_configurations(insn, bits):
+    half = 1 << bits - 1
+    for address, outcome in ((half - 63, GP), (2**64 - half - 1, GP), (half - 64, PF), (2**64 - half, PF)):
+        step = machine().step(insn, window(), gpr={RAX: address}, la57=bits == 57)
+        assert step == (outcome, RIP), hex(address)
 
 
 def test_a_segment_prefix_makes_it_gp():
@@ -128,12 +140,14 @@ def test_a_noncanonical_row_stops_where_it_is():
     assert made.start_row == 1
 
 
-@pytest.mark.parametrize("address", [0xFFFF_8000_0000_0000, 0xFFFF_FFFF_FFFF_FF00, 0, 0x7FFF_FFFF_F000])
-def test_canonical_addresses_only_page_fault(address):
+@pytest.mark.parametrize("bits", [48, 57])
+def test_canonical_addresses_only_page_fault(bits):
     """The kernel's half too."""
-    made = machine()
-    assert made.step(LOAD, window(), gpr={RAX: address, RCX: 8}) == (PF, RIP)
-    assert made.fault == address
+    half = 1 << bits - 1
+    for address in (2**64 - half, 2**64 - 256, 0, half - COLSB):
+        made = machine()
+        assert made.step(LOAD, window(), gpr={RAX: address, RCX: 8}, la57=bits == 57) == (PF, RIP)
+        assert made.fault == address
 
 
 def test_ud_comes_before_any_address_check():

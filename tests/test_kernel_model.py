@@ -17,6 +17,7 @@ XTILECFG, XTILEDATA = 1 << 17, 1 << 18
 ILL_ILLOPC = signal.SIGILL * 1000 + 1
 ILL_ILLOPN = signal.SIGILL * 1000 + 2
 SI_KERNEL = -(signal.SIGSEGV * 1000 + 128)
+SEGV_MAPERR = -(signal.SIGSEGV * 1000 + 1)
 POINTER = ctypes.c_void_p
 CONFIG = bytes([1, *[0] * 15, *[64, 0] * 8, *[0] * 16, *[16] * 8, *[0] * 8])
 PATTERN = bytes((i * 7 + 1) % 251 + 1 for i in range(1024))
@@ -32,7 +33,7 @@ def model(tmp_path_factory):
     output = tmp_path_factory.mktemp("model") / "kernel_model.so"
     library = ctypes.CDLL(str(compile_c(output, objects(sources), "-shared", "-fPIC")))
     for name, result, *arguments in (
-        ("process", POINTER),
+        ("process", POINTER, ctypes.c_int),
         ("child", POINTER, POINTER),
         ("task", POINTER, POINTER),
         ("clone", POINTER, POINTER, POINTER, ctypes.c_int),
@@ -47,6 +48,7 @@ def model(tmp_path_factory):
         ("tilerelease", None, POINTER),
         ("tilezero", ctypes.c_int, POINTER),
         ("tileloadd", ctypes.c_int, POINTER, ctypes.c_char_p),
+        ("load_from", ctypes.c_int, POINTER, ctypes.c_uint64),
         ("tilestored", ctypes.c_int, POINTER, ctypes.c_char_p),
         ("tdpbssd", ctypes.c_int, POINTER),
         ("xrstor", ctypes.c_int, POINTER, ctypes.c_char_p, ctypes.c_uint64),
@@ -60,7 +62,7 @@ def model(tmp_path_factory):
 
 @pytest.fixture
 def process(model):
-    return model.process()
+    return model.process(0)
 
 
 @pytest.fixture
@@ -241,6 +243,19 @@ def test_a_bad_configuration_is_a_general_protection_fault(model, task, config):
     model.ldtilecfg(task, CONFIG)
     assert model.ldtilecfg(task, config) == SI_KERNEL
     assert configuration(model, task) == CONFIG
+
+
+@pytest.mark.parametrize(("la57", "bits"), [(0, 48), (1, 57)])
+def test_addresses_are_canonical_as_the_machines_page_tables_have_it(model, la57, bits):
+    """A page fault up to there, a general protection fault beyond."""
+    process = model.process(la57)
+    task, half = model.task(process), 1 << bits - 1
+    request(model, process)
+    model.ldtilecfg(task, CONFIG)
+    for address in (0, half - 64, 2**64 - half, 2**64 - 64):
+        assert model.load_from(task, address) == SEGV_MAPERR, hex(address)
+    for address in (half - 63, half, 2**64 - half - 1, 1 << 62):
+        assert model.load_from(task, address) == SI_KERNEL, hex(address)
 
 
 def test_xinuse_follows_the_instructions(model, process, task):

@@ -144,6 +144,7 @@ struct amxemu_registers {
     uint64_t fs_base, gs_base;
     const uint64_t *egpr;         /* r16-r31; NULL: what needs APX is #UD, as on CPUs without */
     uint8_t (*zmm)[AMXEMU_COLSB]; /* zmm0-zmm31; NULL: what writes them is #UD, as without AVX-512 */
+    int la57;                     /* CR4.LA57: a canonical address has 57 bits, else 48 */
 };
 enum amxemu_outcome amxemu_step(struct amxemu_state *s, struct amxemu_registers *r,
                                 const struct amxemu_insn *insn, const struct amxemu_memory *memory,

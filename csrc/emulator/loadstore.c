@@ -9,10 +9,8 @@
 
 #include <string.h>
 
-enum { LINEAR_ADDRESS_BITS = 48 };
-
-int amxemu_is_canonical(uint64_t address, size_t size) {
-    const uint64_t half = UINT64_C(1) << (LINEAR_ADDRESS_BITS - 1);
+int amxemu_is_canonical(uint64_t address, size_t size, unsigned address_bits) {
+    const uint64_t half = UINT64_C(1) << (address_bits - 1);
     return address + half < 2 * half && address + (size - 1) + half < 2 * half;
 }
 
@@ -42,7 +40,7 @@ enum amxemu_outcome amxemu_load_rows(struct amxemu_state *s, unsigned t, const s
     memset(tile[s->start_row], 0, (AMXEMU_ROWS - (size_t)s->start_row) * AMXEMU_COLSB);
     for (unsigned r = s->start_row; r < s->rows[t]; r++) {
         const uint64_t address = row_address(rows, r);
-        if (rows->canonical && !amxemu_is_canonical(address, colsb)) {
+        if (rows->address_bits && !amxemu_is_canonical(address, colsb, rows->address_bits)) {
             s->start_row = (uint8_t)r;
             return rows->noncanonical;
         }
@@ -69,7 +67,7 @@ enum amxemu_outcome amxemu_store_rows(struct amxemu_state *s, unsigned t, const 
 
     for (unsigned r = s->start_row; r < s->rows[t]; r++) {
         const uint64_t address = row_address(rows, r);
-        if (rows->canonical && !amxemu_is_canonical(address, colsb)) {
+        if (rows->address_bits && !amxemu_is_canonical(address, colsb, rows->address_bits)) {
             s->start_row = (uint8_t)r;
             return rows->noncanonical;
         }

@@ -26,7 +26,7 @@ static struct amxemu_rows rows_of(const struct amxemu_registers *r, const struct
         .segment_base = insn->segment == FS   ? r->fs_base
                         : insn->segment == GS ? r->gs_base
                                               : 0,
-        .canonical = 1,
+        .address_bits = r->la57 ? 57 : 48,
         .noncanonical = stack ? AMXEMU_SS : AMXEMU_GP,
     };
 }
@@ -45,7 +45,7 @@ static enum amxemu_outcome configure(struct amxemu_state *s, const struct amxemu
     uint8_t image[AMXEMU_CONFIG_BYTES];
     size_t accessible;
 
-    if (!amxemu_is_canonical(address, sizeof image))
+    if (!amxemu_is_canonical(address, sizeof image, operand->address_bits))
         return operand->noncanonical;
     if (insn->op == AMXEMU_LDTILECFG) {
         accessible = memory->read(memory->context, address, image, sizeof image);

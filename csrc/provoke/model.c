@@ -21,7 +21,8 @@
 #include <string.h>
 #include <unistd.h>
 
-/* The machine whose kernel was observed (docs/abi.md): without PKU, shadow stack and APX. */
+/* The machine whose kernel was observed (docs/abi.md): without PKU, shadow stack and APX. Its vector
+ * registers are this CPU's, since provocations load them: AVX and AVX-512 are there where they are here. */
 enum {
     CONFIG_OFFSET = 2752,
     CONFIG_SIZE = 64,
@@ -33,7 +34,9 @@ enum {
     KNOWN_FEATURES = 20,
     AT_MINSIGSTKSZ_TYPE = 51,
 };
-static const uint64_t features = 0x600e7;
+/* XCR0: x87 and SSE; the same, AVX, opmask and both parts of ZMM. */
+enum { X87_SSE = 0x3, VECTORS = 0xe7 };
+static const uint64_t tiles = XFEATURE_MASK_XTILECFG | XFEATURE_MASK_XTILEDATA;
 
 static int put_user(uint64_t address, uint64_t value) {
     if (!address)
@@ -46,8 +49,7 @@ static int put_user(uint64_t address, uint64_t value) {
     return 0;
 }
 
-static const struct kernel_model_machine machine = {
-    .features = 0x600e7,
+static struct kernel_model_machine machine = {
     .feature_count = KNOWN_FEATURES,
     .config_offset = CONFIG_OFFSET,
     .data_offset = DATA_OFFSET,
@@ -424,8 +426,7 @@ static void model_xrstor(const uint8_t *area, uint64_t of) {
 }
 
 static uint64_t model_xinuse(void) {
-    const uint64_t tiles = XFEATURE_MASK_XTILECFG | XFEATURE_MASK_XTILEDATA;
-    return (provoke_real_kernel.xinuse() & features & ~tiles) | kernel_model_xinuse(current());
+    return (provoke_real_kernel.xinuse() & machine.features & ~tiles) | kernel_model_xinuse(current());
 }
 
 int model_expanded(void) {
@@ -437,7 +438,7 @@ int model_expanded(void) {
 static void model_cpuid(uint32_t leaf, uint32_t subleaf, uint32_t registers[4]) {
     enum { OSXSAVE = 1 << 27, AMX_BF16 = 1 << 22, AMX_TILE = 1 << 24, AMX_INT8 = 1 << 25 };
     static const uint32_t components[][4] = {
-        [0] = {0x600e7, XSAVE_SIZE, XSAVE_SIZE, 0},
+        [0] = {0, XSAVE_SIZE, XSAVE_SIZE, 0},
         [17] = {CONFIG_SIZE, CONFIG_OFFSET, 2, 0}, /* ECX[1]: aligned to 64 when compacted */
         [18] = {DATA_SIZE, DATA_OFFSET, 6, 0},     /* ECX[2]: XFD */
     };
@@ -450,6 +451,8 @@ static void model_cpuid(uint32_t leaf, uint32_t subleaf, uint32_t registers[4]) 
         registers[3] |= AMX_BF16 | AMX_TILE | AMX_INT8;
     if (leaf == 0xd && (subleaf == 0 || subleaf == 17 || subleaf == 18))
         memcpy(registers, components[subleaf], sizeof *components);
+    if (leaf == 0xd && subleaf == 0)
+        registers[0] = (uint32_t)machine.features;
     if (leaf == 0x1d || leaf == 0x1e) {
         static const uint32_t palettes[4] = {1}, palette1[4] = {8192 | 1024u << 16, 64 | 8 << 16, 16};
         static const uint32_t tmul[4] = {0, 16 | 64 << 8};
@@ -462,7 +465,7 @@ static void model_cpuid(uint32_t leaf, uint32_t subleaf, uint32_t registers[4]) 
 }
 
 static uint64_t model_xcr0(void) {
-    return features;
+    return machine.features;
 }
 
 static uint64_t model_auxv(uint64_t type) {
@@ -495,6 +498,7 @@ const struct kernel *provoke_model_kernel(void) {
     model_add_state(&model);
     model_add_frames(&model);
 
+    machine.features = X87_SSE | (provoke_real_kernel.xcr0() & VECTORS) | tiles;
     const uint64_t mask = lock();
     struct kernel_model_process *const process = new_process();
     kernel_model_process_init(process, &machine);

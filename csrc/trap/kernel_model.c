@@ -182,6 +182,7 @@ struct kernel_model_fault kernel_model_step(struct kernel_model_task *task, stru
                                             const struct amxemu_memory *memory, struct amxemu_fault *at) {
     const int configures =
         insn->op == AMXEMU_LDTILECFG || insn->op == AMXEMU_STTILECFG || insn->op == AMXEMU_TILERELEASE;
+    r->la57 = task->process->machine->la57;
     if (!configures && !(task->process->permission & XFEATURE_MASK_XTILEDATA))
         return refuse(task, r, insn);
     const enum amxemu_outcome outcome = amxemu_step(&task->tiles, r, insn, memory, at);

@@ -23,6 +23,7 @@ struct kernel_model_machine {
     uint32_t config_offset, data_offset, size; /* of XTILECFG, XTILEDATA and the whole, standard format */
     uint64_t minsigstksz;                      /* AT_MINSIGSTKSZ: what a request wants of each altstack */
     uint64_t altstack_floor; /* with permission, sigaltstack() wants more than this many bytes */
+    int la57;                /* paging with five levels: which addresses are canonical */
     /* Copies to memory of the process: 0 or -EFAULT. */
     int (*put_user)(uint64_t address, uint64_t value);
 };
@@ -74,7 +75,8 @@ long kernel_model_altstack(struct kernel_model_task *task, uint64_t size);
 /* KVM_CREATE_VCPU: guest permission is final from now on. */
 void kernel_model_create_vcpu(struct kernel_model_process *process);
 
-/* Any AMX instruction. Of a page fault, SIGSEGV SEGV_MAPERR, *at is the address; else it is left alone. */
+/* Any AMX instruction; r->la57 is the machine's. Of a page fault, SIGSEGV SEGV_MAPERR, *at is the address;
+ * else it is left alone. */
 struct kernel_model_fault kernel_model_step(struct kernel_model_task *task, struct amxemu_registers *r,
                                             const struct amxemu_insn *insn,
                                             const struct amxemu_memory *memory, struct amxemu_fault *at);

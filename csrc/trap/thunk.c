@@ -27,13 +27,13 @@ struct frame {
 /* The same for the assembly. */
 #define MASKS  "2048"
 #define GPRS   "2112"
-#define MXCSR  "2280"
-#define UPPERS "2284"
+#define MXCSR  "2288"
+#define UPPERS "2292"
 #define SIZE   "2304"
 _Static_assert(offsetof(struct frame, mask) == 2048, "MASKS");
 _Static_assert(offsetof(struct frame, registers.gpr) == 2112, "GPRS");
-_Static_assert(offsetof(struct frame, mxcsr) == 2280, "MXCSR");
-_Static_assert(offsetof(struct frame, uppers_zero) == 2284, "UPPERS");
+_Static_assert(offsetof(struct frame, mxcsr) == 2288, "MXCSR");
+_Static_assert(offsetof(struct frame, uppers_zero) == 2292, "UPPERS");
 _Static_assert(sizeof(struct frame) == 2304, "SIZE");
 _Static_assert(offsetof(struct trap_thunk, site) == 0, "read by the assembly");
 

@@ -1,6 +1,7 @@
 #define _GNU_SOURCE /* RTLD_DEFAULT */
 #include "trap/trap.h"
 
+#include "trap/address.h"
 #include "trap/altstack.h"
 #include "trap/cpuid.h"
 #include "trap/frame.h"
@@ -46,6 +47,7 @@ static int put_user(uint64_t address, uint64_t value) {
 }
 
 static struct kernel_model_machine machine;
+static struct amxemu_cpu virtual; /* which `cpu` points to */
 
 enum { XCR0 = 0, XINUSE = 1 };
 
@@ -99,7 +101,7 @@ static int start(const struct amx_trap_options *options, const struct amxemu_cpu
     trap_frame_prepare();
     amxemu_selected_path();
     trap_native_config_prepare(has_tiles);
-    machine = virtual_machine(xcr0, put_user);
+    machine = virtual_machine(xcr0, address_la57(), put_user);
     if (!whole_program) /* the frames are the host's, and so is what other code reads of their size */
         machine.minsigstksz = getauxval(MINSIGSTKSZ_TYPE);
     trap_threads_reset(&machine);
@@ -113,7 +115,8 @@ static int start(const struct amx_trap_options *options, const struct amxemu_cpu
         trap_trace_close();
         return error;
     }
-    atomic_store_explicit(&cpu, model, memory_order_release);
+    virtual = virtual_cpu(model, xcr0);
+    atomic_store_explicit(&cpu, &virtual, memory_order_release);
     error = trap_signals_start(whole_program);
     if (error != 0) {
         atomic_store(&cpu, NULL);

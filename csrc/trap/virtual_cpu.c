@@ -10,6 +10,8 @@ enum {
 enum { XFEATURE_X87_SSE = 3, XFEATURE_XTILECFG = 17, XFEATURE_XTILEDATA = 18 };
 #define XFEATURE_MASK_XTILE    (UINT64_C(3) << XFEATURE_XTILECFG)
 #define XFEATURE_MASK_XTILECFG (UINT64_C(1) << XFEATURE_XTILECFG)
+/* SSE, AVX, opmask and both parts of the ZMM registers. */
+#define XFEATURE_MASK_ZMM UINT64_C(0xE6)
 
 enum { CPUID_1_ECX_XSAVE = 1 << 26, CPUID_1_ECX_OSXSAVE = 1 << 27, CPUID_D_1_EAX_XFD = 1 << 4 };
 enum { CPUID_D_N_ECX_ALIGN64 = 1 << 1, CPUID_D_N_ECX_XFD = 1 << 2 };
@@ -156,7 +158,14 @@ uint64_t virtual_xinuse(uint64_t host, uint64_t tiles) {
     return (host & ~XFEATURE_MASK_XTILE) | (tiles & XFEATURE_MASK_XTILE);
 }
 
-struct kernel_model_machine virtual_machine(uint64_t host_xcr0,
+struct amxemu_cpu virtual_cpu(const struct amxemu_cpu *model, uint64_t host_xcr0) {
+    struct amxemu_cpu cpu = *model;
+    if ((host_xcr0 & XFEATURE_MASK_ZMM) != XFEATURE_MASK_ZMM)
+        cpu.families &= ~(UINT32_C(1) << AMXEMU_FAMILY_AVX512);
+    return cpu;
+}
+
+struct kernel_model_machine virtual_machine(uint64_t host_xcr0, int la57,
                                             int (*put_user)(uint64_t address, uint64_t value)) {
     return (struct kernel_model_machine){
         .features = virtual_xcr0(host_xcr0),
@@ -166,6 +175,7 @@ struct kernel_model_machine virtual_machine(uint64_t host_xcr0,
         .size = VIRTUAL_XSAVE_SIZE,
         .minsigstksz = VIRTUAL_MINSIGSTKSZ,
         .altstack_floor = VIRTUAL_ALTSTACK_FLOOR,
+        .la57 = la57,
         .put_user = put_user,
     };
 }

@@ -1,8 +1,8 @@
 /* What CPUID and XGETBV answer on the emulated CPU, given what the host answers.
  *
  * Pure. AMX and what it rests on (XSAVE, XFD) are the model's; everything else, vendor and AVX-512 included,
- * stays the host's, since that code will really run there. Sources: SDM vol. 2A, CPUID; vol. 1, 13.2 and
- * 13.5; the ISE Reference for the newer bits.
+ * stays the host's, since that code will really run there: AMX does not imply AVX-512 here. Sources: SDM vol.
+ * 2A, CPUID; vol. 1, 13.2 and 13.5; the ISE Reference for the newer bits.
  */
 #ifndef AMX_VIRTUAL_CPU_H
 #define AMX_VIRTUAL_CPU_H
@@ -33,9 +33,12 @@ uint64_t virtual_xcr0(uint64_t host);
  * tiles of its own and loaded a configuration into them, that is the program's last (native_config.h). */
 uint64_t virtual_xinuse(uint64_t host, uint64_t tiles);
 
-/* The machine as the model of the kernel wants it; host_xcr0 as above. minsigstksz is that of a kernel whose
- * signal frames have tiles. */
-struct kernel_model_machine virtual_machine(uint64_t host_xcr0,
+/* The model on a host: without ZMM registers there are no row moves to them. host_xcr0 as above. */
+struct amxemu_cpu virtual_cpu(const struct amxemu_cpu *model, uint64_t host_xcr0);
+
+/* The machine as the model of the kernel wants it; host_xcr0 as above, la57: the host's CR4.LA57. minsigstksz is
+ * that of a kernel whose signal frames have tiles. */
+struct kernel_model_machine virtual_machine(uint64_t host_xcr0, int la57,
                                             int (*put_user)(uint64_t address, uint64_t value));
 
 #endif

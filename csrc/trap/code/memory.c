@@ -18,7 +18,8 @@
 enum { JUMP_SLACK = 64 }; /* from anywhere in an instruction, and back behind it */
 
 static const uint64_t reach = UINT64_C(1) << 31, step = UINT64_C(1) << 21;
-static const uint64_t lowest = UINT64_C(1) << 16, highest = UINT64_C(1) << 47; /* of user space, or inside */
+/* Of user space with five levels of page tables, or inside; with four the kernel refuses the rest. */
+static const uint64_t lowest = UINT64_C(1) << 16, highest = UINT64_C(1) << 56;
 
 static uint64_t distance(uint64_t a, uint64_t b) {
     return a > b ? a - b : b - a;

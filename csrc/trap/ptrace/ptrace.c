@@ -5,6 +5,7 @@
  */
 #include "trap/ptrace/ptrace.h"
 #include "trap/announce.h"
+#include "trap/virtual_cpu.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -52,6 +53,7 @@ struct run {
     const char *path;
     char *const *argv;
     char *const *envp;
+    struct amxemu_cpu cpu; /* the tracer's */
     struct tracer tracer;
 };
 
@@ -93,10 +95,14 @@ static const struct amxemu_cpu *model_named(const char *name) {
     return cpu;
 }
 
-/* XCR0[18:17] */
-static int has_tiles(void) {
+/* 0 without XGETBV. */
+static uint64_t host_xcr0(void) {
     uint64_t xcr0;
-    return amx_xgetbv(0, &xcr0) == 0 && (xcr0 >> 17 & 3) == 3;
+    return amx_xgetbv(0, &xcr0) == 0 ? xcr0 : 0;
+}
+
+static int has_tiles(void) {
+    return (host_xcr0() >> 17 & 3) == 3;
 }
 
 int amx_ptrace_run(const char *path, char *const argv[], char *const envp[],
@@ -105,9 +111,11 @@ int amx_ptrace_run(const char *path, char *const argv[], char *const envp[],
     struct tracer *expected = NULL;
 
     *status = -1;
-    run.tracer.cpu = model_named(options->cpu);
-    if (!run.tracer.cpu || announce_start(options->announce) != 0)
+    const struct amxemu_cpu *const model = model_named(options->cpu);
+    if (!model || announce_start(options->announce) != 0)
         return -EINVAL;
+    run.cpu = virtual_cpu(model, host_xcr0());
+    run.tracer.cpu = &run.cpu;
     run.tracer.tracing.directory = options->trace;
     run.tracer.status = -1;
     run.tracer.hybrid = options->hybrid < 0 ? has_tiles() : options->hybrid;

@@ -1,5 +1,6 @@
 /* System calls of a tracee that the model of the kernel answers, or has to know of. */
 #include "trap/ptrace/ptrace.h"
+#include "trap/address.h"
 #include "trap/traced.h"
 #include "trap/virtual_cpu.h"
 
@@ -89,7 +90,7 @@ static int put_user(uint64_t address, uint64_t value) {
 void tracer_machine(struct kernel_model_machine *machine) {
     uint64_t xcr0 = 0;
     amx_xgetbv(0, &xcr0);
-    *machine = virtual_machine(xcr0, put_user);
+    *machine = virtual_machine(xcr0, address_la57(), put_user);
 }
 
 /* The call is not made; this is its result. */

@@ -210,6 +210,28 @@ static void noncanonical_stack(void) {
     load_by_rbp((const void *)(UINT64_C(1) << 62));
 }
 
+static siginfo_t beyond;
+
+static void skip_beyond(int signal, siginfo_t *info, void *opaque) {
+    enum { LONGEST = 6 };
+    (void)signal;
+    beyond = *info;
+    ((ucontext_t *)opaque)->uc_mcontext.gregs[REG_RIP] += LONGEST;
+}
+
+/* The first address that has 48 bits without their sign: the CPU says whether it is canonical. */
+static void beyond_47_bits(void) {
+    const struct sigaction action = {.sa_sigaction = skip_beyond, .sa_flags = SA_SIGINFO};
+    uint8_t *const address = (uint8_t *)(UINT64_C(1) << 47);
+    start(skip);
+    sigaction(SIGSEGV, &action, NULL);
+    __asm__ volatile("movb (%0), %%al\n\tnop\n\tnop\n\tnop\n\tnop" : : "D"(address) : "rax", "memory");
+    printf("cpu %d\nat %p\n", beyond.si_code, beyond.si_addr);
+    beyond = (siginfo_t){.si_code = 0};
+    load(address);
+    printf("emulation %d\nat %p\n", beyond.si_code, beyond.si_addr);
+}
+
 static void unconfigured(void) {
     start(skip);
     AMX_TILERELEASE();
@@ -266,6 +288,7 @@ const struct scenario fault_scenarios[] = {
     {"bad-configuration", bad_configuration},
     {"noncanonical", noncanonical},
     {"noncanonical-stack", noncanonical_stack},
+    {"beyond-47-bits", beyond_47_bits},
     {"unconfigured", unconfigured},
     {"unpermitted", unpermitted},
     {"killed", killed},
