@@ -62,9 +62,13 @@ def build(directory: Path, instead: dict[Path, Path] | None = None) -> Path:
     return compiling.link(directory / "differential", *objects.values())
 
 
-def digest(program: Path, lane: str, family: str, seed: int, count: int) -> str:
-    """SHA-256 of all results of a run: outcomes, faults, tiles, configuration, memory."""
+def digest(program: Path, lane: str, family: str, seed: int, count: int, vectors: int | None = None) -> str:
+    """SHA-256 of all results of a run: outcomes, faults, tiles, configuration, memory.
+
+    `vectors`: as on a CPU whose vector registers have so many bytes, without rows where that is not 64.
+    """
     arguments = ["--stream", "--lane", lane, "--family", family, "--seed", str(seed), "--count", str(count)]
+    arguments += ["--vectors", str(vectors)] if vectors else []
     total = hashlib.sha256()
     with subprocess.Popen([program, *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None

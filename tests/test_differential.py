@@ -8,8 +8,18 @@ import sys
 
 import differential
 import pytest
+from emulator_machine import ROW_MOVES
 
+from amx import machine
 from amx._lib import lib
+
+def vector_bytes():
+    """Of this CPU's vector registers, as far as the operating system has enabled them."""
+    xcr0 = 0 if lib.amx_is_stub() else machine.Real().xgetbv(0) or 0
+    return 64 if xcr0 & 0xE6 == 0xE6 else 32 if xcr0 & 6 == 6 else 16
+
+
+WIDTH = vector_bytes()
 
 # One wrong line each, and what the run must then notice.
 DEFECTS = {
@@ -86,7 +96,9 @@ def test_a_defect_is_noticed(defect, with_defect):
     file, right, wrong = DEFECTS[defect]
     if file == "tdp_avx2.c" and lib.amxemu_best_path() != lib.AMXEMU_AVX2:
         pytest.skip("this CPU has no AVX2, FMA and F16C")
-    result = run(with_defect(f"emulator/{file}", right, wrong), "--seed", 1, "--count", 4_000)
+    lane = "emulated" if "rows" in defect and WIDTH < 64 else "auto"  # where no instruction can show it
+    options = ("--lane", lane, "--seed", 1, "--count", 4_000)
+    result = run(with_defect(f"emulator/{file}", right, wrong), *options)
     if result.returncode == differential.CANNOT_RUN:
         pytest.skip(result.stderr)
     assert result.returncode == 1
@@ -144,11 +156,12 @@ def test_patched_instructions_and_tile_machine_agree(program, count):
 
 @pytest.mark.parametrize(("entry", "vectors"), [("sse", 16), ("avx", 32)])
 def test_thunks_of_lesser_cpus(entry, vectors, with_defect):
-    """What saves registers where there is no AVX-512, tried wherever this is."""
-    entries = [f"enter = trap_thunk_enter_{name};" for name in ("avx512", entry)]
-    if vectors == 32 and lib.amxemu_best_path() != lib.AMXEMU_AVX2:
-        pytest.skip("this CPU has no AVX2")
-    program = with_defect("trap/thunk.c", *entries)
+    """What saves registers where there is no AVX-512, or no AVX, tried wherever there is."""
+    if vectors > WIDTH:
+        pytest.skip("this CPU has no AVX")
+    program = with_defect(
+        "trap/thunk.c", "(uintptr_t)enter, *insn", f"(uintptr_t)trap_thunk_enter_{entry}, *insn"
+    )
     for family in ("config", "memory", "int8", "fp16", "encoding"):
         result = run(program, "--lane", "patched", "--count", 2000, "--vectors", vectors, "--family", family)
         assert result.returncode == 0, result.stdout + result.stderr
@@ -157,10 +170,37 @@ def test_thunks_of_lesser_cpus(entry, vectors, with_defect):
 @pytest.mark.parametrize("defect", DEFECTS_OF_THUNKS)
 def test_a_defect_of_thunks_is_noticed(defect, with_defect):
     """Whatever the program can see is looked at."""
+    if "upper" in defect and WIDTH < 32:
+        pytest.skip("this CPU has no AVX")
     program = with_defect("trap/thunk.c", *DEFECTS_OF_THUNKS[defect])
     result = run(program, "--lane", "patched", "--seed", 1, "--count", 2000)
     assert result.returncode == 1
     assert "other registers changed" in result.stdout
+
+
+def assert_rows_are_refused(program, *options):
+    """By name, and before anything runs."""
+    for more in ([], ["--stream"]):
+        result = run(program, "--lane", *options, "--family", "row", "--count", 100, *more)
+        assert (result.returncode, result.stdout) == (differential.CANNOT_RUN, "")
+        assert set(ROW_MOVES) <= set(result.stderr.split()), result.stderr
+
+
+@pytest.mark.parametrize("vectors", [16, 32])
+@pytest.mark.parametrize("lane", ["auto", "patched", "emulated"])
+def test_without_zmm_registers_there_are_no_rows(program, lane, vectors):
+    """As on a CPU without AVX-512: the family is refused, and the newer encodings are the others."""
+    first = run(program, "--count", 1, "--lane", lane)
+    if first.returncode == differential.CANNOT_RUN:
+        pytest.skip(first.stderr)
+    assert_rows_are_refused(program, lane, "--vectors", vectors)
+    result = run(program, "--lane", lane, "--family", "newer-encoding", "--count", 3000, "--vectors", vectors)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert int(re.search(r"Left out, .*: (\d+) instructions", result.stdout)[1]) > 300
+    whole, rest = (
+        differential.digest(program, "emulated", "newer-encoding", 9, 300, v) for v in (64, vectors)
+    )
+    assert whole != rest
 
 
 @pytest.mark.parametrize("family", differential.FAMILIES)
@@ -171,10 +211,14 @@ def test_digests_do_not_depend_on_the_lane(program, family):
         pytest.skip(first.stderr)
     here = first.stdout.split()[1].rstrip(",")
     assert here in ("native", "trapped")
-    expected = differential.digest(program, "emulated", family, 9, 300)
-    assert differential.digest(program, "emulated", family, 10, 300) != expected
+    vectors = WIDTH if family == "newer-encoding" and WIDTH < 64 else None
+    if family == "row" and WIDTH < 64:
+        assert_rows_are_refused(program, here)
+        return
+    expected = differential.digest(program, "emulated", family, 9, 300, vectors)
+    assert differential.digest(program, "emulated", family, 10, 300, vectors) != expected
     try:
-        assert differential.digest(program, here, family, 9, 300) == expected
+        assert differential.digest(program, here, family, 9, 300, vectors) == expected
     except subprocess.CalledProcessError as error:
         if here == "trapped" or error.returncode != differential.CANNOT_RUN:
             raise

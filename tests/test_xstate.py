@@ -7,6 +7,13 @@ from amx import machine, xstate
 from amx._lib import lib
 from amx.xstate import AltstackNeed, Component
 
+OSXSAVE = 1 << 27
+
+
+def xgetbv1(machine):
+    """CPUID.D.1:EAX[2]: XGETBV knows ECX = 1."""
+    return machine.cpuid(0).eax >= 0xD and machine.cpuid(0xD, 1).eax >> 2 & 1
+
 
 def test_amx_components_of_a_granite_rapids_guest():
     # The figures were observed on such a guest.
@@ -54,10 +61,11 @@ def test_an_old_kernel_and_libc_state_no_sizes():
 
 @pytest.mark.skipif(lib.amx_is_stub() == 1, reason="this build has no machine layer")
 def test_this_machines_numbers_fit_each_other():
-    found = xstate.layout()
-    assert found.xcr0 is not None
-    assert found.xcr0 & ~found.supported == 0
-    assert xstate.xinuse() & ~found.xcr0 == 0
+    found, real = xstate.layout(), machine.current()
+    assert (found.xcr0 is not None) == bool(real.cpuid(1).ecx & OSXSAVE)
+    assert (xstate.xinuse() is not None) == (found.xcr0 is not None and bool(xgetbv1(real)))
+    assert (found.xcr0 or 0) & ~found.supported == 0
+    assert (xstate.xinuse() or 0) & ~(found.xcr0 or 0) == 0
     assert found.standard_size <= found.standard_limit
     # A worst-case frame holds the whole standard area.
     assert xstate.altstack_need().before == 0 or xstate.altstack_need().before > found.standard_size

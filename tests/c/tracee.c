@@ -18,6 +18,7 @@
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { GET_PERM = 0x1022, REQ_PERM = 0x1023, XTILEDATA = 18, PAGE = 4096, MINSIGSTKSZ_TYPE = 51 };
@@ -464,15 +465,29 @@ static void count_alarm(int number) {
     alarms++;
 }
 
+static long now_us(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
+/* Products until an alarm has come among them, again and again, each time after another while, up to what two
+ * products take. */
 static int alarm_storm(void) {
-    const struct itimerval often = {{0, 200}, {0, 200}};
+    enum { ALARMS = 100 };
+    unsigned products = 0;
+    long longest = 1;
     permitted_product();
     signal(SIGALRM, count_alarm);
-    setitimer(ITIMER_REAL, &often, NULL);
-    for (unsigned i = 0; i < 300; i++)
-        product(i);
-    setitimer(ITIMER_REAL, &(struct itimerval){0}, NULL);
-    puts(alarms > 10 ? "right, with alarms" : "too few alarms");
+    for (int i = 0; i < ALARMS; i++) {
+        setitimer(ITIMER_REAL, &(struct itimerval){{0, 0}, {0, 1 + 97 * i % longest}}, NULL);
+        do {
+            const long before = now_us();
+            product(products++);
+            longest = 1 + (2 * (now_us() - before)) % 100000;
+        } while (alarms == i);
+    }
+    printf("%d alarms amid %u products\n", (int)alarms, products);
     return 0;
 }
 
@@ -516,10 +531,6 @@ static int alternate_stacks(void) {
 /* tilemovrow %zmm1 = row 5 of tmm2, with what else is in the register file left as it is. */
 __attribute__((target("avx512f"))) static int row_to_zmm(void) {
     uint8_t rows[16][64], out[3][64];
-    if (!__builtin_cpu_supports("avx512f")) {
-        puts("no AVX-512");
-        return 0;
-    }
     for (int i = 0; i < 16 * 64; i++)
         rows[i / 64][i % 64] = (uint8_t)(i * 11 + i / 64);
     request();
@@ -542,6 +553,18 @@ __attribute__((target("avx512f"))) static int row_to_zmm(void) {
                      : "xmm0", "xmm1", "xmm18");
     printf("%d %d %d\n", memcmp(out[0], rows[9], 64), memcmp(out[1], rows[5], 64),
            memcmp(out[2], rows[9], 64));
+    return 0;
+}
+
+/* Undefined where there are no such registers. */
+static int row_move(void) {
+    if (__builtin_cpu_supports("avx512f"))
+        return row_to_zmm();
+    puts("no AVX-512");
+    fflush(stdout);
+    request();
+    AMX_LDTILECFG(all_tiles);
+    __asm__ volatile(".byte 0x62, 0xf3, 0x7d, 0x48, 0x07, 0xca, 0x05");
     return 0;
 }
 
@@ -574,7 +597,7 @@ static const struct {
     {"alarms", alarm_storm},
     {"term", wait_for_term},
     {"altstack", alternate_stacks},
-    {"zmm", row_to_zmm},
+    {"zmm", row_move},
 };
 
 int main(int argc, char **argv) {

@@ -156,7 +156,7 @@ int cpu_can_run(const struct insn *insn) {
 }
 
 struct outcome cpu_run(const struct insn *insn, uint8_t zmm[ZMM_BYTES], int *disturbed) {
-    static struct random r;
+    struct random r = {insn->others};
     static struct registers before, after;
 
     registers_fill(&before, &r);
@@ -209,8 +209,7 @@ uint32_t cpu_missing(void) {
         struct random r = {0};
         encode(&r, &insn, &form, 0);
         cpu_set(&state);
-        if ((is_row(op) && !__builtin_cpu_supports("avx512f")) ||
-            cpu_run(&insn, zmm, &disturbed).kind == AMXEMU_UD)
+        if (cpu_run(&insn, zmm, &disturbed).kind == AMXEMU_UD)
             missing |= UINT32_C(1) << op;
     }
     return missing;

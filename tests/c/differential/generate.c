@@ -382,5 +382,6 @@ void generate_insn(struct random *r, enum family family, const struct amxemu_sta
         };
         choose_operand(r, insn, &form, &extent, 0, fs_base);
     }
+    insn->others = r->state;
     encode(r, insn, &form, (family == FAMILY_ENCODING || family == FAMILY_NEWER_ENCODING) && !one_in(r, 3));
 }

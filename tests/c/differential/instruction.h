@@ -31,6 +31,7 @@ struct insn {
     } set[2];
     uint64_t gs_base;
     uint32_t mxcsr;
+    uint64_t others; /* seed of what is in all other registers: the same whenever this is run */
 };
 
 enum family {

@@ -29,6 +29,7 @@ struct options {
     enum family family; /* FAMILIES: each case another one */
     int stream;         /* results to stdout, for a digest */
     uint64_t sweep;     /* instead of random cases: every n-th encoding */
+    unsigned vectors;   /* as on a CPU whose vector registers have so many bytes; 0: as here */
 };
 
 /* What is true before an instruction. */
@@ -186,6 +187,8 @@ static uint32_t mask_of(enum amxemu_op first, enum amxemu_op last) {
     return (UINT32_C(2) << last) - (UINT32_C(1) << first);
 }
 
+#define ROWS mask_of(AMXEMU_TILEMOVROW, AMXEMU_TCVTROWPS2PHL) /* they write ZMM registers */
+
 /* The instructions, from TDPBSSD on, that the results of a family depend on. */
 static uint32_t needed_by(enum family family) {
     switch (family) {
@@ -202,7 +205,7 @@ static uint32_t needed_by(enum family family) {
     case FAMILY_FP8:
         return mask_of(AMXEMU_TDPBF8PS, AMXEMU_TDPHF8PS);
     case FAMILY_ROW:
-        return mask_of(AMXEMU_TILEMOVROW, AMXEMU_TCVTROWPS2PHL);
+        return ROWS;
     case FAMILY_MOVRS:
         return mask_of(AMXEMU_TILELOADDRS, AMXEMU_TILELOADDRST1);
     case FAMILY_NEWER_ENCODING:
@@ -212,6 +215,27 @@ static uint32_t needed_by(enum family family) {
     default:
         return 0;
     }
+}
+
+static int no_zmm(const struct options *options) {
+    return options->vectors != 0 && options->vectors < ZMM_BYTES;
+}
+
+/* Without what it is about a family is nothing, and a digest without any of it is another one; but where rows
+ * are left out by request, the newer encodings are the others. */
+static int is_refused(const struct options *options) {
+    const int without_rows = options->family == FAMILY_NEWER_ENCODING && no_zmm(options);
+    const uint32_t needed = needed_by(options->family) & (without_rows ? ~ROWS : UINT32_MAX);
+    const uint32_t lacking = missing & needed;
+    if (!lacking || !(options->stream || (options->family < FAMILIES && lacking == needed)))
+        return 0;
+    fprintf(stderr, "differential: family %s cannot run: this CPU lacks",
+            options->family < FAMILIES ? family_names[options->family] : "all");
+    for (enum amxemu_op op = AMXEMU_TDPBSSD; op < AMXEMU_OPS; op++)
+        if (lacking >> op & 1)
+            fprintf(stderr, " %s", amxemu_mnemonic(op));
+    fprintf(stderr, "\n");
+    return 1;
 }
 
 /* ---- encodings: #UD or not, the same for the table, the decoder and the CPU ---- */
@@ -240,6 +264,7 @@ static int sweep(const struct options *options) {
     for (uint64_t number = 0; number < sweep_count; number += options->sweep) {
         struct insn insn;
         sweep_encode(number, &insn);
+        insn.others = number;
         const int can_run = !insn.valid || (!(missing >> insn.op & 1) && !sweep_is_dangerous(&insn));
         const int agreed =
             decoder_agrees(&insn) && (options->lane == LANE_EMULATED || !can_run || cpu_agrees(&insn));
@@ -291,7 +316,7 @@ static int parse(int argc, char **argv, struct options *options) {
         } else if (strcmp(argv[i], "--sweep") == 0) {
             options->sweep = strtoull(value, NULL, 0);
         } else if (strcmp(argv[i], "--vectors") == 0) {
-            registers_limit((unsigned)strtoul(value, NULL, 0));
+            options->vectors = (unsigned)strtoul(value, NULL, 0);
         } else if (strcmp(argv[i], "--family") == 0) {
             const int family = index_of(value, family_names, FAMILIES);
             if (family < 0)
@@ -331,14 +356,16 @@ int main(int argc, char **argv) {
         return CANNOT_RUN;
     }
     fs_base = cpu_fs_base();
+    if (options.vectors)
+        registers_limit(options.vectors);
     if (options.lane != LANE_EMULATED)
         missing = cpu_missing();
+    if (no_zmm(&options))
+        missing |= ROWS;
     if (options.sweep)
         return sweep(&options);
-    if (options.stream && (missing & needed_by(options.family))) {
-        fprintf(stderr, "differential: this CPU lacks some of the instructions of the results\n");
+    if (is_refused(&options))
         return CANNOT_RUN;
-    }
     for (uint64_t number = 0; tally.instructions < options.count; number++)
         run_case(&options, number, &tally);
     if (options.stream) {

@@ -75,7 +75,7 @@ __asm__(
                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                    "pop %r15\npop %r14\npop %r13\npop %r12\npop %rbp\npop %rbx\n"
                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                    "ret\n");
 
-static uint64_t width_here(void) {
+unsigned registers_width(void) {
     __builtin_cpu_init();
     if (__builtin_cpu_supports("avx512bw"))
         return 64;
@@ -83,7 +83,7 @@ static uint64_t width_here(void) {
 }
 
 void registers_limit(unsigned bytes) {
-    width = bytes < width_here() ? bytes : width_here();
+    width = bytes < registers_width() ? bytes : registers_width();
 }
 
 enum { STACK_BYTES = 1 << 16, ABOVE = 1024 };
@@ -95,7 +95,7 @@ enum { FLAGS = 0xCD5, FLAGS_ALWAYS = 0x202 };
 
 void registers_fill(struct registers *registers, struct random *r) {
     if (width == 0)
-        width = width_here();
+        width = registers_width();
     memset(registers, 0, sizeof *registers);
     for (int i = 0; i < 16; i++)
         registers->gpr[i] = random64(r);

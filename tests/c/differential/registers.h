@@ -19,7 +19,9 @@ struct registers {
     uint8_t stack[2 * RED_ZONE];      /* half of it below the stack pointer, unless that was set otherwise */
 };
 
-/* Only so much of the vector registers is looked at: 16, 32 or 64 bytes; else what this CPU has. */
+/* Of this CPU's vector registers: 16, 32 or 64 bytes. */
+unsigned registers_width(void);
+/* Only so much of them is looked at, and no more than there is. */
 void registers_limit(unsigned bytes);
 
 /* Random contents, RSP pointing to a stack that has room for signal frames. */

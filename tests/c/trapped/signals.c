@@ -19,6 +19,7 @@
 #include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/time.h>
+#include <time.h>
 #include <ucontext.h>
 #include <unistd.h>
 
@@ -165,8 +166,11 @@ static void blocked_sigill(void) {
 enum { AREA = 16384, COMPONENTS = 0xe7 };
 static _Alignas(64) uint8_t wanted[AREA], found_area[AREA], ours[AREA];
 
-static uint64_t user_components(void) {
+/* Without XSAVE those of FXSAVE: x87 and SSE. */
+static uint64_t user_components(int xsave) {
     uint32_t eax, edx;
+    if (!xsave)
+        return 3;
     __asm__ volatile("xgetbv" : "=a"(eax), "=d"(edx) : "c"(0));
     return eax & COMPONENTS;
 }
@@ -196,16 +200,22 @@ static int same_components(uint64_t components) {
     return 1;
 }
 
+/* XSAVE or XRSTOR, else what was there before them. */
+#define STATE(what, area)                                                                                    \
+    "test %[xsave], %[xsave]\n\t"                                                                            \
+    "jz 1f\n\t"                                                                                              \
+    "x" what "64 (%[" area "])\n\t"                                                                          \
+    "jmp 2f\n"                                                                                               \
+    "1: fx" what "64 (%[" area "])\n"                                                                        \
+    "2:\n\t"
+
 static void preserved(void) {
     enum { FLAGS = 0xcd5, INTERRUPTS = 0x202 }; /* CF PF AF ZF SF DF OF */
     uint32_t eax, ebx, ecx, edx;
     begin();
     load_full_configuration();
-    if (!__get_cpuid(1, &eax, &ebx, &ecx, &edx) || !(ecx & bit_OSXSAVE)) {
-        printf("no XSAVE\n");
-        return;
-    }
-    const uint64_t components = user_components();
+    const int xsave = __get_cpuid(1, &eax, &ebx, &ecx, &edx) && ecx & bit_OSXSAVE;
+    const uint64_t components = user_components(xsave);
     make_area(wanted, components);
     for (int round = 0; round < 3; round++) {
         register uint64_t near __asm__("r12") = UINT64_C(0x1122334455667788) + (unsigned)round;
@@ -213,33 +223,31 @@ static void preserved(void) {
         register uint64_t flags __asm__("r14") = FLAGS | INTERRUPTS;
         memset(found_area, 0, AREA);
         errno = 1234;
-        __asm__ volatile("xsave64 (%[ours])\n\t"
-                         "xrstor64 (%[wanted])\n\t"
-                         "lea -128(%%rsp), %%rsp\n\t" /* the compiler's own red zone */
-                         "push %[flags]\n\t"
-                         "popf\n\t"
-                         "mov %[near], -8(%%rsp)\n\t"
-                         "mov %[far], -128(%%rsp)\n\t"
-                         ".byte 0xc4, 0xe2, 0x7b, 0x49, 0xc0\n\t" /* tilezero %tmm0 */
-                         "mov -8(%%rsp), %[near]\n\t"
-                         "mov -128(%%rsp), %[far]\n\t"
-                         "pushf\n\t"
-                         "pop %[flags]\n\t"
-                         "cld\n\t"
-                         "lea 128(%%rsp), %%rsp\n\t"
-                         "xsave64 (%[found])\n\t"
-                         "xrstor64 (%[ours])\n\t"
-                         : [near] "+r"(near), [far] "+r"(far), [flags] "+r"(flags)
-                         : [ours] "r"(ours), [wanted] "r"(wanted), [found] "r"(found_area),
-                           "a"((uint32_t)components), "d"(0)
-                         : "memory", "cc");
+        __asm__ volatile(
+            STATE("save", "ours") STATE("rstor", "wanted") /**/
+            "lea -128(%%rsp), %%rsp\n\t"                   /* the compiler's own red zone */
+            "push %[flags]\n\t"
+            "popf\n\t"
+            "mov %[near], -8(%%rsp)\n\t"
+            "mov %[far], -128(%%rsp)\n\t"
+            ".byte 0xc4, 0xe2, 0x7b, 0x49, 0xc0\n\t" /* tilezero %tmm0 */
+            "mov -8(%%rsp), %[near]\n\t"
+            "mov -128(%%rsp), %[far]\n\t"
+            "pushf\n\t"
+            "pop %[flags]\n\t"
+            "cld\n\t"
+            "lea 128(%%rsp), %%rsp\n\t" STATE("save", "found") STATE("rstor", "ours")
+            : [near] "+r"(near), [far] "+r"(far), [flags] "+r"(flags)
+            : [ours] "r"(ours), [wanted] "r"(wanted), [found] "r"(found_area), [xsave] "r"(xsave),
+              "a"((uint32_t)components), "d"(0)
+            : "memory", "cc");
         check("vector registers", same_components(components));
         check("errno", errno == 1234);
         check("flags", (flags & FLAGS) == FLAGS);
         check("red zone", near == UINT64_C(0x1122334455667788) + (unsigned)round &&
                               far == UINT64_C(0x99aabbccddeeff00) + (unsigned)round);
     }
-    printf("components %#lx\n", (unsigned long)components);
+    printf("components %#lx %s\n", (unsigned long)components, xsave ? "by XSAVE" : "by FXSAVE");
 }
 
 /* ---- signals amid products ---- */
@@ -250,27 +258,40 @@ static void on_tick(int signal) {
     ticks++;
 }
 
-static void every_200_us(void) {
+static long now_us(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
+/* Products until a signal has come among them, a thousand times, each time after another while, up to what
+ * two products take. The next is asked for between products only, so that there are some however long a
+ * signal takes. */
+static void amid_signals(void) {
+    enum { SIGNALS = 1000 };
     static int8_t a[TILE], b[TILE];
     static int32_t c[256], expected[256];
-    const struct itimerval interval = {{0, 200}, {0, 200}};
     struct sigaction action = {.sa_handler = on_tick, .sa_flags = SA_RESTART};
+    long longest = 1;
+    int wrong = 0;
     fill(a, TILE, 4);
     fill(b, TILE, 5);
     begin();
     load_full_configuration();
     sigaction(SIGALRM, &action, NULL);
-    setitimer(ITIMER_REAL, &interval, NULL);
-    int rounds = 0;
-    for (; ticks < 1000; rounds++) {
-        product(a, b, c);
-        expected_product(a, b, expected);
-        if (memcmp(c, expected, sizeof c) != 0) {
-            check("product", 0);
-            break;
-        }
+    for (int i = 0; i < SIGNALS && !wrong; i++) {
+        const struct itimerval once = {{0, 0}, {0, 1 + 7 * i % longest}};
+        setitimer(ITIMER_REAL, &once, NULL);
+        do {
+            const long before = now_us();
+            product(a, b, c);
+            longest = 1 + (2 * (now_us() - before)) % 100000;
+            expected_product(a, b, expected);
+            wrong = memcmp(c, expected, sizeof c) != 0;
+        } while (ticks == i && !wrong);
     }
-    printf("enough %d\n", rounds > 100);
+    check("product", !wrong);
+    printf("signals %d\n", (int)ticks);
 }
 
 /* ---- the tiles around a handler ---- */
@@ -527,7 +548,7 @@ const struct scenario signal_scenarios[] = {
     {"killed-by-breakpoint", killed_by_breakpoint},
     {"blocked-sigill", blocked_sigill},
     {"preserved", preserved},
-    {"every-200-us", every_200_us},
+    {"amid-signals", amid_signals},
     {"handlers-with-tiles", handlers_with_tiles},
     {"handlers-that-jump", handlers_that_jump},
     {"vforked-child-sets-handlers", vforked_child_sets_handlers},
