@@ -138,10 +138,11 @@ def test_a_forbidden_ptrace_names_who_forbids_it(yama, words):
         (Vectors.AVX512_BF16, True, True),
     ],
 )
-def test_libraries_need_avx512_of_the_host(vectors, onnxruntime, onednn):
+def test_libraries_and_row_moves_need_avx512_of_the_host(vectors, onnxruntime, onednn):
     survey = judge(vectors=vectors)
     assert finding(survey, "AMX in ONNX Runtime").works is onnxruntime
     assert finding(survey, "AMX in oneDNN (PyTorch)").works is onednn
+    assert ("dmr has no row moves" in finding(survey, "AVX-512").reason) is (vectors < Vectors.AVX512)
     assert survey.works
 
 

@@ -138,7 +138,10 @@ def judge(facts: Facts) -> Survey:
         facts, Vectors.AVX2, "AVX2", "products are computed by scalar code, ten times slower"
     )
     avx512 = _vector_finding(
-        facts, Vectors.AVX512, "AVX-512", "libraries that ask for it beside AMX do not use AMX"
+        facts,
+        Vectors.AVX512,
+        "AVX-512",
+        "libraries that ask for it beside AMX do not use AMX, and without ZMM registers dmr has no row moves",
     )
     sites = "are patched" if patching.works and sync.works else "stay trapped, since code cannot be patched"
     in_process = _way(IN_PROCESS, f"sites of tile instructions {sites}", tiles)

@@ -71,7 +71,8 @@ def emulate(
 
     Parameters
     ----------
-    cpu: `"spr"`, `"gnr"`, `"gnr-d"` or `"dmr"`; `amx.emulation.features()` lists what each has.
+    cpu: `"spr"`, `"gnr"`, `"gnr-d"` or `"dmr"`; `amx.emulation.features()` lists what each has. Row
+        moves to ZMM registers (`amx_avx512`) need these of the real machine, and are undefined without.
     patch: replace an instruction by a call of the emulator after it has trapped once; False: every one traps.
     trace: a file for what was executed, site by site (docs/json.md), written when the process that entered
         the block leaves it; it is `Emulation.trace` there then.

@@ -36,8 +36,8 @@ uint64_t virtual_xinuse(uint64_t host, uint64_t tiles);
 /* The model on a host: without ZMM registers there are no row moves to them. host_xcr0 as above. */
 struct amxemu_cpu virtual_cpu(const struct amxemu_cpu *model, uint64_t host_xcr0);
 
-/* The machine as the model of the kernel wants it; host_xcr0 as above, la57: the host's CR4.LA57. minsigstksz is
- * that of a kernel whose signal frames have tiles. */
+/* The machine as the model of the kernel wants it; host_xcr0 as above, la57: the host's CR4.LA57. minsigstksz
+ * is that of a kernel whose signal frames have tiles. */
 struct kernel_model_machine virtual_machine(uint64_t host_xcr0, int la57,
                                             int (*put_user)(uint64_t address, uint64_t value));
 
