@@ -110,12 +110,15 @@ static void set(struct kernel_model_task *task) {
     task->process = process;
 }
 
+/* The real kernel says whether the tracee may be looked at. It has no such state itself (ENODEV) where this
+ * CPU has no XSAVE; the model has. */
 static long trace(long request, pid_t pid, void *address, void *data) {
     static struct kernel_model_task task;
-    const long real =
-        bare.ptrace(request == SETREGSET ? GETREGSET : request, pid, address,
-                    request == GETREGSET || request == SETREGSET ? &(struct iovec){area, sizeof area} : data);
-    if ((request != GETREGSET && request != SETREGSET) || (uintptr_t)address != REGSET_XSTATE || real < 0)
+    const int state = (request == GETREGSET || request == SETREGSET) && (uintptr_t)address == REGSET_XSTATE;
+    if (!state)
+        return bare.ptrace(request, pid, address, data);
+    const long real = bare.ptrace(GETREGSET, pid, address, &(struct iovec){area, sizeof area});
+    if (real < 0 && real != -ENODEV)
         return real;
     const size_t size = area_end(model, area_features(model));
     struct iovec *const vector = data;

@@ -46,6 +46,7 @@ static int put_user(uint64_t address, uint64_t value) {
     return trap_own_memory.write(NULL, address, &value, sizeof value) == sizeof value ? 0 : -EFAULT;
 }
 
+static uint64_t host_xcr0; /* 0 without XSAVE */
 static struct kernel_model_machine machine;
 static struct amxemu_cpu virtual; /* which `cpu` points to */
 
@@ -115,6 +116,7 @@ static int start(const struct amx_trap_options *options, const struct amxemu_cpu
         trap_trace_close();
         return error;
     }
+    host_xcr0 = xcr0;
     virtual = virtual_cpu(model, xcr0);
     atomic_store_explicit(&cpu, &virtual, memory_order_release);
     error = trap_signals_start(whole_program);
@@ -188,7 +190,7 @@ int amx_trap_cpuid(uint32_t leaf, uint32_t subleaf, uint32_t registers[4]) {
         highest = host[0];
     }
     cpuid_of_host(leaf, subleaf, host);
-    virtual_cpuid(model, leaf, subleaf, host, highest, registers);
+    virtual_cpuid(model, leaf, subleaf, host, highest, host_xcr0, registers);
     return 0;
 }
 

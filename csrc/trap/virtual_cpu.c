@@ -76,12 +76,13 @@ static void set(uint32_t registers[4], uint32_t eax, uint32_t ebx, uint32_t ecx,
     registers[EDX] = edx;
 }
 
-static void xstate(uint32_t subleaf, uint32_t registers[4]) {
+static void xstate(uint32_t subleaf, int has_xsave, uint32_t registers[4]) {
     enum { ALIGN = 64 };
     switch (subleaf) {
     case 0:
         registers[EAX] |= XFEATURE_X87_SSE | (uint32_t)XFEATURE_MASK_XTILE;
-        registers[EBX] = at_least(registers[EBX], VIRTUAL_XSAVE_SIZE);
+        /* Who is told a size saves by XSAVE, as glibc's dynamic linker does, and else by FXSAVE. */
+        registers[EBX] = has_xsave ? at_least(registers[EBX], VIRTUAL_XSAVE_SIZE) : 0;
         registers[ECX] = at_least(registers[ECX], VIRTUAL_XSAVE_SIZE);
         break;
     case 1:
@@ -120,7 +121,7 @@ static void tmul(const struct amxemu_cpu *cpu, uint32_t subleaf, uint32_t regist
 }
 
 void virtual_cpuid(const struct amxemu_cpu *cpu, uint32_t leaf, uint32_t subleaf, const uint32_t host[4],
-                   uint32_t host_max_leaf, uint32_t registers[4]) {
+                   uint32_t host_max_leaf, uint64_t host_xcr0, uint32_t registers[4]) {
     const int missing = leaf > host_max_leaf && leaf <= LEAF_TMUL;
     for (int i = EAX; i <= EDX; i++)
         registers[i] = missing ? 0 : host[i];
@@ -135,7 +136,7 @@ void virtual_cpuid(const struct amxemu_cpu *cpu, uint32_t leaf, uint32_t subleaf
         features(cpu, subleaf, registers);
         break;
     case LEAF_XSTATE:
-        xstate(subleaf, registers);
+        xstate(subleaf, host_xcr0 != 0, registers);
         break;
     case LEAF_TILE:
         tile(subleaf, registers);

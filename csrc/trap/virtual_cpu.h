@@ -22,12 +22,13 @@ enum {
     VIRTUAL_XFEATURE_MAX = 20,      /* component numbers that the modelled kernel knows end here */
 };
 
-/* host: what the host's CPUID answered for this leaf and subleaf; host_max_leaf: its CPUID.0:EAX.
+/* host: what the host's CPUID answered for this leaf and subleaf; host_max_leaf: its CPUID.0:EAX;
+ * host_xcr0: its XCR0, 0 where it has no XSAVE.
  * registers: eax, ebx, ecx, edx. Basic leaves that the host lacks, up to the last of AMX, read as zeros. */
 void virtual_cpuid(const struct amxemu_cpu *cpu, uint32_t leaf, uint32_t subleaf, const uint32_t host[4],
-                   uint32_t host_max_leaf, uint32_t registers[4]);
+                   uint32_t host_max_leaf, uint64_t host_xcr0, uint32_t registers[4]);
 
-/* XGETBV(0); host: its XCR0, 0 where it has no XGETBV. */
+/* XGETBV(0); host: its XCR0, as above. */
 uint64_t virtual_xcr0(uint64_t host);
 /* XGETBV(1); tiles: bits 17 and 18 of the emulated state. host: as above, of this thread; where the CPU has
  * tiles of its own and loaded a configuration into them, that is the program's last (native_config.h). */

@@ -82,9 +82,11 @@ static int execute_cpuid(struct tracer *tracer, struct tracee *tracee, const str
     const uint32_t leaf = (uint32_t)u->rax, subleaf = (uint32_t)u->rcx;
     struct user_regs_struct after = *u;
     uint32_t first[4], host[4], answer[4];
+    uint64_t xcr0 = 0; /* it has none */
     amx_cpuid(0, 0, first);
     amx_cpuid(leaf, subleaf, host);
-    virtual_cpuid(tracer->cpu, leaf, subleaf, host, first[0], answer);
+    amx_xgetbv(0, &xcr0);
+    virtual_cpuid(tracer->cpu, leaf, subleaf, host, first[0], xcr0, answer);
     announce_add_to(concerned, leaf, subleaf, answer);
     after.rax = answer[0], after.rbx = answer[1], after.rcx = answer[2], after.rdx = answer[3];
     after.rip = next;
