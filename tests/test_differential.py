@@ -13,6 +13,7 @@ from emulator_machine import ROW_MOVES
 from amx import machine
 from amx._lib import lib
 
+
 def vector_bytes():
     """Of this CPU's vector registers, as far as the operating system has enabled them."""
     xcr0 = 0 if lib.amx_is_stub() else machine.Real().xgetbv(0) or 0
