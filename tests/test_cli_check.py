@@ -5,6 +5,7 @@ import errno
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -201,7 +202,7 @@ def test_a_wrong_errno_is_a_failure(tmp_path, monkeypatch, id, right, wrong):
     declared = {each.id: each for each in checks()}
     place = stand_in.environment(lane=Lane.MODEL)
     for replacement, verdict in ((right, Verdict.PASS), (wrong, Verdict.FAIL)):
-        text = f'{real} run {id} --model | sed "s/{right}\\b/{replacement}/"'
+        text = f'{shlex.quote(real)} run {id} --model | sed "s/{right}\\b/{replacement}/"'
         program = stand_in.write(tmp_path, {id: text})
         monkeypatch.setenv(provoke.PROGRAM, str(program))
         alone = dataclasses.replace(declared[id], depends=())
