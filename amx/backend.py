@@ -120,8 +120,21 @@ def decided_anew() -> Iterator[None]:
     The mode stays, but for `"emulated"`, which becomes `"auto"`: to ask for another machine is to ask for
     its tiles. At the end it waits for products of other threads that are running on those; what they
     multiply next is decided by then.
+
+    Raises
+    ------
+    ContextError: this thread is in the handler of a signal that interrupts a product, whose end it would
+        wait for.
     """
+    from amx._lib import lib
+
     global _mode
+    if lib.amx_gemm_asking():
+        raise errors.ContextError(
+            "This is the handler of a signal that interrupts a product",
+            cause="Emulated tiles would come and go under the product, which ends only after the handler",
+            remedy="Set a flag here, and act on it after the product",
+        )
     with _lock:
         before = _mode, _engines.copy(), _announced.copy()
         _mode = _start_mode() if _mode is None else _mode

@@ -133,6 +133,7 @@ int amx_gemm_packed(int engine, int op, int threads, int64_t m, int64_t k, int64
 /* Who is asked every few milliseconds, by long products and packing in the process's first thread, whether
  * they are to go on: 0, or else they end with -EINTR. It may do anything, multiply too; NULL: nobody. */
 void amx_gemm_ask(int (*ask)(void));
+int amx_gemm_asking(void); /* whether this thread is answering: its product goes on only afterwards */
 
 /* The same for NumPy arrays, by the addresses of the objects: the least a call can cost. Operands as in
  * numpy.matmul, of at least two dimensions, c of the shape of the result; packed: instead of b, else NULL.

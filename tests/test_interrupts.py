@@ -97,6 +97,8 @@ def act():
     with amx.TileContext(amx.TileConfig.for_product("int8")) as tiles:
         tiles.zero(0)
         assert (tiles.store(0) == 0).all()
+    lib = amx.lowlevel.lib  # and as other libraries do it, whatever they find
+    lib.amx_tilerelease(lib.AMX_NATIVE if amx.get_backend() is amx.Backend.NATIVE else lib.AMX_EMULATED)
 
 handler.act = act
 rng = np.random.default_rng(80)
@@ -197,6 +199,23 @@ if child == 0:
 print("right" if os.waitpid(child, 0)[1] == 0 else "wrong")
 """
     run(code, AMX_BACKEND="emulated")
+
+
+def test_emulation_does_not_begin_under_a_product(backend):
+    """A handler that enters amx.emulate() would wait for the product that waits for it: an error of ours."""
+    code = """
+handler.act = lambda: amx.emulate().__enter__()
+try:
+    with signals(handler):
+        amx.matmul(ones(1600, 1600), ones(1600, 1600))
+except amx.errors.ContextError as error:
+    assert "interrupts a product" in str(error)
+    print("right")
+except amx.errors.EmulationError:
+    assert amx.explain().emulated  # which it is already
+    print("right")
+"""
+    run(code, AMX_BACKEND=backend)
 
 
 def test_an_exception_is_the_handlers_own():

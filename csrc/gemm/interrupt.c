@@ -20,9 +20,14 @@
 enum { MILLISECOND = 1000000, PERIOD = 5 * MILLISECOND, LONGEST = 250 * MILLISECOND, SHARE = 50 };
 
 static _Atomic(int (*)(void)) asked;
+static _Thread_local int asking;
 
 void amx_gemm_ask(int (*ask)(void)) {
     asked = ask;
+}
+
+int amx_gemm_asking(void) {
+    return asking != 0;
 }
 
 static int64_t now(clockid_t clock) {
@@ -64,7 +69,9 @@ int gemm_ask(struct gemm_watch *watch) {
     }
     const struct gemm_workspace aside = gemm_workspace_put_aside();
     begin = now(CLOCK_MONOTONIC);
+    asking++;
     const int answer = ask();
+    asking--;
     const int64_t end = now(CLOCK_MONOTONIC), pause = SHARE * (end - begin);
     gemm_workspace_put_back(&aside);
     watch->time = end + (pause < PERIOD ? PERIOD : pause > LONGEST ? LONGEST : pause);
