@@ -43,7 +43,6 @@ from amx.bench.peers.peer import AmxUse, Form, Peer, Product, UnsupportedError, 
 from amx.bench.peers.torch import implementations
 from amx.bench.timing import MOST_PAUSES, Pace, Side, Summary, calibrate, interleave, ratios, summarise
 from amx.caches import own_caches
-from amx.cli.bench import PIPE_WIDTH
 
 BLINK = Pace(rounds=2, sample=1e-6, pause=0.0)
 
@@ -971,7 +970,7 @@ def test_a_ratio_is_how_many_times_faster_ours_was(emulated, small, monkeypatch)
         pytest.approx((4.0, 4.0, 4.0, 4)),
         pytest.approx((3.0, 3.0, 3.0, 4)),
     ]
-    console = Console(width=PIPE_WIDTH, file=io.StringIO())
+    console = Console(width=240, file=io.StringIO())
     tables.show(dataclasses.replace(report, kernels=(), calls=tuple(rows)), console)
     printed = [line.split() for line in console.file.getvalue().splitlines() if line.startswith("8x9x10")]
     # ours, theirs, the best library, the ratio and its range

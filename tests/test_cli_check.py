@@ -75,7 +75,8 @@ def test_a_selection_runs_nothing_else(run):
 
 
 @pytest.mark.parametrize(
-    "words", [["ZZ"], ["--require", "model"], ["--ktap", "AA-01"], ["--json", "/no/such/directory/x"]]
+    "words", [["ZZ"], ["--require", "model"], ["--ktap", "AA-01"], ["--json", "/no/such/directory/x"],
+        ["--html", "/"], ["--ktap", "-", "--json", "-"]],
 )
 def test_wrong_usage_is_2(run, words, capsys):
     with pytest.raises(SystemExit) as ended:
@@ -99,17 +100,20 @@ def test_the_files_are_written(run, tmp_path):
     assert files["html"].read_text().startswith("<!DOCTYPE html>\n")
 
 
-@pytest.mark.parametrize("words", [["--ktap"], ["--json", "-"]])
+@pytest.mark.parametrize("words", [["--ktap"], ["--json", "-"], ["--html", "-"]])
 def test_a_report_on_standard_output_stands_there_alone(run, words):
     _, output, errors = run([GOOD, BAD, GOOD], *words)
-    assert output.startswith(("KTAP version 1\n", "{\n"))
+    assert output.startswith(("KTAP version 1\n", "{\n", "<!DOCTYPE html>\n"))
     assert "FAIL  AA-02" in errors
 
 
-def test_a_report_that_cannot_be_written_is_1_and_says_so(run, tmp_path):
-    status, _, errors = run([GOOD] * 3, "--json", str(tmp_path))
-    assert status == 1
-    assert "could not be written" in errors
+def test_a_report_that_cannot_be_written_is_2_and_says_so_and_the_others_are(run, tmp_path):
+    """Here one that could be at first: a full device."""
+    status, output, errors = run([GOOD] * 3, "--json", "/dev/full", "--ktap", str(tmp_path / "ktap"))
+    assert status == 2
+    assert errors == "amx check: cannot write /dev/full: No space left on device\n"
+    assert "3 PASS" in output
+    assert (tmp_path / "ktap").read_text().startswith("KTAP version 1\n")
 
 
 @pytest.mark.parametrize(("lane", "status"), [("native", 0), ("any", 0), ("emulated", 1)])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from amx.bench.calls import OURS, CallRow
 from amx.bench.grid import Dtype
@@ -22,8 +22,8 @@ POINT_SIZE = 3  # dots from the middle of a point to its edge
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#999999")
 
 
-def draw(report: Report, path: Path) -> None:
-    """Write the picture; needs matplotlib. The format follows the file's suffix."""
+def draw(report: Report, file: Path | BinaryIO, format: str | None = None) -> None:
+    """Write the picture; needs matplotlib. Without `format` it follows the file's suffix."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -44,7 +44,7 @@ def draw(report: Report, path: Path) -> None:
     figure.draw_without_rendering()  # only now it is known where the points lie
     for of_roofline in names:
         _part(of_roofline)
-    figure.savefig(path, dpi=110)
+    figure.savefig(file, dpi=110, format=format)
 
 
 def _roofline(ax: Any, report: Report, dtype: Dtype) -> list[Any]:

@@ -1,6 +1,8 @@
-"""The command line: `amx COMMAND`. Exit status 0 is yes, 1 is no or failed, 2 is wrong usage.
+"""The command line: `amx COMMAND`. Exit status 0 is yes, 1 is no or failed, 2 is wrong usage or trouble.
 
-`amx check` has 77 besides: nothing could be judged.
+Trouble is what has nothing to do with the question: a file that cannot be read or written, also the standard
+output. Where that is a pipe that nobody reads any more, SIGPIPE ends the command (141 to a shell), as an
+interrupt does (130). `amx check` has 77 besides: nothing could be judged; `amx emulate` the program's own.
 
 Each command is a module of this package with `add_parser(subparsers)` and `run(arguments) -> int`; only the
 one that was asked for is imported.
@@ -9,15 +11,19 @@ one that was asked for is imported.
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
-import os
+import signal
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import amx
+from amx.cli import _streams
 
 __all__ = ["main"]
 
+TROUBLE = 2
 COMMANDS = {
     "info": "what the processor, the kernel and this process's permission offer",
     "explain": "whether AMX can be used here, on what evidence, and if not, why",
@@ -30,12 +36,43 @@ COMMANDS = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command and return its exit status."""
-    words = sys.argv[1:] if argv is None else list(argv)
-    parser = argparse.ArgumentParser(prog="amx", description="Ask Linux for Intel AMX, and run it.")
+    """Run a command and return its exit status.
+
+    Without `argv` as the program that the process is for: with the standard streams as `amx.cli._streams` has
+    them, and the signals.
+    """
+    if argv is not None:
+        return _run(list(argv))
+    _streams.take_over()
+    try:
+        try:
+            status = _run(sys.argv[1:])
+        except SystemExit as ended:  # argparse's
+            status = ended.code if isinstance(ended.code, int) else TROUBLE if ended.code else 0
+        sys.stdout.flush()
+    except _streams.WriteError as error:
+        if error.errno == errno.EPIPE:
+            return _streams.die_of(signal.SIGPIPE)
+        return _trouble(sys.argv[1:], error)
+    except KeyboardInterrupt:
+        return _streams.die_of(signal.SIGINT)
+    # What nobody was told cannot have been a success, but a program's own status is not ours to change.
+    is_lost = _streams.errors_were_lost() and _asked(sys.argv[1:]) != "emulate"
+    return status or (TROUBLE if is_lost else 0)
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose help is lost no more silently than anything else."""
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        (file or sys.stderr).write(message)
+
+
+def _run(words: list[str]) -> int:
+    parser = _Parser(prog="amx", description="Ask Linux for Intel AMX, and run it.")
     parser.add_argument("--version", action="version", version=f"linux-amx {amx.__version__}")
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
-    asked = next((word for word in words if not word.startswith("-")), None)
+    asked = _asked(words)
     for name, summary in COMMANDS.items():
         if name == asked:
             importlib.import_module(f"{__name__}.{name}").add_parser(subparsers)
@@ -44,11 +81,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(words)
     try:
         status: int = arguments.run(arguments)
-        sys.stdout.flush()
-    except BrokenPipeError:  # the reader has seen enough; nothing is left to say at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
     except amx.AmxError as error:
         print(f"amx: {error}", file=sys.stderr)
         return 1
+    except (OSError, MemoryError) as error:
+        return _trouble(words, error)
     return status
+
+
+def _asked(words: Sequence[str]) -> str | None:
+    return next((word for word in words if not word.startswith("-")), None)
+
+
+def _trouble(words: Sequence[str], error: Exception) -> int:
+    """One line on what has nothing to do with the question."""
+    text = str(error) or type(error).__name__
+    if type(error).__str__ is OSError.__str__ and isinstance(error, OSError) and error.strerror:
+        text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    print(" ".join(["amx", *filter(None, [_asked(words)])]) + f": {text}", file=sys.stderr)
+    return TROUBLE

@@ -10,15 +10,15 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from rich.console import Console
+from amx._console import open_console
+from amx.cli._files import STANDARD, refusal, writing
 
+if TYPE_CHECKING:
     from amx.bench.session import Options, Report
 
 __all__ = ["add_parser", "run"]
 
 INTERRUPTED = 128 + signal.SIGINT
-PIPE_WIDTH = 240  # columns where there is no terminal whose width counts
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -33,7 +33,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "product inside C against it, and calls from Python against those of other installed libraries, "
         "whose results are compared with ours. docs/performance.md explains the columns.",
         epilog="Exit status: 0; 1 where a result differs, or AMX_BACKEND=native cannot be used; 2 for wrong "
-        "usage; 130 after an interrupt, with what was measured until then.",
+        "usage, or what cannot be written; 130 after an interrupt, with what was measured until then.",
     )
     parser.add_argument(
         "what",
@@ -61,7 +61,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     output.add_argument("--json", action="store_true", help="print one JSON object (see docs/json.md)")
     output.add_argument("--csv", action="store_true", help="print comma-separated rows")
     parser.add_argument(
-        "--plot", metavar="FILE.png", type=Path, help="draw roofline and bars (needs matplotlib)"
+        "--plot",
+        metavar="FILE.png",
+        help="draw roofline and bars (needs matplotlib); - for a PNG on stdout, and the tables go to stderr",
     )
     parser.set_defaults(run=run)
 
@@ -77,8 +79,8 @@ def run(arguments: argparse.Namespace) -> int:
         return _run_emulation(arguments)
     try:
         options = _options(arguments)
-        if arguments.plot:
-            _check_plot(arguments.plot)
+        if arguments.plot is not None:
+            _check_plot(arguments)
     except ValueError as error:
         print(f"amx bench: {error}", file=sys.stderr)
         return 2
@@ -89,10 +91,11 @@ def run(arguments: argparse.Namespace) -> int:
         print("amx bench: interrupted before any product was measured", file=sys.stderr)
         return INTERRUPTED
     _print(report, arguments)
-    if arguments.plot:
+    if arguments.plot is not None:
         from amx.bench.plot import draw
 
-        draw(report, arguments.plot)
+        with writing(arguments.plot) as file:
+            draw(report, file, _format_of(arguments.plot))
     for difference in report.differences:
         print(f"amx bench: {difference}", file=sys.stderr)
     if report.interrupted:
@@ -115,7 +118,7 @@ def _run_emulation(arguments: argparse.Namespace) -> int:
     else:
         from amx.bench.tables import show_costs
 
-        show_costs(costs, _console())
+        show_costs(costs, open_console())
     for how in costs.wrong:
         print(f"amx bench: {emulation.PRODUCT} {how.value}: the product is wrong", file=sys.stderr)
     return 1 if costs.wrong else 0
@@ -145,22 +148,24 @@ def _options(arguments: argparse.Namespace) -> Options:
     )
 
 
-def _check_plot(path: Path) -> None:
+def _format_of(file: str) -> str:
+    return "png" if file == STANDARD else Path(file).suffix[1:].lower()
+
+
+def _check_plot(arguments: argparse.Namespace) -> None:
     """Before minutes of measuring: that matplotlib is there, writes such a format, and may write there."""
+    file: str = arguments.plot
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
     except ImportError:
         raise ValueError("--plot needs matplotlib: pip install 'linux-amx[plot]'") from None
     formats = FigureCanvasAgg.get_supported_filetypes()
-    if path.suffix[1:].lower() not in formats:
-        raise ValueError(f"--plot {path}: a picture's name ends in .png, or another of {', '.join(formats)}")
-    existed = path.exists()
-    try:
-        path.open("ab").close()
-    except OSError as error:
-        raise ValueError(f"--plot {path}: {error.strerror}") from None
-    if not existed:
-        path.unlink()
+    if _format_of(file) not in formats:
+        raise ValueError(f"--plot {file}: a picture's name ends in .png, or another of {', '.join(formats)}")
+    if refused := refusal(file):
+        raise ValueError(f"--plot {file}: {refused}")
+    if file == STANDARD and (arguments.json or arguments.csv):
+        raise ValueError("--plot -: the standard output is taken by --json or --csv")
 
 
 def _print(report: Report, arguments: argparse.Namespace) -> None:
@@ -175,14 +180,7 @@ def _print(report: Report, arguments: argparse.Namespace) -> None:
     else:
         from amx.bench.tables import show
 
-        show(report, _console())
-
-
-def _console() -> Console:
-    from rich.console import Console
-
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=PIPE_WIDTH)
+        show(report, open_console(stderr=arguments.plot == STANDARD))
 
 
 class _Silent:
@@ -203,7 +201,6 @@ class _Bar(AbstractContextManager["_Bar"]):
     """A bar on the standard error, redrawn only between measurements: a drawing thread would disturb them."""
 
     def __init__(self) -> None:
-        from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
         self._bar = Progress(
@@ -211,7 +208,7 @@ class _Bar(AbstractContextManager["_Bar"]):
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
-            console=Console(stderr=True),
+            console=open_console(stderr=True),
             transient=True,
             auto_refresh=False,
         )

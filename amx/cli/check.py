@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
 from collections.abc import Callable, Iterable
-from pathlib import Path
 
+from amx.cli._files import STANDARD, FileError, refusal, write_text
 from amx.conformance import environment as _environment
 from amx.conformance.check import Need
 from amx.conformance.environment import Environment
@@ -19,7 +18,8 @@ from amx.conformance.verdict import Result
 
 __all__ = ["add_parser", "run"]
 
-STDOUT = "-"
+TROUBLE = 2
+REPORTS = ("json", "ktap", "html")
 LANES = {
     "native": (Lane.NATIVE,),
     "emulated": (Lane.EMULATED,),
@@ -33,8 +33,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "check",
         help="does the kernel keep the AMX ABI: the conformance suite",
         description="Provoke the kernel in processes made for it, and judge what it does. Status 0 when all "
-        "that was judged passed, 1 when something failed, 2 for wrong usage, 77 when nothing was judged, "
-        "130 when interrupted. docs/conformance.md says what the checks protect.",
+        "that was judged passed, 1 when something failed, 2 for wrong usage or a report that cannot be "
+        "written, 77 when nothing was judged, 130 when interrupted. docs/conformance.md says what the checks "
+        "protect.",
     )
     parser.add_argument(
         "selection",
@@ -43,13 +44,15 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="groups (PERM), checks (ALT-03) or beginnings of ids (PTR-0); all without",
     )
     parser.add_argument(
-        "--json", metavar="FILE", help="write one JSON object (see docs/json.md); - for stdout"
+        "--json",
+        metavar="FILE",
+        help="write one JSON object (see docs/json.md); - for stdout, here and with the other reports",
     )
     parser.add_argument(
         "--ktap",
         metavar="FILE",
         nargs="?",
-        const=STDOUT,
+        const=STANDARD,
         help="write KTAP as kernel CI reads it; to stdout without FILE",
     )
     parser.add_argument("--html", metavar="FILE", help="write one self-contained page")
@@ -71,15 +74,14 @@ def run(arguments: argparse.Namespace) -> int:
         _list(selection)
         return 0
     report = _run(selection, arguments)
-    try:
-        for file, text in _reports(report, arguments):
-            _write(file, text)
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        print(f"amx: the report could not be written: {error}", file=sys.stderr)
-        return 1
-    return report.exit_status
+    is_written = True
+    for file, text in _reports(report, arguments):
+        try:
+            write_text(file, text)
+        except FileError as error:  # the others can still be
+            print(f"amx check: {error}", file=sys.stderr)
+            is_written = False
+    return report.exit_status if is_written else TROUBLE
 
 
 def _selection(arguments: argparse.Namespace) -> Selection:
@@ -91,12 +93,14 @@ def _selection(arguments: argparse.Namespace) -> Selection:
         refuse(str(error))
         raise
     names = {check.group for check in selection.checks} | {check.id for check in selection.checks}
-    for option in ("json", "ktap", "html"):
+    for option in REPORTS:
         file = getattr(arguments, option)
         if file in names:
-            refuse(f"--{option} {file}: that is a check. Give the selection first, or --{option}={STDOUT}")
-        elif file and file != STDOUT and not os.path.isdir(os.path.dirname(file) or os.curdir):
-            refuse(f"--{option} {file}: there is no such directory")
+            refuse(f"--{option} {file}: that is a check. Give the selection first, or --{option}={STANDARD}")
+        elif refused := refusal(file):
+            refuse(f"--{option} {file}: {refused}")
+    if [getattr(arguments, option) for option in REPORTS].count(STANDARD) > 1:
+        refuse("only one report can go to the standard output")
     return selection
 
 
@@ -114,8 +118,8 @@ def _run(selection: Selection, arguments: argparse.Namespace) -> Report:
     from amx.conformance.report.terminal import Terminal
 
     # A report on standard output is for a program, which expects nothing else there.
-    files = (arguments.json, arguments.ktap, arguments.html)
-    terminal = Terminal(sys.stderr if STDOUT in files else sys.stdout)
+    files = [getattr(arguments, option) for option in REPORTS]
+    terminal = Terminal(sys.stderr if STANDARD in files else sys.stdout)
     start = time.monotonic()
     results: list[Result] = []
     environment = _environment.read(model=arguments.model or None)
@@ -148,14 +152,6 @@ def _missing_lane(environment: Environment, required: str | None) -> str:
     cause = environment.diagnosis.cause
     found = f"the lane is {environment.lane.value}"
     return f"{required} lane ({found}{f'. {cause.words}. {cause.remedy}' if cause else ''})"
-
-
-def _write(file: str, text: str) -> None:
-    if file == STDOUT:
-        sys.stdout.write(text)
-        sys.stdout.flush()
-    else:
-        Path(file).write_text(text, encoding="utf-8")
 
 
 def _reports(report: Report, arguments: argparse.Namespace) -> Iterable[tuple[str, str]]:

@@ -185,11 +185,12 @@ def _probe(*, as_json: bool) -> int:
 
 
 def _show(found: Survey) -> None:
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
-    console = Console(highlight=False)
+    from amx._console import open_console
+
+    console = open_console()
     for heading, findings in (("this machine", found.means), ("what works", found.ways)):
         table = Table(heading, "", "", box=None, pad_edge=False)
         for finding in findings:

@@ -63,11 +63,12 @@ def as_json(diagnosis: Diagnosis) -> dict[str, object]:
 
 
 def _show(diagnosis: Diagnosis) -> None:
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
-    console = Console(highlight=False)
+    from amx._console import open_console
+
+    console = open_console()
     if diagnosis.emulated:
         console.print(f"AMX is emulated here: {diagnosis.emulated}. This says nothing of the processor.")
         console.print()

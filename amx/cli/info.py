@@ -5,11 +5,10 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import sys
-from pathlib import Path
 
 import amx
 from amx import cpu, machine, permission, xstate
+from amx.cli._files import write_text
 from amx.diagnosis import Outcome, RungName, explain
 
 __all__ = ["Info", "Permission", "add_parser", "gather", "run"]
@@ -61,15 +60,15 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--record",
         metavar="FILE",
-        type=Path,
-        help="write this machine's facts to FILE, for a report or a test; no host name is in it",
+        help="write this machine's facts to FILE, for a report or a test, - for the standard output; no host "
+        "name is in it",
     )
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print or record; 0 when it could be read."""
-    if arguments.record:
+    if arguments.record is not None:
         return _record(arguments.record)
     info = gather()
     if arguments.json:
@@ -162,17 +161,13 @@ def _permission() -> Permission | None:
     )
 
 
-def _record(path: Path) -> int:
+def _record(file: str) -> int:
     from amx.recording import record
 
     facts = machine.current()
     processor, kernel = cpu.processor(), facts.kernel()
     title = f"{processor}, {kernel.sysname} {kernel.release}"
-    try:
-        path.write_text(record(facts, title=title, source="amx info --record"), encoding="utf-8")
-    except OSError as error:
-        print(f"amx info: cannot write {path}: {error.strerror}", file=sys.stderr)
-        return 2
+    write_text(file, record(facts, title=title, source="amx info --record"))
     return 0
 
 
@@ -187,10 +182,11 @@ def _granted(permitted: int | None) -> str:
 
 
 def _show(info: Info) -> None:
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console(highlight=False)
+    from amx._console import open_console
+
+    console = open_console()
 
     def show(*rows: tuple[str, str]) -> None:
         table = Table(box=None, show_header=False, pad_edge=False)

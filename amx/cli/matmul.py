@@ -9,13 +9,13 @@ import sys
 import time
 import warnings
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 import amx
+from amx.cli._files import STANDARD, reading, refusal, writing
 from amx.dtypes import NAMES
 
 __all__ = ["add_parser", "run"]
@@ -45,11 +45,13 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = subparsers.add_parser(
         "matmul",
         help="multiply two matrices in .npy files",
-        description="Write the product of A and B: int8 and uint8 give int32, bfloat16 and float16 float32.",
+        description="Write the product of A and B: int8 and uint8 give int32, bfloat16 and float16 float32. "
+        "- is the standard input for A or B, and for C the standard output; the report then goes to the "
+        "standard error.",
     )
-    parser.add_argument("a", metavar="A.npy", type=Path)
-    parser.add_argument("b", metavar="B.npy", type=Path)
-    parser.add_argument("-o", "--output", metavar="C.npy", type=Path, required=True)
+    parser.add_argument("a", metavar="A.npy")
+    parser.add_argument("b", metavar="B.npy")
+    parser.add_argument("-o", "--output", metavar="C.npy", required=True)
     parser.add_argument(
         "--dtype",
         metavar="{bfloat16,bf16,float16,fp16}",
@@ -57,14 +59,18 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="round float32 inputs to this type; bfloat16 also for uint16 inputs that hold bfloat16",
     )
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, usage_error=parser.error)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Multiply, write and report; a file that cannot be read or written is a usage error, status 2."""
+    """Multiply, write and report; a file that cannot be read or written is status 2."""
+    if arguments.a == arguments.b == STANDARD:
+        arguments.usage_error("A and B cannot both be the standard input")
+    if refused := refusal(arguments.output):
+        return _unusable(f"cannot write {arguments.output}: {refused}")
     try:
         a, b = _read(arguments.a), _read(arguments.b)
-    except (OSError, ValueError) as error:
+    except ValueError as error:
         return _unusable(error)
     with warnings.catch_warnings():  # the report names the backend; `amx explain` says why
         warnings.simplefilter("ignore", amx.EmulatedWarning)
@@ -77,14 +83,11 @@ def run(arguments: argparse.Namespace) -> int:
             raise _in_our_words(error, arguments) from error
         seconds = time.perf_counter() - start
         plan = _plan(a, b, c, arguments.dtype or a.dtype.name)
-    try:
-        with arguments.output.open("wb") as file:
-            np.save(file, c)
-    except OSError as error:
-        return _unusable(f"cannot write {arguments.output}: {error.strerror}")
+    with writing(arguments.output) as file:
+        np.save(file, c)
     operations = 2 * c.size * a.shape[-1]
     report = Report(
-        output=str(arguments.output),
+        output=arguments.output,
         shape=c.shape,
         dtype=c.dtype.name,
         backend=plan.backend.value,
@@ -92,7 +95,8 @@ def run(arguments: argparse.Namespace) -> int:
         seconds=seconds,
         gops=operations / seconds / 1e9,
     )
-    print(json.dumps(asdict(report)) if arguments.json else report)
+    text = json.dumps(asdict(report)) if arguments.json else str(report)
+    print(text, file=sys.stderr if arguments.output == STANDARD else sys.stdout)
     return 0
 
 
@@ -132,12 +136,10 @@ def _unusable(problem: object) -> int:
     return 2
 
 
-def _read(path: Path) -> NDArray[Any]:
+def _read(path: str) -> NDArray[Any]:
     try:
-        with path.open("rb") as file:
+        with reading(path) as file:
             array: NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)
-    except OSError as error:
-        raise OSError(f"cannot read {path}: {error.strerror}") from error
     except ValueError as error:
         raise ValueError(f"{path} is not a readable .npy file: {error}") from error
     # A .npy file cannot name bfloat16: NumPy writes it as two anonymous bytes.

@@ -6,6 +6,7 @@ import errno
 import os
 import stat
 import struct
+import sys
 from dataclasses import dataclass
 
 from amx.errors import EmulationError, ProgramError
@@ -70,7 +71,7 @@ def require_preloadable(program: Program) -> None:
             cause="There is no dynamic loader in it that could preload the emulator",
             remedy="Use --ptrace",
         )
-    own = _inspect("/proc/thread-self/exe", "/proc/thread-self/exe").loader
+    own = _own_loader()
     if own and os.path.basename(own) != os.path.basename(program.loader):
         raise EmulationError(
             f"{program.binary} uses the C library of {program.loader}",
@@ -95,6 +96,16 @@ def require_traceable(program: Program) -> None:
             cause="AMX exists in 64-bit x86 code only",
             remedy="Run a build of it for x86-64",
         )
+
+
+def _own_loader() -> str:
+    """The dynamic loader of this process, empty where it has none or cannot be looked into."""
+    for path in ("/proc/thread-self/exe", sys.executable):  # the latter where /proc is not mounted
+        try:
+            return _inspect(path, path).loader
+        except ProgramError:
+            continue
+    return ""
 
 
 def _which(name: str) -> str:

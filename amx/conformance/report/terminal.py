@@ -10,10 +10,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TextIO
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.text import Text
 
+from amx._console import open_console
 from amx.conformance.check import Check, Verdict
 from amx.conformance.environment import Environment
 from amx.conformance.report import words
@@ -36,8 +36,7 @@ class Terminal:
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        # Where lines are read by programs, or land in a file, they are not wrapped.
-        self._console = Console(file=stream, highlight=False, soft_wrap=not stream.isatty())
+        self._console = open_console(stream)
         self._progress: Progress | None = None
 
     def begin(self, environment: Environment) -> None:
