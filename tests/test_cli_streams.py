@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import json
 import os
 import pty
 import re
@@ -59,7 +60,9 @@ WRONG_USAGE = [
     ["matmul", "-", "-", "-o", "c.npy"],
     ["check", "ZZ"],
     ["emulate"],
+    ["emulate", "--stats-file=-", "--trace=-", "--", "true"],
     ["bench", "cube"],
+    ["bench", "--plot", "/no/such/directory/x.png"],
 ]
 pytestmark = pytest.mark.skipif(STUB, reason="this build has no machine layer: commands tell of little else")
 
@@ -183,6 +186,22 @@ def test_a_program_that_is_emulated_finds_closed_what_was_closed(place, closed):
 def test_the_status_of_a_program_stays_its_own_without_a_standard_error(place):
     done = amx(["emulate", "--stats", "--", "/bin/sh", "-c", "exit 0"], place, closing(2))
     assert done.returncode == 0
+
+
+@pytest.mark.parametrize("option", ["--stats-file=-", "--trace=-"])
+@pytest.mark.parametrize("way", [[], ["--ptrace"]], ids=["preload", "ptrace"])
+def test_reports_of_an_emulated_program_can_go_to_the_standard_output(place, option, way):
+    """After what the program wrote; where that fails, the status is still the program's."""
+    words = ["emulate", *way, option, "--", "/bin/sh", "-c", "echo first; exit 3"]
+    done = amx(words, place)
+    first, report = done.stdout.split(b"\n", 1)
+    assert (done.returncode, first) == (3, b"first")
+    assert json.loads(report)["schema"] >= 1
+    words[-1] = "exit 3"
+    with open("/dev/full", "wb") as full:
+        done = amx(words, place, stdout=full)
+    assert done.returncode == 3
+    assert done.stderr.count(b"No space left on device") == 1
 
 
 @pytest.mark.parametrize("how", ["pipe", "file"])

@@ -9,9 +9,10 @@ import json
 import os
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from amx.cli._files import write_text
+from amx.cli._streams import WriteError
 from amx.emulation import launcher, report, unrecorded
 from amx.emulation.report import Process
 from amx.emulation.traced import Ended
@@ -29,8 +30,8 @@ class Reports:
 
     def __init__(self, arguments: argparse.Namespace) -> None:
         self._stats: bool = arguments.stats
-        self._stats_file: Path | None = arguments.stats_file
-        self._trace: Path | None = arguments.trace
+        self._stats_file: str | None = arguments.stats_file
+        self._trace: str | None = arguments.trace
         self._cpu: str = arguments.cpu
 
     @property
@@ -62,7 +63,7 @@ class Reports:
         if self._stats_file:
             said = report.as_json(processes, missing, cpu=self._cpu, status=status)
             with _said(f"--stats-file {self._stats_file} could not be written"):
-                self._stats_file.write_text(json.dumps(said, indent=2) + "\n", encoding="utf-8")
+                write_text(self._stats_file, json.dumps(said, indent=2) + "\n")
 
     def _recorded(self, directory: str, missing: tuple[str, ...] = ()) -> None:
         if self._trace is None:
@@ -73,16 +74,15 @@ class Reports:
             found = trace.read(directory)
             found = dataclasses.replace(found, unrecorded=found.unrecorded + missing)
             with _said(f"--trace {self._trace} could not be written"):
-                found.write(self._trace)
+                write_text(self._trace, found.to_json())
             _say(_tables(found) if sys.stderr is not None and sys.stderr.isatty() else str(found))
 
 
 def _tables(found: Trace) -> str:
-    from rich.console import Console
-
+    from amx._console import open_console
     from amx.emulation.trace_tables import show
 
-    console = Console(stderr=True, highlight=False)
+    console = open_console(stderr=True)
     with console.capture() as capture:
         show(found, console)
     return capture.get().rstrip("\n")
@@ -95,7 +95,7 @@ def _said(what: str) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         _say(f"amx emulate: {what}: interrupted")
-    except (AmxError, OSError) as error:
+    except (AmxError, OSError, WriteError) as error:
         _say(f"amx emulate: {what}: {getattr(error, 'strerror', '') or error}")
     except Exception as error:
         _say(f"amx emulate: {what}: {type(error).__name__}: {error}")

@@ -9,9 +9,9 @@ import errno
 import json
 import os
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from amx.cli._files import STANDARD, refusal
 from amx.errors import EmulationError, ProgramError
 
 if TYPE_CHECKING:
@@ -64,12 +64,13 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument("--stats", action="store_true", help="afterwards print every process's counts")
     parser.add_argument(
-        "--stats-file", metavar="FILE", type=Path, help="write them as one JSON object (see docs/json.md)"
+        "--stats-file",
+        metavar="FILE",
+        help="write them as one JSON object (see docs/json.md), - for the standard output, here and below",
     )
     parser.add_argument(
         "--trace",
         metavar="FILE",
-        type=Path,
         help="write what was executed, site by site, to FILE (see docs/json.md), and print a summary",
     )
     parser.add_argument("--json", action="store_true", help="with --probe: print one JSON object")
@@ -112,12 +113,10 @@ def _check_usage(arguments: argparse.Namespace, command: list[str]) -> None:
         refuse("--no-patch does not go with --ptrace, which patches nothing")
     for option in ("stats_file", "trace"):
         file = getattr(arguments, option)
-        if file is not None and not file.absolute().parent.is_dir():
-            refuse(f"--{option.replace('_', '-')} {file}: there is no such directory")
-        if file is not None and file.is_dir():
-            refuse(f"--{option.replace('_', '-')} {file}: that is a directory")
-        if file is not None and not os.access(file if file.exists() else file.absolute().parent, os.W_OK):
-            refuse(f"--{option.replace('_', '-')} {file}: it may not be written")
+        if refused := refusal(file):
+            refuse(f"--{option.replace('_', '-')} {file}: {refused}")
+    if arguments.stats_file == arguments.trace == STANDARD:
+        refuse("only one of --stats-file and --trace can go to the standard output")
 
 
 def _emulate(arguments: argparse.Namespace, command: list[str]) -> int:

@@ -51,7 +51,7 @@ def show(trace: Trace, console: Console) -> None:
     if len(trace.processes) > 1:
         table = Table("pid", "instructions", "threads", "program", title="Processes", title_justify="left")
         for process in trace.processes[:HOT_SITES]:
-            program = Text(" ".join(process.command) or process.executable, overflow="ellipsis", no_wrap=True)
+            program = Text(" ".join(process.command) or process.executable, overflow="fold")
             figures = f"{process.instructions:,}", f"{len(process.threads):,}"
             table.add_row(str(process.pid), *figures, program)
         console.print(table)

@@ -1,0 +1,168 @@
+"""Files that commands write: whole or not at all, and what a name stands for stays what it is."""
+
+import os
+import stat
+import subprocess
+
+import children
+import pytest
+
+from amx.cli import _files
+from amx.cli._files import FileError, reading, refusal, write_text, writing
+
+OLD, NEW = "what was there", "what comes in its place"
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "report"
+    path.write_text(OLD)
+    return path
+
+
+def test_a_new_file_has_the_permissions_that_any_has(tmp_path):
+    usual = tmp_path / "usual"
+    usual.touch()
+    write_text(tmp_path / "new", NEW)
+    assert (tmp_path / "new").read_text() == NEW
+    assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == stat.S_IMODE(usual.stat().st_mode)
+
+
+def test_an_old_file_is_replaced_by_one_with_its_permissions(file):
+    file.chmod(0o640)
+    before = file.stat().st_ino
+    write_text(file, NEW)
+    assert file.read_text() == NEW
+    assert stat.S_IMODE(file.stat().st_mode) == 0o640
+    assert file.stat().st_ino != before
+    assert os.listdir(file.parent) == [file.name]
+
+
+def test_an_old_file_stays_where_the_new_one_does_not_become_whole(file):
+    with pytest.raises(TypeError), writing(file) as opened:
+        opened.write(NEW)  # no bytes
+    assert file.read_text() == OLD
+    assert os.listdir(file.parent) == [file.name]
+
+
+def test_a_limit_on_the_size_of_files_leaves_the_old_one(file):
+    """In a child: the limit stays."""
+    code = (
+        "import resource, sys\n"
+        "from amx.cli._files import write_text\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))\n"
+        "try: write_text(sys.argv[1], 'x' * 1000)\n"
+        "except OSError as error: print(error)\n"
+    )
+    done = children.run_python("-c", code, file)
+    assert done.stdout == f"cannot write {file}: File too large\n", done.stderr
+    assert file.read_text() == OLD
+    assert os.listdir(file.parent) == [file.name]
+
+
+def test_a_link_still_points_to_the_file_that_is_written(file):
+    link = file.with_name("link")
+    link.symlink_to(file.name)
+    write_text(link, NEW)
+    assert link.is_symlink()
+    assert file.read_text() == NEW
+    nowhere = file.with_name("nowhere")
+    nowhere.symlink_to("later")
+    write_text(nowhere, NEW)
+    assert nowhere.is_symlink()
+    assert file.with_name("later").read_text() == NEW
+
+
+def test_a_second_name_stays_one_of_the_same_file(file):
+    os.link(file, file.with_name("other"))
+    write_text(file, NEW)
+    assert file.with_name("other").read_text() == NEW
+
+
+def test_a_pipe_stays_a_pipe_and_gets_all_of_it(tmp_path):
+    """Also more than it holds at once."""
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    code = "import sys; from amx.cli._files import write_text; write_text(sys.argv[1], 'x' * 300_000)"
+    with (tmp_path / "seen").open("wb") as seen, subprocess.Popen(["cat", fifo], stdout=seen) as reader:
+        assert children.run_python("-c", code, fifo).returncode == 0
+        assert reader.wait(timeout=60) == 0
+    assert (tmp_path / "seen").read_bytes() == b"x" * 300_000
+    assert stat.S_ISFIFO(fifo.stat().st_mode)
+
+
+def test_a_device_stays_a_device():
+    write_text("/dev/null", NEW)
+    assert stat.S_ISCHR(os.stat("/dev/null").st_mode)
+    with pytest.raises(FileError, match="cannot write /dev/full: No space left on device"):
+        write_text("/dev/full", NEW)
+
+
+def test_a_log_that_a_standard_stream_goes_to_is_not_replaced(file):
+    before = file.stat().st_ino
+    code = "import sys; from amx.cli._files import write_text; write_text('/dev/stdout', 'new')"
+    done = children.run_python("-c", f"import os; os.dup2(os.open({str(file)!r}, os.O_RDWR), 1); {code}")
+    assert done.returncode == 0, done.stderr
+    assert file.stat().st_ino == before
+    assert file.read_text() == "new"
+
+
+@pytest.mark.parametrize("name", ["-", None, "there", "new", "/dev/null"])
+def test_nothing_stands_against_what_can_be_written(tmp_path, name):
+    (tmp_path / "there").touch()
+    file = name if name in ("-", None, "/dev/null") else tmp_path / name
+    assert refusal(file) == ""
+    assert sorted(os.listdir(tmp_path)) == ["there"]
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        (".", "that is a directory"),
+        ("no/x", "there is no such directory"),
+        ("there/x", "there is no such directory"),
+    ],
+)
+def test_what_cannot_be_written_is_refused_beforehand_and_then_too(tmp_path, name, words):
+    (tmp_path / "there").touch()
+    assert refusal(tmp_path / name) == words
+    with pytest.raises(FileError, match="cannot write"):
+        write_text(tmp_path / name, NEW)
+    assert os.listdir(tmp_path) == ["there"]
+
+
+def test_what_is_forbidden_is_refused_beforehand():
+    """In a child, which is not root."""
+    code = (
+        "import os, tempfile\n"
+        "from pathlib import Path\n"
+        "from amx.cli._files import refusal, write_text\n"
+        "if os.geteuid() == 0: os.setgid(65534), os.setuid(65534)\n"
+        "with tempfile.TemporaryDirectory() as place:\n"
+        "    old = Path(place) / 'old'\n"
+        "    old.touch(0o400)\n"
+        "    for name in ('old', 'new'):\n"
+        "        print(name, refusal(Path(place) / name))\n"
+        "    os.chmod(place, 0o500)\n"
+        "    print('new', refusal(Path(place) / 'new'))\n"
+        "    os.chmod(old, 0o600)\n"
+        "    write_text(old, 'in place')\n"
+        "    print(old.read_text())\n"
+        "    os.chmod(place, 0o700)\n"
+    )
+    done = children.run_python("-c", code)
+    assert done.stdout == "old Permission denied\nnew \nnew Permission denied\nin place\n", done.stderr
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path):
+    with (
+        pytest.raises(FileError, match=r"cannot read .*/no: No such file or directory"),
+        reading(tmp_path / "no"),
+    ):
+        pass
+
+
+def test_the_standard_output_gets_bytes_as_they_are(capfdbinary):
+    with writing(_files.STANDARD) as opened:
+        opened.write(b"\x93NUMPY")
+    assert capfdbinary.readouterr().out == b"\x93NUMPY"
