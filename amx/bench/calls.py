@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from amx.bench.grid import Case
-from amx.bench.operands import Operands
+from amx.bench.operands import FullRange, Operands
 from amx.bench.ours import bits_differ, call_of
 from amx.bench.peers.peer import AmxUse, Form, Peer, Product, UnsupportedError
 from amx.bench.timing import Clock, Pace, Side, Summary, interleave, ratios, summarise
@@ -31,6 +31,8 @@ class CallRow:
     of_neighbour: of ours, the rate over that of our call of the same form of the product beside it
         (neighbour.py), pair by pair; None where none was measured.
     difference: how its result differs from our plain call's, empty where it agrees.
+    wrong: what is wrong with a library's products, of these data or of full-range ones, so that it is not
+        timed; empty where nothing is.
     amx: whether it used AMX; None for ours, whose backend the report names.
     """
 
@@ -45,6 +47,7 @@ class CallRow:
     difference: str
     reason: str
     amx: AmxUse | None
+    wrong: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +57,6 @@ class _Entry:
     library: str
     form: Form
     product: Product
-    difference: str
     amx: AmxUse
 
 
@@ -90,7 +92,7 @@ class Contest:
         except _PeerFailedError as failed:
             entry = failed.entry
             reason = _failure(failed.error)
-            absent = _absent(self.case, entry.library, entry.form, self.threads, reason, entry.difference)
+            absent = _absent(self.case, entry.library, entry.form, self.threads, reason)
             others = tuple(other for other in self.entries if other is not entry)
             return replace(self, entries=others, absent=(*self.absent, absent)).measure(pace, clock)
 
@@ -112,9 +114,7 @@ class Contest:
             rows.append(self._row(OURS, own.form, seconds, None, of_neighbour, own.difference, None))
         for entry, seconds in zip(self.entries, in_order, strict=True):
             ratio = ratios(our_samples[entry.form], seconds)
-            rows.append(
-                self._row(entry.library, entry.form, seconds, ratio, None, entry.difference, entry.amx)
-            )
+            rows.append(self._row(entry.library, entry.form, seconds, ratio, None, "", entry.amx))
         return [*rows, *self.absent]
 
     def _row(
@@ -135,11 +135,16 @@ class Contest:
 
 
 def prepare(
-    operands: Operands, peers: Sequence[Peer], threads: int, beside: Operands | None = None
+    operands: Operands,
+    peers: Sequence[Peer],
+    threads: int,
+    beside: Operands | None = None,
+    full: FullRange | None = None,
 ) -> Contest:
     """Prepare all sides of a case, and compare every peer's result with ours.
 
-    `beside`: of a product whose calls take turns with ours, to compare the rates.
+    A peer whose result differs, or whose product of full-range integers is wrong, is not timed. `beside`: of
+    a product whose calls take turns with ours, to compare the rates; `full`: full-range integers.
     """
     calls = {form: call_of(operands, form) for form in Form}
     want = calls[Form.PLAIN]()
@@ -150,7 +155,14 @@ def prepare(
         try:
             product = peer.prepare(operands, form, threads)
             difference = product.difference(want, operands)
-            entries.append(_Entry(peer.name, form, product, difference, peer.used_amx(product)))
+            wrong = difference
+            if full and not wrong:
+                wrong = peer.prepare(full.operands, form, threads).error(full)
+            if wrong:
+                reason = f"wrong: {wrong}"
+                absent.append(_absent(operands.case, peer.name, form, threads, reason, difference, wrong))
+            else:
+                entries.append(_Entry(peer.name, form, product, peer.used_amx(product)))
         except UnsupportedError as missing:
             absent.append(_absent(operands.case, peer.name, form, threads, str(missing)))
         except Exception as error:  # whatever a foreign library raises is a finding about it, not our failure
@@ -164,17 +176,17 @@ def prepare(
 
 
 def best(rows: Sequence[CallRow], case: Case, form: Form) -> CallRow | None:
-    """The fastest peer's row of a case and form whose result agrees with ours."""
+    """The fastest peer's row of a case and form; none that is wrong has been timed."""
     candidates = [
-        row
-        for row in rows
-        if (row.case, row.form) == (case, form) and row.library != OURS and row.seconds and not row.difference
+        row for row in rows if (row.case, row.form) == (case, form) and row.library != OURS and row.seconds
     ]
     return min(candidates, key=lambda row: row.seconds.median if row.seconds else 0.0, default=None)
 
 
-def _absent(case: Case, library: str, form: Form, threads: int, reason: str, difference: str = "") -> CallRow:
-    return CallRow(case, library, form, threads, None, None, None, None, difference, reason, None)
+def _absent(
+    case: Case, library: str, form: Form, threads: int, reason: str, difference: str = "", wrong: str = ""
+) -> CallRow:
+    return CallRow(case, library, form, threads, None, None, None, None, difference, reason, None, wrong)
 
 
 def _failure(error: Exception) -> str:

@@ -56,6 +56,7 @@ class Standing:
     form: of our call; None for the kernel.
     against: the library that a ratio refers to, or the round size; else empty.
     measured: None where it could not be.
+    wrong: libraries that a ratio leaves out, since their products are wrong here.
     """
 
     case: Case
@@ -66,6 +67,7 @@ class Standing:
     goal: float
     against: str
     measured: Summary | None
+    wrong: tuple[str, ...] = ()
 
 
 _OF_CEILING = {
@@ -120,10 +122,17 @@ def standings(kernels: Sequence[KernelRow], calls: Sequence[CallRow]) -> list[St
             continue
         for figure, form, wanted, against, measured in _figures(goal, row, calls):
             if wanted is not None:
+                wrong = _wrong(calls, row.case, form) if figure is Figure.RATIO else ()
                 found.append(
-                    Standing(row.case, row.threads, row.native, figure, form, wanted, against, measured)
+                    Standing(
+                        row.case, row.threads, row.native, figure, form, wanted, against, measured, wrong
+                    )
                 )
     return found
+
+
+def _wrong(calls: Sequence[CallRow], case: Case, form: Form | None) -> tuple[str, ...]:
+    return tuple(row.library for row in calls if row.wrong and (row.case, row.form) == (case, form))
 
 
 def _figures(

@@ -13,7 +13,9 @@ from amx._lib import CData, ffi
 from amx.bench.grid import Case, Dtype
 from amx.dtypes import Array, Element, as_elements
 
-__all__ = ["Operands", "aligned", "make_operands", "pointer"]
+__all__ = ["FullRange", "Operands", "aligned", "make_full_range", "make_operands", "pointer"]
+
+JUDGED_ROWS = 64  # of a product, that a judge computes
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,55 @@ def make_operands(case: Case, seed: int) -> Operands:
     a = _values(rng, (*batch, shape.m, shape.ld or shape.k), case.dtype, positive=True)
     b = _values(rng, (*batch, shape.k, shape.ld or shape.n), case.dtype, positive=False)
     return Operands(case, a[..., : shape.k], b[..., : shape.n])
+
+
+@dataclass(frozen=True)
+class FullRange:
+    """Bytes of all values, as integers some libraries multiply wrongly: their sums of two products saturate.
+
+    Attributes
+    ----------
+    operands: `a` and `b` are int8; libraries that multiply uint8 by int8 take the bytes of `a` as uint8.
+    rows: of the product, that are judged.
+    """
+
+    operands: Operands
+    rows: npt.NDArray[np.intp]
+
+    @cached_property
+    def signed(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """The rows of the exact product of int8 by int8, and of that of the absolute values."""
+        return self._product(np.int8)
+
+    @cached_property
+    def unsigned(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """The same of uint8 by int8."""
+        return self._product(np.uint8)
+
+    def _product(
+        self, kind: type[np.integer[Any]]
+    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        a = self.operands.a.view(kind)[..., self.rows, :].astype(np.float64)
+        b = self.operands.b.astype(np.float64)
+        return a @ b, np.abs(a) @ np.abs(b)  # exact: far below 2^53
+
+
+def make_full_range(case: Case, seed: int) -> FullRange | None:
+    """For a case of integers: random bytes, rows and columns of the extremes; None for floats."""
+    if case.dtype is not Dtype.INT8:
+        return None
+    shape = case.shape
+    rng = np.random.default_rng([seed, shape.batch, shape.m, shape.n, shape.k])
+    batch = () if shape.batch == 1 else (shape.batch,)
+    a = rng.integers(-128, 128, (*batch, shape.m, shape.ld or shape.k), dtype=np.int8)
+    b = rng.integers(-128, 128, (*batch, shape.k, shape.ld or shape.n), dtype=np.int8)
+    for place, extreme in enumerate((-1, -128, 127)):  # as uint8 255, 128, 127
+        a[..., place : place + 1, :] = extreme
+    for place, extreme in enumerate((127, -128)):
+        b[..., place : place + 1] = extreme
+    rows = np.unique(np.linspace(0, shape.m - 1, min(shape.m, JUDGED_ROWS)).astype(np.intp))
+    rows = np.union1d(rows, np.arange(min(3, shape.m)))
+    return FullRange(Operands(case, a[..., : shape.k], b[..., : shape.n]), rows)
 
 
 def aligned(size: int) -> npt.NDArray[np.uint8]:

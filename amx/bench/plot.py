@@ -112,7 +112,8 @@ def _plain_ticks(axis: Any) -> None:
 
 
 def _bars(ax: Any, report: Report, dtype: Dtype, form: Form) -> None:
-    rows = [row for row in report.calls if row.case.dtype is dtype and row.form is form and row.gops]
+    of_form = [row for row in report.calls if row.case.dtype is dtype and row.form is form]
+    rows = [row for row in of_form if row.gops]
     libraries = list(dict.fromkeys(row.library for row in report.calls if row.gops))
     shown = [library for library in libraries if any(row.library == library for row in rows)]
     cases = list(dict.fromkeys(row.case for row in rows))
@@ -137,7 +138,10 @@ def _bars(ax: Any, report: Report, dtype: Dtype, form: Form) -> None:
     ax.set_title(f"{dtype.value}: calls from Python, second operand {form.value}")
     ax.grid(visible=True, axis="y", alpha=0.3)
     ax.set_axisbelow(True)
-    if shown:
+    wrong = list(dict.fromkeys(row.library for row in of_form if row.wrong))
+    for library in wrong:
+        ax.plot([], [], " ", label=f"{library}: wrong")
+    if shown or wrong:
         ax.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize="small")
 
 

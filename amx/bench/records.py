@@ -111,6 +111,7 @@ def _call(row: CallRow, report: Report) -> dict[str, object]:
         "ratio": _summary(row.ratio),
         "of_neighbour": _summary(row.of_neighbour),
         "difference": row.difference,
+        "wrong": row.wrong,
         "reason": row.reason,
         "amx": row.amx and {"verdict": report.said_of(row.amx), "evidence": row.amx.evidence},
     }
@@ -124,6 +125,7 @@ def _goal(row: Standing) -> dict[str, object]:
         "figure": row.figure.value,
         "of": row.form.value if row.form else "kernel",
         "against": row.against,
+        "wrong": list(row.wrong),
         "goal": row.goal,
         "measured": _summary(row.measured),
     }
@@ -200,7 +202,7 @@ def write_csv(report: Report, file: TextIO) -> None:
                 **_columns("ratio", call.ratio),
                 "of_neighbour": call.of_neighbour.median if call.of_neighbour else "",
                 "amx": report.said_of(call.amx) if call.amx else "",
-                "note": call.difference or call.reason,
+                "note": call.reason or call.difference,
             }
         )
     for standing in standings(report.kernels, report.calls):
@@ -215,7 +217,10 @@ def write_csv(report: Report, file: TextIO) -> None:
                 "measured": standing.measured.median if standing.measured else "",
                 "goal": standing.goal,
                 "amx": "yes" if standing.native else "no",
-                "note": standing.against,
+                "note": "; ".join(
+                    [standing.against] * bool(standing.against)
+                    + [f"{library} is wrong" for library in standing.wrong]
+                ),
             }
         )
     for found in _recorded_of(report):

@@ -17,7 +17,7 @@ from amx.bench.goals import goal_of
 from amx.bench.grid import Case, Dtype
 from amx.bench.kernels import KernelRow
 from amx.bench.neighbour import neighbour
-from amx.bench.operands import make_operands
+from amx.bench.operands import make_full_range, make_operands
 from amx.bench.peers.peer import AmxUse, Peer, Verdict
 from amx.bench.timing import Clock, Pace, RealClock
 
@@ -187,7 +187,9 @@ def _measure_case(
     progress.step(f"{case} kernel")
     kernel = kernels.measure(operands, options.threads, options.pace, clock, options.seed, beside)
     progress.step(f"{case} calls")
-    return kernel, calls.prepare(operands, present, options.threads, beside).measure(options.pace, clock)
+    full = make_full_range(case, options.seed) if present else None
+    contest = calls.prepare(operands, present, options.threads, beside, full)
+    return kernel, contest.measure(options.pace, clock)
 
 
 def _choose(options: Options) -> tuple[tuple[Case, ...], tuple[LeftOut, ...]]:

@@ -105,7 +105,7 @@ def _kernels(report: Report, console: Console) -> None:
 
 def _calls(report: Report, console: Console) -> None:
     for form in Form:
-        rows = [row for row in report.calls if row.form is form and row.seconds]
+        rows = [row for row in report.calls if row.form is form and (row.seconds or row.wrong)]
         libraries = list(dict.fromkeys(row.library for row in rows))
         if not rows:
             continue
@@ -152,6 +152,7 @@ def _goals(report: Report, console: Console) -> None:
         )
     if table.row_count:
         console.print(table)
+        _left_out(report, console, tuned=True)
         if is_quoted:
             console.print("* GOP/s recorded on another machine, not in turns: docs/performance.md")
         console.print()
@@ -178,7 +179,15 @@ def _untuned(report: Report, console: Console) -> None:
         )
     if table.row_count:
         console.print(table)
+        _left_out(report, console, tuned=False)
         console.print()
+
+
+def _left_out(report: Report, console: Console, *, tuned: bool) -> None:
+    """The libraries that the ratios are not to, since they are wrong."""
+    of_all = (row for of in _by_case(report, tuned=tuned).values() for row in of.values())
+    for library in dict.fromkeys(library for row in of_all for library in row.wrong):
+        console.print(f"No ratio is one to {library} where its products are wrong: see below", markup=False)
 
 
 _Key = tuple[Figure, Form | None]
@@ -243,7 +252,7 @@ def _notes(report: Report, console: Console) -> None:
 
 def _gops(row: CallRow | None) -> str:
     if row is None or row.gops is None:
-        return ""
+        return "wrong" if row and row.wrong else ""
     return f"{_number(row.gops)}{'!' if row.difference else ''}"
 
 

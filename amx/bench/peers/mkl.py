@@ -86,7 +86,7 @@ class Mkl(Peer):
                 )  # fmt: skip
                 return c, (a, b, offset)
 
-            return Product(integers, _first, None)
+            return Product(integers, _first, None, unsigned=True)
         function.argtypes = [
             *[_INT] * 6, _FLOAT, _POINTER, _INT, _POINTER, _INT, _FLOAT, _POINTER, _INT,
         ]  # fmt: skip

@@ -39,7 +39,7 @@ class OnnxRuntime(Peer):
         else:
             model, feed = matmul_integer(), {"A": a, "B": operands.b}
         session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-        return Product(lambda: session.run(None, feed), _first, None)
+        return Product(lambda: session.run(None, feed), _first, None, unsigned=True)
 
 
 def _first(results: Any) -> Array:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from amx.bench.operands import Operands
+from amx.bench.operands import FullRange, Operands
 from amx.dtypes import Array
 from amx.emulation.used import Verdict, used
 
@@ -48,11 +48,13 @@ class Product:
     call: computes it once, on operands in the library's own arrays, and returns the library's new result.
     to_numpy: a result as a NumPy array.
     roundoff: unit roundoff of the result's type; None where the result is exact.
+    unsigned: whether the bytes of an int8 `a` are multiplied as uint8.
     """
 
     call: Callable[[], Any]
     to_numpy: Callable[[Any], Array]
     roundoff: float | None
+    unsigned: bool = False
 
     def difference(self, ours: Array, operands: Operands) -> str:
         """How the result differs from ours, empty where it agrees.
@@ -70,6 +72,26 @@ class Product:
         error = np.abs(theirs.astype(np.float64) - ours)
         wrong = int(np.count_nonzero(~(error <= bound)))  # NaN is wrong too
         return f"{wrong} of {ours.size} elements are beyond the rounding errors" if wrong else ""
+
+    def error(self, full: FullRange) -> str:
+        """What is wrong with this product of full-range data, by exact arithmetic; empty if nothing is."""
+        exact, magnitude = full.unsigned if self.unsigned else full.signed
+        theirs = self.to_numpy(self.call())
+        if theirs.shape[-2:] != (full.operands.a.shape[-2], exact.shape[-1]):
+            return f"its product has shape {theirs.shape}"
+        rows = theirs[..., full.rows, :].astype(np.float64)
+        bound: Any = 0
+        if self.roundoff is not None:
+            bound = magnitude * (2 * full.operands.case.shape.k * FLOAT32_ROUNDOFF + self.roundoff)
+        wrong = np.argwhere(~(np.abs(rows - exact) <= bound))
+        if not len(wrong):
+            return ""
+        first = tuple(wrong[0])
+        kind = "uint8" if self.unsigned else "int8"
+        return (
+            f"{len(wrong)} of {exact.size} sums of {kind} by int8 products of full-range data are wrong, for "
+            f"example {rows[first]:.0f} instead of {exact[first]:.0f}"
+        )
 
 
 class Peer(abc.ABC):

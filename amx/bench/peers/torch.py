@@ -111,7 +111,7 @@ def _packed_int8(operands: Operands) -> Product:
         linear(*arguments)
     except (AttributeError, RuntimeError) as error:
         raise UnsupportedError(f"its packed int8 layer: {_first_line(error)}") from error
-    return Product(lambda: linear(*arguments), _to_numpy, 2.0**-24)
+    return Product(lambda: linear(*arguments), _to_numpy, 2.0**-24, unsigned=True)
 
 
 def _packed_float(operands: Operands) -> Product:
