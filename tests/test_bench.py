@@ -1270,6 +1270,7 @@ def test_a_wrong_emulated_product_is_exit_status_1(capsys, monkeypatch):
         ["--seed", "-1"],
         ["--seed", "-1", "--emulation"],
         ["--plot", "/no/such/directory/x.png"],
+        ["--plot", "-", "--json"],
     ],
 )
 def test_wrong_usage_is_exit_status_2(capsys, words):
@@ -1295,6 +1296,14 @@ def test_the_command_draws(emulated, small, tmp_path):
     picture = tmp_path / "x.PNG"
     assert cli.main(["bench", "--quick", "8x8x8:int8", "--peers", "none", "--plot", str(picture)]) == 0
     assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_picture_on_the_standard_output_stands_there_alone(emulated, small, capsysbinary):
+    pytest.importorskip("matplotlib")
+    assert cli.main(["bench", "--quick", "8x8x8:int8", "--peers", "none", "--plot", "-"]) == 0
+    output, errors = capsysbinary.readouterr()
+    assert output.startswith(b"\x89PNG")
+    assert b"GOP/s" in errors
 
 
 def test_a_peer_that_is_named_twice_is_measured_once(emulated, small, capsys):

@@ -75,8 +75,15 @@ def test_a_selection_runs_nothing_else(run):
 
 
 @pytest.mark.parametrize(
-    "words", [["ZZ"], ["--require", "model"], ["--ktap", "AA-01"], ["--json", "/no/such/directory/x"],
-        ["--html", "/"], ["--ktap", "-", "--json", "-"]],
+    "words",
+    [
+        ["ZZ"],
+        ["--require", "model"],
+        ["--ktap", "AA-01"],
+        ["--json", "/no/such/directory/x"],
+        ["--html", "/"],
+        ["--ktap", "-", "--json", "-"],
+    ],
 )
 def test_wrong_usage_is_2(run, words, capsys):
     with pytest.raises(SystemExit) as ended:

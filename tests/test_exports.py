@@ -38,3 +38,24 @@ def test_import_loads_neither_numpy_nor_the_compiled_module():
     child = subprocess.run([sys.executable, "-c", LIGHT], capture_output=True, text=True, check=False)
     print("import amx:", child.stdout.strip())
     assert child.returncode == 0, child.stderr
+
+
+PRODUCT = """
+import amx, os
+assert amx.available() in (True, False)
+import numpy as np
+c = amx.matmul(np.ones((2, 3), np.int8), np.ones((3, 2), np.int8))
+os._exit(0 if c.tolist() == [[3, 3], [3, 3]] else 1)
+"""
+OPTIONS = [[], ["-I"], ["-O"], ["-OO"], ["-P"], ["-E", "-s"], ["-W", "error"], ["-X", "dev"]]
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=" ".join)
+def test_it_imports_and_multiplies_under_any_option_of_python(options):
+    """Without HOME, PATH or anything else in the environment, and with closed standard streams."""
+    python = [sys.executable, *options, "-c", PRODUCT]
+    environment = {"AMX_BACKEND": "emulated"}
+    done = subprocess.run(python, env=environment, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+    closed = ["/bin/sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", *python]
+    assert subprocess.run(closed, env=environment, check=False).returncode == 0
