@@ -71,12 +71,12 @@ def reading(file: str | Path) -> Iterator[BinaryIO]:
 def writing(file: str | Path) -> Iterator[BinaryIO]:
     """Where a file's bytes are written: beside it, under a name of their own, until all are there.
 
-    What is no regular file (a terminal, a pipe, /dev/null), and what lies in a directory that cannot be
-    written, is written itself, at the end.
+    What is no regular file (a terminal, a pipe, /dev/null), or cannot be replaced as it is, is written itself,
+    at the end.
 
     Raises
     ------
-    FileError: it cannot be written; what was there is then still there.
+    FileError: it cannot be written; what was to be replaced is then still there.
     WriteError: the standard output cannot be written.
     """
     if str(file) == STANDARD:

@@ -92,6 +92,9 @@ def run(arguments: argparse.Namespace) -> int:
     except EmulationError as error:
         print(f"amx: {error}", file=sys.stderr)
         return OWN_FAILURE
+    except OSError as error:  # no process, no memory: before there was a program
+        print(f"amx emulate: {error.strerror}", file=sys.stderr)
+        return OWN_FAILURE
 
 
 def _check_usage(arguments: argparse.Namespace, command: list[str]) -> None:
