@@ -17,6 +17,7 @@ from amx.cli._streams import WriteError
 __all__ = ["STANDARD", "FileError", "reading", "refusal", "write_text", "writing"]
 
 STANDARD = "-"
+FORBIDDEN = "it may not be written"  # by its permissions, or on a file system that is only read
 
 
 class FileError(OSError):
@@ -39,13 +40,13 @@ def refusal(file: str | Path | None) -> str:
         if os.path.exists(file):
             if os.path.isdir(file):
                 return "that is a directory"
-            return "" if os.access(file, os.W_OK) else os.strerror(errno.EACCES)
+            return "" if os.access(file, os.W_OK) else FORBIDDEN
         directory = os.path.dirname(os.path.realpath(file))
     except OSError as error:  # relative to a directory that is no more
         return os.strerror(error.errno or errno.EIO)
     if not os.path.isdir(directory):
         return "there is no such directory"
-    return "" if os.access(directory, os.W_OK | os.X_OK) else os.strerror(errno.EACCES)
+    return "" if os.access(directory, os.W_OK | os.X_OK) else FORBIDDEN
 
 
 @contextlib.contextmanager
