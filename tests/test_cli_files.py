@@ -151,7 +151,8 @@ def test_what_is_forbidden_is_refused_beforehand():
         "    os.chmod(place, 0o700)\n"
     )
     done = children.run_python("-c", code)
-    assert done.stdout == "old it may not be written\nnew \nnew it may not be written\nin place\n", done.stderr
+    forbidden = "it may not be written"
+    assert done.stdout == f"old {forbidden}\nnew \nnew {forbidden}\nin place\n", done.stderr
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path):

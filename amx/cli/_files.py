@@ -72,7 +72,7 @@ def reading(file: str | Path) -> Iterator[BinaryIO]:
 def writing(file: str | Path) -> Iterator[BinaryIO]:
     """Where a file's bytes are written: beside it, under a name of their own, until all are there.
 
-    What is no regular file (a terminal, a pipe, /dev/null), or cannot be replaced as it is, is written itself,
+    What is no regular file (a terminal, a pipe, /dev/null), or cannot be replaced as it is, is itself written
     at the end.
 
     Raises
