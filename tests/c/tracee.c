@@ -214,6 +214,8 @@ static int killed_creators(void) {
                     product(i);
                     _exit(0);
                 }
+        if (creator < 0) /* which kill() would take for everybody */
+            return perror("fork"), 1;
         usleep(37 * i);
         kill(creator, SIGKILL);
         waitpid(creator, NULL, 0);
