@@ -3,6 +3,7 @@
 import contextlib
 import os
 
+import children
 import compiling
 import pytest
 
@@ -31,6 +32,13 @@ def pytest_collection_modifyitems(config, items):
 def pytest_runtest_setup(item):
     if item.get_closest_marker("native") and reason_against("native"):
         pytest.skip(reason_against("native"))
+
+
+@pytest.fixture(autouse=True)
+def no_child_outlives_its_test():
+    """Also where the test fails or runs out of time."""
+    yield
+    children.end_all()
 
 
 @pytest.fixture(params=["emulated", pytest.param("native", marks=pytest.mark.in_lane)])

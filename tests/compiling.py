@@ -10,6 +10,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+import children
 import pytest
 
 ROOT = Path(__file__).parents[1]
@@ -46,7 +47,7 @@ def link(output, *words):
 
 
 def run(words):
-    subprocess.run([*compiler(), *map(str, words)], check=True, stdin=subprocess.DEVNULL)
+    children.run([*compiler(), *map(str, words)], check=True, stdin=subprocess.DEVNULL)
 
 
 @contextlib.contextmanager

@@ -32,6 +32,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import children
 import compiling
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -70,7 +71,7 @@ def digest(program: Path, lane: str, family: str, seed: int, count: int, vectors
     arguments = ["--stream", "--lane", lane, "--family", family, "--seed", str(seed), "--count", str(count)]
     arguments += ["--vectors", str(vectors)] if vectors else []
     total = hashlib.sha256()
-    with subprocess.Popen([program, *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as process:
+    with children.start([program, *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         while block := process.stdout.read(1 << 20):
             total.update(block)
@@ -140,7 +141,7 @@ def main() -> int:
         arguments = ["--lane", options.lane, "--count", str(options.count), "--seed", str(seed)]
         arguments += ["--family", options.family] if options.family else []
         arguments += ["--sweep", str(options.sweep)] if options.sweep else []
-        return subprocess.run([program, *arguments], stdin=subprocess.DEVNULL).returncode
+        return children.run([program, *arguments], stdin=subprocess.DEVNULL).returncode
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import sys
 import textwrap
 from pathlib import Path
 
+import children
 from compiling import ROOT, WARNINGS, compiler
 
 from amx.emulation import launcher
@@ -24,7 +25,7 @@ def environment(directory, *, cpu="spr", patch=True, trace=False, **more):
 
 def run(command, directory, *, timeout=60, **options):
     """Run a program; its completed process."""
-    return subprocess.run(
+    return children.run(
         list(map(str, command)),
         env=environment(directory, **options),
         stdin=subprocess.DEVNULL,
@@ -55,5 +56,5 @@ def compile_program(source, output, *flags):
         output,
         *flags,
     ]
-    subprocess.run(list(map(str, command)), check=True, stdin=subprocess.DEVNULL)
+    children.run(list(map(str, command)), check=True, stdin=subprocess.DEVNULL)
     return output

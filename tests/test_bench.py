@@ -8,7 +8,6 @@ import itertools
 import json
 import os
 import re
-import subprocess
 import sys
 
 import children
@@ -659,7 +658,7 @@ def test_an_installed_peer_agrees_with_us(name):
         "32x48x64@70:bf16",
         "33x16x64@65:fp16",
     ]
-    child = subprocess.run(
+    child = children.run(
         [
             sys.executable, "-c", "import sys; from amx.cli import main; sys.exit(main())",
             "bench", "--quick", "--json", "--peers", name, *products,

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 
+import children
 import machines
 import pytest
 import stand_in
@@ -49,7 +50,7 @@ def report(tmp_path, *options):
     """The JSON of the whole suite in an emulated program, and what else the command gave."""
     file = tmp_path / "report.json"
     command = [sys.executable, "-c", MAIN]
-    done = subprocess.run(
+    done = children.run(
         [*command, "emulate", "--cpu", "gnr", *options, "--", *command, "check", "--json", file, "--ktap"],
         env={**os.environ, "AMX_BACKEND": ""},
         stdin=subprocess.DEVNULL,
@@ -93,7 +94,7 @@ def test_the_modelled_rows_pass_and_no_row_fails(tmp_path, options):
 def test_an_emulated_run_does_not_satisfy_who_requires_hardware():
     command = [sys.executable, "-c", MAIN]
     for lane, status in (("native", 1), ("emulated", 0)):
-        done = subprocess.run(
+        done = children.run(
             [*command, "emulate", "--", *command, "check", "PERM-01", "--require", lane],
             stdin=subprocess.DEVNULL,
             capture_output=True,

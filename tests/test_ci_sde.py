@@ -4,6 +4,7 @@ import os
 import subprocess
 from pathlib import Path
 
+import children
 import pytest
 
 SCRIPT = Path(__file__).parent.parent / "ci" / "sde"
@@ -22,7 +23,7 @@ def sde(tmp_path):
             program = tmp_path / "sde64"
             program.write_text(f"#!/bin/sh\n{stand_in}\n")
             program.chmod(0o755)
-        return subprocess.run(
+        return children.run(
             [SCRIPT, *arguments],
             env={**os.environ, "SDE_PATH": str(tmp_path), **environment},
             cwd=tmp_path,

@@ -8,6 +8,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import children
 import pytest
 
 ROOT = Path(__file__).parent.parent
@@ -16,7 +17,7 @@ NOBODY = 65534
 
 
 def run(*command, **options):
-    return subprocess.run(
+    return children.run(
         list(map(str, command)),
         stdin=subprocess.DEVNULL,
         capture_output=True,

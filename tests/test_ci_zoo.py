@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import children
 import pytest
 
 import amx
@@ -145,9 +146,7 @@ def test_results_are_there_before_the_session_ends(tmp_path):
         os.devnull,
         tests,
     ]
-    done = subprocess.run(
-        list(map(str, command)), cwd=tmp_path, stdin=subprocess.DEVNULL, capture_output=True
-    )
+    done = children.run(list(map(str, command)), cwd=tmp_path, stdin=subprocess.DEVNULL, capture_output=True)
     lines = [json.loads(line) for line in results.read_text().splitlines()]
     assert done.returncode == 9
     assert [len(line["selected"]) for line in lines[:1]] == [3]
@@ -172,7 +171,7 @@ def test_what_is_chosen_exists_and_has_a_reason():
 
 
 def zoo(*arguments, **environment):
-    return subprocess.run(
+    return children.run(
         [ROOT / "ci/zoo", *arguments],
         env={**os.environ, **environment},
         stdin=subprocess.DEVNULL,

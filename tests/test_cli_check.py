@@ -142,7 +142,7 @@ sys.exit(main(["check", *sys.argv[1:]]))
 
 def start(tmp_path, *texts, arguments=(), **more):
     program = stand_in.write(tmp_path, dict(zip(("AA-01", "AA-02", "BB-01"), texts, strict=True)))
-    return subprocess.Popen(
+    return children.start(
         [sys.executable, "-c", COMMAND, *arguments],
         env={**os.environ, "PYTHONPATH": str(children.TESTS), provoke.PROGRAM: str(program)},
         stdin=subprocess.DEVNULL,
@@ -233,7 +233,7 @@ def test_pytest_judges_alike(tmp_path, arguments):
     """PASS, FAIL, SKIP and ERROR are pytest's; JUnit has id, claim, verdict and what was seen."""
     program = stand_in.write(tmp_path, {"AA-01": GOOD, "AA-02": BAD, "BB-01": "exit 77", "CC-01": "exit 70"})
     (tmp_path / "fake.py").write_text(FAKE_CATALOGUE.format(tests=str(children.TESTS)))
-    done = subprocess.run(
+    done = children.run(
         [
             *(sys.executable, "-X", "faulthandler", "-m", "pytest", "--pyargs", "amx.conformance", "-rA"),
             *("-p", "fake", "-p", "no:cacheprovider", "--junitxml=junit.xml", *arguments),
@@ -349,9 +349,9 @@ def test_as_another_user_it_ends_with_a_truthful_summary():
 def as_nobody(place):
     report = place / "report"
     other = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", sys.executable, "-c"]
-    if not shutil.which("setpriv") or subprocess.run([*other, "import amx"], check=False).returncode:
+    if not shutil.which("setpriv") or children.run([*other, "import amx"], check=False).returncode:
         pytest.skip("no setpriv, or another user cannot reach this interpreter and the package")
-    done = subprocess.run(
+    done = children.run(
         [*other, REAL, report],
         env={**os.environ, "TMPDIR": str(place), "HOME": str(place)},
         stdin=subprocess.DEVNULL,
@@ -365,7 +365,7 @@ def as_nobody(place):
 def test_here_nothing_is_broken(tmp_path):
     """On the machine of the tests, as its user, with faulthandler and the output piped."""
     report = tmp_path / "report"
-    done = subprocess.run(
+    done = children.run(
         [sys.executable, "-X", "faulthandler", "-c", REAL, report],
         stdin=subprocess.DEVNULL,
         capture_output=True,

@@ -1,14 +1,12 @@
 """`amx emulate`: what a program gets, how its end is told, and what is refused before it runs."""
 
-import contextlib
 import json
 import os
-import pty
 import signal
 import subprocess
 import sys
-import time
 
+import children
 import pytest
 import test_emulation_program as files
 from preloading import SANITIZED
@@ -29,7 +27,7 @@ SPAWNED = "--stats-file=/dev/null"  # the program then runs beside the launcher,
 
 def amx(*words, **more):
     environment = {**os.environ, "AMX_BACKEND": "", **more.pop("environment", {})}
-    return subprocess.run(
+    return children.run(
         [*AMX, "emulate", *map(str, words)],
         env=environment,
         stdin=subprocess.DEVNULL,
@@ -41,7 +39,7 @@ def amx(*words, **more):
 
 
 def start(*words, **more):
-    return subprocess.Popen([*AMX, "emulate", *map(str, words)], stdout=subprocess.PIPE, text=True, **more)
+    return children.start([*AMX, "emulate", *map(str, words)], stdout=subprocess.PIPE, text=True, **more)
 
 
 # the end of the program
@@ -68,7 +66,7 @@ def test_a_killed_program_is_128_and_the_signal_to_a_shell(options):
         "-c",
         "kill -KILL $$",
     ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    done = children.run(command, capture_output=True, text=True, timeout=60)
     assert done.stdout == "137\n"
 
 
@@ -78,7 +76,7 @@ def test_without_the_dashes_the_first_word_is_the_program():
 
 
 def test_ignored_signals_of_python_are_not_handed_on():
-    plain = subprocess.run(
+    plain = children.run(
         [SHELL, "-c", "grep SigIgn /proc/self/status"], capture_output=True, text=True, timeout=60
     )
     done = amx("--", SHELL, "-c", "grep SigIgn /proc/self/status")
@@ -115,33 +113,34 @@ def test_the_program_does_not_outlive_a_killed_launcher():
     with start(SPAWNED, "--", sys.executable, "-c", COUNTS) as child:
         pid = int(child.stdout.readline().split()[1])
         child.kill()
-    end = time.monotonic() + 20
-    while time.monotonic() < end:
-        with contextlib.suppress(FileNotFoundError), open(f"/proc/{pid}/stat") as stat:
-            if stat.read().rpartition(")")[2].split()[0] not in "ZX":
-                time.sleep(0.01)
-                continue
-        break
-    else:
-        pytest.fail("it did")
+    assert children.gone(pid)
+
+
+ON_A_TERMINAL = """
+import children, contextlib, os, sys
+pid, terminal = children.fork_on_terminal()
+if pid == 0:
+    os.execv(sys.argv[1], sys.argv[1:])
+said = b""
+with contextlib.suppress(OSError):  # EIO: the other side is closed
+    while True:
+        said += os.read(terminal, 1000)
+        if b"ready" in said and b"^C" not in said:
+            os.write(terminal, b"\\x03")
+            said += os.read(terminal, 1000)
+print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), said)
+"""
 
 
 def test_an_interrupt_from_the_terminal_comes_once_and_the_terminal_is_the_programs():
     code = "import os; print(os.isatty(0), os.tcgetpgrp(0) == os.getpgrp())\n" + COUNTS
-    pid, terminal = pty.fork()
-    if pid == 0:
-        os.execv(AMX[0], [*AMX, "emulate", SPAWNED, "--", sys.executable, "-c", code])
-    said = b""
-    with contextlib.suppress(OSError):  # EIO: the other side is closed
-        while True:
-            said += os.read(terminal, 1000)
-            if b"ready" in said and b"^C" not in said:
-                os.write(terminal, b"\x03")
-                said += os.read(terminal, 1000)
-    os.close(terminal)
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 3
-    assert b"True True" in said
-    assert b"['SIGINT']" in said, said
+    done = children.run_python(
+        "-c", ON_A_TERMINAL, *AMX, "emulate", SPAWNED, "--", sys.executable, "-c", code
+    )
+    status, _, said = done.stdout.partition(" ")
+    assert status == "3", done
+    assert "True True" in said
+    assert said.count("SIGINT") == 1, said
 
 
 # what is refused
@@ -414,7 +413,7 @@ def test_a_traced_program_knows_without_its_environment():
 
 def test_a_variable_alone_emulates_nothing():
     environment = {**os.environ, launcher.CPU: "spr"}
-    done = subprocess.run(
+    done = children.run(
         [*AMX, "explain", "--json", "--no-probe"], env=environment, capture_output=True, text=True, timeout=60
     )
     assert json.loads(done.stdout)["emulated"] is None

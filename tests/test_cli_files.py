@@ -2,7 +2,6 @@
 
 import os
 import stat
-import subprocess
 
 import children
 import pytest
@@ -84,7 +83,7 @@ def test_a_pipe_stays_a_pipe_and_gets_all_of_it(tmp_path):
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
     code = "import sys; from amx.cli._files import write_text; write_text(sys.argv[1], 'x' * 300_000)"
-    with (tmp_path / "seen").open("wb") as seen, subprocess.Popen(["cat", fifo], stdout=seen) as reader:
+    with (tmp_path / "seen").open("wb") as seen, children.start(["cat", fifo], stdout=seen) as reader:
         assert children.run_python("-c", code, fifo).returncode == 0
         assert reader.wait(timeout=60) == 0
     assert (tmp_path / "seen").read_bytes() == b"x" * 300_000

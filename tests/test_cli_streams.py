@@ -13,6 +13,7 @@ import subprocess
 import sys
 import termios
 
+import children
 import numpy as np
 import pytest
 
@@ -83,7 +84,7 @@ def amx(words, place, prefix=(), **more):
     """Run a command in a directory: standard streams are `more`'s, else a pipe each."""
     environment = {**os.environ, "AMX_BACKEND": "emulated", **more.pop("environment", {})}
     streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **more}
-    return subprocess.run([*prefix, *AMX, *words], cwd=place, env=environment, timeout=120, **streams)
+    return children.run([*prefix, *AMX, *words], cwd=place, env=environment, timeout=120, **streams)
 
 
 def closing(*descriptors):
@@ -300,7 +301,7 @@ def without_proc():
     hidden = 'mount -t tmpfs none /proc && exec "$@"'
     for options in (["-m"], ["-rm"]):
         prefix = ["unshare", *options, "/bin/sh", "-c", hidden, "sh"]
-        if subprocess.run([*prefix, "true"], capture_output=True, check=False).returncode == 0:
+        if children.run([*prefix, "true"], capture_output=True, check=False).returncode == 0:
             return prefix
     return None
 
@@ -339,7 +340,7 @@ def on_a_terminal(words, columns, **environment):
     attributes[1] &= ~termios.OPOST  # no carriage returns
     termios.tcsetattr(theirs, termios.TCSANOW, attributes)
     inherited = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "NO_COLOR")}
-    child = subprocess.Popen(
+    child = children.start(
         [*AMX, *words],
         stdin=theirs,
         stdout=theirs,
@@ -393,7 +394,7 @@ def test_an_interrupt_ends_a_command_without_a_word(place):
         "diagnosis.Diagnosis.usable = property(lambda _: os.kill(os.getpid(), signal.SIGINT))\n"
         "sys.exit(cli.main())\n"
     )
-    done = subprocess.run(
+    done = children.run(
         [sys.executable, "-c", code, "explain", "--json"],
         stdin=subprocess.DEVNULL,
         capture_output=True,

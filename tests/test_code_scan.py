@@ -7,10 +7,10 @@ import platform
 import re
 import shutil
 import struct
-import subprocess
 import sys
 from pathlib import Path
 
+import children
 import pytest
 from compiling import EMULATOR, ROOT, compile_c, compiler, objects
 from emulator_encode import row_code
@@ -68,7 +68,7 @@ def disassembled(path):
     if shutil.which("objdump") is None:
         pytest.skip("no objdump")
     command = ["objdump", "-d", "-w", "--insn-width=16", path]
-    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    output = children.run(command, capture_output=True, text=True, check=True).stdout
     for line in output.splitlines():
         columns = line.split("\t")
         if len(columns) == 3 and "(bad)" not in line and not columns[2].startswith("."):
@@ -195,10 +195,10 @@ def assembled(tmp_path):
     """The object, linked; where its labels are."""
     source, output = tmp_path / "object.s", tmp_path / "object.so"
     source.write_text(OBJECT)
-    subprocess.run(
+    children.run(
         [*compiler(), "-shared", "-nostdlib", source, "-o", output, "-Wl,--eh-frame-hdr"], check=True
     )
-    symbols = subprocess.run(["nm", output], capture_output=True, text=True, check=True).stdout
+    symbols = children.run(["nm", output], capture_output=True, text=True, check=True).stdout
     return output, {line.split()[2]: int(line.split()[0], 16) for line in symbols.splitlines()}
 
 
@@ -237,7 +237,7 @@ def test_code_that_already_traps_keeps_its_boundaries(library, assembled):
 @pytest.mark.parametrize("name", ["ld-linux-x86-64.so.2", "libgcc_s.so.1", "libstdc++.so.6"])
 def test_sites_in_libraries_are_the_disassemblers(library, name):
     command = [*compiler(), f"-print-file-name={name}"]
-    path = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    path = children.run(command, capture_output=True, text=True, check=True).stdout.strip()
     if not os.path.isabs(path):
         pytest.skip(f"the compiler knows no {name}")
     kinds = {"cpuid": CPUID, "xgetbv": XGETBV}
@@ -252,7 +252,7 @@ def test_sites_in_a_static_program_are_the_disassemblers(library, tmp_path):
     """It has .eh_frame and no sorted table of it."""
     source, path = tmp_path / "main.c", tmp_path / "main"
     source.write_text("int main(void) { return 0; }")
-    if subprocess.run([*compiler(), "-static", source, "-o", path], capture_output=True).returncode:
+    if children.run([*compiler(), "-static", source, "-o", path], capture_output=True).returncode:
         pytest.skip("no static C library")
     expected = [
         (CPUID if text == "cpuid" else XGETBV, address, len(code))

@@ -233,7 +233,7 @@ def test_a_forked_child_has_the_configuration_and_no_tile_data(backend):
     rows, config = ffi.new("uint8_t[16]", bytes(range(1, 17))), ffi.new("uint8_t[64]")
     lib.amx_ldtilecfg(engine, ffi.from_buffer("uint8_t[]", image))
     lib.amx_tileloadd(engine, ffi.NULL, 0, rows, 8)
-    child = os.fork()
+    child = children.fork()
     if child == 0:
         lib.amx_sttilecfg(engine, config)
         lib.amx_tilestored(engine, ffi.NULL, 0, rows, 8)

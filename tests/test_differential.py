@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 
+import children
 import differential
 import pytest
 from emulator_machine import ROW_MOVES
@@ -71,7 +72,7 @@ def with_defect(tmp_path):
 
 
 def run(program, *arguments):
-    return subprocess.run(
+    return children.run(
         [program, *map(str, arguments)], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=250
     )
 

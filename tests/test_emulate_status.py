@@ -27,7 +27,7 @@ AMX = [sys.executable, "-c", "import sys; from amx import cli; sys.exit(cli.main
 
 def amx(*words, way=(), **options):
     """Run it; the output is text."""
-    done = subprocess.run(
+    done = children.run(
         [*AMX, *way, *map(str, words)],
         env={**os.environ, "AMX_BACKEND": ""},
         stdin=subprocess.DEVNULL,
@@ -103,7 +103,7 @@ def test_a_place_that_may_not_be_written_is_refused_before_anything_runs(tmp_pat
 def test_a_reader_gets_the_counts_through_a_fifo(way, tmp_path):
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
-    with subprocess.Popen(["cat", fifo], stdout=subprocess.PIPE) as reader:
+    with children.start(["cat", fifo], stdout=subprocess.PIPE) as reader:
         done = amx("--stats-file", fifo, "--", "/bin/sh", "-c", "exit 7", way=way)
         assert done.returncode == 7
         assert json.loads(reader.stdout.read())["exit_status"] == 7
@@ -113,7 +113,7 @@ def test_a_reader_that_goes_away_changes_nothing(tmp_path):
     """It has the fifo open for a moment only."""
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
-    with subprocess.Popen(["/bin/sh", "-c", ': < "$0"', fifo]):
+    with children.start(["/bin/sh", "-c", ': < "$0"', fifo]):
         done = amx("--stats-file", fifo, "--", "/bin/sh", "-c", "exit 7")
     assert done.returncode == 7
 
@@ -153,7 +153,7 @@ def test_an_interrupt_ends_the_waiting_for_a_reader(tmp_path):
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # whoever ignores it
 
     command = [*AMX, "--stats-file", fifo, "--", "/bin/sh", "-c", "echo $$; exit 7"]
-    with subprocess.Popen(
+    with children.start(
         list(map(str, command)),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -5,6 +5,7 @@ import random
 import shutil
 import subprocess
 
+import children
 import pytest
 from emulator_encode import evex, row_code
 from emulator_machine import INVALID, NOT_AMX, OPS, ROW_MOVES, VALID, WITHDRAWN, decode
@@ -523,14 +524,14 @@ def random_insn(rng, mnemonic, registers):
 
 def assembled(source, directory):
     """Machine code, or what the assembler does not know, as its message begins."""
-    result = subprocess.run(
+    result = children.run(
         ["as", "--64", "-o", directory / "code.o"], input=source, text=True, capture_output=True
     )
     for complaint in ("no such instruction", "bad register name"):
         if complaint in result.stderr:
             return complaint
     assert result.returncode == 0, result.stderr
-    subprocess.run(
+    children.run(
         ["objcopy", "-O", "binary", "-j", ".text", directory / "code.o", directory / "code"],
         check=True,
         stdin=subprocess.DEVNULL,

@@ -1,10 +1,10 @@
 """What of AMX the software tile machine has: families, their status, CPUs, and the page that says so."""
 
 import re
-import subprocess
 import sys
 from pathlib import Path
 
+import children
 import machines
 import pytest
 from emulator_encode import evex, row_code
@@ -118,5 +118,5 @@ def test_the_page_has_the_same_table():
 
 def test_importing_the_package_loads_nothing():
     child = "import amx.emulation, sys; print({'numpy', 'amx._native'} & set(sys.modules))"
-    result = subprocess.run([sys.executable, "-c", child], capture_output=True, text=True, check=True)
+    result = children.run([sys.executable, "-c", child], capture_output=True, text=True, check=True)
     assert result.stdout == "set()\n"

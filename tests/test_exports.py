@@ -1,9 +1,9 @@
 """The public names of the package, and how lightly it loads."""
 
 import inspect
-import subprocess
 import sys
 
+import children
 import pytest
 
 import amx
@@ -35,7 +35,7 @@ def test_an_unknown_name_is_an_attribute_error_that_names_it():
 
 
 def test_import_loads_neither_numpy_nor_the_compiled_module():
-    child = subprocess.run([sys.executable, "-c", LIGHT], capture_output=True, text=True, check=False)
+    child = children.run([sys.executable, "-c", LIGHT], capture_output=True, text=True, check=False)
     print("import amx:", child.stdout.strip())
     assert child.returncode == 0, child.stderr
 
@@ -55,7 +55,7 @@ def test_it_imports_and_multiplies_under_any_option_of_python(options):
     """Without HOME, PATH or anything else in the environment, and with closed standard streams."""
     python = [sys.executable, *options, "-c", PRODUCT]
     environment = {"AMX_BACKEND": "emulated"}
-    done = subprocess.run(python, env=environment, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    done = children.run(python, env=environment, stdin=subprocess.DEVNULL, capture_output=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
     closed = ["/bin/sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", *python]
-    assert subprocess.run(closed, env=environment, check=False).returncode == 0
+    assert children.run(closed, env=environment, check=False).returncode == 0

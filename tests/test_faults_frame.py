@@ -7,9 +7,9 @@ judged where there is AMX.
 import dataclasses
 import functools
 import json
-import subprocess
 from concurrent.futures import ThreadPoolExecutor
 
+import children
 import pytest
 
 from amx.conformance import environment, provoke
@@ -155,5 +155,5 @@ def test_each_group_has_two_faults():
 
 
 def test_the_program_knows_these_faults():
-    listed = subprocess.run([provoke.program(), "faults"], capture_output=True, text=True, check=True).stdout
+    listed = children.run([provoke.program(), "faults"], capture_output=True, text=True, check=True).stdout
     assert set(BREAKS) <= {json.loads(line)["fault"] for line in listed.splitlines()}

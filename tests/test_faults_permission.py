@@ -8,8 +8,8 @@ import dataclasses
 import functools
 import json
 import os
-import subprocess
 
+import children
 import pytest
 
 from amx.conformance import environment, provoke
@@ -175,5 +175,5 @@ def test_every_row_of_these_groups_can_fail():
 
 
 def test_the_program_knows_these_faults():
-    listed = subprocess.run([PROGRAM, "faults"], capture_output=True, text=True, check=True).stdout
+    listed = children.run([PROGRAM, "faults"], capture_output=True, text=True, check=True).stdout
     assert set(ON_THE_MODEL) | set(HERE) <= {json.loads(line)["fault"] for line in listed.splitlines()}

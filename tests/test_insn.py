@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 
+import children
 import compiling
 import pytest
 
@@ -11,7 +12,7 @@ import amx
 
 
 def run(program):
-    return subprocess.run([program], timeout=60, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    return children.run([program], timeout=60, stdin=subprocess.DEVNULL, capture_output=True, text=True)
 
 
 def build(tmp_path, *flags):
@@ -31,7 +32,7 @@ def test_the_compiler_keeps_what_the_instructions_depend_on(tmp_path, level):
 
 def test_the_defect_of_old_compilers_would_be_noticed(tmp_path):
     """The same program over gcc's own <immintrin.h> fails up to gcc 12: so the test above can."""
-    version = subprocess.run([*compiling.compiler(), "-v"], capture_output=True, text=True).stderr
+    version = children.run([*compiling.compiler(), "-v"], capture_output=True, text=True).stderr
     gcc = re.search(r"gcc version (\d+)", version)
     if gcc is None or not 11 <= int(gcc[1]) <= 12:
         pytest.skip("only gcc 11 and 12 have the defect")
@@ -60,7 +61,7 @@ def test_bytes_are_what_the_disassembler_calls_them(tmp_path):
         '#include "insn.h"\nvoid all(void *p, long s);\nvoid all(void *p, long s) {' + "\n".join(lines) + "}"
     )
     binary = compiling.compile_c(tmp_path / "all.so", [source], "-shared", "-fPIC")
-    listing = subprocess.run(
+    listing = children.run(
         ["objdump", "-d", "--no-show-raw-insn", binary], capture_output=True, text=True
     ).stdout
     found = [

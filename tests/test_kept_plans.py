@@ -2,6 +2,7 @@
 
 import subprocess
 
+import children
 import compiling
 
 CHANGES = ("engine", "op", "threads", "threads", "m", "n", "k", "batch", "operands")
@@ -19,5 +20,5 @@ def test_a_plan_is_kept_for_the_same_product_only(tmp_path):
     sources = ["tests/c/kept_plans.c"]
     sources += [f"csrc/gemm/{name}.c" for name in ("kept", "plan", "workspace", "pages")]
     program = compiling.compile_c(tmp_path / "kept_plans", [compiling.ROOT / source for source in sources])
-    result = subprocess.run([program], timeout=60, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    result = children.run([program], timeout=60, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     assert (result.returncode, result.stdout.splitlines()) == (0, want)

@@ -37,7 +37,7 @@ def lane():
 
 
 def run_in(lane, module, which, timeout):
-    result = subprocess.run(
+    result = children.run(
         [
             sys.executable, "-m", "pytest", "-p", "native_lane", "-q", "-m", f"in_lane and {which}",
             "-p", "no:cacheprovider", "-p", "no:faulthandler", children.TESTS / f"{module}.py",

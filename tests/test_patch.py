@@ -2,6 +2,7 @@
 
 import subprocess
 
+import children
 import pytest
 from compiling import ROOT, TRAP, compile_c, objects
 
@@ -18,7 +19,7 @@ def program(tmp_path_factory):
 
 
 def run(program, name):
-    result = subprocess.run(
+    result = children.run(
         [program, name], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60
     )
     if result.returncode == CANNOT_RUN:

@@ -7,6 +7,7 @@ import struct
 import subprocess
 import sys
 
+import children
 import pytest
 from children import how_it_ended
 from compiling import ROOT, compile_c
@@ -90,7 +91,7 @@ def test_where_no_filter_can_be_installed_libc_answers_arch_prctl(programs, tmp_
     ours = environment(tmp_path)
     variables = [f"{name}={value}" for name, value in ours.items() if name.startswith(("AMX_", "LD_"))]
     command = [programs / "filters", "refuse", "/usr/bin/env", *variables, programs / "question"]
-    result = subprocess.run(command, capture_output=True, text=True)
+    result = children.run(command, capture_output=True, text=True)
     assert said(result) == expected(), result.stderr
     assert [report["arch_prctl"] for report in reports(tmp_path)] == [4]
 
@@ -104,7 +105,7 @@ def test_an_unknown_feature_is_no_program(programs, tmp_path):
 def test_without_a_model_the_library_does_nothing(programs):
     variables = {**os.environ, "LD_PRELOAD": launcher.library()}
     alone, preloaded = (
-        subprocess.run([programs / "question"], env=env, capture_output=True, text=True).stdout
+        children.run([programs / "question"], env=env, capture_output=True, text=True).stdout
         for env in (None, variables)
     )
     assert preloaded == alone
@@ -121,7 +122,7 @@ def test_a_process_that_cannot_write_its_record_runs_without(programs, tmp_path,
     """A child that became another user, for one."""
     nowhere = str(tmp_path / "missing" / "record")
     made = {**environment(tmp_path), name: nowhere}
-    result = subprocess.run([programs / "question"], env=made, capture_output=True, text=True)
+    result = children.run([programs / "question"], env=made, capture_output=True, text=True)
     assert (result.returncode, said(result)) == (0, expected())
     reason = f"amx emulate: {nowhere}: No such file or directory. This process is not recorded.\n"
     assert result.stderr == reason
@@ -168,7 +169,7 @@ def test_a_program_may_write_over_a_part_of_what_it_has_executed(
     """A jump in the place of an instruction would lead anywhere: none stands in what can be written."""
     command = [programs / "protections", how]
     if way == "traced":
-        result = subprocess.run([*AMX, "emulate", "--ptrace", "--", *command], capture_output=True, text=True)
+        result = children.run([*AMX, "emulate", "--ptrace", "--", *command], capture_output=True, text=True)
     else:
         result = run(command, tmp_path)
     assert (result.returncode, result.stdout) == (0, f"{printed}\n"), result.stderr
@@ -199,7 +200,7 @@ def test_code_of_a_file_that_can_be_written_is_left_as_it_is(tmp_path, way):
     def says():
         if way == "preloaded":
             return run([program], tmp_path).stdout
-        return subprocess.run(
+        return children.run(
             [*AMX, "emulate", "--ptrace", "--", program], capture_output=True, text=True
         ).stdout
 
@@ -278,7 +279,7 @@ def replaces_auxv():
     size = (
         "import ctypes, sys; sys.exit(ctypes.CDLL(None).prctl(35, 15, ctypes.byref(ctypes.c_uint()), 0, 0))"
     )
-    return subprocess.run([sys.executable, "-c", size]).returncode == 0
+    return children.run([sys.executable, "-c", size]).returncode == 0
 
 
 @pytest.mark.parametrize("way", ["preloaded", "traced", "traced static"])
@@ -291,8 +292,8 @@ def test_an_alternate_stack_of_the_size_that_the_kernel_tells_is_enough(programs
     if way == "preloaded":
         result = run([program], tmp_path)
     else:
-        result = subprocess.run([*AMX, "emulate", "--ptrace", "--", program], capture_output=True, text=True)
-    lines = subprocess.run([program], capture_output=True, text=True).stdout.splitlines()
+        result = children.run([*AMX, "emulate", "--ptrace", "--", program], capture_output=True, text=True)
+    lines = children.run([program], capture_output=True, text=True).stdout.splitlines()
     natively = dict(line.split()[:2] for line in lines)
     found = dict(line.split(" ", 1) for line in result.stdout.splitlines())
     assert list(found) == ["getauxval", "sysconf", "larger", "stack", "proc"], result.stderr
@@ -339,7 +340,7 @@ def test_a_thread_that_outlives_the_first_is_patched_and_traced(tmp_path, way):
     """Where its code is from is known, though /proc/PID/maps is empty by then."""
     program = compile_c(tmp_path / "tracee", [ROOT / "tests/c/tracee.c"])
     command = [*AMX, "emulate", *way, "--trace", tmp_path / "trace.json", "--", program, "leader-ends"]
-    result = subprocess.run(list(map(str, command)), capture_output=True, text=True)
+    result = children.run(list(map(str, command)), capture_output=True, text=True)
     assert (result.returncode, result.stdout) == (7, "right\n"), result.stderr
     (process,) = trace.Trace.load(tmp_path / "trace.json").processes
     assert {site.location.module for site in process.sites} == {str(program)}
@@ -427,7 +428,7 @@ def test_features_that_are_named_are_announced_to_all_code(tmp_path, way, names)
     else:
         options = [] if names is None else ["--announce", names]
         command = [*AMX, "emulate", "--ptrace", *options, "--", sys.executable]
-        result = subprocess.run([*command, "-c", LEAF_7], capture_output=True, text=True)
+        result = children.run([*command, "-c", LEAF_7], capture_output=True, text=True)
     assert result.stdout.split() == list(map(str, expected)), result.stderr
 
 
@@ -448,7 +449,7 @@ def test_of_two_copies_the_first_emulates(tiles, tmp_path):
     copy = shutil.copy(launcher.library(), tmp_path)
     variables = environment(tmp_path)
     variables["LD_PRELOAD"] = f"{copy}:{launcher.library()}"
-    result = subprocess.run([tiles, "execve"], env=variables, capture_output=True, text=True)
+    result = children.run([tiles, "execve"], env=variables, capture_output=True, text=True)
     assert (result.stdout, result.returncode) == ("right\n", 0), result.stderr
     assert [report["instructions"] for report in reports(tmp_path)] == [1, 6]
 

@@ -2,8 +2,8 @@
 
 import os
 import shutil
-import subprocess
 
+import children
 import preloading
 import pytest
 
@@ -93,7 +93,7 @@ def test_programs_and_their_children_find_it(places, tmp_path, monkeypatch):
     assert os.path.realpath(launcher.library()) == str(directory / launcher.LIBRARY)
     made = preloading.environment(tmp_path)
     command = ["/bin/sh", "-c", "/bin/sh -c : && exec env -i /bin/sh -c :"]
-    done = subprocess.run(command, env=made, capture_output=True, text=True)
+    done = children.run(command, env=made, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     first, *others = [report["pid"] for report in preloading.reports(tmp_path)]
     assert others.count(first) == 2  # env, and the shell that it becomes

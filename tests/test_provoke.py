@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 
+import children
 import pytest
 from compiling import EMULATOR, ROOT, compile_c, compiler, objects
 
@@ -31,7 +32,7 @@ CMAKE = shutil.which("cmake")
 
 def run(*arguments, program=PROGRAM, **more):
     more = {"stdout": subprocess.PIPE, **more}
-    return subprocess.run(
+    return children.run(
         [program, *arguments], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, timeout=60, **more
     )
 
@@ -157,7 +158,7 @@ def test_it_is_of_baseline_instructions_whatever_cflags_say(tmp_path):
         [CMAKE, "-S", ROOT / "csrc", "-B", tmp_path, *flags],
         [CMAKE, "--build", tmp_path, "--target", "amx-provoke"],
     ):
-        built = subprocess.run(
+        built = children.run(
             command,
             env={**os.environ, "CFLAGS": "-march=x86-64-v3"},
             stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
@@ -172,7 +173,7 @@ def test_it_is_of_baseline_instructions_whatever_cflags_say(tmp_path):
 def test_it_links_statically(tmp_path):
     """For an initramfs: it runs without libc's loader and without /proc."""
     program = tmp_path / "amx-provoke"
-    built = subprocess.run(
+    built = children.run(
         [*compiler(), "-static", *objects(SOURCES, *BASELINE), "-o", program, "-lpthread"],
         stdin=subprocess.DEVNULL,
         capture_output=True,

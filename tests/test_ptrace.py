@@ -81,7 +81,7 @@ int main(void) {
 def ptrace():
     """Skips where no child may ask to be traced: sandboxes, Yama."""
     traceme = "import ctypes, sys; sys.exit(ctypes.CDLL(None).ptrace(0, 0, 0, 0) != 0)"
-    if subprocess.run([sys.executable, "-c", traceme]).returncode:
+    if children.run([sys.executable, "-c", traceme]).returncode:
         pytest.skip("ptrace is forbidden here")
 
 
@@ -146,7 +146,7 @@ def test_a_static_program_of_the_compilers_intrinsics(directory):
     source = directory / "intrinsics.c"
     source.write_text(INTRINSICS)
     flags = ["-static", "-no-pie", "-mamx-tile", "-mamx-int8"]
-    if subprocess.run(
+    if children.run(
         [*compiling.compiler(), "-O1", *flags, source, "-o", directory / "intrinsics"], capture_output=True
     ).returncode:
         pytest.skip("the compiler has no AMX intrinsics, or there is no static C library")
@@ -205,7 +205,7 @@ def test_memory_is_reached_where_process_vm_readv_is_forbidden(tracee, before):
 def test_where_memory_cannot_be_reached_at_all_nothing_runs(tracee):
     """Rather than a program of which nothing can be read: without process_vm_readv and without /proc."""
     namespace = "import ctypes, sys; sys.exit(ctypes.CDLL(None).unshare(0x20000) != 0)"
-    if subprocess.run([sys.executable, "-c", namespace]).returncode:
+    if children.run([sys.executable, "-c", namespace]).returncode:
         pytest.skip("there can be no mount namespace of our own, in which /proc is hidden")
     traced = tracing.run(tracee, "product", before=f"hide_proc(), {NO_VM_CALLS['missing']}")
     assert (traced.result, traced.stdout) == (-errno.EIO, "")
@@ -404,8 +404,8 @@ def test_signals_to_the_launcher_are_for_the_program(tracee):
 
 
 ON_A_TERMINAL = """
-import contextlib, os, pty, sys, tracing
-pid, terminal = pty.fork()
+import children, contextlib, os, sys, tracing
+pid, terminal = children.fork_on_terminal()
 if pid == 0:
     os.environ["BEFORE"] = ""
     os.execv(sys.executable, [sys.executable, "-c", tracing.SCRIPT, "spr", sys.argv[1], "term"])

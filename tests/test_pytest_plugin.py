@@ -1,11 +1,11 @@
 """The pytest plugin: lanes, markers, the option, the fixtures, and what it writes into reports."""
 
 import re
-import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
+import children
 import pytest
 
 import amx
@@ -428,5 +428,5 @@ def test_the_example_of_the_documentation(pytester):
 
 def test_the_plugin_is_light():
     """It is imported in every run of pytest where the package is installed."""
-    child = subprocess.run([sys.executable, "-c", LIGHT], capture_output=True, text=True, check=False)
+    child = children.run([sys.executable, "-c", LIGHT], capture_output=True, text=True, check=False)
     assert child.returncode == 0, child.stderr

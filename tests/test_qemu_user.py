@@ -2,8 +2,8 @@
 
 import platform
 import shutil
-import subprocess
 
+import children
 import compiling
 import pytest
 from preloading import FOREIGN
@@ -30,7 +30,7 @@ def program(tmp_path_factory):
 
 
 def run_under(qemu, cpu, *command):
-    return subprocess.run([qemu, "-cpu", cpu, *command], env=FOREIGN, capture_output=True, text=True)
+    return children.run([qemu, "-cpu", cpu, *command], env=FOREIGN, capture_output=True, text=True)
 
 
 @pytest.mark.parametrize("patch", ["0", "1"])

@@ -2,6 +2,7 @@
 
 import subprocess
 
+import children
 import compiling
 
 MIB = 1 << 20
@@ -43,7 +44,7 @@ def test_an_a_is_packed_only_where_that_pays(tmp_path):
     sources += [f"csrc/gemm/{name}.c" for name in ("driver", "plan", "kept", "workspace", "pages")]
     program = compiling.compile_c(tmp_path / "read_in_place", [compiling.ROOT / name for name in sources])
     products = [" ".join(map(str, product)) for product, _ in WHERE.values()]
-    result = subprocess.run(
+    result = children.run(
         [program, *products], timeout=60, stdin=subprocess.DEVNULL, capture_output=True, text=True
     )
     assert result.returncode == 0

@@ -1,10 +1,10 @@
 """README.md: its Python runs, as that of docs/emulation.md; its table has all causes the package can name."""
 
 import re
-import subprocess
 import sys
 from pathlib import Path
 
+import children
 import pytest
 
 from amx.causes import Cause
@@ -16,7 +16,7 @@ EMULATION = (ROOT / "docs" / "emulation.md").read_text()
 
 @pytest.mark.parametrize("example", re.findall(r"```python\n(.*?)```", README + EMULATION, re.DOTALL))
 def test_the_example_runs(example, tmp_path):
-    child = subprocess.run(
+    child = children.run(
         [sys.executable, "-c", example], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     print(child.stdout)

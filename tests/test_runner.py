@@ -3,11 +3,9 @@
 import dataclasses
 import itertools
 import os
-import signal
-import subprocess
 import sys
-import time
 
+import children
 import pytest
 import stand_in
 from stand_in import END, check, see
@@ -142,33 +140,20 @@ def test_a_program_that_is_not_there_is_an_error(run, monkeypatch, tmp_path):
     assert str(tmp_path / "amx-provoke") in result.reason
 
 
-def gone(pid):
-    """Whether a process is gone or a zombie, soon."""
-    for _ in range(200):
-        try:
-            with open(f"/proc/{pid}/stat") as stat:
-                if stat.read().rpartition(")")[2].split()[0] == "Z":
-                    return True
-        except FileNotFoundError:
-            return True
-        time.sleep(0.01)
-    return False
-
-
 def test_a_hang_is_fail_with_what_was_seen_and_the_whole_group_is_killed(run):
     text = 'sleep 1000 & echo "{\\"child\\": $!}"; ' + f"{see('x', 3)}; wait"
     result = run({"T-01": text}, check("T-01", timeout=0.5))
     assert (result.verdict, result.ending) == (Verdict.FAIL, "hung")
     assert "hung" in result.reason
     assert [each.holds for each in result.expectations] == [True]
-    assert gone(dict(result.observations)["child"])
+    assert children.gone(dict(result.observations)["child"])
 
 
 def test_what_a_finished_provocation_leaves_behind_is_killed(run):
     text = 'sleep 1000 & echo "{\\"child\\": $!}"; ' + GOOD
     result = run({"T-01": text}, check("T-01"))
     assert result.verdict is Verdict.PASS
-    assert gone(dict(result.observations)["child"])
+    assert children.gone(dict(result.observations)["child"])
 
 
 def test_a_hang_does_not_end_the_run(run):
@@ -281,8 +266,8 @@ for _ in range(3):
 def test_one_who_wants_to_be_alone_is_alone_among_processes(tmp_path):
     """Two shared and one lonely process: between "alone begins" and "alone ends" nobody else is there."""
     command = [sys.executable, "-c", LOCKING, str(tmp_path)]
-    children = [subprocess.Popen([*command, kind]) for kind in ("shared", "alone", "shared")]
-    assert [child.wait(60) for child in children] == [0, 0, 0]
+    running = [children.start([*command, kind]) for kind in ("shared", "alone", "shared")]
+    assert [child.wait(60) for child in running] == [0, 0, 0]
     lines = (tmp_path / "log").read_text().splitlines()
     assert len(lines) == 18
     present = 0
@@ -421,10 +406,28 @@ def test_every_assertion_of_the_kernels_selftest_is_covered():
     assert {f"K{number:02}" for number in range(1, 24)} <= covered
 
 
-def test_an_interrupt_kills_the_provocation_and_passes_on(run, tmp_path):
+INTERRUPTED = """
+import sys
+from amx.conformance import provoke
+try:
+    provoke.provoke("T-01", model=False, fault="", timeout=60)
+except KeyboardInterrupt:
+    sys.exit("interrupted")
+"""
+
+
+def test_an_interrupt_kills_the_provocation_and_passes_on(tmp_path):
     pid = tmp_path / "pid"
-    text = f"echo $$ > {pid}; kill -INT {os.getpid()}; sleep 1000"
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    with pytest.raises(KeyboardInterrupt):
-        run({"T-01": text}, check("T-01"))
-    assert gone(int(pid.read_text()))
+    program = stand_in.write(tmp_path, {"T-01": f"echo $$ > {pid}; kill -INT $PPID; exec sleep 60"})
+    done = children.run_python("-c", INTERRUPTED, **{provoke.PROGRAM: str(program)})
+    assert (done.returncode, done.stderr) == (1, "interrupted\n")
+    assert children.gone(int(pid.read_text()))
+
+
+def test_an_ignored_end_of_children_does_not_matter(tmp_path):
+    """SIGCHLD may be ignored from the start; what then ends leaves nothing to wait for."""
+    program = stand_in.write(tmp_path, {"T-01": GOOD})
+    code = "import signal; signal.signal(signal.SIGCHLD, signal.SIG_IGN)\n" + INTERRUPTED
+    code += "assert signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN"
+    done = children.run_python("-c", code, **{provoke.PROGRAM: str(program)})
+    assert (done.returncode, done.stderr) == (0, "")

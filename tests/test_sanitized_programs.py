@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 
+import children
 import pytest
 from preloading import SANITIZED, compile_program, run
 
@@ -36,9 +37,7 @@ def emulated(program, way, directory, *arguments):
     }
     if way == "traced":
         command = [*AMX, "emulate", "--ptrace", "--", program, *arguments]
-        return subprocess.run(
-            list(map(str, command)), env=options, capture_output=True, text=True, timeout=60
-        )
+        return children.run(list(map(str, command)), env=options, capture_output=True, text=True, timeout=60)
     asan = "verify_asan_link_order=0:detect_leaks=0"
     return run([program, *arguments], directory, ASAN_OPTIONS=asan)
 

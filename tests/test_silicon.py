@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import children
 import pytest
 
 import amx
@@ -43,7 +44,7 @@ def run(silicon, record, *planned):
 @pytest.mark.skipif(amx.explain().usable, reason="this machine has AMX, and the run would take hours")
 def test_without_amx_nothing_is_recorded_and_the_diagnosis_is_shown():
     before = sorted((ROOT / "docs/records").glob("*"))
-    done = subprocess.run(
+    done = children.run(
         [sys.executable, SCRIPT], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
     )
     assert done.returncode == 77

@@ -6,7 +6,6 @@ import re
 import shutil
 import signal
 import struct
-import subprocess
 import sys
 import textwrap
 import time
@@ -346,7 +345,7 @@ def test_sites_in_a_file_have_function_line_and_build_id(tmp_path, program):
             assert re.fullmatch(rf".*/program\.c:{line}", site.location.line)
     assert second.location.symbol_offset - first.location.symbol_offset == 5
     if shutil.which("readelf"):
-        notes = subprocess.run(["readelf", "-n", program], capture_output=True, text=True, check=True).stdout
+        notes = children.run(["readelf", "-n", program], capture_output=True, text=True, check=True).stdout
         build_id = re.search(r"Build ID: (\w+)", notes)
         assert first.location.build_id == (build_id[1] if build_id else "")
 
@@ -530,9 +529,9 @@ def test_operands_as_objdump_writes_them(tmp_path, code):
     source = tmp_path / "code.s"
     source.write_text(".byte " + ",".join(f"0x{byte:02x}" for byte in bytes.fromhex(code)) + "\n")
     try:
-        subprocess.run(["as", source, "-o", tmp_path / "code.o"], check=True)
+        children.run(["as", source, "-o", tmp_path / "code.o"], check=True)
         command = ["objdump", "-d", "-M", "intel", "--no-show-raw-insn", tmp_path / "code.o"]
-        listing = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        listing = children.run(command, capture_output=True, text=True, check=True).stdout
     except FileNotFoundError as error:
         pytest.skip(f"no {error.filename}")
     theirs = listing.splitlines()[-1].partition("\t")[2].partition("#")[0].strip()

@@ -3,7 +3,6 @@
 import errno
 import json
 import os
-import subprocess
 import sys
 import tempfile
 import textwrap
@@ -218,7 +217,7 @@ def mounts(directory):
     """Whether a small file system can be mounted there, seen by a child alone."""
     command = [*NAMESPACE, "mount", "-t", "tmpfs", "-o", "size=16k", "none", directory]
     try:
-        return subprocess.run(list(map(str, command)), capture_output=True).returncode == 0
+        return children.run(list(map(str, command)), capture_output=True).returncode == 0
     except FileNotFoundError:
         return False
 
@@ -241,9 +240,7 @@ def test_a_full_disk_does_not_end_the_process(tmp_path, pages):
     mount = f'mount -t tmpfs -o size={4 * pages}k none "$1" && exec "$2" "$3" "$1" "$4"'
     command = [*NAMESPACE, "sh", "-c", mount, "sh", place, sys.executable, script, tmp_path / "trace.json"]
     environment = {**os.environ, "PYTHONPATH": str(children.TESTS), "AMX_TEST_LANE": ""}
-    done = subprocess.run(
-        list(map(str, command)), env=environment, capture_output=True, text=True, timeout=60
-    )
+    done = children.run(list(map(str, command)), env=environment, capture_output=True, text=True, timeout=60)
     assert children.how_it_ended(done) == 0, done.stderr
     found = Trace.load(tmp_path / "trace.json")
     assert executed(found) == USED

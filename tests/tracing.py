@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import children
+
 TESTS = Path(__file__).parent
 
 # The last line of standard error is what the call gave.
@@ -70,7 +72,7 @@ class Traced:
 
 def start(*words, cpu="spr", before="", **environment):
     """The launcher, running; `before` is Python code that it executes first."""
-    return subprocess.Popen(
+    return children.start(
         [sys.executable, "-c", SCRIPT, cpu, *map(str, words)],
         env={**os.environ, "PYTHONPATH": str(TESTS), "BEFORE": before, **environment},
         stdin=subprocess.DEVNULL,

@@ -72,7 +72,7 @@ def program():
 
 def scenario(name, patched=False, ends=0):
     """Run a scenario; what it saw as a list of (name, value)."""
-    result = subprocess.run(
+    result = children.run(
         [program(), *(["--patch"] if patched else []), name],
         stdin=subprocess.DEVNULL,
         capture_output=True,

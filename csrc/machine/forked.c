@@ -32,6 +32,12 @@ static void on_signal(int number, siginfo_t *info, void *context) {
     _exit(0);
 }
 
+void machine_die_with(pid_t parent) {
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != parent)
+        kill(getpid(), SIGKILL);
+}
+
 static void prepare(void) {
     struct sigaction caught = {.sa_sigaction = on_signal, .sa_flags = SA_SIGINFO};
     sigset_t mask;
@@ -43,10 +49,9 @@ static void prepare(void) {
             sigaction(caught_signals[i], &caught, NULL);
         sigdelset(&mask, caught_signals[i]);
     }
-    sigdelset(&mask, SIGTRAP);        /* of the emulation's own breakpoints */
-    if (!amx_is_traced())             /* a tracer without privileges could not look into it */
-        prctl(PR_SET_DUMPABLE, 0);    /* a filter that kills also dumps core */
-    prctl(PR_SET_PDEATHSIG, SIGKILL); /* nobody is left to end a child that hangs */
+    sigdelset(&mask, SIGTRAP);     /* of the emulation's own breakpoints */
+    if (!amx_is_traced())          /* a tracer without privileges could not look into it */
+        prctl(PR_SET_DUMPABLE, 0); /* a filter that kills also dumps core */
     sigprocmask(SIG_SETMASK, &mask, NULL);
 }
 
@@ -84,8 +89,10 @@ int machine_forked(void (*body)(volatile struct amx_probe *, const void *), cons
     sigset_t all, previous;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &previous);
+    const pid_t parent = getpid();
     const long pid = syscall(SYS_clone, 0, NULL, NULL, NULL, 0);
     if (pid == 0) {
+        machine_die_with(parent); /* nobody is left to end a child that hangs */
         report = page;
         prepare();
         body(page, argument);

@@ -9,11 +9,16 @@
 
 #include "amx.h"
 
+#include <sys/types.h>
+
 /* Runs `body` in a child, where SIGSEGV, SIGILL, SIGBUS and SIGSYS are written into *report and end it, and
  * waits for its end. Where AMX is emulated in this process, it is in the child. When `body` returns,
  * report->step becomes AMX_STEP_DONE. 0, -ETIMEDOUT when it was killed after timeout_ms, or -errno when there
  * is no child. */
 int machine_forked(void (*body)(volatile struct amx_probe *report, const void *argument),
                    const void *argument, int timeout_ms, struct amx_probe *probe);
+
+/* In a child: it is killed when the thread of `parent` that made it ends, at once where that has ended. */
+void machine_die_with(pid_t parent);
 
 #endif

@@ -102,10 +102,11 @@ static long look_into(pid_t tracee) {
 }
 
 static void ptrace_works(report_t *report) {
+    const pid_t tracer = getpid();
     prctl(PR_SET_DUMPABLE, 1); /* who is not cannot be traced */
     const long tracee = syscall(SYS_clone, 0, NULL, NULL, NULL, 0);
     if (tracee == 0) {
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        machine_die_with(tracer);
         for (;;)
             pause();
     }
