@@ -134,6 +134,7 @@ def _(seen: Judge) -> None:
     since="5.16",
     needs={Need.AMX},
     depends=("PERM-02", "PERM-06"),
+    timeout=15.0,
 )
 def _(seen: Judge) -> None:
     if seen["leader"] == "?":

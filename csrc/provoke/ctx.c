@@ -214,7 +214,7 @@ static void ctx_04(const struct kernel *k) {
         sleep_ms(1);
     }
     const int before_finish = atomic_load(&shared->rounds);
-    for (int waited = 0; !interrupted.ended && atomic_load(&shared->rounds) == before_finish && waited < 2000;
+    for (int waited = 0; !interrupted.ended && atomic_load(&shared->rounds) == before_finish && waited < 8000;
          waited++)
         sleep_ms(1); /* for a check after the last interruption */
     atomic_store(&shared->finish, 1);

@@ -288,7 +288,21 @@ static long core_stale(const char *path, uint8_t *buffer, size_t size) {
     return got;
 }
 
+/* No fault of a kernel: what one says on a CPU that lacks XSAVE. */
+static uint64_t no_xcr0(void) {
+    return 0;
+}
+
+static long no_regset(long request, pid_t pid, void *address, void *data) {
+    enum { GET_REGSET = 0x4204, SET_REGSET }; /* linux/ptrace.h */
+    return request == GET_REGSET || request == SET_REGSET ? -ENODEV
+                                                        : fault_base->ptrace(request, pid, address, data);
+}
+
 const struct fault faults_of_frames[] = {
+    {"machine-without-xsave",
+     "no fault: XCR0 cannot be read and ptrace has no NT_X86_XSTATE",
+     {.xcr0 = no_xcr0, .ptrace = no_regset}},
     {"frame-claims-tile-data", "every frame's xfeatures has bit 18", {.read_frame = claim_tile_data}},
     {"frame-compacted", "frames have the compacted format", {.read_frame = compact}},
     {"frame-without-magic2", "the second magic number is missing", {.read_frame = lose_magic2}},

@@ -22,7 +22,7 @@ static struct tiles tiles;
 
 /* ---- LIFE-01 ------------------------------------------------------------------------------------------ */
 
-enum { THREADS = 64, CHILDREN = 4, PATIENCE_MS = 1500 };
+enum { THREADS = 64, CHILDREN = 4, PATIENCE_MS = 1500, BUSY_MS = 8000 /* of the machine */ };
 
 static atomic_int started, touched;
 static atomic_int may_touch, may_end;
@@ -42,7 +42,7 @@ static int left_over(const struct kernel *k, int start) {
 }
 
 static void wait_until(const atomic_int *value, int wanted) {
-    for (int waited = 0; atomic_load(value) < wanted && waited < 2 * PATIENCE_MS; waited++)
+    for (int waited = 0; atomic_load(value) < wanted && waited < BUSY_MS; waited++)
         sleep_ms(1);
 }
 

@@ -333,7 +333,7 @@ static void sret_06(const struct kernel *k) {
     for (size_t i = 0; i < sizeof variants / sizeof *variants; i++) {
         *reached = 0;
         edit = variants[i].edit;
-        const int status = child_run(k, return_to_unmapped, NULL, 1000);
+        const int status = child_run(k, return_to_unmapped, NULL, 3000);
         see_int(key(variants[i].name, "reached"), *reached);
         see_int(key(variants[i].name, "hung"), status == -1);
         if (status != -1)
