@@ -109,6 +109,12 @@ def test_another_exit_status_has_failed(run):
     assert (result.verdict, result.ending) == (Verdict.FAIL, "exit 3")
 
 
+def test_a_program_that_does_not_start_is_an_error(run):
+    """Its loader could not, for want of memory perhaps: nothing of the kernel's has been seen."""
+    result = run({"T-01": "echo no memory >&2; exit 127"}, check("T-01"))
+    assert (result.verdict, result.reason) == (Verdict.ERROR, "amx-provoke does not start: no memory")
+
+
 def test_exit_77_is_skip_with_the_reason(run):
     result = run({"T-01": f"{see('x', 4)}; {CANNOT}"}, check("T-01"))
     assert (result.verdict, result.reason) == (Verdict.SKIP, "no luck")

@@ -11,6 +11,7 @@ from amx.conformance.provoke import HUNG, Run
 
 __all__ = ["Result", "judge"]
 
+EXIT_NO_IMAGE = "exit 127"  # of its loader, before anything of it has run
 EXIT_USAGE, EXIT_BROKEN, EXIT_CANNOT = "exit 2", "exit 70", "exit 77"  # of amx-provoke
 
 
@@ -55,6 +56,8 @@ def judge(check: Check, run: Run) -> Result:
         return result(Verdict.ERROR, f"amx-provoke failed: {run.broken or run.errors or run.ending}")
     if run.ending == EXIT_CANNOT:
         return result(Verdict.SKIP, run.cannot or "amx-provoke gave no reason")
+    if run.ending == EXIT_NO_IMAGE and not run.observations:
+        return result(Verdict.ERROR, f"amx-provoke does not start: {run.errors or run.ending}")
     if run.unreadable and run.ending == "exit 0":
         return result(Verdict.ERROR, f"amx-provoke wrote {run.unreadable[0]!r}", "\n".join(run.unreadable))
 

@@ -24,7 +24,9 @@ uint64_t area_features(const struct kernel *k) {
 void area_raise(int signo) {
     const long process = system_call(SYS_getpid, 0, 0, 0, 0, 0, 0);
     const long thread = system_call(SYS_gettid, 0, 0, 0, 0, 0, 0);
-    system_call(SYS_tgkill, process, thread, signo, 0, 0, 0);
+    const long error = system_call(SYS_tgkill, process, thread, signo, 0, 0, 0);
+    if (error)
+        provoke_cannot("a thread may not send itself a signal here: %s", strerror((int)-error));
 }
 
 void tiles_make(struct tiles *tiles, int rows, int colsb, unsigned seed) {

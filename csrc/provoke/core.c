@@ -63,7 +63,7 @@ static void dump(const struct kernel *k, const char *directory, int with_tiles) 
     const struct timespec pause = {0, 1000 * 1000};
     struct rlimit limit;
     if (chdir(directory) != 0)
-        provoke_broken("chdir to %s: errno %d", directory, errno);
+        provoke_cannot("chdir to %s: errno %d", directory, errno);
     getrlimit(RLIMIT_CORE, &limit);
     limit.rlim_cur = limit.rlim_max;
     setrlimit(RLIMIT_CORE, &limit);

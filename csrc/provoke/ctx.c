@@ -161,7 +161,7 @@ static int stopped(void) {
     if (interrupted.ended)
         return 0;
     if (waitpid(interrupted.pid, &interrupted.status, WUNTRACED) != interrupted.pid)
-        provoke_broken("waitpid: errno %d", errno);
+        provoke_cannot("a child cannot be waited for here: errno %d", errno);
     interrupted.ended = !WIFSTOPPED(interrupted.status);
     return !interrupted.ended;
 }

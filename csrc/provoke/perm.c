@@ -38,7 +38,7 @@ static void perm_03(const struct kernel *k) {
     int64_t results[64];
     struct utsname name;
     if (uname(&name))
-        provoke_broken("uname: %s", strerror(errno));
+        provoke_cannot("uname: %s", strerror(errno));
     see_text("release", name.release);
     tool_answered("ARCH_GET_XCOMP_SUPP", k->arch_prctl(ARCH_GET_XCOMP_SUPP, (uintptr_t)&supported));
     see_bits("before", tool_permission(k));

@@ -19,10 +19,13 @@ void stay_on_one_cpu(void) {
     CPU_SET((unsigned)(cpu < 0 ? 0 : cpu), &one);
     if (sched_setaffinity(0, sizeof one, &one) != 0)
         provoke_cannot("this thread may not stay on CPU %d: %s", cpu, strerror(errno));
+    if (sched_yield() != 0)
+        provoke_cannot("this thread may not give up its CPU: %s", strerror(errno));
 }
 
 int thread_switches(void) {
     struct rusage usage;
-    getrusage(RUSAGE_THREAD, &usage);
+    if (getrusage(RUSAGE_THREAD, &usage) != 0)
+        provoke_cannot("how often a thread was switched cannot be known here: %s", strerror(errno));
     return (int)(usage.ru_nvcsw + usage.ru_nivcsw);
 }

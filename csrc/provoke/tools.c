@@ -63,7 +63,7 @@ int tool_wait(pid_t child) {
     int status;
     while (waitpid(child, &status, __WALL) < 0)
         if (errno != EINTR)
-            provoke_broken("waitpid(%d): %s", (int)child, strerror(errno));
+            provoke_cannot("a child cannot be waited for here: %s", strerror(errno));
     /* It has said so itself, and its parent is no better off. */
     if (WIFEXITED(status) && (WEXITSTATUS(status) == EXIT_CANNOT || WEXITSTATUS(status) == EXIT_BROKEN))
         system_exit_group(WEXITSTATUS(status));
