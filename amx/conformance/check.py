@@ -131,7 +131,7 @@ class Check:
     bugs: tuple[KnownBug, ...] = ()
     documented: str = ""  # what the kernel's documentation says where it differs from the claim
     information: bool = False  # INFO instead of PASS; an expectation, if any, can still fail
-    timeout: float = 5.0  # seconds
+    timeout: float = 10.0  # seconds
 
     @property
     def group(self) -> str:

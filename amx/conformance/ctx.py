@@ -55,7 +55,7 @@ def _processes(seen: Judge) -> None:
     since="5.16",
     needs=(Need.AMX, Need.KERNEL_TILES),
     depends=("PERM-02",),
-    timeout=10.0,
+    timeout=20.0,
 )
 def _battery(seen: Judge) -> None:
     def names(probes: list[str]) -> str:

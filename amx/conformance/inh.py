@@ -107,7 +107,7 @@ def _(seen: Judge) -> None:
     needs={Need.AMX, Need.KERNEL_TILES},
     depends=("PERM-01", "PERM-06", "DISC-08"),
     bugs=(KnownBug("registers of the old program after exec", "6.5, 6.4.13, 6.1.50 (1f69383b203e)"),),
-    timeout=10.0,
+    timeout=20.0,
 )
 def _(seen: Judge) -> None:
     for how, programs in (("by the leader", 10), ("by a thread", 1), ("spawned", 1)):

@@ -63,7 +63,6 @@ def _hotplug(seen: Judge) -> None:
     since="5.16",
     needs=(*LIVE, Need.OPT_IN),
     depends=("SIG-03", "DISC-08"),
-    timeout=10.0,
 )
 def _small_stack(seen: Judge) -> None:
     red_zone, magic2, ucontext_and_siginfo = 128, 4, 440  # psABI; arch/x86/include/asm/sigframe.h

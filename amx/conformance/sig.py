@@ -138,7 +138,7 @@ def _nested(seen: Judge) -> None:
             "6.18, 6.12.58, 6.1.159",
         ),
     ),
-    timeout=10.0,
+    timeout=20.0,
 )
 def _storm(seen: Judge) -> None:
     seen.true("signals taken in the second", seen["deliveries"] > 0, seen["deliveries"], "some")

@@ -156,7 +156,7 @@ def _claimed(seen: Judge) -> None:
             introduced="5.14",
         ),
     ),
-    timeout=10.0,
+    timeout=20.0,
 )
 def _unmapped(seen: Judge) -> None:
     for variant in ("unmapped", "unmapped_shrunken"):

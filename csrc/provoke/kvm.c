@@ -96,7 +96,7 @@ static void kvm_02(const struct kernel *k) {
     see_guest(k, "guest");
     close_all(machine);
     see_int("after_close", request(k));
-    see_ending("child_ending", child_run(k, request_in_child, NULL, 2000));
+    see_ending("child_ending", child_run(k, request_in_child, NULL, 6000));
     provoke_broken("execve: errno %d", (int)-tool_exec_again(k, "exec"));
 }
 

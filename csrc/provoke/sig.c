@@ -146,7 +146,7 @@ static void sig_05(const struct kernel *k) {
     tiles_make(&live, 16, 64, 5);
     tiles_load(k, &live);
     raise_and_show(k, "touched");
-    see_ending("child_ending", child_run(k, child_frame, NULL, 2000));
+    see_ending("child_ending", child_run(k, child_frame, NULL, 6000));
     k->thread_join(tool_thread(k, thread_frame, pointer.argument));
     k->tilerelease();
 }
