@@ -296,7 +296,7 @@ static uint64_t no_xcr0(void) {
 static long no_regset(long request, pid_t pid, void *address, void *data) {
     enum { GET_REGSET = 0x4204, SET_REGSET }; /* linux/ptrace.h */
     return request == GET_REGSET || request == SET_REGSET ? -ENODEV
-                                                        : fault_base->ptrace(request, pid, address, data);
+                                                          : fault_base->ptrace(request, pid, address, data);
 }
 
 const struct fault faults_of_frames[] = {
