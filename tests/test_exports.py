@@ -55,7 +55,7 @@ def test_it_imports_and_multiplies_under_any_option_of_python(options):
     """Without HOME, PATH or anything else in the environment, and with closed standard streams."""
     python = [sys.executable, *options, "-c", PRODUCT]
     environment = {"AMX_BACKEND": "emulated"}
-    done = children.run(python, env=environment, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    done = children.run(python, env=environment, capture_output=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
     closed = ["/bin/sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", *python]
     assert children.run(closed, env=environment, check=False).returncode == 0
