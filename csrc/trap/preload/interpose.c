@@ -9,8 +9,6 @@ static void look_up(const struct interposed *list) {
 }
 
 void interpose_start(void) {
-    look_up(interposed_auxv);
-    look_up(interposed_code);
     look_up(interposed_features);
     look_up(interposed_signals);
     look_up(interposed_processes);

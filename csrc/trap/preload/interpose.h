@@ -22,8 +22,8 @@ struct interposed {
 #define LIBCS(name)             (real_##name == NULL ? interpose_start() : (void)0, real_##name)
 
 /* Each file's list, ending with {NULL, NULL}. */
-extern const struct interposed interposed_auxv[], interposed_code[], interposed_features[],
-    interposed_processes[], interposed_signals[], interposed_threads[];
+extern const struct interposed interposed_features[], interposed_processes[], interposed_signals[],
+    interposed_threads[];
 void interpose_start(void);
 
 /* Blocks for real, or no longer, what the program only believes to be blocked: exec hands masks on. */

@@ -9,56 +9,34 @@
 
 #include <elf.h>
 #include <errno.h>
-#include <sys/auxv.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* As in headers that are newer than some C libraries. */
-enum { MINSIGSTKSZ_TYPE = 51, SC_MINSIGSTKSZ = 249, SC_SIGSTKSZ = 250 };
+enum { MINSIGSTKSZ_TYPE = 51 }; /* AT_MINSIGSTKSZ, which older headers lack */
 
-REAL(long, sysconf, int);
-REAL(unsigned long, getauxval, unsigned long);
+#ifdef __GLIBC__ /* musl reads the vector anew each time */
 
-const struct interposed interposed_auxv[] = {LOOKED_UP(sysconf), LOOKED_UP(getauxval), {NULL, NULL}};
+enum { SC_MINSIGSTKSZ = 249, SC_SIGSTKSZ = 250 }; /* since glibc 2.34 */
 
-static unsigned long at_least(unsigned long value, unsigned long least) {
+/* libc's, by its other name: allocators ask before anything can be looked up. */
+long __sysconf(int name);
+
+static long at_least(long value, long least) {
     return value < least ? least : value;
 }
 
-/* libc's answer is what its loader read before this library was there. One that knows no such name (glibc
- * before 2.34) says so. */
+/* What libc answers is what its loader read before this library was there. One that knows no such name says
+ * so. */
 INTERPOSED long sysconf(int name) {
     enum { FRAMES = 4 }; /* of _SC_SIGSTKSZ, as glibc has it */
-    const long found = LIBCS(sysconf)(name);
-    if (trap_cpu() == NULL || found < 0)
+    const long found = __sysconf(name);
+    if ((name != SC_MINSIGSTKSZ && name != SC_SIGSTKSZ) || found < 0 || trap_cpu() == NULL)
         return found;
-    switch (name) {
-    case SC_MINSIGSTKSZ:
-        return (long)at_least((unsigned long)found, VIRTUAL_MINSIGSTKSZ);
-    case SC_SIGSTKSZ:
-        return (long)at_least((unsigned long)found, FRAMES * VIRTUAL_MINSIGSTKSZ);
-    default:
-        return found;
-    }
+    return at_least(found, (name == SC_SIGSTKSZ ? FRAMES : 1) * VIRTUAL_MINSIGSTKSZ);
 }
 
-INTERPOSED long __sysconf(int name);
-long __sysconf(int name) {
-    return sysconf(name);
-}
-
-/* For kernels before 5.14, which have no such entry in the vector. */
-INTERPOSED unsigned long getauxval(unsigned long type) {
-    if (trap_cpu() == NULL || type != MINSIGSTKSZ_TYPE)
-        return LIBCS(getauxval)(type);
-    return at_least(LIBCS(getauxval)(type), VIRTUAL_MINSIGSTKSZ);
-}
-
-INTERPOSED unsigned long __getauxval(unsigned long type);
-unsigned long __getauxval(unsigned long type) {
-    return getauxval(type);
-}
+#endif
 
 /* The kernel's copy, for /proc/PID/auxv. Where it may not be replaced, it stays the real kernel's. */
 static void replace_kernels(Elf64_auxv_t *vector, size_t size) {
