@@ -12,7 +12,6 @@ from pathlib import Path
 import compiler
 from guests import MEMORY_MIB, PROCESSORS, Guest
 
-CHECKOUT = Path(__file__).parents[2]
 FACTS = """\
 uname -r >/run/host/kernel
 nproc >/run/host/processors

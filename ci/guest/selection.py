@@ -1,0 +1,66 @@
+"""The tests that run in the guests of ci/zoo: which, how, and what the host does for them beforehand."""
+
+import os
+import shlex
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+HERE = Path(__file__).parent
+CHECKOUT = HERE.parents[1]
+PYTHON = str(CHECKOUT / ".venv/bin/python")
+
+
+def chosen() -> list[str]:
+    """What ci/guest/tests lists, as arguments of pytest: the first word of each line."""
+    lines = (HERE / "tests").read_text().splitlines()
+    words = [line.split()[0] for line in lines if line.strip() and not line.startswith("#")]
+    return [f"--deselect={word[1:]}" if word.startswith("-") else word for word in words]
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Arguments of pytest, and a folder for the objects that tests are linked of."""
+
+    arguments: list[str]
+    objects: Path
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Of the tests, in a guest and on the host, which compiles for them."""
+        return {
+            "PATH": os.environ["PATH"],
+            "LANG": "C.UTF-8",
+            "CHECKOUT": str(CHECKOUT),
+            "HOST_CC": os.environ.get("CC", "cc"),
+            "CC": shlex.quote(str(HERE / "cc")),
+            "AMX_TEST_OBJECTS": str(self.objects),  # of tests/compiling.py
+            "AMX_BACKEND": "emulated",
+        }
+
+    @property
+    def command(self) -> str:
+        """The shell script of the guest."""
+        options = ["-p", "no:cacheprovider", "-v"]
+        words = [PYTHON, str(HERE / "session.py"), "/run/host/results", *options, *self.arguments]
+        exports = [f"export {name}={shlex.quote(value)}\n" for name, value in self.environment.items()]
+        return "".join(exports) + f"cd {shlex.quote(str(CHECKOUT))}\nexec {shlex.join(words)}\n"
+
+    def prepare(self) -> bool:
+        """Do on the host what would take each guest minutes; whether tests and compiler work.
+
+        pytest compiles the modules that it collects. csrc/trap/, which many link, is compiled on all CPUs.
+        """
+        collect = [PYTHON, "-m", "pytest", "--collect-only", "-qq", *self.arguments]
+        found = subprocess.run(
+            collect, cwd=CHECKOUT, env=self.environment, capture_output=True, text=True, check=False
+        )
+        if found.returncode:
+            print(found.stdout + found.stderr)
+            return False
+        code = "import compiling; compiling.objects(compiling.TRAP)"  # whose processes share the work
+        compilers = [
+            subprocess.Popen([PYTHON, "-c", code], cwd=CHECKOUT / "tests", env=self.environment)
+            for _ in os.sched_getaffinity(0)
+        ]
+        return [compiler.wait() for compiler in compilers] == [0] * len(compilers)
