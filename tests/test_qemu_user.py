@@ -1,5 +1,6 @@
 """The emulation on CPUs without AMX, AVX-512 or even AVX: programs of ours under qemu's user mode."""
 
+import json
 import platform
 import shutil
 
@@ -7,6 +8,8 @@ import children
 import compiling
 import pytest
 from preloading import FOREIGN
+
+from amx.conformance import provoke
 
 pytestmark = pytest.mark.skipif(platform.machine() != "x86_64", reason="x86-64 only")
 
@@ -46,6 +49,17 @@ def test_a_page_fault_is_the_programs_and_the_load_restarts(qemu, program, cpu):
     """SEGV_ACCERR is 2; the sixth row ends in the page that the handler opens and fills with 2."""
     run = run_under(qemu, cpu, program, "page-fault", "0")
     assert run.stdout == "code 2, address 4096, rows 1 1 2 2\n", run.stderr
+
+
+@pytest.mark.parametrize("cpu", CPUS)
+def test_the_model_of_the_kernel_has_the_vector_registers_of_the_cpu(qemu, cpu):
+    """AMX beside AVX alone, or beside neither: provocations load what there is, and no more."""
+    run = run_under(qemu, cpu, provoke.program(), "run", "CTX-03", "--model")
+    seen = [json.loads(line) for line in run.stdout.splitlines()]
+    assert (run.returncode, seen[-1]) == (0, {"end": True}), run.stderr
+    has_avx = int(cpu != "Nehalem")
+    assert {"avx": has_avx} in seen
+    assert ({"happened": "AVX and VZEROUPPER"} in seen) == has_avx
 
 
 def test_what_is_not_amx_is_undefined_still(qemu, program):

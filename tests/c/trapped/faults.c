@@ -211,12 +211,17 @@ static void noncanonical_stack(void) {
 }
 
 static siginfo_t beyond;
+static int beyond_length; /* of the instruction */
 
 static void skip_beyond(int signal, siginfo_t *info, void *opaque) {
-    enum { LONGEST = 6 };
     (void)signal;
     beyond = *info;
-    ((ucontext_t *)opaque)->uc_mcontext.gregs[REG_RIP] += LONGEST;
+    ((ucontext_t *)opaque)->uc_mcontext.gregs[REG_RIP] += beyond_length;
+}
+
+static void tell_beyond(const char *what) {
+    printf("%s %d %d %p\n", what, beyond.si_signo, beyond.si_code, beyond.si_addr);
+    beyond = (siginfo_t){.si_code = 0};
 }
 
 /* The first address that has 48 bits without their sign: the CPU says whether it is canonical. */
@@ -225,11 +230,21 @@ static void beyond_47_bits(void) {
     uint8_t *const address = (uint8_t *)(UINT64_C(1) << 47);
     start(skip);
     sigaction(SIGSEGV, &action, NULL);
-    __asm__ volatile("movb (%0), %%al\n\tnop\n\tnop\n\tnop\n\tnop" : : "D"(address) : "rax", "memory");
-    printf("cpu %d\nat %p\n", beyond.si_code, beyond.si_addr);
-    beyond = (siginfo_t){.si_code = 0};
+    sigaction(SIGBUS, &action, NULL);
+    beyond_length = 6;
+    __asm__ volatile("movb (%0), %%al\n\t.skip 4, 0x90" : : "D"(address) : "rax", "memory");
+    tell_beyond("cpu");
     load(address);
-    printf("emulation %d\nat %p\n", beyond.si_code, beyond.si_addr);
+    tell_beyond("emulation");
+    beyond_length = 7;
+    __asm__ volatile(
+        "mov %%rbp, %%rdx\n\tmov %0, %%rbp\n\tmovb (%%rbp), %%al\n\t.skip 4, 0x90\n\tmov %%rdx, %%rbp"
+        :
+        : "D"(address)
+        : "rax", "rdx", "memory");
+    tell_beyond("cpu");
+    load_by_rbp(address);
+    tell_beyond("emulation");
 }
 
 static void unconfigured(void) {
