@@ -229,8 +229,8 @@ static void beyond_47_bits(void) {
     const struct sigaction action = {.sa_sigaction = skip_beyond, .sa_flags = SA_SIGINFO};
     uint8_t *const address = (uint8_t *)(UINT64_C(1) << 47);
     start(skip);
-    sigaction(SIGSEGV, &action, NULL);
-    sigaction(SIGBUS, &action, NULL);
+    trap_sigaction(SIGSEGV, &action, NULL);
+    trap_sigaction(SIGBUS, &action, NULL);
     beyond_length = 6;
     __asm__ volatile("movb (%0), %%al\n\t.skip 4, 0x90" : : "D"(address) : "rax", "memory");
     tell_beyond("cpu");
