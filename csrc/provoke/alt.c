@@ -1,6 +1,6 @@
 /* Alternate signal stacks. */
 #define _GNU_SOURCE /* environ */
-#include "provoke.h"
+#include "frames.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -172,7 +172,7 @@ static void alt_05(const struct kernel *k) {
         tool_pattern(pattern, 9);
         k->ldtilecfg(config);
         k->tileloadd(pattern);
-        raise(SIGUSR1);
+        area_raise(SIGUSR1);
         k->tilestored(stored);
         see_int("delivered", delivered);
         see_int("same data", !memcmp(pattern, stored, sizeof stored));
@@ -279,7 +279,7 @@ static void deliver_on(const struct kernel *k, const char *name, size_t size) {
         provoke_cannot("sigaltstack refuses %zu bytes: %s", size, strerror((int)-set));
     delivered = 0;
     if (!sigsetjmp(back, 1))
-        raise(SIGUSR1);
+        area_raise(SIGUSR1);
     see_int(name, delivered);
     disable(k);
 }
@@ -289,7 +289,7 @@ static void alt_07(const struct kernel *k) {
     kernel = k;
     tool_handle(SIGSEGV, on_overflow, 0);
     tool_handle(SIGUSR1, look_at_frame, 0);
-    raise(SIGUSR1);
+    area_raise(SIGUSR1);
     see_frame("frame", &seen_frame);
     tool_handle(SIGUSR1, on_signal, 1);
     see_int("size", SMALL);
