@@ -83,7 +83,7 @@ def place(tmp_path):
 def amx(words, place, prefix=(), **more):
     """Run a command in a directory: standard streams are `more`'s, else a pipe each."""
     environment = {**os.environ, "AMX_BACKEND": "emulated", **more.pop("environment", {})}
-    streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **more}
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **more}
     return children.run([*prefix, *AMX, *words], cwd=place, env=environment, timeout=120, **streams)
 
 
@@ -213,7 +213,7 @@ def test_operands_come_from_the_standard_input_and_the_product_goes_to_the_stand
         ["matmul", "/dev/stdin", "b.npy", "-o", "/dev/stdout"],
     ):
         if how == "pipe":
-            done = amx(words, place, stdin=None, input=a)
+            done = amx(words, place, input=a)
         else:
             with (place / "a.npy").open("rb") as file:
                 done = amx(words, place, stdin=file)

@@ -141,6 +141,7 @@ def _read(path: str) -> NDArray[Any]:
         with reading(path) as file:
             array: NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)
     except ValueError as error:
-        raise ValueError(f"{path} is not a readable .npy file: {error}") from error
+        name = "the standard input" if path == STANDARD else path
+        raise ValueError(f"{name} is not a readable .npy file: {error}") from error
     # A .npy file cannot name bfloat16: NumPy writes it as two anonymous bytes.
     return array.view(np.uint16) if array.dtype == np.dtype("V2") else array
