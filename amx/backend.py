@@ -149,10 +149,11 @@ def decided_anew() -> Iterator[None]:
             _mode, _engines[:] = before[0], before[1]
             _announced.clear()
             _announced.update(before[2])
-            while _allow_native(False):
+            # Not by _allow_native: at the interpreter's end nothing can be imported any more.
+            while lib.amx_gemm_native(False):
                 time.sleep(_WAIT)
             if _NATIVE in _engines:
-                _allow_native(True)
+                lib.amx_gemm_native(True)
 
 
 def _allow_native(may_begin: bool) -> int:
