@@ -549,7 +549,8 @@ static void jumps(void) {
     while (alarms < 1000)
         CHECK(is_right(f));
     on_alarm(leave, 0);
-    CHECK(is_right(copy_at(code, 1)) && counts().patched == 2 * SITES);
+    /* A slow CPU may not have come to the end before. */
+    CHECK(is_right(f) && is_right(copy_at(code, 1)) && counts().patched == 2 * SITES);
 }
 
 static atomic_int done;
