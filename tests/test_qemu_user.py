@@ -13,7 +13,7 @@ from amx.conformance import provoke
 
 pytestmark = pytest.mark.skipif(platform.machine() != "x86_64", reason="x86-64 only")
 
-CPUS = ["Nehalem", "EPYC", "max"]  # SSE4.2; AVX2 and no AVX-512; all that qemu knows
+CPUS = ["Nehalem", "SandyBridge", "EPYC", "max"]  # SSE4.2; AVX; AVX2 and no AVX-512; all that qemu knows
 PRODUCTS = 5  # of the first process
 ROUNDS, INSTRUCTIONS = 20, 7
 
