@@ -101,7 +101,7 @@ def test_handlers_have_tiles_of_their_own(name, seen, patched):
     ["smallest-alternate-stack", "own-alternate-stack", "smallest-thread-stack", "unused-alternate-stack"],
 )
 def test_small_stacks_are_enough(name, patched):
-    """The least for permission in a program, for a program's own handlers, for a thread, and one too small."""
+    """The least for permission in a program, for its own handlers, for a thread, and one too small."""
     assert trapping.scenario(name, patched) == [("alive", "1")]
 
 
