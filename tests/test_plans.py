@@ -412,7 +412,7 @@ def executed(a, packed):
     amx.set_backend("native")
     assert amx.get_backend("int8") is amx.Backend.NATIVE  # decided, so that arrays are read in place
     amx.set_num_threads(1)
-    lib.amx_gemm_ask(ffi.NULL)  # to be asked whether to go on costs three instructions, every few milliseconds
+    lib.amx_gemm_ask(ffi.NULL)  # it costs three instructions, every few milliseconds
     try:
         with assumed(GRANITE_RAPIDS):
             before = native_lane.emulated()

@@ -57,20 +57,22 @@ int gemm_is_time_now(struct gemm_watch *watch) {
     if (watch->time == 0) {
         watch->time = time + PERIOD;
     }
-    return time >= watch->time;
+    if (time < watch->time) {
+        return 0;
+    }
+    if (asked == NULL || !is_first_thread()) { /* nobody is to be asked, for whom registers had to be given up */
+        watch->time = time + LONGEST;
+        return 0;
+    }
+    return 1;
 }
 
 int gemm_ask(struct gemm_watch *watch) {
     int (*const ask)(void) = asked;
-    int64_t begin = coarse_now();
-    if (ask == NULL || !is_first_thread()) {
-        watch->time = begin + LONGEST;
-        return 0;
-    }
     const struct gemm_workspace aside = gemm_workspace_put_aside();
-    begin = now(CLOCK_MONOTONIC);
+    const int64_t begin = now(CLOCK_MONOTONIC);
     asking++;
-    const int answer = ask();
+    const int answer = ask != NULL && ask();
     asking--;
     const int64_t end = now(CLOCK_MONOTONIC), pause = SHARE * (end - begin);
     gemm_workspace_put_back(&aside);
