@@ -67,7 +67,7 @@ def read(folder: Path, differences: str, *, in_time: bool) -> Verdict:
         found.trouble.append(f"it ended in {running}")
     status = folder / "status"
     if not selected:
-        found.trouble.append(f"no test was selected: see {folder}/output and {folder}/console")
+        found.trouble.append(f"no test was selected: see output, console and qemu in {folder}")
     elif in_time and not status.exists():
         found.trouble.append(f"it did not come to its end: see {folder}/console")
     elif in_time and (text := status.read_text().strip()) != "0" and not found.failed:
