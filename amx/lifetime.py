@@ -22,10 +22,12 @@ def tied() -> Callable[[], None]:
 def tie(parent: int) -> None:
     """In a child of `parent`: be killed when the thread that made this process ends, or has ended already.
 
-    exec keeps it, unless the program is setuid, setgid or has capabilities of its own (prctl(2)).
+    exec keeps it, unless the program is setuid, setgid or has capabilities of its own (prctl(2)). Where the
+    parent cannot be seen it counts as alive: a filter denies the question, or it is in another PID namespace.
     """
     if _prctl is None:
         return
     _prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
-    if os.getppid() != parent:
+    now = os.getppid()
+    if now > 0 and now != parent:
         os.kill(os.getpid(), signal.SIGKILL)

@@ -10,11 +10,13 @@ import children
 import pytest
 import stand_in
 from compiling import EMULATOR, ROOT, compile_c
+from test_trace_room import DENY
 
 from amx._lib import lib
 from amx.conformance import provoke
 
 SLEEPER = "exec sleep 120"
+SYS_GETPPID = 110
 CHILD = "import amx.pytest_plugin; amx.pytest_plugin._run_child('import time; time.sleep(120)', timeout=120)"
 STARTERS = {
     "amx.lifetime": """
@@ -79,6 +81,32 @@ def test_a_child_whose_parent_is_gone_before_it_asks_dies_at_once():
     code = "from amx import lifetime; lifetime.tie(1); print('lives')"
     done = children.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (children.how_it_ended(done), done.stdout) == ("SIGKILL", "")
+
+
+UNSEEN = {
+    "a child process": "subprocess.run(['true'], preexec_fn=lifetime.tied()).returncode",
+    "a child that probes": "lib.amx_probe_means(lib.AMX_MEANS_PTRACE, 10_000, probe) or probe.signal",
+    "a provocation": "subprocess.run([provoke.program(), 'run', 'INH-01', '--model'], "
+    "stdout=subprocess.DEVNULL).returncode",
+}
+
+
+@pytest.mark.skipif(bool(lib.amx_is_stub()), reason="this build has no machine layer")
+@pytest.mark.parametrize("who", UNSEEN)
+def test_a_child_that_may_not_ask_for_its_parent_lives(who):
+    """A filter may deny getppid(2)."""
+    code = f"""
+import ctypes, subprocess
+from amx import lifetime
+from amx._lib import ffi, lib
+from amx.conformance import provoke
+{DENY}
+deny({SYS_GETPPID}, 1)
+probe = ffi.new("struct amx_probe *")
+print({UNSEEN[who]})
+"""
+    done = children.run_python("-c", code)
+    assert done.stdout == "0\n", done.stderr
 
 
 @pytest.mark.parametrize("how", ["fork", "clone"])

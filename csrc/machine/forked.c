@@ -34,7 +34,8 @@ static void on_signal(int number, siginfo_t *info, void *context) {
 
 void machine_die_with(pid_t parent) {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (getppid() != parent)
+    const pid_t now = getppid();
+    if (now > 0 && now != parent)
         kill(getpid(), SIGKILL);
 }
 

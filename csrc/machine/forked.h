@@ -18,7 +18,8 @@
 int machine_forked(void (*body)(volatile struct amx_probe *report, const void *argument),
                    const void *argument, int timeout_ms, struct amx_probe *probe);
 
-/* In a child: it is killed when the thread of `parent` that made it ends, at once where that has ended. */
+/* In a child: it is killed when the thread of `parent` that made it ends, at once where that has ended, and
+ * it can be seen: no filter forbids to ask, and it is in no other PID namespace. */
 void machine_die_with(pid_t parent);
 
 #endif

@@ -21,7 +21,7 @@ static inline void system_die_with(long parent) {
     enum { SET_PDEATHSIG = 1, KILL = 9 }; /* uapi/linux/prctl.h, asm-generic/signal.h */
     system_call(SYS_prctl, SET_PDEATHSIG, KILL, 0, 0, 0, 0);
     const long now = system_call(SYS_getppid, 0, 0, 0, 0, 0, 0);
-    if (now >= 0 && now != parent) /* a filter may keep it from us */
+    if (now > 0 && now != parent) /* a filter may keep it from us, and another PID namespace, which is 0 */
         system_call(SYS_kill, system_call(SYS_getpid, 0, 0, 0, 0, 0, 0), KILL, 0, 0, 0, 0);
 }
 

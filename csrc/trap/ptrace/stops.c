@@ -74,7 +74,8 @@ static int is_thread_of(pid_t tgid, pid_t tid) {
 /* The creator's stop; the new one's own first stop may have come before. */
 static void born(struct tracer *tracer, struct tracee *creator, int event) {
     unsigned long tid = 0;
-    ptrace(PTRACE_GETEVENTMSG, creator->tid, NULL, &tid);
+    if (ptrace(PTRACE_GETEVENTMSG, creator->tid, NULL, &tid) != 0 || tid == 0) /* killed meanwhile */
+        return resume(tracer, creator, 0);
     struct tracee *child = tracer_find(tracer, (pid_t)tid);
     const int waits = child != NULL;
     if (child && child->process) /* it was taken for an orphan */
