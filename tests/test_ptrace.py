@@ -77,6 +77,28 @@ int main(void) {
 """
 
 
+SANDBOX = """
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+int main(void) {
+    struct sock_filter kill_for_prctl[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 0),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_prctl, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = {4, kill_for_prctl};
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program))
+        return 2;
+    execl("/bin/true", "true", (char *)0);
+    return 3;
+}
+"""
+
+
 @pytest.fixture(scope="module", autouse=True)
 def ptrace():
     """Skips where no child may ask to be traced: sandboxes, Yama."""
@@ -181,6 +203,13 @@ def test_without_seccomp_every_system_call_is_looked_at(tracee):
     ):
         traced = tracing.run(tracee, case, before=before)
         assert (case, traced.stdout, traced.status) == (case, stdout, status)
+
+
+def test_a_sandbox_is_asked_for_no_more_than_its_program_asks(directory):
+    """Its filter kills for prctl(2), which /bin/true does not call."""
+    (directory / "sandbox.c").write_text(SANDBOX)
+    traced = tracing.run(compiling.compile_c(directory / "sandbox", [directory / "sandbox.c"]))
+    assert (traced.result, traced.status) == (0, 0)
 
 
 NO_VM_CALLS = {

@@ -96,6 +96,14 @@ static void patch_all(struct tracer *tracer, struct tracee *tracee) {
 
 /* ---- the new image ---- */
 
+/* Whether it has come under more filters than the first image was: they may kill for what only we call. */
+static int has_own_filter(struct tracer *tracer, pid_t tid) {
+    const uint64_t filters = tracer_proc_status(tid, "Seccomp_filters", 10, 0); /* since Linux 5.9 */
+    if (!tracer->has_begun)
+        tracer->filters = filters;
+    return filters > tracer->filters;
+}
+
 /* The kernel's copy of the vector, for /proc/PID/auxv. Where it may not be replaced, it stays the real
  * kernel's. The program has not begun: nothing stands below its stack pointer. 0, or -EIO where memory cannot
  * be reached. */
@@ -120,7 +128,7 @@ static int replace_auxv(struct tracee *tracee, uint64_t stack, uint64_t vector, 
 /* AT_MINSIGSTKSZ, from which runtimes take the size of their alternate stacks. It is on the stack (psABI,
  * "Initial Stack and Register State"): argc, argv, NULL, environment, NULL, pairs. C libraries have not read
  * it yet. */
-static int enlarge_minsigstksz(struct tracee *tracee, uint64_t stack) {
+static int enlarge_minsigstksz(struct tracer *tracer, struct tracee *tracee, uint64_t stack) {
     const pid_t tid = tracee->tid;
     const uint64_t least = VIRTUAL_MINSIGSTKSZ;
     uint64_t argc, word = 1, pair[2];
@@ -144,14 +152,14 @@ static int enlarge_minsigstksz(struct tracee *tracee, uint64_t stack) {
         }
         at += sizeof pair;
     } while (pair[0] != AT_NULL);
-    return changed ? replace_auxv(tracee, stack, vector, at - vector) : 0;
+    return changed && !has_own_filter(tracer, tid) ? replace_auxv(tracee, stack, vector, at - vector) : 0;
 }
 
 int tracer_new_image(struct tracer *tracer, struct tracee *tracee) {
     struct user_regs_struct u;
     if (ptrace(PTRACE_GETREGS, tracee->tid, NULL, &u) != 0 || u.cs != USER_CS_64)
         return 0;
-    const int error = enlarge_minsigstksz(tracee, u.rsp);
+    const int error = enlarge_minsigstksz(tracer, tracee, u.rsp);
     if (error)
         return error;
     patch_all(tracer, tracee);

@@ -73,6 +73,7 @@ struct tracer {
     int status;                  /* of the first, once it has ended; -1 before */
     int every_syscall;           /* there is no seccomp filter */
     int has_begun;               /* the program itself */
+    uint64_t filters;            /* of seccomp(2), that it was under then */
     int hybrid; /* the processor has tiles of its own: what touches only their configuration runs */
     int error;  /* why all were killed: -errno */
 };
