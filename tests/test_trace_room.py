@@ -3,8 +3,8 @@
 import errno
 import json
 import os
+import stat
 import sys
-import tempfile
 import textwrap
 
 import children
@@ -13,7 +13,7 @@ import pytest
 from test_trace import TRACED, executed, expected
 
 from amx._lib import lib
-from amx.emulation import trace, unrecorded
+from amx.emulation import scratch, trace, unrecorded
 from amx.emulation.trace import Trace
 from amx.emulation.unrecorded import Unrecorded
 
@@ -174,8 +174,7 @@ def test_programs_of_another_user_are_counted():
     """They may not write where the others do, and know where to count."""
     if os.geteuid() != 0:
         pytest.skip("only root can become another user")
-    with tempfile.TemporaryDirectory() as directory:  # pytest's own are closed to others
-        prepared(directory)
+    with scratch.directory("a test") as directory:  # pytest's own are closed to others
         script = """
         import os
         os.setresgid(65534, 65534, 65534), os.setresuid(65534, 65534, 65534)
@@ -188,6 +187,19 @@ def test_programs_of_another_user_are_counted():
     assert children.how_it_ended(done) == 0, done.stderr
     assert found.unrecorded == ("1 process or more: Permission denied (EACCES)",)
     assert found.verdicts[0].startswith(NOT_KNOWN)
+
+
+def test_other_users_do_not_find_the_file_that_anybody_may_write():
+    """They may search the directory that it is in and the one above, and list neither."""
+    with scratch.directory("a test") as one, scratch.directory("a test") as other:
+        for place in (one, os.path.dirname(one)):
+            assert stat.S_IMODE(os.stat(place).st_mode) == 0o711
+        assert os.path.basename(one) != os.path.basename(other)
+        assert (stat.S_IMODE(os.stat(f"{one}/unrecorded").st_mode), os.listdir(one)) == (
+            0o666,
+            ["unrecorded"],
+        )
+    assert not os.path.exists(os.path.dirname(one))
 
 
 def test_without_room_for_the_count_it_is_unknown(tmp_path):

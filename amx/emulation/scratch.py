@@ -14,12 +14,16 @@ from amx.errors import EmulationError
 
 __all__ = ["directory"]
 
+SEARCHABLE = 0o711
 ENOUGH = 4096  # bytes of a file, for the least that is written
 
 
 @contextlib.contextmanager
 def directory(what: str) -> Iterator[str]:
     """Its path; in the end it is removed by the process that made it. `what` needs it, as an error says.
+
+    It lies in one that only this user can list: processes of the program that become another user know its
+    name, and other users do not.
 
     Raises
     ------
@@ -32,10 +36,13 @@ def directory(what: str) -> Iterator[str]:
     owner = os.getpid()
     try:
         try:
-            unrecorded.prepare(made)
+            os.chmod(made, SEARCHABLE)
+            inner = tempfile.mkdtemp(dir=made)
+            os.chmod(inner, SEARCHABLE)
+            unrecorded.prepare(inner)
         except OSError as error:
             raise _none(what, error) from None
-        yield made
+        yield inner
     finally:
         if os.getpid() == owner:  # else it is a forked child
             shutil.rmtree(made, ignore_errors=True)

@@ -52,11 +52,10 @@ def prepare(directory: str) -> None:
     ------
     OSError: there can be no file in this directory.
     """
-    # Processes that become another user may count, too; they know its name, others do not.
+    # Processes that become another user may count, too.
     descriptor = os.open(os.path.join(directory, NAME), os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
     try:
         os.fchmod(descriptor, 0o666)
-        os.chmod(directory, 0o711)
         with contextlib.suppress(OSError):
             if (
                 os.pwrite(descriptor, bytes(SIZE), 0) < SIZE
