@@ -109,8 +109,9 @@ def test_signals_to_the_launcher_reach_the_program_once(number):
         assert child.wait(20) == 3
 
 
-def test_the_program_does_not_outlive_a_killed_launcher():
-    with start(SPAWNED, "--", sys.executable, "-c", COUNTS) as child:
+def test_the_program_does_not_outlive_a_killed_launcher(tmp_path):
+    variables = {**os.environ, "TMPDIR": str(tmp_path)}  # what is killed removes nothing
+    with start(SPAWNED, "--", sys.executable, "-c", COUNTS, env=variables) as child:
         pid = int(child.stdout.readline().split()[1])
         child.kill()
     assert children.gone(pid)

@@ -69,6 +69,7 @@ def heirs(launcher, count):
 def test_a_child_dies_with_its_parent(who, tmp_path):
     program = stand_in.write(tmp_path, {"T-01": SLEEPER})
     variables = {**os.environ, "PYTHONPATH": str(children.TESTS), provoke.PROGRAM: str(program)}
+    variables["TMPDIR"] = str(tmp_path)  # what is killed removes nothing
     code = "import sys; exec(__import__('textwrap').dedent(sys.argv[1]))"
     launcher = children.start([sys.executable, "-c", code, STARTERS[who]], env=variables)
     found = heirs(launcher, 1)

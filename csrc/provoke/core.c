@@ -107,7 +107,8 @@ static void need_file_pattern(void) {
 
 static void need_room(const char *directory) {
     struct statvfs room;
-    if (statvfs(directory, &room) == 0 && room.f_blocks && (uint64_t)room.f_bavail * room.f_frsize < FILE_MAX) {
+    if (statvfs(directory, &room) == 0 && room.f_blocks &&
+        (uint64_t)room.f_bavail * room.f_frsize < FILE_MAX) {
         rmdir(directory);
         provoke_cannot("%s has no room for a core file", directory);
     }
