@@ -253,7 +253,7 @@ print("done", packed.nbytes == 8 * LONG * 32)
 """
 
 
-@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("threads", [1, pytest.param(2, marks=pytest.mark.matrix)])
 def test_a_product_takes_64_mib_a_thread(backend, threads):
     """Beside operands and result, under a limit of the address space: all types, layouts and conversions."""
     environment = {"AMX_BACKEND": backend}

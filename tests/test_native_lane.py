@@ -36,11 +36,12 @@ def lane():
     return {**environment, native_lane.LANE: "trapped"}
 
 
-def run_in(lane, module, which, timeout):
+def run_in(lane, modules, which, timeout):
     result = children.run(
         [
             sys.executable, "-m", "pytest", "-p", "native_lane", "-q", "-m", f"in_lane and {which}",
-            "-p", "no:cacheprovider", "-p", "no:faulthandler", children.TESTS / f"{module}.py",
+            "-p", "no:cacheprovider", "-p", "no:faulthandler",
+            *(children.TESTS / f"{module}.py" for module in modules),
         ],
         cwd=children.TESTS.parent,
         env=lane,
@@ -51,23 +52,23 @@ def run_in(lane, module, which, timeout):
     )  # fmt: skip
     assert result.returncode == 0, result.stdout[-5000:] + result.stderr
     if re.search(r"^\d+ skipped, \d+ deselected", result.stdout, re.MULTILINE):
-        pytest.skip(f"nothing of {module} can run here: {result.stdout[-500:]}")
+        pytest.skip(f"nothing of {modules} can run here: {result.stdout[-500:]}")
     assert "passed" in result.stdout
     emulated = re.search(r"^(\d+) instructions emulated", result.stdout, re.MULTILINE)
     assert (emulated is not None) == (lane[native_lane.LANE] == "trapped")
-    assert emulated is None or int(emulated[1]) > 0 or module in WORK_IN_CHILDREN
+    assert emulated is None or int(emulated[1]) > 0 or WORK_IN_CHILDREN.issuperset(modules)
     print(lane[native_lane.LANE], result.stdout[-1000:])
 
 
 @pytest.mark.parametrize("module", MODULES)
 def test_native_lane_of(lane, module):
     """Every test of the module that takes a backend passes on native code."""
-    run_in(lane, module, "not long and not matrix", timeout=280)
+    run_in(lane, [module], "not long and not matrix", timeout=280)
 
 
 @pytest.mark.matrix
 def test_native_lane_of_the_longer_runs(lane):
-    run_in(lane, "test_matmul", "matrix", timeout=280)
+    run_in(lane, ["test_matmul", "test_long_k"], "matrix", timeout=280)
 
 
 @pytest.mark.long
@@ -75,4 +76,4 @@ def test_native_lane_of_the_longer_runs(lane):
 @pytest.mark.parametrize("module", ["test_matmul_random", "test_peers"])
 def test_native_lane_of_the_long_runs(lane, module):
     """The long tests too, with AMX_SEED to repeat a run."""
-    run_in(lane, module, "long", timeout=None)
+    run_in(lane, [module], "long", timeout=None)
