@@ -1,6 +1,7 @@
 """The runner of the conformance suite: verdicts, the watchdog, what a check needs, and what it depends on."""
 
 import dataclasses
+import errno
 import itertools
 import os
 import sys
@@ -144,6 +145,27 @@ def test_a_program_that_is_not_there_is_an_error(run, monkeypatch, tmp_path):
     result = Runner(stand_in.environment(), catalogue=[]).result(check("T-01"))
     assert result.verdict is Verdict.ERROR
     assert str(tmp_path / "amx-provoke") in result.reason
+
+
+@pytest.mark.parametrize("error", [errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE])
+def test_without_processes_or_descriptors_a_check_is_skip(run, monkeypatch, error):
+    def refuse(*_, **__):
+        raise OSError(error, os.strerror(error))
+
+    monkeypatch.setattr(provoke.subprocess, "Popen", refuse)
+    result = run({"T-01": GOOD}, check("T-01"))
+    why = f"no process can be made here: {os.strerror(error)}"
+    assert (result.verdict, result.reason) == (Verdict.SKIP, why)
+
+
+def test_another_program_may_be_named_from_the_current_directory(monkeypatch, tmp_path):
+    """It is started in another one."""
+    program = stand_in.write(tmp_path, {"T-01": GOOD})
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(provoke.PROGRAM, program.name)
+    declared = check("T-01")
+    runner = Runner(stand_in.environment(), asked=(), catalogue=(declared,))
+    assert runner.result(declared).verdict is Verdict.PASS
 
 
 def test_a_hang_is_fail_with_what_was_seen_and_the_whole_group_is_killed(run):

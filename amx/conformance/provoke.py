@@ -23,6 +23,7 @@ __all__ = ["PROGRAM", "Run", "program", "provoke"]
 PROGRAM = "AMX_PROVOKE"  # variable with the path of another amx-provoke, a static one for example
 DIRECTORY = "AMX_PROVOKE_TMPDIR"  # variable with the directory for core files; empty where there is none
 HUNG = "hung"
+PIPE = 1 << 16  # bytes that Linux has for one (pipe(7))
 ENDLESS = 1 << 24  # bytes; what writes more is waited for, and killed, like one that hangs
 
 
@@ -58,7 +59,7 @@ def program() -> str:
     candidates += [os.path.join(directory, "amx-provoke") for directory in conformance.__path__]
     for candidate in candidates:
         if os.path.isfile(candidate):
-            return candidate
+            return os.path.abspath(candidate)  # it is started in another directory
     raise FileNotFoundError(f"amx-provoke is not installed: it is not {' nor '.join(candidates)}")
 
 
@@ -131,7 +132,7 @@ class _Said:
     def take(self) -> None:
         """Take what is there, without waiting for more."""
         with contextlib.suppress(BlockingIOError):
-            while len(self._bytes) < ENDLESS and (some := os.read(self._pipe.fileno(), ENDLESS)):
+            while len(self._bytes) < ENDLESS and (some := os.read(self._pipe.fileno(), PIPE)):
                 self._bytes += some
 
     def end(self) -> str:

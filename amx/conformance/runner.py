@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ __all__ = ["Report", "Runner"]
 Provoke = Callable[..., provoke.Run]
 SLOWNESS_OF_EMULATORS = 20  # on the timeout; Intel SDE translates every instruction
 FINE = (Verdict.PASS, Verdict.INFO)
+LIMITS = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)  # of fork(2) and pipe(2)
 
 
 class Runner:
@@ -62,6 +64,8 @@ class Runner:
                 )
             return verdict.judge(check, run)
         except (OSError, LookupError) as error:
+            if isinstance(error, OSError) and error.errno in LIMITS:
+                return Result(check, Verdict.SKIP, f"no process can be made here: {error.strerror}")
             return Result(check, Verdict.ERROR, str(error), details=traceback.format_exc())
 
     def _obstacle(self, check: Check) -> str:

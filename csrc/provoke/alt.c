@@ -316,10 +316,7 @@ static void alt_08(const struct kernel *k) {
     if (!getenv("AMX_PYTHON"))
         provoke_cannot("AMX_PYTHON does not name a Python interpreter");
     see_text("interpreter", getenv("AMX_PYTHON"));
-    const pid_t child = k->vfork_run(run_interpreter, NULL);
-    if (child < 0)
-        provoke_broken("vfork: %s", strerror(-child));
-    see_ending("errno of the request", tool_wait(child));
+    see_ending("errno of the request", tool_wait(tool_made(k->vfork_run(run_interpreter, NULL))));
 }
 
 const struct provocation provoke_alt[] = {

@@ -10,12 +10,6 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
-static pid_t checked(pid_t pid) {
-    if (pid < 0)
-        provoke_cannot("no child process can be made here: %s", strerror(-pid));
-    return pid;
-}
-
 static void inh_01(const struct kernel *k) {
     int requested[2];
     char byte;
@@ -73,12 +67,12 @@ static void inh_02(const struct kernel *k) {
     struct sharer vfork = {k, "vfork"}, vm = {k, "CLONE_VM"}, sighand = {k, "CLONE_VM|CLONE_SIGHAND"};
     tool_need_tiles(k);
     see_bits("before", tool_permission(k));
-    see_ending("vfork ended", tool_wait(checked(k->vfork_run(request_sharing, &vfork))));
+    see_ending("vfork ended", tool_wait(tool_made(k->vfork_run(request_sharing, &vfork))));
     see_bits("after vfork", tool_permission(k));
-    see_ending("CLONE_VM ended", tool_wait(checked(k->clone_run(CLONE_VM, request_sharing, &vm))));
+    see_ending("CLONE_VM ended", tool_wait(tool_made(k->clone_run(CLONE_VM, request_sharing, &vm))));
     see_bits("after CLONE_VM", tool_permission(k));
     see_ending("CLONE_VM|CLONE_SIGHAND ended",
-               tool_wait(checked(k->clone_run(CLONE_VM | CLONE_SIGHAND, request_sharing, &sighand))));
+               tool_wait(tool_made(k->clone_run(CLONE_VM | CLONE_SIGHAND, request_sharing, &sighand))));
     see_bits("after CLONE_VM|CLONE_SIGHAND", tool_permission(k));
 }
 
@@ -211,7 +205,7 @@ static void inh_05(const struct kernel *k) {
     if (!strcmp(provoke_stage, "thread")) {
         see_after_exec(k, "by a thread");
         fill(k);
-        see_ending("spawned ended", tool_wait(checked(k->vfork_run(exec_from_vfork, (void *)k))));
+        see_ending("spawned ended", tool_wait(tool_made(k->vfork_run(exec_from_vfork, (void *)k))));
         return;
     }
     see_after_exec(k, "by the leader");

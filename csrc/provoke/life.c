@@ -179,7 +179,7 @@ static void life_03(const struct kernel *k) {
     int lives[2];
     tool_request(k);
     if (sched_getaffinity(0, sizeof allowed, &allowed) != 0)
-        provoke_broken("sched_getaffinity: errno %d", errno);
+        provoke_cannot("on which CPUs this thread may run cannot be known here: errno %d", errno);
     for (unsigned i = 1; i < CPU_SETSIZE; i++) /* CPU 0 stays */
         if (CPU_ISSET(i, &allowed))
             cpu = i;

@@ -148,10 +148,11 @@ _Noreturn void provoke_broken(const char *format, ...) __attribute__((format(pri
 
 void tool_config(uint8_t config[64], int rows, int colsb); /* all eight tiles alike */
 void tool_pattern(uint8_t rows[1024], unsigned seed);      /* never zero */
-/* A child that does not outlive this thread, 0 in the child; a thread, for thread_join(); zeroed memory,
- * never freed, that children share. What the machine does not allow here (limits, filters) is
- * provoke_cannot(). */
+/* A child that does not outlive this thread, 0 in the child; one that was made otherwise, or -errno; a
+ * thread, for thread_join(); zeroed memory, never freed, that children share. What the machine does not allow
+ * here (limits, filters) is provoke_cannot(). */
 pid_t tool_fork(const struct kernel *k);
+pid_t tool_made(pid_t pid);
 uint64_t tool_thread(const struct kernel *k, void *(*run)(void *), void *argument);
 void *tool_map_shared(size_t size);
 void tool_drop_privilege(void); /* of root; provoke_cannot() where that is impossible */

@@ -31,11 +31,15 @@ void tool_pattern(uint8_t rows[1024], unsigned seed) {
         rows[i] = (uint8_t)((i * 131 + (i >> 8) * 31 + seed * 97) % 255 + 1);
 }
 
-pid_t tool_fork(const struct kernel *k) {
-    const long parent = system_call(SYS_getpid, 0, 0, 0, 0, 0, 0);
-    const pid_t pid = k->fork();
+pid_t tool_made(pid_t pid) {
     if (pid < 0)
         provoke_cannot("no child process can be made here: %s", strerror(-pid));
+    return pid;
+}
+
+pid_t tool_fork(const struct kernel *k) {
+    const long parent = system_call(SYS_getpid, 0, 0, 0, 0, 0, 0);
+    const pid_t pid = tool_made(k->fork());
     if (pid == 0)
         system_die_with(parent);
     return pid;
