@@ -1,4 +1,4 @@
-"""Whether an A is read in place or packed first (csrc/gemm/driver.c), on the caches of Sapphire Rapids."""
+"""Whether an A is read in place or packed first (csrc/gemm/blocks.c), on the caches of Sapphire Rapids."""
 
 import subprocess
 
@@ -41,7 +41,7 @@ WHERE = {
 
 def test_an_a_is_packed_only_where_that_pays(tmp_path):
     sources = ["tests/c/read_in_place.c"]
-    sources += [f"csrc/gemm/{name}.c" for name in ("driver", "plan", "kept", "workspace", "pages")]
+    sources += [f"csrc/gemm/{name}.c" for name in ("driver", "blocks", "plan", "kept", "workspace", "pages")]
     program = compiling.compile_c(tmp_path / "read_in_place", [compiling.ROOT / name for name in sources])
     products = [" ".join(map(str, product)) for product, _ in WHERE.values()]
     result = children.run(

@@ -2,7 +2,8 @@
  *
  *   operands.c   pointers and strides, or NumPy arrays, into a call
  *   plan.c       how a product is cut into blocks and threads; kept.c has the last plan
- *   driver.c     the loops over blocks, on a team of threads
+ *   driver.c     items, stripes of B and threads, with job.h
+ *   blocks.c     one thread's loops over blocks
  *   micro*.c     a column of blocks of C
  *   pack.c       operands into panels of tiles, with shuffle.c and copy.c; packed.c keeps those of a B
  *   round.c      float32 operands to 16-bit ones

@@ -1,0 +1,72 @@
+/* What one thread of a product works on: driver.c goes through it, blocks.c multiplies. */
+#ifndef AMX_GEMM_JOB_H
+#define AMX_GEMM_JOB_H
+
+#include "gemm/gemm.h"
+#include "gemm/session.h"
+
+struct gemm_buffers {
+    uint8_t *a, *stripe,
+        *sums; /* the stripe is the team's where it shares each item, the others one thread's */
+};
+
+/* Pairs of matrices with one second operand, one pair at a time, and the team and buffers that multiply it.
+ */
+struct gemm_job {
+    struct gemm_call *call;
+    struct gemm_matrix a, b;
+    const uint8_t *packed;
+    uint8_t *c;
+    struct gemm_team team;
+    int row_parts, column_parts;
+    struct gemm_buffers buffers;
+    struct gemm_session *session;
+    int asks; /* this thread is the one that called */
+    struct gemm_watch watch;
+};
+
+/* Panels of B over a part of K, found or packed by the team. */
+struct gemm_stripe {
+    const uint8_t *data; /* of panel `begin`, counted within the stripe, as this thread finds it */
+    int64_t panel_bytes; /* from each to the next */
+    int64_t first_panel, panels, begin;
+    struct gemm_range chunks; /* of K */
+};
+
+static inline int64_t min64(int64_t x, int64_t y) {
+    return x < y ? x : y;
+}
+static inline int64_t panels_of(int64_t count) {
+    return (count + GEMM_PANEL - 1) / GEMM_PANEL;
+}
+static inline int is_to_stop(const struct gemm_call *call) {
+    return __atomic_load_n(&call->stop.wanted, __ATOMIC_RELAXED);
+}
+
+/* In whole units but the last. */
+static inline struct gemm_range share(int64_t count, int64_t unit, int rank, int size) {
+    if (size == 1) { /* mostly: saves divisions */
+        return (struct gemm_range){0, count};
+    }
+    const struct gemm_range units = gemm_share((count + unit - 1) / unit, rank, size);
+    return (struct gemm_range){min64(count, units.begin * unit), min64(count, units.end * unit)};
+}
+/* Panels of B in a block of C in registers. */
+static inline int64_t block_panels(const struct amx_gemm_plan *plan) {
+    return GEMM_ROWS * plan->column_tiles / GEMM_PANEL;
+}
+static inline struct gemm_range my_panels(const struct gemm_job *job, int64_t panels) {
+    return share(panels, block_panels(job->call->plan), job->team.rank % job->column_parts,
+                 job->column_parts);
+}
+
+/* ---- blocks.c ---- */
+
+/* Chunks of K that are packed of A: all, those of a stripe at a time, or one that K does not fill, or none.
+ */
+int64_t gemm_packed_chunks(const struct gemm_call *call);
+/* This thread's part of C = or += A B for the columns and the part of K that a stripe holds; less, where the
+ * product is to stop. */
+void gemm_multiply_stripe(struct gemm_job *job, const struct gemm_stripe *stripe);
+
+#endif
