@@ -1,5 +1,4 @@
-/* The model of the kernel behind the table: which task is running, and how a fault of the model becomes a
- * signal.
+/* The model of the kernel behind the table: which task is running, its system calls, and the machine.
  *
  * Tasks are found by their thread id, not in TLS: a CLONE_VM child shares its parent's TLS but has a tile
  * state and a permission of its own. Tile instructions take no lock, since a task's state is its own and its
@@ -8,6 +7,7 @@
 #define _GNU_SOURCE /* gettid, CLONE_VM */
 #include "provoke.h"
 #include "model_frames.h"
+#include "model_insn.h"
 #include "model_state.h"
 #include "system.h"
 
@@ -94,7 +94,7 @@ static void unlock(uint64_t previous) {
     system_call(SYS_rt_sigprocmask, SIG_SETMASK, (long)&previous, 0, sizeof previous, 0, 0);
 }
 
-static struct kernel_model_task *current(void) {
+struct kernel_model_task *model_current(void) {
     const pid_t thread = thread_id();
     for (int i = 0; i < TASKS; i++)
         if (atomic_load_explicit(&tasks[i].thread, memory_order_relaxed) == thread)
@@ -142,7 +142,7 @@ static void forget_process(struct kernel_model_process *process) {
 
 static long model_arch_prctl(int op, uint64_t argument) {
     const uint64_t mask = lock();
-    const long result = kernel_model_arch_prctl(current()->process, op, argument);
+    const long result = kernel_model_arch_prctl(model_current()->process, op, argument);
     unlock(mask);
     return result;
 }
@@ -150,7 +150,7 @@ static long model_arch_prctl(int op, uint64_t argument) {
 /* The real one is set as well: signals arrive on it, and it knows the rest of the rules. */
 static long model_sigaltstack(const stack_t *set, stack_t *old) {
     const uint64_t mask = lock();
-    struct kernel_model_task *const task = current();
+    struct kernel_model_task *const task = model_current();
     const uint64_t previous = task->altstack_size;
     long result = 0;
     if (set)
@@ -168,7 +168,7 @@ static long model_ioctl(int fd, unsigned long request, void *argument) {
     const long result = provoke_real_kernel.ioctl(fd, request, argument);
     if (request == KVM_CREATE_VCPU && result >= 0) {
         const uint64_t mask = lock();
-        kernel_model_create_vcpu(current()->process);
+        kernel_model_create_vcpu(model_current()->process);
         unlock(mask);
     }
     return result;
@@ -184,7 +184,7 @@ struct birth {
 };
 
 static void conceive(struct birth *birth, uint64_t flags) {
-    struct kernel_model_task *const parent = current();
+    struct kernel_model_task *const parent = model_current();
     birth->process = *parent->process;
     birth->task = *parent;
     birth->shares_memory = (flags & CLONE_VM) != 0;
@@ -226,7 +226,7 @@ static int run_child(void *argument) {
     const int status = birth->child(birth->argument);
     if (birth->shares_memory) {
         mask = lock();
-        struct kernel_model_task *const task = current();
+        struct kernel_model_task *const task = model_current();
         struct kernel_model_process *const process = task->process;
         forget_task(task);
         forget_process(process);
@@ -263,7 +263,7 @@ static void *run_thread(void *argument) {
     unlock(mask);
     void *const result = birth->run(birth->argument);
     mask = lock();
-    forget_task(current());
+    forget_task(model_current());
     unlock(mask);
     free(birth);
     return result;
@@ -273,164 +273,19 @@ static int model_thread_start(uint64_t *thread, void *(*run)(void *), void *argu
     struct thread_birth *const birth = aligned_alloc(_Alignof(struct thread_birth), sizeof *birth);
     if (!birth)
         return ENOMEM;
-    birth->parent = *current();
+    birth->parent = *model_current();
     birth->process = birth->parent.process;
     birth->run = run;
     birth->argument = argument;
     return provoke_real_kernel.thread_start(thread, run_thread, birth);
 }
 
-/* ---- faults ------------------------------------------------------------------------------------------- */
-
-/* One routine for each instruction: rt_tgsigqueueinfo to this thread. The signal arrives before the kernel
- * returns to the routine, so that RIP in its frame is the jump behind `syscall`, as long as the instruction
- * it stands for: the instruction's address. A handler that adds its length to RIP comes to `skipped`. Result:
- * 0 to try again, 1 skipped, or -errno. */
-#define RAISE(name, jump)                                                                                    \
-    __asm__(".pushsection .text\n"                                                                           \
-            ".globl model_raise_" name ", model_" name "_insn\n"                                             \
-            ".hidden model_raise_" name ", model_" name "_insn\n"                                            \
-            ".type model_raise_" name ", @function\n"                                                        \
-            ".balign 16\n"                                                                                   \
-            "model_raise_" name ":\n"                                                                        \
-            "mov %rcx, %r10\n"                                                                               \
-            "mov $297, %eax\n"                                                                               \
-            "syscall\n"                                                                                      \
-            "model_" name "_insn:\n" jump ".long 1f - . - 4\n" /* jmp 1f */                                  \
-            "mov $1, %eax\n"                                   /* skipped */                                 \
-            "1: ret\n"                                                                                       \
-            ".popsection\n")
-#define FIVE_BYTES ".byte 0xe9\n"
-#define SIX_BYTES  ".byte 0x3e, 0xe9\n"
-
-RAISE("ldtilecfg", FIVE_BYTES);
-RAISE("sttilecfg", FIVE_BYTES);
-RAISE("tilerelease", FIVE_BYTES);
-RAISE("tilezero", FIVE_BYTES);
-RAISE("tileloadd", SIX_BYTES);
-RAISE("tilestored", SIX_BYTES);
-RAISE("tdpbssd", FIVE_BYTES);
-RAISE("xrstor", FIVE_BYTES);
-
-typedef long raiser(pid_t process, pid_t thread, int signo, const siginfo_t *info);
-#define HIDDEN __attribute__((visibility("hidden")))
-HIDDEN raiser model_raise_ldtilecfg, model_raise_sttilecfg, model_raise_tilerelease, model_raise_tilezero,
-    model_raise_tileloadd, model_raise_tilestored, model_raise_tdpbssd, model_raise_xrstor;
-HIDDEN extern const char model_ldtilecfg_insn[], model_sttilecfg_insn[], model_tilerelease_insn[],
-    model_tilezero_insn[], model_tileloadd_insn[], model_tilestored_insn[], model_tdpbssd_insn[],
-    model_xrstor_insn[];
-
-static const struct {
-    raiser *raise;
-    const char *address;
-} insns[INSNS] = {
-    [INSN_LDTILECFG] = {model_raise_ldtilecfg, model_ldtilecfg_insn},
-    [INSN_STTILECFG] = {model_raise_sttilecfg, model_sttilecfg_insn},
-    [INSN_TILERELEASE] = {model_raise_tilerelease, model_tilerelease_insn},
-    [INSN_TILEZERO] = {model_raise_tilezero, model_tilezero_insn},
-    [INSN_TILELOADD] = {model_raise_tileloadd, model_tileloadd_insn},
-    [INSN_TILESTORED] = {model_raise_tilestored, model_tilestored_insn},
-    [INSN_TDPBSSD] = {model_raise_tdpbssd, model_tdpbssd_insn},
-    [INSN_XRSTOR] = {model_raise_xrstor, model_xrstor_insn},
-};
-
-static uintptr_t model_address_of(enum insn insn) {
-    return (uintptr_t)insns[insn].address;
-}
-
-/* force_sig_info_to_task(): a fault that is blocked or ignored is unblocked and kills. */
-static void force(int signo) {
-    const uint64_t bit = UINT64_C(1) << (signo - 1);
-    struct sigaction action;
-    uint64_t blocked;
-    system_call(SYS_rt_sigprocmask, SIG_BLOCK, 0, (long)&blocked, sizeof blocked, 0, 0);
-    sigaction(signo, NULL, &action);
-    if (!(blocked & bit) && action.sa_handler != SIG_IGN)
-        return;
-    action = (struct sigaction){.sa_handler = SIG_DFL};
-    sigaction(signo, &action, NULL);
-    system_call(SYS_rt_sigprocmask, SIG_UNBLOCK, (long)&bit, 0, sizeof bit, 0, 0);
-}
-
-/* The fault's signal. Its handler starts with tiles in INIT; where it returns, they are as before, where it
- * jumps out, they stay INIT. True: try the instruction again. */
-static int try_again(enum insn insn, struct kernel_model_fault fault) {
-    struct kernel_model_task *const task = current();
-    const struct amxemu_state interrupted = task->tiles;
-    const int data_live = task->data_live;
-    siginfo_t info;
-
-    memset(&info, 0, sizeof info);
-    info.si_signo = fault.signal;
-    info.si_code = fault.code;
-    info.si_addr = fault.at_insn ? (void *)insns[insn].address : NULL;
-    force(fault.signal);
-    kernel_model_tilerelease(task);
-    const long result = insns[insn].raise(process_id(), thread_id(), fault.signal, &info);
-    if (result < 0)
-        provoke_broken("rt_tgsigqueueinfo: %s", strerror((int)-result));
-    task->tiles = interrupted;
-    task->data_live = data_live;
-    return result == 0;
-}
-
-/* An instruction is whole or not at all to the handler of an asynchronous signal; a page fault of its own may
- * come in between, as on hardware. */
-static uint64_t begin_insn(void) {
-    static const int synchronous[] = {SIGILL, SIGTRAP, SIGBUS, SIGFPE, SIGSEGV, SIGSYS};
-    uint64_t blocked = UINT64_MAX, previous;
-    for (size_t i = 0; i < sizeof synchronous / sizeof *synchronous; i++)
-        blocked &= ~(UINT64_C(1) << (synchronous[i] - 1));
-    system_call(SYS_rt_sigprocmask, SIG_BLOCK, (long)&blocked, (long)&previous, sizeof blocked, 0, 0);
-    return previous;
-}
-
-static void end_insn(uint64_t previous) {
-    system_call(SYS_rt_sigprocmask, SIG_SETMASK, (long)&previous, 0, sizeof previous, 0, 0);
-}
-
-#define EXECUTE(insn, call)                                                                                  \
-    for (;;) {                                                                                               \
-        const uint64_t mask = begin_insn();                                                                  \
-        const struct kernel_model_fault fault = (call);                                                      \
-        end_insn(mask);                                                                                      \
-        if (!fault.signal || !try_again(insn, fault))                                                        \
-            return;                                                                                          \
-    }
-
-static void model_ldtilecfg(const uint8_t config[64]) {
-    EXECUTE(INSN_LDTILECFG, kernel_model_ldtilecfg(current(), config))
-}
-static void model_sttilecfg(uint8_t config[64]) {
-    kernel_model_sttilecfg(current(), config);
-}
-static void model_tilerelease(void) {
-    const uint64_t mask = begin_insn();
-    kernel_model_tilerelease(current());
-    end_insn(mask);
-}
-static void model_tilezero(void) {
-    EXECUTE(INSN_TILEZERO, kernel_model_tilezero(current()))
-}
-static void model_tileloadd(const void *rows) {
-    EXECUTE(INSN_TILELOADD, kernel_model_tileloadd(current(), rows))
-}
-static void model_tilestored(void *rows) {
-    EXECUTE(INSN_TILESTORED, kernel_model_tilestored(current(), rows))
-}
-static void model_tdpbssd(void) {
-    EXECUTE(INSN_TDPBSSD, kernel_model_tdpbssd(current()))
-}
-static void model_xrstor(const uint8_t *area, uint64_t of) {
-    EXECUTE(INSN_XRSTOR, kernel_model_xrstor(current(), area, of))
-}
-
 static uint64_t model_xinuse(void) {
-    return (provoke_real_kernel.xinuse() & machine.features & ~tiles) | kernel_model_xinuse(current());
+    return (provoke_real_kernel.xinuse() & machine.features & ~tiles) | kernel_model_xinuse(model_current());
 }
 
 int model_expanded(void) {
-    return current()->expanded;
+    return model_current()->expanded;
 }
 
 /* ---- the machine -------------------------------------------------------------------------------------- */
@@ -481,20 +336,12 @@ const struct kernel *provoke_model_kernel(void) {
     model.vfork_run = model_vfork_run;
     model.clone_run = model_clone_run;
     model.thread_start = model_thread_start;
-    model.ldtilecfg = model_ldtilecfg;
-    model.sttilecfg = model_sttilecfg;
-    model.tilerelease = model_tilerelease;
-    model.tilezero = model_tilezero;
-    model.tileloadd = model_tileloadd;
-    model.tilestored = model_tilestored;
-    model.tdpbssd = model_tdpbssd;
-    model.xrstor = model_xrstor;
     model.xinuse = model_xinuse;
-    model.address_of = model_address_of;
     model.ioctl = model_ioctl;
     model.cpuid = model_cpuid;
     model.xcr0 = model_xcr0;
     model.auxv = model_auxv;
+    model_add_insns(&model);
     model_add_state(&model);
     model_add_frames(&model);
 
