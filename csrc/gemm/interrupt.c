@@ -60,7 +60,7 @@ int gemm_is_time_now(struct gemm_watch *watch) {
     if (time < watch->time) {
         return 0;
     }
-    if (asked == NULL || !is_first_thread()) { /* nobody is to be asked, for whom registers had to be given up */
+    if (asked == NULL || !is_first_thread()) { /* giving up registers would be for nobody */
         watch->time = time + LONGEST;
         return 0;
     }
