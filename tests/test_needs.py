@@ -126,6 +126,14 @@ os.execvp("sh", ["sh", "-c", {LOOP!r}, {PROGRAM!r}])
     assert ended["DISC-09"][0] == "77"
 
 
+@pytest.mark.parametrize("id", ["PERM-01", "SIG-01", "SIG-08"])
+def test_without_xsave_there_is_no_saved_state_to_look_at(id):
+    """No permission to read, and no header in a frame."""
+    done = children.run([PROGRAM, "run", id, "--fault", "machine-without-xsave"], capture_output=True)
+    assert done.returncode == CANNOT
+    assert "OSXSAVE is clear" in json.loads(done.stdout.splitlines()[-1])["cannot"]
+
+
 def test_without_xsave_ptrace_has_no_state_to_look_at():
     for id in ("PTR-01", "PTR-04"):
         done = children.run([PROGRAM, "run", id, "--fault", "machine-without-xsave"], capture_output=True)

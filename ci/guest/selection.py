@@ -25,16 +25,16 @@ class Selection:
     arguments: list[str]
     objects: Path
 
-    @property
-    def environment(self) -> dict[str, str]:
-        """Of the tests, in a guest and on the host, which compiles for them."""
+    def environment(self, objects: str) -> dict[str, str]:
+        """Of the tests, in a guest and on the host; `objects` is the folder of tests/compiling.py there."""
         return {
             "PATH": os.environ["PATH"],
             "LANG": "C.UTF-8",
             "CHECKOUT": str(CHECKOUT),
             "HOST_CC": os.environ.get("CC", "cc"),
             "CC": shlex.quote(str(HERE / "cc")),
-            "AMX_TEST_OBJECTS": str(self.objects),  # of tests/compiling.py
+            "HOST_OBJECTS": str(self.objects),
+            "AMX_TEST_OBJECTS": objects,
             "AMX_BACKEND": "emulated",
         }
 
@@ -43,24 +43,27 @@ class Selection:
         """The shell script of the guest."""
         options = ["-p", "no:cacheprovider", "-v"]
         words = [PYTHON, str(HERE / "session.py"), "/run/host/results", *options, *self.arguments]
-        exports = [f"export {name}={shlex.quote(value)}\n" for name, value in self.environment.items()]
-        return "".join(exports) + f"cd {shlex.quote(str(CHECKOUT))}\nexec {shlex.join(words)}\n"
+        environment = self.environment("/run/objects")
+        exports = [f"export {name}={shlex.quote(value)}" for name, value in environment.items()]
+        link = ["mkdir $AMX_TEST_OBJECTS", 'ln -s "$HOST_OBJECTS"/*.o $AMX_TEST_OBJECTS', 'cd "$CHECKOUT"']
+        return "\n".join([*exports, *link, f"exec {shlex.join(words)}\n"])
 
     def prepare(self) -> bool:
         """Do on the host what would take each guest minutes; whether tests and compiler work.
 
         pytest compiles the modules that it collects. csrc/trap/, which many link, is compiled on all CPUs.
         """
+        environment = self.environment(str(self.objects))
         collect = [PYTHON, "-m", "pytest", "--collect-only", "-qq", *self.arguments]
         found = subprocess.run(
-            collect, cwd=CHECKOUT, env=self.environment, capture_output=True, text=True, check=False
+            collect, cwd=CHECKOUT, env=environment, capture_output=True, text=True, check=False
         )
         if found.returncode:
             print(found.stdout + found.stderr)
             return False
         code = "import compiling; compiling.objects(compiling.TRAP)"  # whose processes share the work
         compilers = [
-            subprocess.Popen([PYTHON, "-c", code], cwd=CHECKOUT / "tests", env=self.environment)
+            subprocess.Popen([PYTHON, "-c", code], cwd=CHECKOUT / "tests", env=environment)
             for _ in os.sched_getaffinity(0)
         ]
         return [compiler.wait() for compiler in compilers] == [0] * len(compilers)

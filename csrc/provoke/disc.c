@@ -121,6 +121,7 @@ static void see_leaf(const struct kernel *k, const char *key, uint32_t leaf, uin
 
 static void disc_06(const struct kernel *k) {
     tool_need_tiles(k);
+    tool_need_xsave(k);
     see_leaf(k, "d0", 0xd, 0);
     see_leaf(k, "d17", 0xd, XFEATURE_XTILECFG);
     see_leaf(k, "d18", 0xd, XFEATURE_XTILEDATA);

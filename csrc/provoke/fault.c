@@ -117,6 +117,7 @@ static void fault_02(const struct kernel *k) {
     uint8_t config[64], stored[64];
     siginfo_t info;
     tool_need_tiles(k);
+    tool_need_xinuse(k);
     restored = area_with(k, 0, ROWS);
     tool_config(config, ROWS, COLSB);
     see_int("ldtilecfg", tool_catch(configure, k, &info));
@@ -143,6 +144,7 @@ static void fault_03(const struct kernel *k) {
     const uint64_t tiles = XFEATURE_MASK_XTILECFG | XFEATURE_MASK_XTILEDATA;
     uint8_t config[64], stored[64];
     tool_need_tiles(k);
+    tool_need_xinuse(k);
     skipping = k;
     tool_handle(SIGILL, skip_xrstor, 0);
     const uint8_t *const area = area_with(k, tiles, ROWS / 2);

@@ -125,6 +125,7 @@ static void see_intact(const struct heir *heir) {
 static void inh_03(const struct kernel *k) {
     struct heir heir = {.k = k};
     tool_request(k);
+    tool_need_xinuse(k);
     load_tile(k, heir.config, heir.rows);
     const pid_t child = tool_fork(k);
     if (child == 0) {
@@ -144,6 +145,7 @@ static void *inherit(void *argument) {
 static void inh_04(const struct kernel *k) {
     struct heir heir = {.k = k};
     tool_request(k);
+    tool_need_xinuse(k);
     load_tile(k, heir.config, heir.rows);
     k->thread_join(tool_thread(k, inherit, &heir));
     see_intact(&heir);

@@ -291,7 +291,7 @@ int model_expanded(void) {
 /* ---- the machine -------------------------------------------------------------------------------------- */
 
 static void model_cpuid(uint32_t leaf, uint32_t subleaf, uint32_t registers[4]) {
-    enum { OSXSAVE = 1 << 27, AMX_BF16 = 1 << 22, AMX_TILE = 1 << 24, AMX_INT8 = 1 << 25 };
+    enum { OSXSAVE = 1 << 27, AMX_BF16 = 1 << 22, AMX_TILE = 1 << 24, AMX_INT8 = 1 << 25, XGETBV1 = 1 << 2 };
     static const uint32_t components[][4] = {
         [0] = {0, XSAVE_SIZE, XSAVE_SIZE, 0},
         [17] = {CONFIG_SIZE, CONFIG_OFFSET, 2, 0}, /* ECX[1]: aligned to 64 when compacted */
@@ -308,6 +308,8 @@ static void model_cpuid(uint32_t leaf, uint32_t subleaf, uint32_t registers[4]) 
         memcpy(registers, components[subleaf], sizeof *components);
     if (leaf == 0xd && subleaf == 0)
         registers[0] = (uint32_t)machine.features;
+    if (leaf == 0xd && subleaf == 1)
+        registers[0] |= XGETBV1;
     if (leaf == 0x1d || leaf == 0x1e) {
         static const uint32_t palettes[4] = {1}, palette1[4] = {8192 | 1024u << 16, 64 | 8 << 16, 16};
         static const uint32_t tmul[4] = {0, 16 | 64 << 8};

@@ -35,6 +35,7 @@ static void see_sizes(const struct kernel *k) {
 }
 
 static void sig_01(const struct kernel *k) {
+    tool_need_xsave(k);
     see_sizes(k);
     raise_and_show(k, "frame");
 }
@@ -262,6 +263,7 @@ static void sig_07(const struct kernel *k) {
 }
 
 static void sig_08(const struct kernel *k) {
+    tool_need_xsave(k); /* without it a frame ends with the FXSAVE image, and has no header */
     raise_and_show(k, "frame");
     if (!tiles_granted(k))
         return;

@@ -139,6 +139,23 @@ void tool_need_tiles(const struct kernel *k) {
                        (unsigned long long)k->xcr0());
 }
 
+void tool_need_xsave(const struct kernel *k) {
+    uint32_t registers[4];
+    k->cpuid(0xd, 0, registers);
+    if (!k->xcr0())
+        provoke_cannot("the CPU has no XSAVE, or the operating system has not enabled it (OSXSAVE is clear)");
+    if (!registers[1]) /* XCR0 is of a CPU that is emulated on one without XSAVE */
+        provoke_cannot("the CPU has no XSAVE (CPUID.D.0:EBX is 0)");
+}
+
+void tool_need_xinuse(const struct kernel *k) {
+    enum { CPUID_D_1_EAX_XGETBV1 = 1 << 2 };
+    uint32_t registers[4];
+    k->cpuid(0xd, 1, registers);
+    if (!(registers[0] & CPUID_D_1_EAX_XGETBV1))
+        provoke_cannot("XINUSE cannot be read: the CPU has no XGETBV with ECX = 1 (CPUID.D.1:EAX[2] is 0)");
+}
+
 void tool_answered(const char *operation, long result) {
     if (result)
         provoke_cannot("%s: %s%s", operation, strerror((int)-result),
