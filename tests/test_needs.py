@@ -95,10 +95,11 @@ def test_without_memory_for_threads_the_reason_is_given():
 
 
 def test_without_processes_the_reason_is_given():
-    """RLIMIT_NPROC does not hold root, who here becomes somebody else."""
+    """RLIMIT_NPROC does not hold root, who here becomes a user without other processes."""
     if os.geteuid() == 0 and children.run(["setpriv", "--version"], capture_output=True).returncode:
         pytest.skip("no setpriv")
-    user = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"] if os.geteuid() == 0 else []
+    new = 1_000_000 + os.getpid()
+    user = ["setpriv", f"--reuid={new}", f"--regid={new}", "--clear-groups"] if os.geteuid() == 0 else []
     if children.run([*user, PROGRAM, "list"], capture_output=True).returncode:
         pytest.skip("another user cannot reach the program")
     for id, what in (("FAULT-04", "child process"), ("PERM-04", "thread"), ("INH-02", "child process")):
