@@ -150,6 +150,7 @@ static void run_case(const struct options *options, uint64_t number, struct tall
     static struct results results;
     const struct result *recorded = options->lane == LANE_EMULATED ? &results.direct : &results.cpu;
 
+    const uint64_t instructions_before = tally->instructions;
     random64(&r);
     generate_start(&r, family, &before.state, &before.memory);
     for (unsigned left = 1 + below(&r, MAX_SEQUENCE); left > 0 && tally->instructions < options->count;
@@ -175,7 +176,8 @@ static void run_case(const struct options *options, uint64_t number, struct tall
         before.state = after;
         before.memory = memory;
     }
-    if (options->stream) {
+    if (options->stream &&
+        tally->instructions > instructions_before) { /* else the CPU has seen nothing of it */
         stream(recorded->state.tile, sizeof recorded->state.tile);
         stream(options->lane == LANE_EMULATED ? before.memory.bytes : (const uint8_t *)(uintptr_t)ARENA,
                ARENA_SIZE);
