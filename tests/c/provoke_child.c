@@ -26,7 +26,7 @@ static void die(const struct kernel *k, void *unused) {
     area_raise(SIGSEGV);
 }
 
-static int wait_here(void *unused) {
+static _Noreturn int wait_here(void *unused) {
     (void)unused;
     see_int("child", system_call(SYS_getpid, 0, 0, 0, 0, 0, 0));
     for (;;)
