@@ -1,6 +1,7 @@
 """Programs built with AddressSanitizer, which takes signals and, for leaks, traces its own process."""
 
 import os
+import shlex
 import subprocess
 import sys
 
@@ -17,11 +18,20 @@ pytestmark = [
 AMX = [sys.executable, "-c", "import sys; from amx.cli import main; sys.exit(main())"]
 
 
+def found_by_the_loader():
+    """Where clang has its runtime as a library, which is no place of the system's."""
+    ask = [*shlex.split(os.environ.get("CC", "cc")), "-print-file-name=libclang_rt.asan-x86_64.so"]
+    library = children.run(ask, capture_output=True, text=True).stdout.strip()
+    return [f"-Wl,-rpath,{os.path.dirname(library)}"] if "/" in library else []
+
+
 @pytest.fixture(scope="module", params=["dynamic", "static"])
 def sanitized(request, tmp_path_factory):
     """The program, with the sanitizer's runtime as a library or in itself; as gcc and clang name that."""
     output = tmp_path_factory.mktemp("sanitized") / "sanitized"
-    flags = {"dynamic": ["-shared-libasan"], "static": ["-static-libasan"]}[request.param]
+    flags = {"dynamic": ["-shared-libasan", *found_by_the_loader()], "static": ["-static-libasan"]}[
+        request.param
+    ]
     for chosen in (flags, []):
         try:
             return compile_program("sanitized.c", output, "-g", "-fsanitize=address", *chosen)
