@@ -1,8 +1,8 @@
 """What the processor offers: feature bits, palettes, tile geometry, and where its sources disagree.
 
-Read from CPUID leaves 7, 0x1D and 0x1E (SDM vol. 2A, CPUID; ISE Reference for the newer bits). What the
-operating system has enabled is `amx.xstate`'s question, and whether this process may use it
-`amx.permission`'s.
+Read from CPUID leaves 7, 0x1D, 0x1E and those of the brand string (SDM vol. 2A, CPUID; ISE Reference for the
+newer bits). What the operating system has enabled is `amx.xstate`'s question, and whether this process may
+use it `amx.permission`'s.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ __all__ = [
     "Status",
     "TileMultiplier",
     "announced",
+    "brand",
     "disagreements",
     "features",
     "palettes",
@@ -34,6 +35,8 @@ LEAF_FEATURES = 0x07
 LEAF_TILE = 0x1D
 LEAF_TMUL = 0x1E
 LEAF_HYPERVISOR = 0x4000_0000
+LEAF_EXTENDED = 0x8000_0000
+LEAVES_BRAND = (0x8000_0002, 0x8000_0003, 0x8000_0004)
 HYPERVISOR_PRESENT = 1 << 31  # CPUID.1:ECX, reserved for hypervisors to set
 
 # Families and models that have AMX (arch/x86/include/asm/intel-family.h): Sapphire, Emerald and Granite
@@ -222,6 +225,15 @@ def processor() -> Processor:
         hypervisor = _text(leaf.ebx, leaf.ecx, leaf.edx)
     vendor = _text(leaf0.ebx, leaf0.edx, leaf0.ecx)
     return Processor(vendor, family, model, leaf1.eax & 0xF, virtual, hypervisor, machine.emulated)
+
+
+def brand() -> str:
+    """The brand string, "Intel(R) Xeon(R) ..." for example; empty where CPUID has none."""
+    machine = _machine.current()
+    if machine.cpuid(LEAF_EXTENDED).eax < LEAVES_BRAND[-1]:
+        return ""
+    leaves = [machine.cpuid(leaf) for leaf in LEAVES_BRAND]
+    return "".join(_text(leaf.eax, leaf.ebx, leaf.ecx, leaf.edx) for leaf in leaves).strip()
 
 
 def disagreements() -> tuple[Disagreement, ...]:

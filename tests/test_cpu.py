@@ -120,6 +120,17 @@ def test_the_hypervisor_signs():
         assert cpu.processor().hypervisor == "KVMKVMKVM"
 
 
+@pytest.mark.parametrize(("highest", "expected"), [(0x8000_0008, "Intel(R) Xeon(R) 6"), (0x8000_0001, "")])
+def test_the_brand_string_is_of_three_leaves_where_cpuid_has_them(highest, expected):
+    text = b" Intel(R) Xeon(R) 6".ljust(48, b"\0")
+    words = [hex(int.from_bytes(text[at : at + 4], "little")) for at in range(0, 48, 4)]
+    leaves = {f"{0x8000_0002 + n:x}.0": " ".join(words[4 * n : 4 * n + 4]) for n in range(3)}
+    leaves["80000000.0"] = f"{highest:#x} 0x0 0x0 0x0"
+    known = facts("sapphire-rapids")
+    with machine.use(Recorded({**known, "cpuid": {**known["cpuid"], **leaves}})):
+        assert cpu.brand() == expected
+
+
 def test_leaf_1e_against_leaf_7():
     with machine.use(machines.load("leaves-disagree")):
         assert [str(each) for each in cpu.disagreements()] == [

@@ -79,10 +79,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def gather() -> Info:
-    """Read all of it. The brand string takes about a second."""
+    """Read all of it."""
     return Info(
         emulated=machine.current().emulated,
-        brand=_brand(),
+        brand=cpu.brand(),
         processor=cpu.processor(),
         announced=cpu.announced(),
         palettes=cpu.palettes(),
@@ -143,12 +143,6 @@ def as_json(info: Info) -> dict[str, object]:
     }
 
 
-def _brand() -> str:
-    import cpuinfo
-
-    return str(cpuinfo.get_cpu_info().get("brand_raw", ""))
-
-
 def _permission() -> Permission | None:
     if explain().rung(RungName.KERNEL).outcome is Outcome.NOT_REACHED:
         return None
@@ -199,7 +193,8 @@ def _show(info: Info) -> None:
     layout, need, held = info.layout, info.altstack_need, info.permission
     if info.emulated:
         show(("emulated", f"{info.emulated}: what follows of AMX is not the processor's, nor the kernel's"))
-    show(("processor", info.brand), ("", str(info.processor)))
+    names = [name for name in (info.brand, str(info.processor)) if name]
+    show(*zip(("processor", ""), names, strict=False))
     features = Table(box=None, pad_edge=False)
     features.add_column("feature", min_width=13)
     for heading in ("announced", "bit", ""):
