@@ -1,17 +1,53 @@
-"""Child processes that do not outlive the thread that starts them, however that ends."""
+"""Child processes that do not outlive the thread that starts them, however that ends, and how they end."""
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import errno
 import functools
 import os
 import signal
-from collections.abc import Callable
+import subprocess
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
-__all__ = ["tie", "tied"]
+__all__ = ["run", "statuses_are_kept", "tie", "tied"]
 
 PR_SET_PDEATHSIG = 1  # uapi/linux/prctl.h
 _prctl = getattr(ctypes.CDLL(None), "prctl", None)  # Linux alone has it
+
+
+def run(command: Sequence[str], **options: Any) -> subprocess.CompletedProcess[str]:
+    """As subprocess.run of text, for a child that is tied to this thread.
+
+    Raises
+    ------
+    ChildProcessError: how it ends could not be known: SIGCHLD is ignored, outside the main thread.
+    """
+    with statuses_are_kept():
+        if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:
+            raise ChildProcessError(errno.ECHILD, "SIGCHLD is ignored, so nobody can know how a child ends")
+        return subprocess.run(command, text=True, preexec_fn=tied(), **options)
+
+
+@contextlib.contextmanager
+def statuses_are_kept() -> Iterator[None]:
+    """Until the end of the context SIGCHLD is not ignored, as a parent may have handed it on.
+
+    While it is, children leave nothing to wait for, and `subprocess` takes all of them to have succeeded.
+    Python changes it in the main thread only.
+    """
+    is_main = threading.current_thread() is threading.main_thread()
+    if not is_main or signal.getsignal(signal.SIGCHLD) is not signal.SIG_IGN:
+        yield
+        return
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)
 
 
 def tied() -> Callable[[], None]:

@@ -335,14 +335,8 @@ def _run_child(
         code = f"{textwrap.dedent(inspect.getsource(code))}\n{code.__name__}()\n"
     command = [sys.executable, "-c", prelude + textwrap.dedent(code), *map(str, arguments)]
     try:
-        done = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            check=False,
-            preexec_fn=lifetime.tied(),
+        done = lifetime.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=timeout
         )
     except subprocess.TimeoutExpired as expired:
         pytest.fail(f"the child has not ended after {timeout} s; it wrote {expired.output!r}")

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import textwrap
 import time
 
 import children
@@ -164,6 +165,33 @@ def test_what_a_test_leaves_running_is_killed_after_it():
     left = children.start(["sh", "-c", SLEEPER])
     children.end_all()
     assert left.returncode == -signal.SIGKILL
+
+
+IGNORED = """
+    import signal, threading
+    from amx import lifetime, pytest_plugin
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    def ends():
+        try:
+            found.append(lifetime.run(["sh", "-c", "exit 3"]).returncode)
+            found.append(pytest_plugin._run_child("import os; os.abort()").signal)
+        except ChildProcessError as error:
+            found.append(error.strerror)
+    found = []
+    ends()
+    assert found == [3, signal.SIGABRT], found
+    assert signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN
+    found = []
+    thread = threading.Thread(target=ends)
+    thread.start(), thread.join()
+    assert "SIGCHLD is ignored" in found[0], found
+"""
+
+
+def test_how_a_child_ends_is_known_or_refused_where_sigchld_is_ignored():
+    """`subprocess` takes it to have succeeded there, and children of a test that failed would pass."""
+    done = children.run_python("-c", textwrap.dedent(IGNORED))
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGCHLD])

@@ -144,25 +144,21 @@ class _Said:
 
 @contextlib.contextmanager
 def _signals_of_a_waiter() -> Iterator[list[int]]:
-    """Until the end of the context an interrupt only fills the list, for the child is to be killed first.
-
-    An ignored SIGCHLD, which a parent may hand on, would leave nothing to wait for.
-    """
+    """Until the end of the context an interrupt only fills the list, for the child is to be killed first."""
     came: list[int] = []
     if threading.current_thread() is not threading.main_thread():
         yield came
         return
-    previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGCHLD)}
-    if previous[signal.SIGINT] not in (None, signal.SIG_IGN):
+    previous = signal.getsignal(signal.SIGINT)
+    is_ours = previous not in (None, signal.SIG_IGN)  # None: none that Python has set
+    if is_ours:
         signal.signal(signal.SIGINT, lambda number, _: came.append(number))
-    if previous[signal.SIGCHLD] is signal.SIG_IGN:
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     try:
-        yield came
+        with lifetime.statuses_are_kept():
+            yield came
     finally:
-        for number, handler in previous.items():
-            if handler is not None:  # none that Python has set
-                signal.signal(number, handler)
+        if is_ours:
+            signal.signal(signal.SIGINT, previous)
     if came:
         signal.raise_signal(signal.SIGINT)
 

@@ -188,15 +188,7 @@ def _demangled(locations: list[Location]) -> list[Location]:
 def _run(command: list[str], text: str = "") -> list[str]:
     """The lines it prints; none where it fails."""
     try:
-        done = subprocess.run(
-            command,
-            input=text,
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=TOOL_SECONDS,
-            preexec_fn=lifetime.tied(),
-        )
+        done = lifetime.run(command, input=text, capture_output=True, check=True, timeout=TOOL_SECONDS)
     except (OSError, subprocess.SubprocessError):
         return []
     return done.stdout.splitlines()
