@@ -104,7 +104,6 @@ class Gemm(Protocol):
 
     AMX_BF16: int
     AMX_FP16: int
-    amx_asked: CData
 
     def amx_gemm(
         self, engine: int, op: int, threads: int, m: int, n: int, k: int, before: int, batch: int,
