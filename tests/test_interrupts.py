@@ -287,3 +287,35 @@ print("right")
 """
     result = children.run_python("-c", PREAMBLE + code, 1, AMX_BACKEND="emulated")
     assert (result.stdout, result.stderr, result.returncode) == ("right\n", "", 0)
+
+
+def test_signals_faster_than_their_handlers():
+    """Products within handlers within products, a hundred deep, need no large stack."""
+    code = """
+import resource
+
+depth = deepest = 0
+a = ones(700, 700)
+
+def handle(number, frame):
+    global depth, deepest
+    if deepest < 100:
+        depth += 1
+        deepest = max(depth, deepest)
+        assert (amx.matmul(a, a) == 700).all()
+        depth -= 1
+
+amx.matmul(a, a)  # what is imported and chosen the first time
+signal.signal(signal.SIGALRM, handle)
+signal.setitimer(signal.ITIMER_REAL, 1e-3, 1e-3)
+while deepest < 100:
+    amx.matmul(a, a)
+signal.setitimer(signal.ITIMER_REAL, 0)
+assert depth == 0
+print("right")
+"""
+    small = "import os, resource, sys\nhard = resource.getrlimit(resource.RLIMIT_STACK)[1]\n"
+    small += "resource.setrlimit(resource.RLIMIT_STACK, (1 << 20, hard))\n"
+    small += "os.execv(sys.executable, [sys.executable, '-c', *sys.argv[1:]])\n"
+    result = children.run_python("-c", small, PREAMBLE + code, 1, AMX_BACKEND="emulated")
+    assert (result.stdout, result.returncode) == ("right\n", 0), result.stdout + result.stderr

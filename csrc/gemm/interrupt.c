@@ -4,7 +4,7 @@
  * started in, the process's first, when that executes Python code again. So that thread calls back into
  * Python every few milliseconds. What answers there needs the interpreter's lock, which another thread may
  * not give up for milliseconds: the longer it took, the later it is asked again. The handler may do anything
- * that Python code can, this library's products included.
+ * that Python code can, this library's products included, and fork, after which it returns in two processes.
  */
 #include <pthread.h>
 #include <stdatomic.h>
@@ -18,6 +18,9 @@
 #endif
 
 enum { MILLISECOND = 1000000, PERIOD = 5 * MILLISECOND, LONGEST = 250 * MILLISECOND, SHARE = 50 };
+/* Products within handlers within products that ask. Each has a stack and buffers of its own: where signals
+ * come faster than their handlers end, those within are left to end by themselves. */
+enum { DEEPEST = 8 };
 
 static _Atomic(int (*)(void)) asked;
 static _Thread_local int asking;
@@ -60,7 +63,8 @@ int gemm_is_time_now(struct gemm_watch *watch) {
     if (time < watch->time) {
         return 0;
     }
-    if (asked == NULL || !is_first_thread()) { /* giving up registers would be for nobody */
+    if (asked == NULL || asking == DEEPEST ||
+        !is_first_thread()) { /* giving up registers would be for nobody */
         watch->time = time + LONGEST;
         return 0;
     }
