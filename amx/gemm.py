@@ -28,6 +28,7 @@ __all__ = ["matmul", "raise_for"]
 _EXDEV = 18  # the C side's word for an output that overlaps an operand
 _ENOMEM = 12
 _EINTR = 4  # a signal's handler raised
+_ECHILD = 10  # a signal's handler forked, and in the child the sums that C added to are lost
 _ECANCELED = 125  # the C side's word for tiles that went away after the engine was looked up
 _MOST_DIMENSIONS = 32
 # What Python may take a thread, beside C's 16 MiB of B, 8 MiB of A and some more: bytes of what is converted
@@ -304,9 +305,13 @@ def _multiply_by_k(
     converting = a.conversion + _conversion(b)
     chunk = 64 // a.element.size
     step = max(1, most * k // converting // chunk) * chunk if converting else k
-    for part in ranges(k, step) if k > step else [slice(0, k)]:
+
+    def is_added(part: slice) -> bool:
         second = b if isinstance(b, PackedMatrix) else b.part(-2, part).converted()
-        _call(engine_for(op), op, a.part(-1, part).converted(), second, items, result, part.start)
+        return _call(engine_for(op), op, a.part(-1, part).converted(), second, items, result, part.start)
+
+    while not all(is_added(part) for part in (ranges(k, step) if k > step else [slice(0, k)])):
+        pass  # from the beginning
     if result is not c:
         c[...] = result
 
@@ -319,8 +324,11 @@ def _call(
     items: npt.NDArray[np.int64] | None,
     c: Array,
     before: int = 0,
-) -> None:
-    """The product in one call of C: into c, or added to it for the elements of K behind those `before`."""
+) -> bool:
+    """The product in one call of C: into c, or added to it for the elements of K behind those `before`.
+
+    False where the sums so far are lost.
+    """
     batch, (m, n), k = c.shape[:-2], c.shape[-2:], a.shape[-1]
     count = math.prod(batch)
     a_offset, c_offset = _offsets(a, batch), _offsets(c, batch)
@@ -346,9 +354,11 @@ def _call(
             address(c), c.strides[-2], _pointer(c_offset),
         )  # fmt: skip
     if error == -_ECANCELED:
-        _call(engine_for(op, settled=True), op, a, b, items, c, before)
-        return
+        return _call(engine_for(op, settled=True), op, a, b, items, c, before)
+    if error == -_ECHILD:
+        return False
     raise_for(error)
+    return True
 
 
 def _is_shared(b: Array, batch: tuple[int, ...]) -> bool:

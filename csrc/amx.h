@@ -107,7 +107,8 @@ void amx_tile_owner(int engine, int owned);
  * front of these, in whole chunks of 64 bytes. All strides and offsets in bytes, of any sign; the arrays of
  * offsets have one entry an item, NULL stands for zeros. Elements: 1 byte for the 8-bit instructions, 2 for
  * the 16-bit ones; c is int32 or float32 with adjacent columns. Errors: -EINVAL, -ENOMEM and -EINTR (c
- * undefined then), -ENOSYS, -EXDEV where one c could overlap an operand. */
+ * undefined then), -ECHILD where the process is a child forked meanwhile and the sums that c held are lost,
+ * -ENOSYS, -EXDEV where one c could overlap an operand. */
 int amx_gemm(int engine, int op, int threads, int64_t m, int64_t n, int64_t k, int64_t before, int64_t batch,
              const void *a, int64_t a_row, int64_t a_column, const int64_t *a_offset, const void *b,
              int64_t b_row, int64_t b_column, const int64_t *b_offset, void *c, int64_t c_row,

@@ -319,3 +319,48 @@ print("right")
     small += "os.execv(sys.executable, [sys.executable, '-c', *sys.argv[1:]])\n"
     result = children.run_python("-c", small, PREAMBLE + code, 1, AMX_BACKEND="emulated")
     assert (result.stdout, result.returncode) == ("right\n", 0), result.stdout + result.stderr
+
+
+FORKS = """
+from amx import gemm
+
+a = np.random.default_rng(81).integers(-2, 3, (900, 1000), dtype=np.int8)
+want = a.astype(np.float64) @ a.T
+parent, children = os.getpid(), []
+
+def handle(number, frame):
+    asking = lib.amx_gemm_asking()
+    if asking and not children and frame.f_locals.get("before", 1) > 0:
+        children.append(os.fork())
+        if children[0] == 0 and OUTCOME == "raises":
+            raise Stop
+
+signal.signal(signal.SIGALRM, handle)
+signal.setitimer(signal.ITIMER_REAL, 2e-3, 2e-3)  # not in the child
+if OUTCOME == "parts":  # of K, each but the first added to the sums so far
+    gemm._MOST_BYTES = 2 << 20
+    a = a.astype(np.float32)
+stopped = False
+while not children:
+    try:
+        found = amx.matmul(a, a.T, **({"dtype": "bf16"} if OUTCOME == "parts" else {}))
+    except Stop:
+        stopped = True
+signal.setitimer(signal.ITIMER_REAL, 0)
+in_child = os.getpid() != parent
+if not (in_child and OUTCOME == "raises"):
+    assert (found == want).all()
+assert stopped == (in_child and OUTCOME == "raises")
+assert lib.amx_gemm_native(1) == 0  # products that run on the CPU's tiles
+assert (amx.matmul(ones(300, 300), ones(300, 300)) == 300).all()
+if in_child:
+    os._exit(0)
+print("right" if os.waitpid(children[0], 0)[1] == 0 else "wrong")
+"""
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("outcome", ["goes on", "raises", "parts"])
+def test_a_handler_forks(backend, outcome, threads):
+    """And returns twice: the parent's product is right, and so is the child's, which has lost its team."""
+    run(f"OUTCOME = {outcome!r}\n" + FORKS, threads, AMX_BACKEND=backend)

@@ -14,11 +14,16 @@ static struct gemm_range my_rows(const struct gemm_job *job) {
     return share(plan->m, block_height(plan), job->team.rank / job->column_parts, job->row_parts);
 }
 
-/* The caller, while the registers are its own. */
+/* The caller, while the registers are its own. In a child that was forked meanwhile there is no team to meet
+ * at barriers, nor at the end of the parallel region, which is left as it is. */
 static void ask(struct gemm_job *job) {
+    const int forks = gemm_forks();
     gemm_session_end(job->session);
     if (gemm_ask(&job->watch)) {
         __atomic_store_n(&job->call->stop.wanted, 1, __ATOMIC_RELAXED);
+    }
+    if (forks != gemm_forks() && job->call->without_team != NULL) {
+        longjmp(*job->call->without_team, 1);
     }
     gemm_session_begin(job->session, job->call->engine);
 }

@@ -190,7 +190,7 @@ static int run_alone(struct gemm_call *call) {
 }
 
 #if defined(_OPENMP)
-static int run_team(struct gemm_call *call) {
+static int run_parallel(struct gemm_call *call) {
     uint8_t *shared_stripe = NULL;
     int error = call->plan->over_batch ? 0 : get_stripe_buffer(call, &shared_stripe);
     if (error != 0) {
@@ -211,6 +211,16 @@ static int run_team(struct gemm_call *call) {
         }
     }
     return error;
+}
+
+/* A forked child begins again, alone, unless c held sums before. */
+static int run_team(struct gemm_call *call) {
+    jmp_buf without_team;
+    if (setjmp(without_team) != 0) {
+        return is_to_stop(call) ? 0 : call->adds ? -ECHILD : run_alone(call);
+    }
+    call->without_team = &without_team;
+    return run_parallel(call);
 }
 #else
 static int run_team(struct gemm_call *call) {

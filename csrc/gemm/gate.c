@@ -6,26 +6,30 @@
 #include "gemm/gemm.h"
 
 static atomic_int allowed = 1, running;
+static _Thread_local int mine; /* of those that run */
 
-/* The threads that ran them are not in the child. */
-static void forget_running(void) {
-    running = 0;
+/* Other threads and what they ran are not in the child; a product whose caller forked, when it was asked, is.
+ */
+static void forget_others(void) {
+    running = mine;
 }
 __attribute__((constructor)) static void watch_fork(void) {
-    pthread_atfork(NULL, NULL, forget_running);
+    pthread_atfork(NULL, NULL, forget_others);
 }
 
 /* Counted before it is looked at: who forbids sees the count, or this sees that it is forbidden. */
 int gemm_gate_enter(void) {
+    mine++;
     running++;
     if (allowed) {
         return 0;
     }
-    running--;
+    gemm_gate_leave();
     return -ECANCELED;
 }
 
 void gemm_gate_leave(void) {
+    mine--;
     running--;
 }
 

@@ -27,6 +27,7 @@
 #ifndef AMX_GEMM_H
 #define AMX_GEMM_H
 
+#include <setjmp.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -159,6 +160,7 @@ struct gemm_team {
     int rank, size;
 };
 int gemm_threads_available(void); /* what OpenMP would use now; 1 without OpenMP and in a forked child */
+int gemm_forks(void);             /* between the first process and this one; 0 without OpenMP */
 
 /* ---- interrupt.c ---- */
 
@@ -214,6 +216,7 @@ struct gemm_call {
     int64_t packed_before; /* chunks of packed operands that are not multiplied now */
     int adds;              /* to what is in c */
     struct gemm_stop stop;
+    jmp_buf *without_team; /* where the caller goes on in a forked child */
 };
 /* As amx_gemm(), for operands that C does not overlap. */
 int gemm_run(struct gemm_call *call, int op, int threads, int64_t batch);

@@ -78,6 +78,7 @@ int amx_gemm(int engine, int op, int threads, int64_t m, int64_t n, int64_t k, i
         .packed_before = 0,
         .adds = 0,
         .stop = {0, 0},
+        .without_team = NULL,
     };
     return run(&call, op, threads, batch);
 }
@@ -103,6 +104,7 @@ int amx_gemm_packed(int engine, int op, int threads, int64_t m, int64_t k, int64
         .packed_before = 0,
         .adds = 0,
         .stop = {0, 0},
+        .without_team = NULL,
     };
     return run(&call, op, threads, batch);
 }
@@ -309,6 +311,7 @@ int amx_gemm_arrays(int engine, int op, int threads, uint64_t a_array, uint64_t 
         .packed_before = 0,
         .adds = 0,
         .stop = {0, 0},
+        .without_team = NULL,
     };
     return run(&call, op, threads, batch[0].count * batch[1].count);
 }

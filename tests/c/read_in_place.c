@@ -57,6 +57,9 @@ void gemm_gate_leave(void) {}
 int gemm_threads_available(void) {
     return 1;
 }
+int gemm_forks(void) {
+    return 0;
+}
 void gemm_stores_done(void) {}
 int amx_is_stub(void) {
     return 0;
