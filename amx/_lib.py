@@ -32,6 +32,9 @@ class FFI(Protocol):
     @overload
     def from_buffer(self, ctype: str, buffer: object, require_writable: bool = ...) -> CData: ...
 
+    def addressof(self, library: object, function: str, /) -> CData:
+        """Pointer to a function of C."""
+
     def gc(self, cdata: CData, destructor: object) -> CData:
         """The same pointer, with a destructor for when it is collected."""
 
