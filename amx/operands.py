@@ -37,7 +37,7 @@ class Operand:
 
     def converted(self) -> Array:
         """Of int8, uint8, uint16 with the bits of bfloat16, or float16."""
-        if self.conversion == 0:
+        if conversion(self.array.dtype) == 0:  # not of this array, which may have no elements
             return bits(self.array, self.element)
         return as_elements(self.array, self.element, "")[0]
 

@@ -146,6 +146,23 @@ def test_shapes_follow_numpy(backend, a_shape, b_shape):
         np.testing.assert_array_equal(amx.matmul(a, amx.pack(b)), want)
 
 
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+@pytest.mark.parametrize(("a_shape", "b_shape"), SHAPES)
+def test_shapes_of_what_is_rounded_follow_numpy(backend, a_shape, b_shape, dtype):
+    """float32 of either byte order, which is rounded; whole numbers stay what they are."""
+    operands.need(backend, dtype)
+    rng = np.random.default_rng(16)
+    a, b = (rng.integers(-8, 8, shape).astype(np.float32) for shape in (a_shape, b_shape))
+    want = np.matmul(a, b)
+    seconds = [b, b.astype(">f4")] + ([amx.pack(b, dtype=dtype)] if b.ndim >= 2 else [])
+    for first in (a, a.astype(">f4")):
+        for second in seconds:
+            result = amx.matmul(first, second, dtype=dtype)
+            assert np.shape(result) == np.shape(want)
+            assert result.dtype == np.float32
+            np.testing.assert_array_equal(result, want)
+
+
 def test_broadcast_views_without_memory_of_their_own(backend):
     """Operands with zero strides, in rows, columns and batches."""
     rng = np.random.default_rng(16)
