@@ -430,7 +430,7 @@ def _result_shape(
 def _mismatch(a: tuple[int, ...], b: tuple[int, ...], k: int, k_of_b: int) -> errors.ShapeError:
     return errors.ShapeError(
         f"matmul() of shapes {a} and {b}",
-        cause=f"a has K = {k} columns and b has {k_of_b} rows",
+        cause=f"K is {k}, the columns of a, and {k_of_b}, the rows of b",
         remedy="transpose or cut one of them so that they agree",
     )
 

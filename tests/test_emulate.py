@@ -577,6 +577,21 @@ assert taken() == before
     assert result.returncode == 0, result.stderr
 
 
+@pytest.mark.parametrize("name", ["SIGILL", "SIGTRAP"])
+def test_a_thread_that_blocks_what_instructions_raise_is_refused(name):
+    """Its first instruction would kill the process; a parent can hand on such a mask."""
+    child(f"""
+import signal
+signal.pthread_sigmask(signal.SIG_BLOCK, set(signal.Signals) if {name!r} == "SIGILL" else {{signal.{name}}})
+error = raised(amx.errors.EmulationError, amx.emulate().__enter__)
+assert {name!r} in str(error) and "pthread_sigmask" in error.remedy, error
+exec(error.remedy.partition(": ")[2])
+with amx.emulate():
+    amx.request()
+    assert (amx.matmul(a, b) == expected).all()
+""")
+
+
 def test_an_unknown_cpu_is_a_value_error_that_names_the_known_ones():
     with pytest.raises(ValueError, match=r"amx.emulate\('zen5'\).*spr, gnr, gnr-d, dmr"):
         amx.emulate("zen5")

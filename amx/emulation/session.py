@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import signal
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Emulation", "emulate"]
 
+NEEDED = {signal.SIGILL, signal.SIGTRAP}  # of instructions, and of sites while they are patched
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 _lock = threading.Lock()
@@ -211,6 +213,13 @@ def _start(cpu: str, patch: bool, directory: str) -> None:
             cause="Its tiles are the CPU's, and the emulated ones are others",
             remedy="Leave every TileContext first",
         )
+    blocked = sorted(NEEDED & signal.pthread_sigmask(signal.SIG_BLOCK, ()))
+    if blocked:
+        raise EmulationError(
+            f"amx.emulate() in a thread that blocks {' and '.join(each.name for each in blocked)}",
+            cause="AMX instructions raise it, and the kernel kills a process that blocks what it raises",
+            remedy="Unblock it: signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGILL, signal.SIGTRAP])",
+        )
     name, where = ffi.new("char[]", cpu.encode()), ffi.new("char[]", os.fsencode(directory))
     options = ffi.new("struct amx_trap_options *", {"cpu": name, "patch": patch, "hybrid": -1})
     options.trace = where if directory else ffi.NULL
@@ -235,7 +244,7 @@ def _start(cpu: str, patch: bool, directory: str) -> None:
         raise EmulationError(
             "amx.emulate() failed",
             cause=os.strerror(-result),
-            remedy="amx emulate --probe says what this machine lacks",
+            remedy="See amx emulate --probe: it says what this machine lacks",
             errno=-result,
         )
 

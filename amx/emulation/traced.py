@@ -96,6 +96,6 @@ def _error(path: str, number: int) -> EmulationError:
     return EmulationError(
         f"{path} could not be traced",
         cause=os.strerror(number),
-        remedy="amx emulate --probe says whether ptrace works here, and what helps",
+        remedy="See amx emulate --probe: it says whether ptrace works here, and what helps",
         errno=number,
     )
