@@ -1,6 +1,7 @@
 """amx emulate --probe: what machines are told; facts of other machines stand in for their probes."""
 
 import dataclasses
+import errno
 import json
 import signal
 
@@ -73,6 +74,12 @@ def test_each_that_does_not_work_has_a_reason_and_a_remedy():
         assert not each.works
         assert each.reason
         assert each.remedy
+
+
+def test_a_tracer_needs_the_proc_of_its_own_processes():
+    survey = judge({Means.PTRACE: refused(errno.ENXIO)})
+    assert "--mount-proc" in finding(survey, "ptrace").remedy
+    assert [name for name, works in ways(survey).items() if not works] == ["amx emulate --ptrace"]
 
 
 def test_tiles_that_execute_leave_sde_only():

@@ -237,7 +237,28 @@ def test_where_memory_cannot_be_reached_at_all_nothing_runs(tracee):
     if children.run([sys.executable, "-c", namespace]).returncode:
         pytest.skip("there can be no mount namespace of our own, in which /proc is hidden")
     traced = tracing.run(tracee, "product", before=f"hide_proc(), {NO_VM_CALLS['missing']}")
-    assert (traced.result, traced.stdout) == (-errno.EIO, "")
+    assert (traced.result, traced.status, traced.stdout) == (-errno.EIO, None, "")
+
+
+@pytest.mark.parametrize("kind", ["none", "of another PID namespace"])
+def test_without_its_own_proc_nothing_runs(kind, tracee):
+    """Rather than a program whose CPUID instructions are not found, and which sees no AMX."""
+    prefix = ["unshare", "--mount", "sh", "-c", 'mount -t tmpfs none /proc && exec "$@"', "sh"]
+    if kind != "none":
+        prefix = ["unshare", "--pid", "--fork"]
+    if os.geteuid():
+        prefix.insert(1, "--map-root-user")
+    if not shutil.which("unshare") or children.run([*prefix, "true"], capture_output=True).returncode:
+        pytest.skip("there can be no namespaces of our own here (unshare)")
+    amx = [sys.executable, "-m", "amx", "emulate"]
+    done = children.run([*prefix, *amx, "--ptrace", "--", tracee, "product"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (125, "")
+    assert done.stderr.count("\n") == 1
+    assert "/proc is not mounted" in done.stderr
+    told = children.run([*prefix, *amx, "--probe", "--json"], capture_output=True, text=True)
+    ways = {way["name"]: way for way in json.loads(told.stdout)["ways"]}
+    assert not ways["amx emulate --ptrace"]["works"]
+    assert "/proc is not mounted" in ways["amx emulate --ptrace"]["reason"]
 
 
 @pytest.mark.parametrize("case", ["exec", "exec-by-thread"])

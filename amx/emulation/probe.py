@@ -24,6 +24,8 @@ __all__ = ["Facts", "Finding", "Means", "Survey", "Vectors", "gather", "judge", 
 
 TIMEOUT_MS = 5000
 SYS_SECCOMP = 1  # si_code of what a filter raises
+NO_PROC = "/proc is not mounted, or it is that of another PID namespace, so a program's code cannot be found"
+MOUNT_PROC = "Mount it (unshare has --mount-proc)"
 XCR0_AVX, XCR0_AVX512 = 0x6, 0xE6  # the states that the operating system must have enabled
 
 
@@ -265,6 +267,8 @@ def _ptrace(facts: Facts, probe: Probe) -> Finding:
     if probe.step is Step.DONE and probe.result == 0:
         yama = f" (kernel.yama.ptrace_scope is {facts.yama})" if facts.yama else ""
         return Finding(name, True, f"a child was stopped and read{yama}")
+    if probe.result == -errno.ENXIO:
+        return Finding(name, False, NO_PROC, MOUNT_PROC)
     if facts.yama in ("2", "3"):
         remedy = f"kernel.yama.ptrace_scope is {facts.yama}: as root, write 1 to it (3 lasts until reboot)"
     else:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from amx._lib import CData, ffi, lib
 from amx.emulation import launcher
 from amx.emulation.counts import Counts
+from amx.emulation.probe import MOUNT_PROC, NO_PROC
 from amx.emulation.unrecorded import Unrecorded, reason_of
 from amx.errors import EmulationError
 
@@ -91,6 +92,13 @@ def _error(path: str, number: int) -> EmulationError:
             "/proc/PID/mem on it, or it may be executed and not read",
             remedy="Allow one of them in the sandbox, mount /proc, or make the program readable; "
             "leave --ptrace away where preloading works",
+            errno=number,
+        )
+    if number == errno.ENXIO:
+        return EmulationError(
+            f"{path} could not be traced",
+            cause=NO_PROC,
+            remedy=f"{MOUNT_PROC}; leave --ptrace away where preloading works",
             errno=number,
         )
     return EmulationError(

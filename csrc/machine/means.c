@@ -15,6 +15,7 @@ int amx_probe_means(int means, int timeout_ms, struct amx_probe *probe) {
 
 #include "forked.h"
 #include "insn.h"
+#include "proc.h"
 
 #include <elf.h>
 #include <fcntl.h>
@@ -111,6 +112,8 @@ static void ptrace_works(report_t *report) {
             pause();
     }
     report->result = tracee < 0 ? -errno : (int)look_into((pid_t)tracee);
+    if (report->result == 0 && !machine_proc_is_ours())
+        report->result = -ENXIO; /* where its code is mapped cannot be read */
     if (tracee > 0)
         kill((pid_t)tracee, SIGKILL);
 }

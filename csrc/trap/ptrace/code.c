@@ -1,4 +1,5 @@
 /* What a new image and new code of a tracee look like on the emulated CPU. */
+#include "machine/proc.h"
 #include "trap/mm_map.h"
 #include "trap/ptrace/ptrace.h"
 #include "trap/virtual_cpu.h"
@@ -162,6 +163,9 @@ int tracer_new_image(struct tracer *tracer, struct tracee *tracee) {
     const int error = enlarge_minsigstksz(tracer, tracee, u.rsp);
     if (error)
         return error;
+    /* Its CPUID instructions would not be found, and it would go on as if there were no AMX. */
+    if (!tracer->has_begun && !machine_proc_is_ours())
+        return -ENXIO;
     patch_all(tracer, tracee);
     /* For the code that was not found; -ENODEV where the CPU cannot. */
     tracer_inject(tracee, SYS_arch_prctl, (uint64_t[5]){ARCH_SET_CPUID, 0});

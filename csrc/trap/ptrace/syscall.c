@@ -186,7 +186,8 @@ static void new_image(struct tracer *tracer, struct tracee *tracee) {
     const int error = tracer_new_image(tracer, tracee);
     if (error && !tracer->has_begun)
         tracer->error = error;
-    tracer->has_begun = 1;
+    else
+        tracer->has_begun = 1;
 }
 
 void tracer_syscall_exit(struct tracer *tracer, struct tracee *tracee) {
