@@ -6,6 +6,7 @@ import shutil
 
 import children
 import compiling
+import differential
 import pytest
 from preloading import FOREIGN
 
@@ -30,6 +31,11 @@ def qemu():
 def program(tmp_path_factory):
     sources = [compiling.ROOT / "tests/c/in_process.c", *compiling.objects(compiling.TRAP)]
     return compiling.compile_c(tmp_path_factory.mktemp("qemu") / "in_process", sources)
+
+
+@pytest.fixture(scope="module")
+def comparison(tmp_path_factory):
+    return differential.build(tmp_path_factory.mktemp("differential"))
 
 
 def run_under(qemu, cpu, *command):
@@ -60,6 +66,15 @@ def test_the_model_of_the_kernel_has_the_vector_registers_of_the_cpu(qemu, cpu):
     has_avx = int(cpu != "Nehalem")
     assert {"avx": has_avx} in seen
     assert ({"happened": "AVX and VZEROUPPER"} in seen) == has_avx
+
+
+@pytest.mark.parametrize("family", ["fp16", "bf16"])
+@pytest.mark.parametrize("cpu", CPUS)
+def test_both_arithmetic_paths_are_equal(qemu, comparison, cpu, family):
+    """Of denormal numbers too, which qemu's VCVTPH2PS takes for zero where MXCSR.DAZ is set."""
+    options = ["--lane", "emulated", "--family", family, "--count", "500", "--seed", "1"]
+    run = run_under(qemu, cpu, comparison, *options)
+    assert run.returncode == 0, run.stdout + run.stderr
 
 
 def test_what_is_not_amx_is_undefined_still(qemu, program):

@@ -129,33 +129,39 @@ AVX2 static inline __m256 load_float(const void *from) {
 /* 2 rows by 16 words, an even and an odd chain for each: 8 registers. */
 enum { FLOAT_BLOCK = 2 };
 
-/* Returns the rows that have a NaN in them as a mask, with d unchanged there: which NaN comes out is not
- * VFMADD's to say (tdp_scalar.c does those rows). To be called with the tile unit's MXCSR; not inlined, so
- * that no arithmetic moves out of the stretch in which that is set. */
-AVX2 NOINLINE static unsigned multiply_float(const struct amxemu_product *p, enum amxemu_float type) {
-    const unsigned columns = (1u << p->n) - 1;
-    unsigned nan_rows = 0;
-    struct planes a, b;
-
+/* To be called with the default MXCSR: exact, but QEMU 7.2 has VCVTPH2PS obey DAZ, which it does not know.
+ * Not inlined, as multiply_float is not, so that nothing moves out of the stretch in which its MXCSR is set.
+ */
+AVX2 NOINLINE static void widen_float(const struct amxemu_product *p, enum amxemu_float type,
+                                      struct planes *a, struct planes *b) {
     if (type == AMXEMU_FLOAT_BF16) {
-        widen_bf16(&a, p->a, round_up(p->m, FLOAT_BLOCK));
-        widen_bf16(&b, p->b, p->k);
+        widen_bf16(a, p->a, round_up(p->m, FLOAT_BLOCK));
+        widen_bf16(b, p->b, p->k);
     } else {
-        widen_fp16(&a, p->a, round_up(p->m, FLOAT_BLOCK));
-        widen_fp16(&b, p->b, p->k);
+        widen_fp16(a, p->a, round_up(p->m, FLOAT_BLOCK));
+        widen_fp16(b, p->b, p->k);
     }
     if (type == AMXEMU_FLOAT_COMPLEX_REAL || type == AMXEMU_FLOAT_COMPLEX_IMAGINARY)
-        choose_part(&a, round_up(p->m, FLOAT_BLOCK), type);
+        choose_part(a, round_up(p->m, FLOAT_BLOCK), type);
+}
+
+/* Returns the rows that have a NaN in them as a mask, with d unchanged there: which NaN comes out is not
+ * VFMADD's to say (tdp_scalar.c does those rows). To be called with the tile unit's MXCSR. */
+AVX2 NOINLINE static unsigned multiply_float(const struct amxemu_product *p, const struct planes *a,
+                                             const struct planes *b) {
+    const unsigned columns = (1u << p->n) - 1;
+    unsigned nan_rows = 0;
+
     for (unsigned m = 0; m < p->m; m += FLOAT_BLOCK) {
         __m256 even[FLOAT_BLOCK][2], odd[FLOAT_BLOCK][2];
         for (unsigned i = 0; i < FLOAT_BLOCK; i++)
             even[i][0] = even[i][1] = odd[i][0] = odd[i][1] = _mm256_setzero_ps();
         for (unsigned k = 0; k < p->k; k++) {
-            const __m256 even0 = load_float(&b.even[k][0]), even1 = load_float(&b.even[k][LANES]);
-            const __m256 odd0 = load_float(&b.odd[k][0]), odd1 = load_float(&b.odd[k][LANES]);
+            const __m256 even0 = load_float(&b->even[k][0]), even1 = load_float(&b->even[k][LANES]);
+            const __m256 odd0 = load_float(&b->odd[k][0]), odd1 = load_float(&b->odd[k][LANES]);
             for (unsigned i = 0; i < FLOAT_BLOCK; i++) {
-                const __m256 a_even = _mm256_castsi256_ps(broadcast(a.even[m + i][k]));
-                const __m256 a_odd = _mm256_castsi256_ps(broadcast(a.odd[m + i][k]));
+                const __m256 a_even = _mm256_castsi256_ps(broadcast(a->even[m + i][k]));
+                const __m256 a_odd = _mm256_castsi256_ps(broadcast(a->odd[m + i][k]));
                 even[i][0] = _mm256_fmadd_ps(a_even, even0, even[i][0]);
                 even[i][1] = _mm256_fmadd_ps(a_even, even1, even[i][1]);
                 odd[i][0] = _mm256_fmadd_ps(a_odd, odd0, odd[i][0]);
@@ -181,10 +187,13 @@ AVX2 NOINLINE static unsigned multiply_float(const struct amxemu_product *p, enu
 }
 
 void amxemu_float_avx2(const struct amxemu_product *p, enum amxemu_float type) {
-    enum { TILE_UNIT_MXCSR = 0x9FC0 }; /* nearest even, FTZ, DAZ, every exception masked */
-    const uint32_t mxcsr = amxemu_exchange_mxcsr(TILE_UNIT_MXCSR);
-    const unsigned nan_rows = multiply_float(p, type);
-
+    enum { DEFAULT_MXCSR = 0x1F80 };   /* every exception masked */
+    enum { TILE_UNIT_MXCSR = 0x9FC0 }; /* the same with FTZ and DAZ; nearest even */
+    struct planes a, b;
+    const uint32_t mxcsr = amxemu_exchange_mxcsr(DEFAULT_MXCSR);
+    widen_float(p, type, &a, &b);
+    amxemu_exchange_mxcsr(TILE_UNIT_MXCSR);
+    const unsigned nan_rows = multiply_float(p, &a, &b);
     amxemu_exchange_mxcsr(mxcsr);
     for (unsigned row = 0; row < p->m; row++)
         if (nan_rows >> row & 1)
