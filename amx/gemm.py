@@ -167,29 +167,26 @@ def _product(a: object, b: object, out: Array | None, dtype: object) -> Array:
     op = _instruction(first.element, second.element)
     if wanted is None and _is_plain(a) and _is_plain(b):
         _instructions[first.array.dtype, cast("Array", b).dtype] = op
-    if wanted is not None and _conversion(first) + _conversion(second) <= _most_bytes():
+    a_ndim, b_ndim = first.array.ndim, len(b_shape)
+    has_vector = a_ndim == 1 or b_ndim == 1
+    if (wanted is not None or has_vector) and _conversion(first) + _conversion(second) <= _most_bytes():
         first = Operand(first.converted(), first.element)
-        array, packed = 0, _NULL
-        if isinstance(second, PackedMatrix):
-            packed = second.handle
-        else:
+        if isinstance(second, Operand):
             second = Operand(second.converted(), second.element)
-            array = id(second.array)
-        if first.array.ndim > 1 and len(b_shape) > 1:
-            at_once = _at_once(op, first.array, array, packed, b_shape, out)
+        if a_ndim > 0 and b_ndim > 0 and not (has_vector and out is not None):
+            at_once = _converted_at_once(op, first.array, second, out)
             if at_once is not None:
                 return at_once
     shape, batch, m, n, _ = _result_shape(first.array.shape, b_shape)
     result_dtype = accumulator(first.element)
     plain_out = None if out is None else _check_out(out, shape, result_dtype)
-    a_ndim = first.array.ndim
     if a_ndim == 1:
         first = Operand(first.array[np.newaxis, :], first.element)
-    if isinstance(second, Operand) and len(b_shape) == 1:
+    if isinstance(second, Operand) and b_ndim == 1:
         second = Operand(second.array[:, np.newaxis], second.element)
 
     if plain_out is not None:
-        c = _as_matrices(plain_out, a_ndim, len(b_shape))
+        c = _as_matrices(plain_out, a_ndim, b_ndim)
         if _is_apart(c, first, second):
             _multiply(op, first, second, _items(second, batch), c)
             return cast("Array", out)
@@ -199,6 +196,22 @@ def _product(a: object, b: object, out: Array | None, dtype: object) -> Array:
         return result.reshape(shape)[()]
     plain_out[...] = result.reshape(shape)
     return cast("Array", out)
+
+
+def _converted_at_once(op: int, a: Array, second: Operand | PackedMatrix, out: Array | None) -> Array | None:
+    """As `_at_once`, of operands that are converted, or without `out` also of vectors."""
+    row = a[np.newaxis] if a.ndim == 1 else a
+    if isinstance(second, PackedMatrix):
+        column, shape = None, second.shape
+        result = _at_once(op, row, 0, second.handle, shape, out)
+    else:
+        column = second.array if second.array.ndim > 1 else second.array[:, np.newaxis]
+        shape = second.array.shape
+        result = _at_once(op, row, id(column), _NULL, column.shape, out)
+    if result is None or (row is a and len(shape) > 1):
+        return result
+    *batch, m, n = result.shape
+    return result.reshape((*batch, *([m] if row is a else []), *([n] if len(shape) > 1 else [])))[()]
 
 
 def _instruction(a: Element, b: Element) -> int:

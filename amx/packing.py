@@ -6,6 +6,7 @@ an implementation detail: pack again after an upgrade, do not store it.
 
 from __future__ import annotations
 
+import functools
 import math
 import sys
 from typing import Any, NoReturn
@@ -54,7 +55,7 @@ class PackedMatrix:
             "n": shape[-1],
             "result_dtype": accumulator(element),
             # By the dtype of a first operand that is multiplied as it is.
-            "instructions": _instructions(element),
+            "instructions": _instructions(element, sys.modules.get("ml_dtypes") is not None),
         }
         for name, value in fields.items():
             object.__setattr__(self, name, value)
@@ -131,11 +132,12 @@ class PackedMatrix:
         return f"PackedMatrix(shape={self.shape}, dtype={self.element.value}, nbytes={self.nbytes})"
 
 
-def _instructions(element: Element) -> dict[np.dtype[Any], int]:
+@functools.cache
+def _instructions(element: Element, has_bfloat16: bool) -> dict[np.dtype[Any], int]:
     dtypes: dict[Element, np.dtype[Any]] = {
         first: np.dtype(first.value) for first in Element if first is not Element.BFLOAT16
     }
-    if sys.modules.get("ml_dtypes") is not None:  # whose dtype a bfloat16 array has, if there is one
+    if has_bfloat16:  # ml_dtypes, whose dtype a bfloat16 array has, if there is one
         dtypes[Element.BFLOAT16] = np.dtype("bfloat16")
     return {dtype: op for first, dtype in dtypes.items() if (op := tdp(first, element)) is not None}
 
