@@ -13,10 +13,10 @@ import numpy.typing as npt
 
 from amx import errors
 
-__all__ = ["WAYS", "Array", "as_array", "as_output", "described", "refuse_mask", "remedy_for"]
+__all__ = ["Array", "as_array", "as_output", "described", "refuse_mask", "remedy_for", "ways_of"]
 
 Array = npt.NDArray[Any]
-WAYS = ("__array_interface__", "__array_struct__", "__array__", "__dlpack__")
+_WAYS = ("__array_interface__", "__array_struct__", "__array__", "__dlpack__")
 
 
 def as_array(source: object, name: str) -> Array:
@@ -89,9 +89,13 @@ def described(source: object) -> str:
     return f"{'an' if name[0] in 'aeioAEIO' else 'a'} {name}"
 
 
+def ways_of(source: object) -> list[str]:
+    """The names of what it has to hand out its memory by, beside the buffer protocol."""
+    return [way for way in _WAYS if _attribute(source, way) is not None]
+
+
 def _read(source: object) -> Array:
-    ways = [way for way in WAYS if hasattr(source, way)]
-    return np.from_dlpack(source) if ways == ["__dlpack__"] else np.asarray(source)  # type: ignore[arg-type]
+    return np.from_dlpack(source) if ways_of(source) == ["__dlpack__"] else np.asarray(source)  # type: ignore[arg-type]
 
 
 def _uneven(source: object, name: str) -> errors.ShapeError:
@@ -118,13 +122,20 @@ def _first_line(error: Exception) -> str:
 
 def remedy_for(source: object) -> str:
     """What to pass instead, by what the object has, so that nobody's library needs to be imported."""
-    if getattr(source, "requires_grad", False) is True:
+    if _attribute(source, "requires_grad") is True:
         return "Pass its detach()"
-    if str(getattr(source, "dtype", "")) == "torch.bfloat16":
+    if str(_attribute(source, "dtype")) == "torch.bfloat16":
         return 'Pass its view(torch.uint16).numpy(), and dtype="bfloat16"'
     if isinstance(source, np.ndarray):
         return "Convert it with astype() to what its elements are"
     for method in ("unpack", "toarray", "todense", "cpu", "to_numpy", "numpy"):
-        if callable(getattr(source, method, None)):
+        if callable(_attribute(source, method)):
             return f"Pass its {method}()"
     return "Pass a NumPy array, a list of numbers, or an object that exports its memory to NumPy"
+
+
+def _attribute(source: object, name: str) -> object:
+    try:
+        return getattr(source, name, None)
+    except Exception:  # whatever a foreign object raises
+        return None

@@ -11,7 +11,7 @@ import numpy as np
 
 from amx import errors
 from amx._lib import CData, ffi
-from amx.arrays import WAYS, as_array, as_output, described, remedy_for
+from amx.arrays import as_array, as_output, described, remedy_for, ways_of
 from amx.dtypes import Array, Element, parse
 
 if TYPE_CHECKING:
@@ -75,12 +75,12 @@ def region_of(
 
 def _buffer_of(source: object, writable: bool) -> memoryview | None:
     """Bytes that are no array; or None."""
-    if isinstance(source, np.ndarray) or (not writable and any(hasattr(source, way) for way in WAYS)):
+    if isinstance(source, np.ndarray) or (not writable and ways_of(source)):
         return None
     try:
         flat = memoryview(source)  # type: ignore[arg-type]  # it is asked whether it is one
     except TypeError:
-        if isinstance(source, list | tuple) or not any(hasattr(source, way) for way in WAYS):
+        if isinstance(source, list | tuple) or not ways_of(source):
             raise _no_memory(source, writable) from None
         return None
     except BufferError as error:

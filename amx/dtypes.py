@@ -112,7 +112,7 @@ def parse(dtype: object) -> Element:
 def _of_dtype(dtype: object) -> Element | None:
     try:
         return None if dtype is None else element_of(np.dtype(dtype))  # type: ignore[call-overload]
-    except (TypeError, ValueError):  # no dtype at all
+    except Exception:  # no dtype at all, whatever a foreign object raises
         return None
 
 
@@ -205,9 +205,12 @@ def _rounded_rows(array: Array, element: Element) -> Array:
 def empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     """A new array; a large one from a 64-byte boundary, so that no row of its tiles lies in two lines."""
     size = math.prod(shape) * dtype.itemsize
-    if size < _LARGE:
-        return np.empty(shape, dtype)
-    memory = np.empty(size + _LINE, np.uint8)
+    try:
+        if size < _LARGE:
+            return np.empty(shape, dtype)
+        memory = np.empty(size + _LINE, np.uint8)
+    except ValueError:
+        raise MemoryError(f"an array of shape {shape} and {dtype} is larger than any memory") from None
     return np.ndarray(shape, dtype, memory, -int(ffi.cast("uintptr_t", address(memory))) % _LINE)
 
 

@@ -110,7 +110,7 @@ def _at_once(
         shape = (*a.shape[:-1], shape[-1]) if len(shape) == 2 else _shape_of(a.shape, shape)
         try:
             result = empty(shape, _RESULTS[op])
-        except (MemoryError, ValueError):  # which stands, unless the operands do not fit
+        except MemoryError:  # which stands, unless the operands do not fit
             return None
     if type(result) is _ndarray and result.dtype is _RESULTS[op]:
         error = _of_arrays(engine, op, threads.limit, id(a), b, packed, id(result))

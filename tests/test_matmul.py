@@ -146,6 +146,14 @@ def test_shapes_follow_numpy(backend, a_shape, b_shape):
         np.testing.assert_array_equal(amx.matmul(a, amx.pack(b)), want)
 
 
+def test_results_larger_than_any_memory(backend):
+    """Operands may be small all the same, where they are broadcast."""
+    a = np.broadcast_to(np.int8(1), (2**33, 1))
+    for first, second in ((a, a.T), (a[:0], np.broadcast_to(np.int8(1), (1, 2**62)))):
+        with pytest.raises(MemoryError, match="larger than any memory"):
+            amx.matmul(first, second)
+
+
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 @pytest.mark.parametrize(("a_shape", "b_shape"), SHAPES)
 def test_shapes_of_what_is_rounded_follow_numpy(backend, a_shape, b_shape, dtype):

@@ -85,6 +85,13 @@ class Sparse:
         """What it names."""
 
 
+class Unfriendly:
+    """Whatever it is asked for, its error is another than AttributeError."""
+
+    def __getattr__(self, name):
+        raise KeyError(name)
+
+
 Tensor.__module__ = BfloatTensor.__module__ = "torch"
 Sparse.__module__ = "scipy.sparse._csr"
 MASKED = np.ma.masked_array(ONES, np.eye(16, 64, dtype=bool))
@@ -101,6 +108,7 @@ REFUSED = {
     "DLPack elsewhere": (NoDlpackHere(ONES), "NoDlpackHere.*BufferError: it lies on cuda:0"),
     "requires grad": (Tensor(), r"a torch\.Tensor.*requires grad.*detach\(\)"),
     "torch bfloat16": (BfloatTensor(), r"a torch\.BfloatTensor.*view\(torch\.uint16\)"),
+    "unfriendly": (Unfriendly(), "Unfriendly"),
     "sparse": (Sparse(), r"a scipy\.Sparse.*toarray\(\)"),
     "packed": (amx.pack(ONES), r"PackedMatrix.*unpack\(\)"),
     "text": (np.array([["a", "b"]]), "text|dtype"),
@@ -270,7 +278,9 @@ def test_every_name_of_a_type_is_known_everywhere():
 
 
 @pytest.mark.parametrize(
-    "dtype", ["bfloat", "float32", object(), np.float32, "V2", [("x", "i1")], 3, "int16"]
+    "dtype",
+    ["bfloat", "float32", object(), np.float32, "V2", [("x", "i1")], 3, "int16", Unfriendly()],
+    ids=lambda dtype: type(dtype).__name__,
 )
 def test_other_types_are_refused_by_name(dtype):
     """Whatever it is."""
