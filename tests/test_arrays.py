@@ -214,7 +214,7 @@ def test_operands_that_do_not_fit_are_named_before_memory_is(backend, monkeypatc
         raise MemoryError
 
     monkeypatch.setattr(gemm, "empty", no_memory)
-    with pytest.raises(amx.errors.ShapeError, match=r"K = 3 columns and b has 4 rows"):
+    with pytest.raises(amx.errors.ShapeError, match=r"K is 3, the columns of a, and 4, the rows of b"):
         amx.matmul(a, b)
     with pytest.raises(MemoryError):
         amx.matmul(a, b[:3])

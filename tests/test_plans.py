@@ -419,7 +419,7 @@ def executed(a, packed):
             assert (amx.matmul(a, packed) == a.shape[-1]).all()
             count = native_lane.emulated() - before
     finally:
-        lib.amx_gemm_ask(lib.amx_asked)
+        lib.amx_gemm_ask(ffi.addressof(lib, "amx_run_handlers"))
     amx.set_num_threads(None)
     return count
 
