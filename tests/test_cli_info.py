@@ -149,10 +149,35 @@ def test_the_help_names_every_command(capsys):
     assert all(command in text for command in cli.COMMANDS)
 
 
+def model_name():
+    with open("/proc/cpuinfo") as lines:
+        return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
+
+
+WITHOUT_BRAND = """
+import signal
+from amx import machine
+from amx.cli import info
+
+class WithoutBrand(machine.Real):
+    def cpuid(self, leaf, subleaf=0):
+        return machine.Registers(0, 0, 0, 0) if leaf >= 0x8000_0000 else super().cpuid(leaf, subleaf)
+
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+with machine.use(WithoutBrand()):
+    print(info.gather().brand)
+"""
+
+
+@needs_layer
+def test_where_cpuid_has_no_brand_string_py_cpuinfo_knows_it():
+    """Also where SIGCHLD is ignored, for which py-cpuinfo itself would wait for ever."""
+    assert children.run_python("-c", WITHOUT_BRAND).stdout == f"{model_name()}\n"
+
+
 @needs_layer
 def test_the_brand_string_is_of_this_machine(capsys):
-    with open("/proc/cpuinfo") as lines:
-        brand = next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
+    brand = model_name()
     assert cli.main(["info", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["processor"]["brand"] == brand
     assert cli.main(["info"]) == 0

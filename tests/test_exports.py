@@ -13,7 +13,7 @@ import sys, time
 start = time.perf_counter()
 import amx
 seconds = time.perf_counter() - start
-heavy = {"numpy", "amx._native", "rich"} & set(sys.modules)
+heavy = {"numpy", "amx._native", "rich", "cpuinfo"} & set(sys.modules)
 assert not heavy, heavy
 print(f"{seconds * 1e3:.1f} ms")
 """

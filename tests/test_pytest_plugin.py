@@ -42,7 +42,7 @@ LIGHT = """
 import pytest, sys
 before = set(sys.modules)
 import amx.pytest_plugin
-heavy = {"numpy", "amx._native", "rich", "_cffi_backend"} & (set(sys.modules) - before)
+heavy = {"numpy", "amx._native", "rich", "cpuinfo", "_cffi_backend"} & (set(sys.modules) - before)
 assert not heavy, heavy
 """
 
