@@ -4,9 +4,9 @@
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1
-# For pytest: as many tests at once as this process may use CPUs, but for very many. A worker that is done takes over
-# what others have not begun.
-workers=$(nproc)
+# For pytest: one test more at once than this process may use CPUs, since some wait, but not very many. A worker that
+# is done takes over what others have not begun.
+workers=$(($(nproc) + 1))
 in_parallel=(-n $((workers > 16 ? 16 : workers)) --dist worksteal)
 
 die() {

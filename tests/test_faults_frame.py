@@ -100,8 +100,10 @@ def broken(fault, model):
     return rows & sound(model)
 
 
+@pytest.mark.parametrize("whole", [False, pytest.param(True, marks=pytest.mark.matrix)], ids=["group", "all"])
 @pytest.mark.parametrize("fault", BREAKS)
-def test_a_fault_fails_exactly_the_rows_that_it_breaks(fault):
+def test_a_fault_fails_exactly_the_rows_that_it_breaks(fault, whole):
+    """Of the groups in which it breaks one, or of all of these."""
     places = [model for model in (False, True) if broken(fault, model)]
     if not places:
         cause = place(False).diagnosis.cause
@@ -109,7 +111,7 @@ def test_a_fault_fails_exactly_the_rows_that_it_breaks(fault):
         pytest.skip(f"{BREAKS[fault]} is judged neither here nor on the model: {why}")
     groups = {row.partition("-")[0] for row in BREAKS[fault].split()}
     for model in places:
-        rows = {row for row in sound(model) if row not in SLOW or row.partition("-")[0] in groups}
+        rows = {row for row in sound(model) if row.partition("-")[0] in groups or (whole and row not in SLOW)}
         made = results(model, fault, rows)
         failed = {id for id, result in made.items() if result.verdict is Verdict.FAIL}
         assert failed == broken(fault, model), f"on {'the model' if model else 'this machine'}"
