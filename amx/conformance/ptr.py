@@ -114,7 +114,7 @@ def _lengths(seen: Judge) -> None:
     "PTR-05",
     "Headers with XCOMP_BV, reserved bytes, supervisor or unknown components are refused and change nothing.",
     authority=f"{VALIDATE}; Dave Hansen and Keno Fischer, LKML June 2018, on supervisor state",
-    since="always",
+    since="5.14 (before, xstateregs_set() initialised the state of a task whose new state it refused)",
     needs=(Need.PTRACE,),
 )
 def _headers(seen: Judge) -> None:

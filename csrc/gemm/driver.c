@@ -217,10 +217,13 @@ static int run_parallel(struct gemm_call *call) {
 static int run_team(struct gemm_call *call) {
     jmp_buf without_team;
     if (setjmp(without_team) != 0) {
+        call->without_team = NULL;
         return is_to_stop(call) ? 0 : call->adds ? -ECHILD : run_alone(call);
     }
     call->without_team = &without_team;
-    return run_parallel(call);
+    const int error = run_parallel(call);
+    call->without_team = NULL;
+    return error;
 }
 #else
 static int run_team(struct gemm_call *call) {
