@@ -80,6 +80,10 @@ def test_rewritten_code_is_new(program):
     run(program, "rewritten")
 
 
+def test_code_that_became_wrong_behind_what_patching_writes_is_refused(program):
+    run(program, "broken")
+
+
 def test_more_sites_than_are_kept(program):
     """Those beyond 32,768 go on trapping; once code is gone, others take its places."""
     run(program, "many")

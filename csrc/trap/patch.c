@@ -373,15 +373,19 @@ void trap_patch_count(struct amx_trap_counts *counts) {
 /* ---- questions of the signal handlers ---- */
 
 int trap_site_at(uint64_t rip, struct amxemu_insn *insn) {
+    enum { MAX_INSTRUCTION = 15 };
     const struct site *const site = find(rip - 1);
     const int state = site == NULL ? TRAPPING : site->state;
-    uint8_t now[CODE_BYTES_WRITTEN];
-    if (state < STOPPED || read_code(rip - 1, now, sizeof now) < sizeof now)
+    uint8_t now[MAX_INSTRUCTION];
+    const size_t size = state < STOPPED ? 0 : read_code(rip - 1, now, sizeof now);
+    if (size < CODE_BYTES_WRITTEN)
         return 0;
-    /* Anything else is somebody else's code, or INT3. */
-    const int is_ours = now[0] == JMP || (state == STOPPED && now[0] == INT3) ||
-                        (state != PATCHED && memcmp(now, site->original, sizeof now) == 0);
-    if (is_ours)
+    if (now[0] == JMP || (state == STOPPED && now[0] == INT3)) {
         *insn = site->insn;
-    return is_ours;
+        return 1;
+    }
+    /* The program's own again, and to its last byte: what begins in the same way may be something else. Any
+     * other code is somebody else's, or INT3. */
+    return state != PATCHED && memcmp(now, site->original, sizeof site->original) == 0 &&
+           amxemu_decode(now, size, insn) == AMXEMU_VALID;
 }

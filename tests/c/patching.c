@@ -307,6 +307,36 @@ static void rewritten(void) {
     CHECK(counts().traps == 7 * trapping());
 }
 
+static sigjmp_buf refused;
+
+static void leave_refused(int signal) {
+    siglongjmp(refused, signal);
+}
+
+/* Not an instruction any more, by a byte behind those that patching writes. */
+static void broken(void) {
+    static const uint8_t right[] = {0x3E, 0xC4, 0xE2, 0x7B, 0x49, 0xC0 /* tilezero %tmm0 */, 0xC3};
+    uint8_t *const code = executable(MAP_PRIVATE, PAGE);
+    void (*const f)(void) = (void (*)(void))(uintptr_t)code;
+    needs_traps();
+    CHECK(amx_trap_stop() == 0 && signal(SIGILL, leave_refused) != SIG_ERR);
+    start();
+    AMX_LDTILECFG(config);
+    unseal(code, PAGE);
+    memcpy(code, right, sizeof right);
+    seal(code, PAGE);
+    f();
+    CHECK(code[0] == 0xE9);
+    unseal(code, PAGE);
+    CHECK(memcmp(code, right, sizeof right) == 0);
+    code[5] = 0;
+    seal(code, PAGE);
+    if (sigsetjmp(refused, 1) == 0) {
+        f();
+        CHECK(!"no #UD");
+    }
+}
+
 /* More sites than are kept, and again when their code is gone. */
 static void many(void) {
     enum { KEPT = 32768, TOO_MANY = KEPT / SITES + 10, BYTES = TOO_MANY * COPY };
@@ -761,6 +791,7 @@ int main(int argc, char **argv) {
         {"leader-ended", leader_ended},
         {"generated-untold", generated_untold},
         {"rewritten", rewritten},
+        {"broken", broken},
         {"hybrid", hybrid},
         {"many", many},
         {"no-membarrier", no_membarrier},
