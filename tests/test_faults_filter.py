@@ -12,6 +12,7 @@ import children
 import machines
 import pytest
 
+from amx import xstate
 from amx.conformance import environment, provoke
 from amx.conformance.check import checks
 from amx.conformance.lane import Lane
@@ -74,7 +75,10 @@ def test_a_filter_fails_exactly_the_rows_that_it_breaks(action, operation, nativ
         pytest.skip("a kernel before 5.16 answers none of the operations")
     made = under(action, operation)
     failed = {id for id, (verdict, _) in made.items() if verdict == "FAIL"}
-    assert failed == set(BREAKS[action, operation][native].split()) - not_here()
+    broken = set(BREAKS[action, operation][native].split()) - not_here()
+    if action == LIES and xstate.xcr0() is None:  # nothing to compare the mask of a lie with
+        broken.discard("DISC-01")
+    assert failed == broken
     assert {id: result for id, result in made.items() if result[0] == "ERROR"} == {}
 
 

@@ -238,7 +238,12 @@ def test_memory_is_reached_where_process_vm_readv_is_forbidden(tracee, before):
 
 def test_where_memory_cannot_be_reached_at_all_nothing_runs(tracee):
     """Rather than a program of which nothing can be read: without process_vm_readv and without /proc."""
-    namespace = "import ctypes, sys; sys.exit(ctypes.CDLL(None).unshare(0x20000) != 0)"
+    namespace = """
+import ctypes, sys
+libc = ctypes.CDLL(None)
+private = ctypes.c_ulong(0x44000)  # MS_REC | MS_PRIVATE: refused where / is no mount, as in a chroot
+sys.exit(libc.unshare(0x20000) != 0 or libc.mount(None, b"/", None, private, None) != 0)
+"""
     if children.run([sys.executable, "-c", namespace]).returncode:
         pytest.skip("there can be no mount namespace of our own, in which /proc is hidden")
     traced = tracing.run(tracee, "product", before=f"hide_proc(), {NO_VM_CALLS['missing']}")

@@ -39,7 +39,8 @@ int main(int argc, char **argv) {
         execute(at);
         execute(at);
         if (strcmp(how, "moves") == 0) {
-            at = mremap(at, SIZE, SIZE, MREMAP_MAYMOVE | MREMAP_FIXED, at + 64 * SIZE);
+            void *const there = mmap(NULL, SIZE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+            at = mremap(at, SIZE, SIZE, MREMAP_MAYMOVE | MREMAP_FIXED, there);
             if (at == MAP_FAILED)
                 return 1;
             execute(at);
