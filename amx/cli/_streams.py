@@ -58,6 +58,14 @@ class _Stream(io.TextIOWrapper):
             except OSError as error:
                 self._fail(error)
 
+    def close(self) -> None:
+        """As a file's; Python, which closes it at its end, tells no error that was told before."""
+        try:
+            super().close()
+        except OSError:
+            if not self.has_failed:
+                raise
+
     def _fail(self, error: OSError) -> None:
         self.has_failed = True
 
