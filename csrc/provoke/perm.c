@@ -20,7 +20,7 @@ static long request(const struct kernel *k, uint64_t component) {
 
 static void perm_01(const struct kernel *k) {
     uint64_t supported = 0, permission = 0;
-    tool_need_xsave(k); /* without it Linux calls x87 and SSE supported, and permits nothing */
+    tool_need_xcr0(k); /* without it Linux calls x87 and SSE supported, and permits nothing */
     see_int("supp", k->arch_prctl(ARCH_GET_XCOMP_SUPP, (uintptr_t)&supported));
     see_bits("supported", supported);
     see_int("perm", k->arch_prctl(ARCH_GET_XCOMP_PERM, (uintptr_t)&permission));

@@ -168,7 +168,8 @@ long tool_exec_again(const struct kernel *k, const char *stage);
 size_t tool_insn_length(enum insn insn);
 void tool_skip(void *ucontext, enum insn insn); /* resume behind the instruction */
 void tool_need_tiles(const struct kernel *k);   /* CPU and XCR0 have tiles, else provoke_cannot() */
-void tool_need_xsave(const struct kernel *k);   /* the same of XCR0 itself */
+void tool_need_xcr0(const struct kernel *k);    /* the same of XCR0 itself */
+void tool_need_xsave(const struct kernel *k);   /* and of XSAVE, which a CPU that is emulated may lack */
 void tool_need_xinuse(const struct kernel *k);  /* the same of XGETBV(1) */
 void tool_request(const struct kernel *k); /* needs tiles; permission, else provoke_cannot() with the errno */
 void tool_answered(const char *operation, long result); /* with 0, else provoke_cannot() */

@@ -139,11 +139,15 @@ void tool_need_tiles(const struct kernel *k) {
                        (unsigned long long)k->xcr0());
 }
 
-void tool_need_xsave(const struct kernel *k) {
-    uint32_t registers[4];
-    k->cpuid(0xd, 0, registers);
+void tool_need_xcr0(const struct kernel *k) {
     if (!k->xcr0())
         provoke_cannot("the CPU has no XSAVE, or the operating system has not enabled it (OSXSAVE is clear)");
+}
+
+void tool_need_xsave(const struct kernel *k) {
+    uint32_t registers[4];
+    tool_need_xcr0(k);
+    k->cpuid(0xd, 0, registers);
     if (!registers[1]) /* XCR0 is of a CPU that is emulated on one without XSAVE */
         provoke_cannot("the CPU has no XSAVE (CPUID.D.0:EBX is 0)");
 }
