@@ -290,6 +290,35 @@ print("right")
     assert (result.stdout, result.stderr, result.returncode) == ("right\n", "", 0)
 
 
+@pytest.mark.parametrize("act", ["None", "stop"])
+def test_what_is_handled_around_a_generator_does_not_stay_with_it(act):
+    """Its product asks while its caller handles an exception: the generator handles none afterwards."""
+    code = f"""
+handler.act = {act}
+
+def work():
+    while (yield sys.exception()):
+        try:
+            with signals(handler):
+                amx.matmul(ones(1600, 1600), ones(1600, 1600))
+        except Stop as stopped:
+            assert stopped.__context__ is around
+    while True:
+        yield sys.exception()
+
+generator, around = work(), ValueError("around")
+next(generator)
+try:
+    raise around
+except ValueError:
+    assert generator.send(True) is around
+assert handler.during > 0
+assert generator.send(False) is None
+print("right")
+"""
+    run(code, AMX_BACKEND="emulated")
+
+
 def test_signals_faster_than_their_handlers():
     """Products within handlers within products, seventy deep, need no large stack."""
     code = """
