@@ -155,7 +155,7 @@ def model_name():
 
 
 WITHOUT_BRAND = """
-import signal
+import os, signal, sys
 from amx import machine
 from amx.cli import info
 
@@ -164,15 +164,17 @@ class WithoutBrand(machine.Real):
         return machine.Registers(0, 0, 0, 0) if leaf >= 0x8000_0000 else super().cpuid(leaf, subleaf)
 
 signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+os.chdir(sys.argv[1])
 with machine.use(WithoutBrand()):
     print(info.gather().brand)
 """
 
 
 @needs_layer
-def test_where_cpuid_has_no_brand_string_py_cpuinfo_knows_it():
-    """Also where SIGCHLD is ignored, for which py-cpuinfo itself would wait for ever."""
-    assert children.run_python("-c", WITHOUT_BRAND).stdout == f"{model_name()}\n"
+def test_where_cpuid_has_no_brand_string_py_cpuinfo_knows_it(tmp_path):
+    """Also where SIGCHLD is ignored, for which it would wait for ever; and no other module of that name."""
+    (tmp_path / "cpuinfo.py").write_text('print(\'{"brand_raw": "of the current directory"}\')')
+    assert children.run_python("-c", WITHOUT_BRAND, tmp_path).stdout == f"{model_name()}\n"
 
 
 @needs_layer

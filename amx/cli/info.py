@@ -149,11 +149,12 @@ def as_json(info: Info) -> dict[str, object]:
 def _brand_found_elsewhere() -> str:
     """Where CPUID has none: what py-cpuinfo finds in the system's other sources, or nothing in time.
 
-    In a process of its own: it starts some, and waits for them for ever where SIGCHLD is ignored.
+    In a process of its own: it starts some, and waits for them for ever where SIGCHLD is ignored. Not the
+    module of this name that the current directory may have.
     """
     if not isinstance(machine.current(), machine.Real):
         return ""  # the facts of another machine, of which this one knows nothing
-    command = [sys.executable, "-m", "cpuinfo", "--json"]
+    command = [sys.executable, "-P", "-m", "cpuinfo", "--json"]
     try:
         done = lifetime.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=CPUINFO_SECONDS)
         return str(json.loads(done.stdout).get("brand_raw", ""))
