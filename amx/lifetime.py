@@ -17,6 +17,7 @@ __all__ = ["run", "statuses_are_kept", "tie", "tied"]
 
 PR_SET_PDEATHSIG = 1  # uapi/linux/prctl.h
 _prctl = getattr(ctypes.CDLL(None), "prctl", None)  # Linux alone has it
+_is_ignored_again = False  # soon, when the main thread's child has ended, and perhaps before another's has
 
 
 def run(command: Sequence[str], **options: Any) -> subprocess.CompletedProcess[str]:
@@ -26,28 +27,32 @@ def run(command: Sequence[str], **options: Any) -> subprocess.CompletedProcess[s
     ------
     ChildProcessError: how it ends could not be known: SIGCHLD is ignored, outside the main thread.
     """
-    with statuses_are_kept():
-        if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:
+    with statuses_are_kept() as are_kept:
+        if not are_kept:
             raise ChildProcessError(errno.ECHILD, "SIGCHLD is ignored, so nobody can know how a child ends")
         return subprocess.run(command, text=True, preexec_fn=tied(), **options)
 
 
 @contextlib.contextmanager
-def statuses_are_kept() -> Iterator[None]:
-    """Until the end of the context SIGCHLD is not ignored, as a parent may have handed it on.
+def statuses_are_kept() -> Iterator[bool]:
+    """Until the end of the context SIGCHLD is not ignored, as a parent may have handed it on; whether it is.
 
     While it is, children leave nothing to wait for, and `subprocess` takes all of them to have succeeded.
     Python changes it in the main thread only.
     """
+    global _is_ignored_again
+    is_ignored = signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN
     is_main = threading.current_thread() is threading.main_thread()
-    if not is_main or signal.getsignal(signal.SIGCHLD) is not signal.SIG_IGN:
-        yield
+    if not is_main or not is_ignored:
+        yield is_main or not (is_ignored or _is_ignored_again)
         return
+    _is_ignored_again = True
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     try:
-        yield
+        yield True
     finally:
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+        _is_ignored_again = False
 
 
 def tied() -> Callable[[], None]:
