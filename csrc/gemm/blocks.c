@@ -29,7 +29,7 @@ static void ask(struct gemm_job *job) {
 }
 /* Before so many chunks of a block are multiplied: whether they are not to be. */
 static int stops_before(struct gemm_job *job, int64_t chunks) {
-    if (job->asks && gemm_is_time(&job->watch, chunks)) {
+    if (job->asks && !is_to_stop(job->call) && gemm_is_time(&job->watch, chunks)) {
         ask(job);
     }
     return is_to_stop(job->call);
