@@ -35,8 +35,8 @@ XCR0_ZMM = 0xE6
 PERMITTED = (0 if lib.amx_is_stub() else machine.Real().xgetbv(0) or 0) | 3 | xstate.XFEATURE_MASK_XTILE
 """All components of the model: this machine's, x87 and SSE, the tiles."""
 AT_MINSIGSTKSZ = 51
-MINSIGSTKSZ = 11952 if ctypes.CDLL(None).getauxval(AT_MINSIGSTKSZ) else 0
-"""What there is to enlarge: kernels before 5.14 do not have the entry."""
+MINSIGSTKSZ = max(11952, own) if (own := ctypes.CDLL(None).getauxval(AT_MINSIGSTKSZ)) else 0
+"""At least that of a CPU with AMX, where there is one to enlarge: kernels before 5.14 lack the entry."""
 ANNOUNCED = f"features d, tiles in XCR0 3, AT_MINSIGSTKSZ {MINSIGSTKSZ}"
 PERMISSION = (
     f"permission {PERMITTED & ~xstate.XFEATURE_MASK_XTILEDATA:x}, request 0, permission {PERMITTED:x}"
