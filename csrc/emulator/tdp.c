@@ -1,6 +1,7 @@
 /* When a tile product is valid and what it leaves in d: TDPBSSD ... TDPHF8PS. */
 #include "tdp.h"
 
+#include <stdatomic.h>
 #include <string.h>
 
 static int is_operand(const struct amxemu_state *s, unsigned t) {
@@ -23,9 +24,23 @@ static void int8_product(const struct amxemu_product *p, int a_signed, int b_sig
     amxemu_int8_scalar(p, a_signed, b_signed);
 }
 
+#ifdef __x86_64__
+/* Of the products that are computed by VFMADD only sums of bfloat16's can be tiny. */
+static int is_exact_by_avx2(enum amxemu_float type) {
+    enum { UNDECIDED = -1 };
+    static atomic_int flushes = UNDECIDED;
+    int answer = type == AMXEMU_FLOAT_BF16 ? atomic_load_explicit(&flushes, memory_order_relaxed) : 1;
+    if (answer == UNDECIDED) {
+        answer = amxemu_flushes_what_was_rounded();
+        atomic_store_explicit(&flushes, answer, memory_order_relaxed);
+    }
+    return answer;
+}
+#endif
+
 static void float_product(const struct amxemu_product *p, enum amxemu_float type) {
 #ifdef __x86_64__
-    if (amxemu_selected_path() == AMXEMU_AVX2) {
+    if (amxemu_selected_path() == AMXEMU_AVX2 && is_exact_by_avx2(type)) {
         amxemu_float_avx2(p, type);
         return;
     }

@@ -186,9 +186,22 @@ AVX2 NOINLINE static unsigned multiply_float(const struct amxemu_product *p, con
     return nan_rows;
 }
 
+enum { TILE_UNIT_MXCSR = 0x9FC0 }; /* every exception masked, FTZ and DAZ, nearest even */
+
+AVX2 NOINLINE static float multiply_add(float a, float b, float c) {
+    return _mm_cvtss_f32(_mm_fmadd_ss(_mm_set_ss(a), _mm_set_ss(b), _mm_set_ss(c)));
+}
+
+int amxemu_flushes_what_was_rounded(void) {
+    const float least_normal = 0x1p-126f;
+    const uint32_t mxcsr = amxemu_exchange_mxcsr(TILE_UNIT_MXCSR);
+    const float rounded_up = multiply_add(-0x1p-64f, 0x1p-124f, least_normal);
+    amxemu_exchange_mxcsr(mxcsr);
+    return rounded_up == least_normal;
+}
+
 void amxemu_float_avx2(const struct amxemu_product *p, enum amxemu_float type) {
-    enum { DEFAULT_MXCSR = 0x1F80 };   /* every exception masked */
-    enum { TILE_UNIT_MXCSR = 0x9FC0 }; /* the same with FTZ and DAZ; nearest even */
+    enum { DEFAULT_MXCSR = 0x1F80 }; /* every exception masked */
     struct planes a, b;
     const uint32_t mxcsr = amxemu_exchange_mxcsr(DEFAULT_MXCSR);
     widen_float(p, type, &a, &b);
