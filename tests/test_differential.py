@@ -39,7 +39,11 @@ DEFECTS = {
         "(int8_t)(payload->vvvv & 7)",
     ),
     "AVX2 does not negate": ("tdp_avx2.c", "_mm256_xor_si256(imaginary, sign)", "imaginary"),
-    "AVX2 keeps the caller's MXCSR": ("tdp_avx2.c", "amxemu_exchange_mxcsr(TILE_UNIT_MXCSR)", "_mm_getcsr()"),
+    "AVX2 keeps the caller's MXCSR": (
+        "tdp_avx2.c",
+        "amxemu_exchange_mxcsr(TILE_UNIT_MXCSR);\n    const unsigned nan_rows",
+        "const unsigned nan_rows",
+    ),
 }
 
 
