@@ -69,9 +69,16 @@ def works(way):
 
 
 def absent():
-    """What this CPU lacks, for which rows about XSAVE's state are skipped, and rows that depend on them."""
-    reasons = {"the CPU has no XSAVE": xstate.xcr0(), "XINUSE cannot be read": xstate.xinuse()}
-    return [reason for reason, value in reasons.items() if value is None]
+    """What this CPU or kernel lacks: rows about it are skipped, and those that depend on them."""
+    return [
+        reason
+        for reason, is_there in {
+            "the CPU has no XSAVE": xstate.xcr0() is not None,
+            "XINUSE cannot be read": xstate.xinuse() is not None,
+            "the auxiliary vector has no AT_MINSIGSTKSZ": machine.Real().getauxval(xstate.AT_MINSIGSTKSZ) > 0,
+        }.items()
+        if not is_there
+    ]
 
 
 @whole_programs
