@@ -188,14 +188,17 @@ AVX2 NOINLINE static unsigned multiply_float(const struct amxemu_product *p, con
 
 enum { TILE_UNIT_MXCSR = 0x9FC0 }; /* every exception masked, FTZ and DAZ, nearest even */
 
-AVX2 NOINLINE static float multiply_add(float a, float b, float c) {
-    return _mm_cvtss_f32(_mm_fmadd_ss(_mm_set_ss(a), _mm_set_ss(b), _mm_set_ss(c)));
+/* Not inlined, and of volatile operands, so that the CPU computes it and no compiler. */
+AVX2 NOINLINE static float multiply_add(const volatile float operands[3]) {
+    const __m128 a = _mm_set_ss(operands[0]), b = _mm_set_ss(operands[1]), c = _mm_set_ss(operands[2]);
+    return _mm_cvtss_f32(_mm_fmadd_ss(a, b, c));
 }
 
 int amxemu_flushes_what_was_rounded(void) {
     const float least_normal = 0x1p-126f;
+    const volatile float operands[] = {-0x1p-64f, 0x1p-124f, least_normal};
     const uint32_t mxcsr = amxemu_exchange_mxcsr(TILE_UNIT_MXCSR);
-    const float rounded_up = multiply_add(-0x1p-64f, 0x1p-124f, least_normal);
+    const float rounded_up = multiply_add(operands);
     amxemu_exchange_mxcsr(mxcsr);
     return rounded_up == least_normal;
 }
