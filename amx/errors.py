@@ -30,6 +30,7 @@ __all__ = [
     "EmulationError",
     "FeatureError",
     "ProgramError",
+    "RecordError",
     "ShapeError",
     "TileConfigError",
     "TileDtypeError",
@@ -193,6 +194,10 @@ class EmulatedCpuError(EmulationError, ValueError):
 
 class ProgramError(EmulationError):
     """A program that cannot be found (ENOENT) or executed."""
+
+
+class RecordError(AmxError, ValueError):
+    """A file that is no record of a machine, or one of another version."""
 
 
 class TraceError(AmxError, ValueError):

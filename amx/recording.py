@@ -25,6 +25,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from amx import recorded_facts
 from amx.errors import EmulationError
 from amx.machine import (
     AlternateStack,
@@ -177,8 +178,14 @@ def _probe(end: Mapping[str, Any], step: Step, result: int = 0, read: Reply | No
 
 
 def load(path: Path) -> Recorded:
-    """Read a machine from a file."""
-    return Recorded(json.loads(path.read_text(encoding="utf-8")))
+    """Read a machine from a file.
+
+    Raises
+    ------
+    OSError: the file cannot be read.
+    RecordError: it is no record of a machine.
+    """
+    return Recorded(recorded_facts.read(path))
 
 
 def record(machine: Machine, *, title: str, source: str) -> str:

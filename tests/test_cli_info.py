@@ -1,6 +1,7 @@
 """`amx info`, `amx explain`, and the exit status of the command line."""
 
 import json
+import sys
 
 import children
 import machines
@@ -33,6 +34,15 @@ def test_a_permission_that_cannot_be_read_is_not_shown_as_a_refused_one(capsys):
     assert "cannot be read, supported by the kernel" in answer(capsys, "seccomp-eperm-read", "info")[1]
     held = json.loads(answer(capsys, "seccomp-eperm-read", "info", "--json")[1])["permission"]
     assert (held["permitted"], held["guest_permitted"]) == (None, "0x202e7")
+
+
+@needs_layer
+def test_no_code_of_the_current_directory_is_run(tmp_path):
+    """Which may be anybody's, when the processor's name is looked for in a process of its own."""
+    (tmp_path / "cpuinfo.py").write_text("open('run', 'w')\n")
+    script = "import sys; sys.path.pop(0); from amx.cli import info; print(info._brand_found_elsewhere())"
+    children.run([sys.executable, "-c", script], cwd=tmp_path, check=True)
+    assert not (tmp_path / "run").exists()
 
 
 def test_info_as_json(capsys):

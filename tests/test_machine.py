@@ -4,6 +4,7 @@ import ctypes
 import errno
 import json
 import os
+import re
 import signal
 import struct
 
@@ -215,3 +216,48 @@ def test_a_call_that_ends_the_process_does_not_pass_for_an_answer():
 def test_a_probe_is_read_from_c():
     c = ffi.new("struct amx_probe *", {"step": 6, "signal": 11, "code": 128, "address": 7})
     assert machine._probe(c) == machine.Probe(Step.TILEZERO, signal=11, code=128, address=7)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"schema": 2}, "It has schema 2, and this version reads 1"),
+        ({"cpuid": {"0.0": "1 2 3"}}, "Its cpuid is {'0.0': '1 2 3'}"),
+        ({"xcr0": 7}, "Its xcr0 is 7"),
+        ({"xinuse": "0x1ffffffffffffffff"}, "Its xinuse is "),
+        ({"arch_prctl": {}}, "Its arch_prctl is {}"),
+        ({"child": {"tilezero": {"step": []}, "tdpfp16ps": {}}}, "Its child is "),
+        ({"auxv": {"51": -1}}, "Its auxv is "),
+        ({"altstack": None}, "Its altstack is None"),
+        ({"cpuinfo_flags": "fpu \x1b[31m"}, "Its cpuinfo_flags is "),
+        ({"kernel": {"sysname": "Linux"}}, "Its kernel is "),
+    ],
+)
+def test_a_file_that_is_no_record_is_refused_by_what_is_wrong(tmp_path, change, said):
+    known = json.loads((machines.DIRECTORY / "zen5-kvm.json").read_text())
+    (tmp_path / "file").write_text(json.dumps({**known, **change}))
+    with pytest.raises(amx.errors.RecordError, match=re.escape(said)):
+        recording.load(tmp_path / "file")
+
+
+@pytest.mark.parametrize("name", ["kernel", "child", "sysconf"])
+def test_a_record_without_some_of_its_facts_is_refused(tmp_path, name):
+    known = json.loads((machines.DIRECTORY / "zen5-kvm.json").read_text())
+    del known[name]
+    (tmp_path / "file").write_text(json.dumps(known))
+    with pytest.raises(amx.errors.RecordError, match=f"There is no {name}"):
+        recording.load(tmp_path / "file")
+
+
+@pytest.mark.parametrize("content", [b"", b"[", b"[" * 100_000, b"\xff", b"[]", b"null", bytes(2 << 20)])
+def test_what_is_no_json_object_is_no_record(tmp_path, content):
+    (tmp_path / "file").write_bytes(content)
+    with pytest.raises(amx.errors.RecordError, match="is no record of a machine"):
+        recording.load(tmp_path / "file")
+
+
+def test_a_fifo_is_no_record(tmp_path):
+    """And is not waited for."""
+    os.mkfifo(tmp_path / "file")
+    with pytest.raises(amx.errors.RecordError, match="no regular file"):
+        recording.load(tmp_path / "file")
