@@ -157,3 +157,32 @@ install_editable() {
     pip_install --no-build-isolation -e "$root$extras" --config-settings=build-dir="$root/build/$name" \
         --config-settings=cmake.define.AMX_WERROR="${AMX_WERROR:-OFF}" "$@"
 }
+
+# sanitized_build NAME EXTRAS [pip arguments]: the package with AddressSanitizer and UndefinedBehaviorSanitizer, in
+# .venv-sanitize. Needs gcc with libasan and libubsan.
+sanitized_build() {
+    local name=$1 extras=$2 libubsan
+    shift 2
+    find_python
+    CC=gcc
+    export CC
+    find_compiler
+    libasan=$(gcc -print-file-name=libasan.so)
+    libubsan=$(gcc -print-file-name=libubsan.so)
+    [ -e "$libasan" ] && [ -e "$libubsan" ] ||
+        die "gcc has no sanitizer libraries: install libasan and libubsan (Debian, Ubuntu: apt install libgcc-12-dev)"
+    make_venv "$root/.venv-sanitize"
+    install_editable "$name" "$extras" --config-settings=cmake.define.AMX_SANITIZE=address,undefined \
+        --config-settings=install.strip=false "$@"
+}
+
+# sanitized COMMAND: with the runtime of that build, which must be the first library. The first finding ends the process.
+sanitized() {
+    # CPython keeps its interned objects to the end, so leaks are not looked for. The tests want faults as faults, so the
+    # signals and alternate stacks stay theirs. PYTHONMALLOC=malloc puts Python's own buffers between red zones too. An
+    # allocation that no memory holds fails, as without a sanitizer.
+    env LD_PRELOAD="$libasan" PYTHONMALLOC=malloc \
+        ASAN_OPTIONS=detect_leaks=0:handle_segv=0:handle_sigbus=0:handle_sigfpe=0:use_sigaltstack=0:allocator_may_return_null=1 \
+        UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 \
+        "$@"
+}

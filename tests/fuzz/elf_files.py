@@ -1,0 +1,195 @@
+"""ELF files: the scan of their code by the tables for unwinding, what exec asks of them, their symbols."""
+
+import contextlib
+import ctypes
+import os
+import random
+import re
+import struct
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import compiling
+
+from amx.emulation import elf, program
+from amx.emulation.disassembly import decode
+from amx.emulation.symbols import Symbols
+from amx.emulation.trace_file import RawModule, RawProcess, RawSite
+from amx.errors import AmxError
+from fuzz import changing
+from fuzz.engine import Fuzzer
+
+KINDS = 7  # all of enum code_kind
+LDTILECFG = bytes.fromhex("c4e2784900")  # as it stands in the programs of the corpus
+MOST_SITES = 3
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+ROOM = 256
+ADDRESSES = (0, 1, 0x1000, 0x1010, 0x401000, 2**63, 2**64 - 1)
+HEADER, PROGRAM_HEADER, SECTION_HEADER = 64, 56, 64
+SOURCES = ("scan", "image", "unwind_table", "insn_length")
+UNBOUNDED = """
+#include "trap/code/unwind_table.h"
+int __real_unwind_function(const struct code_image *image, const uint8_t *at, struct code_range *function);
+int __wrap_unwind_function(const struct code_image *image, const uint8_t *at, struct code_range *function) {
+    const int found = __real_unwind_function(image, at, function);
+    function->end += found ? 1 << 20 : 0;
+    return found;
+}
+"""
+_library: ctypes.CDLL | None = None
+
+
+class Found(ctypes.Structure):
+    _fields_ = (("kind", ctypes.c_uint), ("length", ctypes.c_uint), ("address", ctypes.c_uint64))
+
+
+def prepare() -> None:
+    """Compile the scan, with what AMX_FUZZ_FLAGS says."""
+    global _library
+    _library = _compiled() if _library is None else _library
+
+
+def _compiled(*flags: str) -> ctypes.CDLL:
+    sources = [
+        compiling.ROOT / "tests/c/code_scan.c",
+        *(compiling.ROOT / f"csrc/trap/code/{name}.c" for name in SOURCES),
+        compiling.ROOT / "csrc/emulator/decode.c",
+    ]
+    sanitizers = os.environ.get("AMX_FUZZ_FLAGS", "").split()
+    with tempfile.TemporaryDirectory() as directory, compiling.objects_of_this_run():
+        path = Path(directory, "scan.so")
+        compiling.link(
+            path, *sanitizers, "-shared", "-fPIC", *flags, *compiling.objects(sources, *sanitizers)
+        )
+        return ctypes.CDLL(str(path))
+
+
+@contextlib.contextmanager
+def _file(data: bytes) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory, "program")
+        path.write_bytes(data)
+        path.chmod(0o755)
+        yield path
+
+
+def code(data: bytes) -> None:
+    """As a program that is to be run."""
+    with _file(data) as path:
+        _scan(path)
+        _exec(path)
+
+
+def symbols(data: bytes) -> None:
+    """As a file that a trace names."""
+    with _file(data) as path:
+        _symbols(path)
+        _locate(path, data)
+
+
+def _scan(path: Path) -> None:
+    assert _library is not None
+    found, unknown = (Found * ROOM)(), ctypes.c_size_t()
+    count = _library.scan_file(os.fsencode(path), KINDS, found, ROOM, ctypes.byref(unknown))
+    sites = [(site.address, site.length) for site in found[: max(0, min(count, ROOM))]]
+    assert sites == sorted(set(sites)), "not in ascending order"
+    assert all(3 <= length <= 15 or length == 2 for _, length in sites)
+
+
+def _symbols(path: Path) -> None:
+    file = elf.read(path)
+    if file is None:
+        return
+    assert len(file.build_id) <= 2 * path.stat().st_size
+    assert file.has_lines in (True, False)
+    for address in ADDRESSES:
+        file.address_of(address)
+        file.bytes_at(address, 5)
+        symbol = file.symbol_at(address)
+        assert symbol is None or symbol.address <= address
+
+
+def _locate(path: Path, data: bytes) -> None:
+    """The places of its instructions, with the tools for lines and C++ names."""
+    module = RawModule(0, len(data), 0, (0, 0), 0, str(path))
+    offsets = [found.start() for found in re.finditer(re.escape(LDTILECFG), data)][:MOST_SITES]
+    sites = [
+        RawSite(offset, decode(data[offset : offset + len(LDTILECFG)]), module, 1, 0, 0, (), ())
+        for offset in offsets
+    ]
+    process = RawProcess(0, 0, 0, "", (), (), (), tuple(sites), 0, 0, 0, (), 0)
+    places = Symbols().locate(process, sites)
+    assert places == [Symbols().locate(process, [site])[0] for site in sites], "one site has another's place"
+    for place in places:
+        text = str(place)
+        text.encode()
+        assert not CONTROL.search(text), "a terminal would obey it"
+
+
+def _exec(path: Path) -> None:
+    """Whether it could be run; an answer or an error of ours."""
+    with contextlib.suppress(AmxError):
+        program.require_preloadable(program.find(str(path)))
+
+
+def change(chance: random.Random, corpus: list[bytes]) -> bytes:
+    """A file whose headers, or whatever else, say something else; or a script."""
+    data = chance.choice(corpus)
+    kind = chance.randrange(8)
+    if kind == 0 or not data.startswith(b"\x7fELF"):
+        return changing.spoil(chance, data, corpus, chance.choice((0, 2, 4)))
+    changed = bytearray(data)
+    for _ in range(chance.choice((1, 1, 2, 3, 5))):
+        changing.set_field(chance, changed, chance.choice(_fields(data)))
+    if kind == 1:
+        del changed[chance.randrange(HEADER, len(changed)) :]
+    return bytes(changed)
+
+
+def fields_of_headers(data: bytes) -> list[int]:
+    """Where the numbers of the headers are, each as likely as another."""
+    places = [*range(16, HEADER, 2)]
+    for entry, size in _headers(data):
+        places += range(entry, entry + size, 8)
+    return [place for place in places if 0 <= place <= len(data) - 8]
+
+
+def _fields(data: bytes) -> list[int]:
+    """These, and where what they name begins."""
+    places = fields_of_headers(data)
+    for entry, size in _headers(data):
+        at = struct.unpack_from("<Q", data, entry + (8 if size == PROGRAM_HEADER else 24))[0]
+        places += range(at, at + 64, 4)
+    return [place for place in places if 0 <= place <= len(data) - 8]
+
+
+def _headers(data: bytes) -> list[tuple[int, int]]:
+    """Where the headers of segments and sections are, and of how many bytes."""
+    program_at, section_at = struct.unpack_from("<QQ", data, 32)
+    programs, sections = struct.unpack_from("<H", data, 56)[0], struct.unpack_from("<H", data, 60)[0]
+    return [(program_at + number * PROGRAM_HEADER, PROGRAM_HEADER) for number in range(programs)] + [
+        (section_at + number * SECTION_HEADER, SECTION_HEADER) for number in range(sections)
+    ]
+
+
+def _plant_unbounded() -> None:
+    """Functions end a mebibyte behind their end."""
+    global _library
+    with tempfile.NamedTemporaryFile("w", suffix=".c") as source:
+        source.write(UNBOUNDED)
+        source.flush()
+        _library = _compiled(*compiling.FLAGS, "-Wl,--wrap=unwind_function", source.name)
+
+
+def _plant_names() -> None:
+    """A name without an end is looked for without bounds."""
+
+    def string(self: elf.ElfFile, at: int) -> str:
+        return self._content[at : self._content.index(b"\0", at)].decode()
+
+    elf.ElfFile._string = string
+
+
+CODE = Fuzzer("elf-code", code, change, prepare, planted={"unbounded-function": _plant_unbounded})
+SYMBOLS = Fuzzer("elf-symbols", symbols, change, planted={"unbounded-name": _plant_names})

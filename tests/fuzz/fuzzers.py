@@ -1,0 +1,18 @@
+"""All fuzzers, by their names."""
+
+from fuzz import api, elf_files, npy, recorded, reports, tracees, traces
+
+FUZZERS = {
+    fuzzer.name: fuzzer
+    for fuzzer in (
+        *api.FUZZERS,
+        elf_files.CODE,
+        elf_files.SYMBOLS,
+        npy.FUZZER,
+        recorded.FUZZER,
+        traces.JSON,
+        traces.FILES,
+        reports.FUZZER,
+        *tracees.FUZZERS,
+    )
+}
