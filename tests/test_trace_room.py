@@ -171,7 +171,7 @@ def test_forked_children_without_a_file_are_counted(tmp_path):
 
 @foreign_programs
 def test_programs_of_another_user_are_counted():
-    """They may not write where the others do, and know where to count."""
+    """They can neither write nor count where the others do: who executes them counts them."""
     if os.geteuid() != 0:
         pytest.skip("only root can become another user")
     with scratch.directory("a test") as directory:  # pytest's own are closed to others
@@ -189,17 +189,37 @@ def test_programs_of_another_user_are_counted():
     assert found.verdicts[0].startswith(NOT_KNOWN)
 
 
-def test_other_users_do_not_find_the_file_that_anybody_may_write():
-    """They may search the directory that it is in and the one above, and list neither."""
-    with scratch.directory("a test") as one, scratch.directory("a test") as other:
-        for place in (one, os.path.dirname(one)):
-            assert stat.S_IMODE(os.stat(place).st_mode) == 0o711
-        assert os.path.basename(one) != os.path.basename(other)
-        assert (stat.S_IMODE(os.stat(f"{one}/unrecorded").st_mode), os.listdir(one)) == (
-            0o666,
-            ["unrecorded"],
-        )
-    assert not os.path.exists(os.path.dirname(one))
+@foreign_programs
+def test_programs_of_another_user_that_were_not_executed_are_not_counted():
+    if os.geteuid() != 0:
+        pytest.skip("only root can become another user")
+    with scratch.directory("a test") as directory:
+        script = """
+        import contextlib, os
+        os.setresgid(65534, 65534, 65534), os.setresuid(65534, 65534, 65534)
+        with contextlib.suppress(FileNotFoundError):
+            os.execv("/no/such/program", ["program"])
+        """
+        done = preloading.run_python(script, directory, trace=True)
+        assert children.how_it_ended(done) == 0, done.stderr
+        assert unrecorded.read(directory) == (Unrecorded(), Unrecorded())
+
+
+@foreign_programs
+def test_nobody_else_reaches_what_is_recorded():
+    before = os.umask(0)
+    try:
+        with scratch.directory("a test") as directory:
+            done = preloading.run_python("import os; os.umask(0); os.fork()", directory, trace=True)
+            assert children.how_it_ended(done) == 0, done.stderr
+            modes = {each.name: stat.S_IMODE(each.stat().st_mode) for each in os.scandir(directory)}
+            assert stat.S_IMODE(os.stat(directory).st_mode) == 0o700
+    finally:
+        os.umask(before)
+    assert {"report", "unrecorded"} < set(modes)
+    assert len(modes) >= 4
+    assert set(modes.values()) == {0o600}
+    assert not os.path.exists(directory)
 
 
 def test_without_room_for_the_count_it_is_unknown(tmp_path):
@@ -249,7 +269,7 @@ def test_a_full_disk_does_not_end_the_process(tmp_path, pages):
         pytest.skip("no file system can be mounted here")
     script = tmp_path / "script"
     script.write_text(PRELUDE + START + USE + READ)
-    mount = f'mount -t tmpfs -o size={4 * pages}k none "$1" && exec "$2" "$3" "$1" "$4"'
+    mount = f'mount -t tmpfs -o size={4 * pages}k,mode=700 none "$1" && exec "$2" "$3" "$1" "$4"'
     command = [*NAMESPACE, "sh", "-c", mount, "sh", place, sys.executable, script, tmp_path / "trace.json"]
     environment = {**os.environ, "PYTHONPATH": str(children.TESTS), "AMX_TEST_LANE": ""}
     done = children.run(list(map(str, command)), env=environment, capture_output=True, text=True, timeout=60)

@@ -6,15 +6,15 @@ import contextlib
 import os
 import resource
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 
 from amx.emulation import unrecorded
 from amx.errors import EmulationError
 
-__all__ = ["directory"]
+__all__ = ["directory", "require"]
 
-SEARCHABLE = 0o711
 ENOUGH = 4096  # bytes of a file, for the least that is written
 
 
@@ -22,8 +22,8 @@ ENOUGH = 4096  # bytes of a file, for the least that is written
 def directory(what: str) -> Iterator[str]:
     """Its path; in the end it is removed by the process that made it. `what` needs it, as an error says.
 
-    It lies in one that only this user can list: processes of the program that become another user know its
-    name, and other users do not.
+    Nobody but this user can reach anything in it, and the program's processes write to no other
+    (csrc/trap/own_directory.h). What the program has put too deep into it to be removed stays.
 
     Raises
     ------
@@ -36,16 +36,37 @@ def directory(what: str) -> Iterator[str]:
     owner = os.getpid()
     try:
         try:
-            os.chmod(made, SEARCHABLE)
-            inner = tempfile.mkdtemp(dir=made)
-            os.chmod(inner, SEARCHABLE)
-            unrecorded.prepare(inner)
+            unrecorded.prepare(made)
         except OSError as error:
             raise _none(what, error) from None
-        yield inner
+        yield made
     finally:
         if os.getpid() == owner:  # else it is a forked child
-            shutil.rmtree(made, ignore_errors=True)
+            with contextlib.suppress(RecursionError):
+                shutil.rmtree(made, ignore_errors=True)
+
+
+def require(path: str) -> None:
+    """Refuse what is no such directory any more: a program can remove it, and anybody make another.
+
+    Raises
+    ------
+    EmulationError: it is not this user's, or open to others, or not there.
+    """
+    try:
+        found = os.lstat(path)
+    except OSError:
+        found = None
+    if not (
+        found
+        and stat.S_ISDIR(found.st_mode)
+        and found.st_uid == os.geteuid()
+        and not found.st_mode & (stat.S_IRWXG | stat.S_IRWXO)
+    ):
+        raise EmulationError(
+            f"There is no directory {path!r} of this user's alone any more",
+            cause="What was recorded in it was removed while the program ran",
+        )
 
 
 def _none(what: str, error: OSError) -> EmulationError:

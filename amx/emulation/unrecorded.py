@@ -12,6 +12,7 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
+from amx import foreign_file
 from amx.errors import errno_name
 
 __all__ = ["Unrecorded", "prepare", "read", "reason_of"]
@@ -52,10 +53,8 @@ def prepare(directory: str) -> None:
     ------
     OSError: there can be no file in this directory.
     """
-    # Processes that become another user may count, too.
-    descriptor = os.open(os.path.join(directory, NAME), os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+    descriptor = os.open(os.path.join(directory, NAME), os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
     try:
-        os.fchmod(descriptor, 0o666)
         with contextlib.suppress(OSError):
             if (
                 os.pwrite(descriptor, bytes(SIZE), 0) < SIZE
@@ -68,9 +67,12 @@ def prepare(directory: str) -> None:
 def read(directory: str | Path) -> tuple[Unrecorded, Unrecorded]:
     """Of traces, and of reports; none where the file was not prepared."""
     try:
-        content = Path(directory, NAME).read_bytes()
-    except OSError:
+        content = foreign_file.read(Path(directory, NAME), SIZE, owned=True, links=False)
+    except FileNotFoundError:
         return Unrecorded(), Unrecorded()
+    except OSError as error:
+        unknown = Unrecorded(None, f"the file that counts them cannot be read: {error.strerror}")
+        return unknown, unknown
     if len(content) < SIZE:
         unknown = Unrecorded(None, f"there was no room to note it: {reason_of(errno.ENOSPC)}")
         return unknown, unknown

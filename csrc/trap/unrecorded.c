@@ -1,11 +1,11 @@
 #define _GNU_SOURCE
 #include "trap/unrecorded.h"
 
+#include "trap/own_directory.h"
+
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <stdatomic.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -16,17 +16,16 @@
 #endif
 
 enum { PAGE = 4096 };
-static const char name[] = "/unrecorded";
 
 static struct unrecorded *_Atomic counted; /* never unmapped: a handler may be counting */
 
 static int open_page(const char *directory) {
-    char path[PATH_MAX];
     struct stat found;
-    if (strlen(directory) + sizeof name > sizeof path)
-        return -1;
-    strcat(strcpy(path, directory), name);
-    const int fd = (int)syscall(SYS_openat, AT_FDCWD, path, O_RDWR | O_CLOEXEC | O_NOFOLLOW, 0);
+    const int place = own_directory_open(directory);
+    if (place < 0)
+        return place;
+    const int fd = own_directory_file(place, "unrecorded", O_RDWR);
+    syscall(SYS_close, place);
     if (fd >= 0 && (fstat(fd, &found) != 0 || found.st_size < PAGE)) {
         syscall(SYS_close, fd);
         return -1;
@@ -62,4 +61,10 @@ void unrecorded_add(enum own_mapping which, int error) {
         return;
     atomic_fetch_add(&entry[which].processes, 1);
     atomic_compare_exchange_strong(&entry[which].error, &none, -error);
+}
+
+void unrecorded_take_back(enum own_mapping which) {
+    struct unrecorded *const entry = atomic_load(&counted);
+    if (entry != NULL && which < OWN_UNRECORDED)
+        atomic_fetch_sub(&entry[which].processes, 1);
 }

@@ -17,5 +17,7 @@ struct unrecorded {
 void unrecorded_open(const char *directory);
 /* This process, of which `which` was not recorded, or not to its end. error: -errno. */
 void unrecorded_add(enum own_mapping which, int error);
+/* One that was added for a program which was not executed after all. */
+void unrecorded_take_back(enum own_mapping which);
 
 #endif

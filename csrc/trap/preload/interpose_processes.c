@@ -11,6 +11,7 @@
 #include "trap/trap.h"
 
 #include <alloca.h>
+#include <errno.h>
 #include <spawn.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -38,20 +39,24 @@ const struct interposed interposed_processes[] = {
     interpose_complete(environment, alloca(interpose_room(environment).pointers * sizeof(char *)),           \
                        alloca(interpose_room(environment).bytes))
 
-static void before_exec(void) {
-    report_update();
+static int before_exec(void) {
+    const int saved = errno, is_lost = report_before_exec();
+    errno = saved;
     interpose_block_for_exec(1);
+    return is_lost;
 }
 
-static int exec_failed(int result) {
+static int exec_failed(int is_lost, int result) {
     interpose_block_for_exec(0);
+    if (is_lost)
+        report_exec_failed();
     return result;
 }
 
 INTERPOSED int execve(const char *path, char *const argv[], char *const environment[]) {
     char **const complete = COMPLETE(environment);
-    before_exec();
-    return exec_failed(LIBCS(execve)(path, argv, complete));
+    const int is_lost = before_exec();
+    return exec_failed(is_lost, LIBCS(execve)(path, argv, complete));
 }
 
 INTERPOSED int execv(const char *path, char *const argv[]) {
@@ -60,8 +65,8 @@ INTERPOSED int execv(const char *path, char *const argv[]) {
 
 INTERPOSED int execvpe(const char *file, char *const argv[], char *const environment[]) {
     char **const complete = COMPLETE(environment);
-    before_exec();
-    return exec_failed(LIBCS(execvpe)(file, argv, complete));
+    const int is_lost = before_exec();
+    return exec_failed(is_lost, LIBCS(execvpe)(file, argv, complete));
 }
 
 INTERPOSED int execvp(const char *file, char *const argv[]) {
@@ -70,16 +75,16 @@ INTERPOSED int execvp(const char *file, char *const argv[]) {
 
 INTERPOSED int fexecve(int file, char *const argv[], char *const environment[]) {
     char **const complete = COMPLETE(environment);
-    before_exec();
-    return exec_failed(LIBCS(fexecve)(file, argv, complete));
+    const int is_lost = before_exec();
+    return exec_failed(is_lost, LIBCS(fexecve)(file, argv, complete));
 }
 
 INTERPOSED int execveat(int directory, const char *path, char *const argv[], char *const environment[],
                         int flags); /* not in older headers */
 int execveat(int directory, const char *path, char *const argv[], char *const environment[], int flags) {
     char **const complete = COMPLETE(environment);
-    before_exec();
-    return exec_failed((int)syscall(SYS_execveat, directory, path, argv, complete, flags));
+    const int is_lost = before_exec();
+    return exec_failed(is_lost, (int)syscall(SYS_execveat, directory, path, argv, complete, flags));
 }
 
 /* argv from a list of arguments that ends with NULL; `list` is left behind the end. */

@@ -3,8 +3,10 @@
 
 #include "trap/cpuid.h"
 #include "trap/objects.h"
+#include "trap/own_directory.h"
 #include "trap/own_file.h"
 #include "trap/run.h"
+#include "trap/trace/trace.h"
 #include "trap/trap.h"
 #include "trap/unrecorded.h"
 
@@ -22,7 +24,8 @@
 
 enum { LINE = 1024, PAGE = 4096 };
 
-static char file_name[PATH_MAX];
+static char place[PATH_MAX]; /* the directory; empty: no report */
+static const char *file_name;
 static char program[LINE / 2];
 static char *line;  /* in the file; NULL: none */
 static pid_t owner; /* whose it is: children of vfork() and of clone() have the same memory or a copy */
@@ -59,15 +62,6 @@ static void compose(char text[LINE]) {
     text[LINE - 1] = '\n';
 }
 
-static void open_unrecorded(void) {
-    char directory[PATH_MAX];
-    char *const slash = strrchr(strcpy(directory, file_name), '/');
-    if (slash != NULL) {
-        *slash = '\0';
-        unrecorded_open(directory);
-    }
-}
-
 static int append(int file) {
     enum { AT_A_TIME = 256 }; /* processes that do the same meanwhile */
     struct stat found;
@@ -93,11 +87,20 @@ static int map_last_line(int file) {
     return 0;
 }
 
+static int open_file(void) {
+    const int directory = own_directory_open(place);
+    if (directory < 0)
+        return directory;
+    const int file = own_directory_file(directory, file_name, O_RDWR | O_APPEND | O_CREAT);
+    close(directory);
+    return file;
+}
+
 static int begin_line(void) {
     line = NULL;
     owner = getpid();
-    const int file = open(file_name, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC, 0666);
-    int error = file < 0 ? -errno : append(file);
+    const int file = open_file();
+    int error = file < 0 ? file : append(file);
     if (error == 0)
         error = map_last_line(file);
     if (file >= 0)
@@ -124,11 +127,32 @@ void report_update(void) {
     atomic_flag_clear(&busy);
 }
 
+int report_before_exec(void) {
+    report_update();
+    const int error = *place ? own_directory_check(place) : 0;
+    if (error == 0)
+        return 0;
+    unrecorded_add(OWN_REPORT, error);
+    if (atomic_load(&trap_trace_is_on))
+        unrecorded_add(OWN_TRACE, error);
+    return 1;
+}
+
+void report_exec_failed(void) {
+    unrecorded_take_back(OWN_REPORT);
+    if (atomic_load(&trap_trace_is_on))
+        unrecorded_take_back(OWN_TRACE);
+}
+
 int report_start(const char *path) {
-    if (path == NULL || strlen(path) >= sizeof file_name)
+    if (path == NULL || strlen(path) >= sizeof place)
         return path == NULL ? 0 : -ENAMETOOLONG;
-    strcpy(file_name, path);
-    open_unrecorded();
+    char *const slash = strrchr(strcpy(place, path), '/');
+    if (slash == NULL)
+        return -EINVAL;
+    *slash = '\0';
+    file_name = slash + 1;
+    unrecorded_open(place);
     find_program();
     const int error = begin_line();
     if (error)

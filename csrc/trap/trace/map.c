@@ -1,6 +1,7 @@
 #define _GNU_SOURCE
 #include "trap/trace/map.h"
 
+#include "trap/own_directory.h"
 #include "trap/own_file.h"
 #include "trap/trace/trace.h"
 
@@ -79,61 +80,69 @@ static void write_header(struct trace_header *trace, int pid, int parent) {
 }
 
 /* A name that there is not yet: PID.trace, then PID.1.trace and so on, for what the process executes. */
-static int create(const char *directory, int pid, char path[TRACE_FILE_PATH]) {
+static int create(int place, int pid, char name[TRACE_FILE_NAME]) {
     enum { MAX_PROGRAMS = 10000 };
-    if (strlen(directory) >= TRACE_DIRECTORY)
-        return -ENAMETOOLONG;
     for (unsigned i = 0; i < MAX_PROGRAMS; i++) {
-        char *at = trap_trace_text(path, directory);
-        *at++ = '/';
-        at = trap_trace_number(at, (unsigned)pid);
+        char *at = trap_trace_number(name, (unsigned)pid);
         if (i > 0) {
             *at++ = '.';
             at = trap_trace_number(at, i);
         }
         *trap_trace_text(at, ".trace") = '\0';
-        const int fd = (int)syscall(SYS_openat, AT_FDCWD, path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC,
-                                    S_IRUSR | S_IWUSR);
-        if (fd >= 0)
+        const int fd = own_directory_file(place, name, O_RDWR | O_CREAT | O_EXCL);
+        if (fd != -EEXIST)
             return fd;
-        if (errno != EEXIST)
-            return -errno;
     }
     return -EEXIST;
 }
 
 /* Of its full length, and empty. */
-static int create_long(const char *directory, int pid, char path[TRACE_FILE_PATH]) {
+static int create_long(int place, int pid, char name[TRACE_FILE_NAME]) {
     if (!own_file_allows(sizeof(struct trace_layout)))
         return -EFBIG;
-    const int fd = create(directory, pid, path);
+    const int fd = create(place, pid, name);
     if (fd < 0 || syscall(SYS_ftruncate, fd, sizeof(struct trace_layout)) == 0)
         return fd;
     const int error = -errno;
-    syscall(SYS_unlinkat, AT_FDCWD, path, 0);
+    syscall(SYS_unlinkat, place, name, 0);
+    syscall(SYS_close, fd);
+    return error;
+}
+
+static int map_file(int fd, struct trace_header *where, uint64_t pages[TRACE_PAGE_WORDS]) {
+    const int error = trap_trace_room(fd, pages);
+    if (error != 0)
+        return error;
+    const void *const at =
+        mmap(where, sizeof(struct trace_layout), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0);
+    return at == MAP_FAILED ? -errno : 0;
+}
+
+static int map_in(const char *directory, int place, int pid, int parent, struct trace_header *where) {
+    char name[TRACE_FILE_NAME];
+    uint64_t pages[TRACE_PAGE_WORDS];
+    const int fd = create_long(place, pid, name);
+    if (fd < 0)
+        return fd;
+    const int error = map_file(fd, where, pages);
+    if (error == 0) {
+        own_mapping_guard(OWN_TRACE, where, sizeof(struct trace_layout));
+        trap_trace_room_in(directory, name, fd);
+        memcpy((void *)where->pages, pages, sizeof pages);
+        write_header(where, pid, parent);
+    } else {
+        syscall(SYS_unlinkat, place, name, 0);
+    }
     syscall(SYS_close, fd);
     return error;
 }
 
 int trap_trace_map(const char *directory, int pid, int parent, struct trace_header *where) {
-    char path[TRACE_FILE_PATH];
-    uint64_t pages[TRACE_PAGE_WORDS];
-    const int fd = create_long(directory, pid, path);
-    if (fd < 0)
-        return fd;
-    int error = trap_trace_room(fd, pages);
-    if (error == 0 && mmap(where, sizeof(struct trace_layout), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
-                           fd, 0) == MAP_FAILED)
-        error = -errno;
-    if (error == 0) {
-        own_mapping_guard(OWN_TRACE, where, sizeof(struct trace_layout));
-        trap_trace_room_in(path, fd);
-        memcpy((void *)where->pages, pages, sizeof pages);
-        write_header(where, pid, parent);
-    } else {
-        syscall(SYS_unlinkat, AT_FDCWD, path, 0);
-    }
-    syscall(SYS_close, fd);
+    const int place = own_directory_open(directory);
+    if (place < 0)
+        return place;
+    const int error = map_in(directory, place, pid, parent, where);
+    syscall(SYS_close, place);
     return error;
 }
 
@@ -164,15 +173,24 @@ static int write_pages(int fd, const struct trace_header *trace) {
     return 0;
 }
 
-int trap_trace_save(const char *directory, const struct trace_header *trace) {
-    char path[TRACE_FILE_PATH];
-    const int fd = create_long(directory, trace->pid, path);
+static int save_in(int place, const struct trace_header *trace) {
+    char name[TRACE_FILE_NAME];
+    const int fd = create_long(place, trace->pid, name);
     if (fd < 0)
         return fd;
     const int error = write_pages(fd, trace);
     if (error != 0)
-        syscall(SYS_unlinkat, AT_FDCWD, path, 0);
+        syscall(SYS_unlinkat, place, name, 0);
     syscall(SYS_close, fd);
+    return error;
+}
+
+int trap_trace_save(const char *directory, const struct trace_header *trace) {
+    const int place = own_directory_open(directory);
+    if (place < 0)
+        return place;
+    const int error = save_in(place, trace);
+    syscall(SYS_close, place);
     return error;
 }
 

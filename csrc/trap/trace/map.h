@@ -31,15 +31,16 @@ static inline struct trace_site *trace_sites(struct trace_header *trace) {
     return ((struct trace_layout *)trace)->sites;
 }
 
-enum { TRACE_DIRECTORY = 1024, TRACE_FILE_PATH = TRACE_DIRECTORY + 64 };
+enum { TRACE_DIRECTORY = 1024, TRACE_FILE_NAME = 64 };
 
 /* ---- trace/room.c ---- */
 
 /* Blocks for the pages that every trace has, header and threads, of a file that is as long as the layout; all
  * pages where the file system reserves none. 0 or -errno. */
 int trap_trace_room(int fd, uint64_t pages[TRACE_PAGE_WORDS]);
-/* The file of this process, by which trap_trace_grow() finds it again. */
-void trap_trace_room_in(const char *path, int fd);
+/* The file of this process, by which trap_trace_grow() finds it again; the directory's name stays where it
+ * is. */
+void trap_trace_room_in(const char *directory, const char *name, int fd);
 /* Whether a page has blocks now; if not, `error` of the header says why, and nothing is tried again. */
 int trap_trace_grow(struct trace_header *trace, size_t page);
 

@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include "trap/trace/map.h"
 
+#include "trap/own_directory.h"
 #include "trap/own_file.h"
 
 #include <errno.h>
@@ -19,11 +20,13 @@
 enum { PAGES = (sizeof(struct trace_layout) + TRACE_PAGE - 1) / TRACE_PAGE };
 enum { FIRST_PAGES = (offsetof(struct trace_layout, configs) + TRACE_PAGE - 1) / TRACE_PAGE };
 
-static char own_path[TRACE_FILE_PATH];
+static const char *own_place;
+static char own_name[TRACE_FILE_NAME];
 static struct stat own;
 
-void trap_trace_room_in(const char *path, int fd) {
-    strcpy(own_path, path);
+void trap_trace_room_in(const char *directory, const char *name, int fd) {
+    own_place = directory;
+    strcpy(own_name, name);
     if (fstat(fd, &own) != 0)
         own.st_ino = 0;
 }
@@ -55,9 +58,13 @@ int trap_trace_room(int fd, uint64_t pages[TRACE_PAGE_WORDS]) {
 /* By its name, since a program does not expect that a descriptor stays open. */
 static int reserve_by_name(size_t page) {
     struct stat found;
-    const int fd = (int)syscall(SYS_openat, AT_FDCWD, own_path, O_RDWR | O_CLOEXEC | O_NOFOLLOW, 0);
+    const int place = own_directory_open(own_place);
+    if (place < 0)
+        return place;
+    const int fd = own_directory_file(place, own_name, O_RDWR);
+    syscall(SYS_close, place);
     if (fd < 0)
-        return -errno;
+        return fd;
     int error = fstat(fd, &found) == 0 ? 0 : -errno;
     if (error == 0 && (found.st_ino != own.st_ino || found.st_dev != own.st_dev))
         error = -ENOENT; /* the process has another root directory now */

@@ -1,0 +1,69 @@
+"""Names of generated code, as its generator may have written them to /tmp/perf-PID.map.
+
+The format is tools/perf/Documentation/jit-interface.txt's. As by perf, only a file of this user or of root
+is believed: anybody can make one of that name.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable
+
+from amx import foreign_file
+
+__all__ = ["names"]
+
+BYTES = 16 * 2**20  # of a file
+NAME_BYTES = 4096  # of a name; what is longer is cut
+DIGITS = 18  # of an address
+TICK_NS = 10_000_000  # the times of files may lag behind the clock by one tick, 10 ms at the most
+
+
+def names(pid: int, started: int, addresses: Iterable[int]) -> dict[int, tuple[int, str]]:
+    """For each address that is in a function its begin and name; `started` in nanoseconds since 1970.
+
+    None of a file from before the process. The last writer of an address owns it.
+    """
+    try:
+        with foreign_file.opened(f"/tmp/perf-{pid}.map", owned=True, links=False, most=BYTES) as file:
+            if file.status.st_mtime_ns + TICK_NS <= started:
+                return {}
+            content = file.read(0, BYTES)
+    except OSError:
+        return {}
+    return _find(content, sorted(set(addresses)))
+
+
+def _find(content: bytes, wanted: list[int]) -> dict[int, tuple[int, str]]:
+    """From the last line on, so that each address is named once, however many lines have it."""
+    found: dict[int, tuple[int, str]] = {}
+    following = list(range(len(wanted) + 1))  # the first from there on that has no name yet
+    end = len(content)
+    while end > 0 and len(found) < len(wanted):
+        begin = content.rfind(b"\n", 0, end) + 1
+        start, size, name = _parse(content[begin:end])
+        i = _first(following, bisect_left(wanted, start))
+        while i < len(wanted) and wanted[i] < start + size:
+            found[wanted[i]] = start, name
+            following[i] = i + 1
+            i = _first(following, i)
+        end = begin - 1
+    return found
+
+
+def _first(following: list[int], i: int) -> int:
+    while following[i] != i:
+        following[i] = following[following[i]]
+        i = following[i]
+    return i
+
+
+def _parse(line: bytes) -> tuple[int, int, str]:
+    """Of "START SIZE name", numbers hexadecimal; of another line no bytes."""
+    fields = line.split(b" ", 2)
+    if len(fields) == 3 and max(len(fields[0]), len(fields[1])) <= DIGITS:
+        try:
+            return int(fields[0], 16), int(fields[1], 16), fields[2][:NAME_BYTES].decode(errors="replace")
+        except ValueError:
+            pass
+    return 0, 0, ""
