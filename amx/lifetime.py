@@ -20,8 +20,8 @@ _prctl = getattr(ctypes.CDLL(None), "prctl", None)  # Linux alone has it
 _is_ignored_again = False  # soon, when the main thread's child has ended, and perhaps before another's has
 
 
-def run(command: Sequence[str], **options: Any) -> subprocess.CompletedProcess[str]:
-    """As subprocess.run of text, for a child that is tied to this thread.
+def run(command: Sequence[str], **options: Any) -> subprocess.CompletedProcess[Any]:
+    """As subprocess.run of text, for a child that is tied to this thread; `preexec_fn` comes behind that.
 
     Raises
     ------
@@ -30,7 +30,14 @@ def run(command: Sequence[str], **options: Any) -> subprocess.CompletedProcess[s
     with statuses_are_kept() as are_kept:
         if not are_kept:
             raise ChildProcessError(errno.ECHILD, "SIGCHLD is ignored, so nobody can know how a child ends")
-        return subprocess.run(command, text=True, preexec_fn=tied(), **options)
+        first, then = tied(), options.pop("preexec_fn", None)
+
+        def begin() -> None:
+            first()
+            if then is not None:
+                then()
+
+        return subprocess.run(command, preexec_fn=begin, **{"text": True, **options})
 
 
 @contextlib.contextmanager

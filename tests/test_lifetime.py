@@ -31,9 +31,9 @@ STARTERS = {
     """,
     "amx_child of the pytest plugin": CHILD,
     "the tools that a trace asks": f"""
-        from amx.emulation import symbols
-        symbols.TOOL_SECONDS = 120
-        symbols._run(["sh", "-c", "{SLEEPER}"])
+        from amx.emulation import tools
+        tools.SECONDS = 120
+        tools.Tools().ask("sh", "-c", "{SLEEPER}", answers=1)
     """,
     "amx emulate beside its program": f"""
         import os

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING
 
 from amx.cli._files import write_text
 from amx.cli._streams import WriteError
-from amx.emulation import launcher, report, unrecorded
+from amx.emulation import launcher, report, scratch, unrecorded
 from amx.emulation.report import Process
 from amx.emulation.traced import Ended
 from amx.emulation.unrecorded import Unrecorded
-from amx.errors import AmxError
+from amx.errors import AmxError, EmulationError
+from amx.printable import printable
 
 if TYPE_CHECKING:
     from amx.emulation.trace import Trace
@@ -43,16 +44,13 @@ class Reports:
     def of_directory(self, directory: str, status: int) -> None:
         """Of a program whose processes wrote there."""
         with _said("the counts could not be read"):
-            _, missing = unrecorded.read(directory)
-            if not os.path.isdir(directory):
-                missing = Unrecorded(None, "what they wrote was removed while the program ran")
-            self._counts(report.read(launcher.report_file(directory)), missing, status)
+            self._counts(*_counted(directory), status)
         self._recorded(directory)
 
     def of_tracer(self, path: str, ended: Ended, directory: str) -> None:
         """Of a program that was traced."""
         if ended.failure:
-            _say(f"amx emulate: the tracer failed, and killed {path}: {ended.failure}")
+            _say(f"amx emulate: the tracer failed, and killed {printable(path)}: {ended.failure}")
         with _said("the counts could not be read"):
             self._counts((Process(None, path, ended.counts),), Unrecorded(), ended.status)
         self._recorded(directory, (str(ended.unrecorded),) if ended.unrecorded else ())
@@ -71,11 +69,27 @@ class Reports:
         with _said("the trace could not be read"):
             from amx.emulation import trace
 
+            scratch.require(directory)
             found = trace.read(directory)
             found = dataclasses.replace(found, unrecorded=found.unrecorded + missing)
             with _said(f"--trace {self._trace} could not be written"):
                 write_text(self._trace, found.to_json())
             _say(_tables(found) if sys.stderr is not None and sys.stderr.isatty() else str(found))
+
+
+def _counted(directory: str) -> tuple[tuple[Process, ...], Unrecorded]:
+    """What processes reported, and what is missing there. What is wrong with the report is a part of that."""
+    try:
+        scratch.require(directory)
+        processes, unreadable = report.read(launcher.report_file(directory))
+    except EmulationError as error:
+        return (), Unrecorded(None, error.cause)
+    except FileNotFoundError:
+        processes, unreadable = (), Unrecorded()
+    except OSError as error:
+        processes, unreadable = (), Unrecorded(None, f"the report cannot be read: {error.strerror}")
+    _, missing = unrecorded.read(directory)
+    return processes, missing or unreadable
 
 
 def _tables(found: Trace) -> str:

@@ -1,18 +1,23 @@
 """What of an ELF file is needed to say which function an address is in: segments, symbols, build id.
 
-Only 64-bit little-endian files. Layout: ELF-64 object file format, and elf(5).
+Only 64-bit little-endian files. Layout: ELF-64 object file format, and elf(5). What a file says of itself is
+not believed: sizes and numbers are bounded as below, and what is beyond is as if it were not there.
 """
 
 from __future__ import annotations
 
-import mmap
+import functools
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-__all__ = ["ElfFile", "Symbol", "read"]
+from amx import foreign_file
+from amx.foreign_file import ForeignFile
+
+__all__ = ["SYMBOL_BYTES", "ElfFile", "Symbol", "read"]
 
 IDENT = b"\x7fELF\x02\x01"  # ELFCLASS64, ELFDATA2LSB
 HEADER = struct.Struct("<16s 2H I 3Q I 6H")
@@ -25,6 +30,13 @@ PT_LOAD, PT_NOTE = 1, 4
 SHT_SYMTAB, SHT_DYNSYM = 2, 11
 STT_FUNC, STT_GNU_IFUNC = 2, 10
 NT_GNU_BUILD_ID = 3
+
+MOST_SEGMENTS = 65536 // PROGRAM_HEADER.size  # as fs/binfmt_elf.c (load_elf_phdrs) has it
+SYMBOL_BYTES = 64 * 2**20  # of all tables of a file
+NAME_BYTES = 4096  # of a name; what is longer is cut
+NOTE_BYTES = 64 * 2**10  # of all notes of a file
+BUILD_ID_BYTES = 64
+ADDRESSES = 2**64
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,51 +68,62 @@ class _Section:
 class ElfFile:
     """An ELF file. Addresses are the file's own: as if it were loaded at 0."""
 
-    def __init__(self, content: bytes | mmap.mmap) -> None:
+    def __init__(self, content: ForeignFile, symbol_bytes: int = SYMBOL_BYTES) -> None:
+        """symbol_bytes: of symbol tables that may be read; `symbol_bytes` is then what was."""
         self._content = content
-        header = HEADER.unpack_from(content)
+        header = HEADER.unpack(content.read(0, HEADER.size))
         program_at, section_at = header[5], header[6]
         program_bytes, programs, section_bytes, sections, names = header[9:14]
         self._segments = [
             _Segment(kind, offset, address, file_bytes)
-            for kind, _, offset, address, _, file_bytes, _, _ in (
-                PROGRAM_HEADER.unpack_from(content, program_at + i * program_bytes) for i in range(programs)
+            for kind, _, offset, address, _, file_bytes, _, _ in self._table(
+                PROGRAM_HEADER, program_at, min(programs, MOST_SEGMENTS), program_bytes
             )
         ]
         self._sections = [
             _Section(name, kind, offset, size, link)
-            for name, kind, _, _, offset, size, link, _, _, _ in (
-                SECTION_HEADER.unpack_from(content, section_at + i * section_bytes) for i in range(sections)
+            for name, kind, _, _, offset, size, link, _, _, _ in self._table(
+                SECTION_HEADER, section_at, sections, section_bytes
             )
         ]
         self._names_at = self._sections[names].offset if sections else 0
-        self._symbols, self._strings_at = self._read_symbols()
+        self.symbol_bytes = 0
+        self._symbols, self._strings_at = self._read_symbols(symbol_bytes)
 
-    @property
+    def close(self) -> None:
+        """The file; what was asked before is still known."""
+        self._content.close()
+
+    @functools.cached_property
     def build_id(self) -> str:
         """Hexadecimal, empty where there is none."""
+        room = NOTE_BYTES
         for segment in self._segments:
-            if segment.kind == PT_NOTE:
-                found = self._build_id_in(segment)
+            if segment.kind == PT_NOTE and room > 0:
+                size = min(segment.file_bytes, room)
+                room -= size
+                found = _build_id_in(self._content.read(segment.offset, size + BUILD_ID_BYTES), size)
                 if found:
                     return found
         return ""
 
-    @property
+    @functools.cached_property
     def has_lines(self) -> bool:
         """Whether it has the line numbers of its sources."""
-        return any(self._string(self._names_at + s.name) == ".debug_line" for s in self._sections)
+        wanted = b".debug_line\0"
+        return any(self._content.read(self._names_at + s.name, len(wanted)) == wanted for s in self._sections)
 
     def address_of(self, offset: int) -> int | None:
         """The address of a byte of the file; None where it is not loaded."""
         for segment in self._segments:
             if segment.kind == PT_LOAD and segment.offset <= offset < segment.offset + segment.file_bytes:
-                return segment.address + offset - segment.offset
+                address = segment.address + offset - segment.offset
+                return address if address < ADDRESSES else None
         return None
 
     def bytes_at(self, offset: int, size: int) -> bytes:
         """Bytes of the file."""
-        return self._content[offset : offset + size]
+        return self._content.read(offset, size)
 
     def symbol_at(self, address: int) -> Symbol | None:
         """The function that an address is in; one of unknown size ends where the next one begins."""
@@ -114,49 +137,76 @@ class ElfFile:
             return None
         return Symbol(start, size, self._string(int(self._strings_at[i]) + int(self._symbols["name"][i])))
 
-    def _read_symbols(self) -> tuple[np.ndarray, np.ndarray]:
+    def _table(
+        self, form: struct.Struct, at: int, entries: int, entry_bytes: int
+    ) -> Iterator[tuple[int, ...]]:
+        if entries == 0:
+            return iter(())
+        if entry_bytes != form.size:
+            raise ValueError(f"entries of {entry_bytes} bytes")
+        return form.iter_unpack(self._whole(at, entries * entry_bytes))
+
+    def _whole(self, at: int, size: int) -> bytes:
+        content = self._content.read(at, size)
+        if len(content) < size:
+            raise ValueError("the file ends before")
+        return content
+
+    def _read_symbols(self, room: int) -> tuple[np.ndarray, np.ndarray]:
         """Functions in the order of addresses, and for each where its table of strings begins."""
         tables = [np.empty(0, SYMBOL)]
-        strings = [np.empty(0, np.int64)]
+        strings = [np.empty(0, np.uint64)]
         for wanted in (SHT_SYMTAB, SHT_DYNSYM):
             for section in self._sections:
-                if section.kind != wanted:
+                size = section.size // SYMBOL.itemsize * SYMBOL.itemsize
+                if section.kind != wanted or size > room - self.symbol_bytes:
                     continue
-                count = section.size // SYMBOL.itemsize
-                table = np.frombuffer(self._content, SYMBOL, count, section.offset)
+                self.symbol_bytes += size
+                table = np.frombuffer(self._whole(section.offset, size), SYMBOL)
                 kind = table["info"] & 15
                 table = table[((kind == STT_FUNC) | (kind == STT_GNU_IFUNC)) & (table["index"] != 0)]
                 tables.append(table)
-                strings.append(np.full(len(table), self._sections[section.link].offset))
+                strings.append(np.full(len(table), self._sections[section.link].offset, np.uint64))
         symbols, strings_at = np.concatenate(tables), np.concatenate(strings)
         order = np.argsort(symbols["value"], kind="stable")
         return symbols[order], strings_at[order]
 
     def _string(self, at: int) -> str:
         """Empty where none is: beyond the file, or without an end."""
-        end = self._content.find(b"\0", at) if at < len(self._content) else -1
-        return self._content[at:end].decode(errors="replace") if end >= 0 else ""
-
-    def _build_id_in(self, segment: _Segment) -> str:
-        at, end = segment.offset, min(segment.offset + segment.file_bytes, len(self._content))
-        while at + NOTE.size <= end:
-            name_bytes, size, kind = NOTE.unpack_from(self._content, at)
-            name_at = at + NOTE.size
-            at = name_at + _aligned(name_bytes)
-            if kind == NT_GNU_BUILD_ID and self._content[name_at : name_at + 4] == b"GNU\0":
-                return self._content[at : at + size].hex()
-            at += _aligned(size)
-        return ""
+        name, end, _ = self._content.read(at, NAME_BYTES + 1).partition(b"\0")
+        return name[:NAME_BYTES].decode(errors="replace") if end or len(name) > NAME_BYTES else ""
 
 
-def read(path: Path) -> ElfFile | None:
-    """The file; None where it cannot be read, or is no such ELF file."""
+def read(path: Path, symbol_bytes: int = SYMBOL_BYTES) -> ElfFile | None:
+    """The file, to be closed; None where it cannot be read, or is no such ELF file."""
     try:
-        with path.open("rb") as file:
-            content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        return ElfFile(content) if content[: len(IDENT)] == IDENT else None
-    except (OSError, struct.error, IndexError, OverflowError, ValueError):
+        content = foreign_file.opened(path)
+    except OSError:
         return None
+    try:
+        if content.read(0, len(IDENT)) == IDENT:
+            return ElfFile(content, symbol_bytes)
+    except (OSError, struct.error, IndexError, ValueError):
+        pass
+    content.close()
+    return None
+
+
+def _build_id_in(notes: bytes, size: int) -> str:
+    """In so many bytes of notes; the last one may end behind them."""
+    at, end = 0, min(size, len(notes))
+    while at + NOTE.size <= end:
+        name_bytes, id_bytes, kind = NOTE.unpack_from(notes, at)
+        name_at = at + NOTE.size
+        at = name_at + _aligned(name_bytes)
+        if (
+            kind == NT_GNU_BUILD_ID
+            and notes[name_at : name_at + 4] == b"GNU\0"
+            and id_bytes <= BUILD_ID_BYTES
+        ):
+            return notes[at : at + id_bytes].hex()
+        at += _aligned(id_bytes)
+    return ""
 
 
 def _aligned(size: int) -> int:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
 import struct
 import sys
 from dataclasses import dataclass
 
+from amx import foreign_file
 from amx.errors import EmulationError, ProgramError
+from amx.foreign_file import ForeignFile
+from amx.printable import printable
 
 __all__ = ["Program", "find", "require_preloadable", "require_traceable"]
 
@@ -17,6 +21,8 @@ __all__ = ["Program", "find", "require_preloadable", "require_traceable"]
 ELF_MAGIC, ELFCLASS32, ELFCLASS64, EM_X86_64, PT_INTERP = b"\x7fELF", 1, 2, 62, 3
 ELF_HEADER = struct.Struct("<16xHHIQQQIHHHHHH")
 PROGRAM_HEADER = struct.Struct("<IIQQQQQQ")
+
+MOST_SEGMENTS = 65536 // PROGRAM_HEADER.size  # load_elf_phdrs() of fs/binfmt_elf.c
 
 INTERPRETERS = 5  # how deep the kernel follows `#!` (fs/exec.c, exec_binprm)
 INTERPRETER_LINE = 256  # BINPRM_BUF_SIZE
@@ -67,21 +73,21 @@ def require_preloadable(program: Program) -> None:
     require_traceable(program)
     if not program.loader:
         raise EmulationError(
-            f"{program.binary} is static",
+            f"{printable(program.binary)} is static",
             cause="There is no dynamic loader in it that could preload the emulator",
             remedy="Use --ptrace",
         )
     own = _own_loader()
     if own and os.path.basename(own) != os.path.basename(program.loader):
         raise EmulationError(
-            f"{program.binary} uses the C library of {program.loader}",
+            f"{printable(program.binary)} uses the C library of {printable(program.loader)}",
             cause=f"This package's emulator is built for that of {own}, and cannot be loaded there",
             remedy="Use --ptrace",
         )
     changes = _privileges(program.binary)
     if changes:
         raise EmulationError(
-            f"{program.binary} {changes}",
+            f"{printable(program.binary)} {changes}",
             cause="The loader ignores LD_PRELOAD in programs that gain privileges (ld.so(8), AT_SECURE)",
             remedy="Run it as the user it would become, or run a copy without these privileges",
         )
@@ -92,7 +98,7 @@ def require_traceable(program: Program) -> None:
     if program.bits != 64 or program.machine != EM_X86_64:
         what = "a 32-bit program" if program.bits == 32 else "a program for another processor"
         raise EmulationError(
-            f"{program.binary} is {what}",
+            f"{printable(program.binary)} is {what}",
             cause="AMX exists in 64-bit x86 code only",
             remedy="Run a build of it for x86-64",
         )
@@ -140,7 +146,7 @@ def _require_executable(path: str, what: str) -> None:
 
 def _not_found(what: str, cause: str) -> ProgramError:
     return ProgramError(
-        f"{what} cannot be run",
+        f"{printable(what)} cannot be run",
         cause=cause,
         remedy="Check the name; options of amx emulate stand before the program",
         operation="execve",
@@ -150,7 +156,7 @@ def _not_found(what: str, cause: str) -> ProgramError:
 
 def _not_executable(what: str, error: int) -> ProgramError:
     return ProgramError(
-        f"{what} cannot be run",
+        f"{printable(what)} cannot be run",
         cause=os.strerror(error),
         remedy="Name an executable program",
         operation="execve",
@@ -158,49 +164,62 @@ def _not_executable(what: str, error: int) -> ProgramError:
     )
 
 
-def _read(path: str, size: int, offset: int = 0) -> bytes:
+def _look_into(path: str) -> ForeignFile:
     try:
-        with open(path, "rb") as file:
-            file.seek(offset)
-            return file.read(size)
+        return foreign_file.opened(path)
     except OSError as error:
         raise ProgramError(
-            f"{path} cannot be looked into",
-            cause=os.strerror(error.errno or errno.EIO),
+            f"{printable(path)} cannot be looked into",
+            cause=str(error.strerror),
             remedy="Whether it is static can only be seen in the file: make it readable, or use --ptrace",
             errno=error.errno,
         ) from None
 
 
 def _interpreter_of(path: str) -> str:
-    """The interpreter that a script's first line names, empty for anything else (execve(2))."""
-    start = _read(path, INTERPRETER_LINE)
+    """The interpreter that a script's first line names, empty for anything else (fs/binfmt_script.c)."""
+    with _look_into(path) as file:
+        start = file.read(0, INTERPRETER_LINE)
     if not start.startswith(b"#!"):
         return ""
-    words = start[2:].partition(b"\n")[0].split(None, 1)
-    if not words:
+    line, end, _ = start[2:].partition(b"\n")
+    name = re.match(rb"[ \t]*([^ \t\0]*)", line)
+    is_cut = not end and len(start) == INTERPRETER_LINE and name and name.end() == len(line)
+    if not name or not name[1] or is_cut:
         raise _not_executable(path, errno.ENOEXEC)
-    return os.fsdecode(words[0])
+    return os.fsdecode(name[1])
 
 
 def _inspect(path: str, binary: str) -> Program:
-    header = _read(binary, ELF_HEADER.size)
-    if len(header) < ELF_HEADER.size or not header.startswith(ELF_MAGIC):
-        # Without a first line that names one, only a shell would know what to do with a text file.
-        raise _not_executable(path, errno.ENOEXEC)
-    machine = int.from_bytes(header[18:20], "little")
-    if header[4] != ELFCLASS64:
-        return Program(path, binary, "", 32, machine)
-    _, machine, _, _, offset, _, _, _, size, count, _, _, _ = ELF_HEADER.unpack(header)
-    table = _read(binary, size * count, offset)
-    if size < PROGRAM_HEADER.size or len(table) < size * count:
-        raise _not_executable(path, errno.ENOEXEC)
-    for i in range(count):
-        kind, _, at, _, _, length, _, _ = PROGRAM_HEADER.unpack_from(table, i * size)
+    with _look_into(binary) as file:
+        header = file.read(0, ELF_HEADER.size)
+        if len(header) < ELF_HEADER.size or not header.startswith(ELF_MAGIC):
+            # Without a first line that names one, only a shell would know what to do with a text file.
+            raise _not_executable(path, errno.ENOEXEC)
+        machine = int.from_bytes(header[18:20], "little")
+        if header[4] != ELFCLASS64:
+            return Program(path, binary, "", 32, machine)
+        try:
+            return Program(path, binary, _loader(file, header), 64, machine)
+        except ValueError:
+            raise _not_executable(path, errno.ENOEXEC) from None
+
+
+def _loader(file: ForeignFile, header: bytes) -> str:
+    """What PT_INTERP names, empty where there is none; ValueError for what load_elf_binary() refuses."""
+    _, _, _, _, offset, _, _, _, size, count, _, _, _ = ELF_HEADER.unpack(header)
+    if size != PROGRAM_HEADER.size or not 0 < count <= MOST_SEGMENTS:
+        raise ValueError("program headers")
+    table = file.read(offset, size * count)
+    if len(table) < size * count:
+        raise ValueError("program headers")
+    for kind, _, at, _, _, length, _, _ in PROGRAM_HEADER.iter_unpack(table):
         if kind == PT_INTERP:
-            loader = os.fsdecode(_read(binary, min(length, PATH_MAX), at).rstrip(b"\0"))
-            return Program(path, binary, loader, 64, machine)
-    return Program(path, binary, "", 64, machine)
+            name = file.read(at, length) if 2 <= length <= PATH_MAX else b""
+            if len(name) < length or not name.endswith(b"\0"):
+                raise ValueError("the loader's name")
+            return os.fsdecode(name.partition(b"\0")[0])
+    return ""
 
 
 def _privileges(path: str) -> str:

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from amx import foreign_file
 from amx.emulation.counts import Counts
 from amx.emulation.unrecorded import Unrecorded
+from amx.printable import printable
 
 __all__ = ["SCHEMA", "Process", "as_json", "read", "table", "total"]
 
 SCHEMA = 1
 NONE = Unrecorded()
+PROCESSES = 2**16
+LINE = 1024  # bytes, as csrc/trap/preload/report.c has it
+COUNTER = 2**64
 COUNTS = tuple(field.name for field in dataclasses.fields(Counts))
 
 
@@ -33,31 +37,43 @@ class Process:
     unscanned: int = 0
 
 
-def read(path: str) -> tuple[Process, ...]:
-    """The processes in a report file, in the order of their beginnings; none where there is no file.
+def read(path: str) -> tuple[tuple[Process, ...], Unrecorded]:
+    """The processes in a report file, in the order of their beginnings, and what is missing there.
 
-    Each exec begins another. Of a process that was killed, the last counts may be missing; a line that a full
-    disk cut short is left out.
+    Each exec begins another. Of a process that was killed, the last counts may be missing. Processes may
+    write there what they like: a line that is none of ours, or that a full disk cut short, is left out, and
+    so is what is beyond PROCESSES of them.
+
+    Raises
+    ------
+    OSError: there is no such file, or it cannot be read; it is no regular file of this user's.
     """
-    if not os.path.exists(path):
-        return ()
-    with open(path, encoding="utf-8", errors="replace") as file:
-        said = map(_parse, file)
-        return tuple(_process(process) for process in said if process is not None)
+    with foreign_file.opened(path, owned=True, links=False) as file:
+        content = file.read(0, PROCESSES * LINE)
+        is_longer = file.status.st_size > len(content)
+    said = [_parse(line) for line in content.split(b"\n") if line.strip()]
+    found = tuple(process for process in said if process is not None)
+    if is_longer:
+        return found, Unrecorded(None, f"the report has more than {PROCESSES:,} lines")
+    wrong = len(said) - len(found)
+    lines = "1 line of the report is" if wrong == 1 else f"{wrong:,} lines of the report are"
+    return found, Unrecorded(None, f"{lines} not as the emulation writes them") if wrong else NONE
 
 
-def _parse(line: str) -> dict[str, object] | None:
+def _parse(line: bytes) -> Process | None:
+    line = line[max(line.rfind(b'{"pid"'), 0) :]  # behind what was cut short
     try:
-        said = json.loads(line[max(line.rfind('{"pid"'), 0) :])  # behind what was cut short
-    except ValueError:
+        said = json.loads(line.decode(errors="replace")) if len(line) <= LINE else None
+    except (ValueError, RecursionError):
         return None
-    return said if isinstance(said, dict) else None
-
-
-def _process(said: dict[str, object]) -> Process:
-    counts = Counts(**{name: int(str(said.get(name, 0))) for name in COUNTS})
-    pid, unplaced, unscanned = (int(str(said.get(name, 0))) for name in ("pid", "unplaced", "unscanned"))
-    return Process(pid, str(said.get("program", "")), counts, unplaced, unscanned)
+    if not isinstance(said, dict):
+        return None
+    numbers = [said.get(name, 0) for name in (*COUNTS, "pid", "unplaced", "unscanned")]
+    program = said.get("program", "")
+    if not isinstance(program, str) or not all(type(n) is int and 0 <= n < COUNTER for n in numbers):
+        return None
+    *counts, pid, unplaced, unscanned = numbers
+    return Process(pid, program, Counts(*counts), unplaced, unscanned)
 
 
 def total(processes: Iterable[Process]) -> Counts:
@@ -111,7 +127,7 @@ def table(processes: Iterable[Process], missing: Unrecorded = NONE) -> str:
 
 
 def _row(name: str, counts: Counts, program: str) -> tuple[str, ...]:
-    return (name, *map(str, dataclasses.astuple(counts)), program)
+    return (name, *map(str, dataclasses.astuple(counts)), printable(program))
 
 
 def _line(row: tuple[str, ...], widths: list[int]) -> str:

@@ -11,6 +11,7 @@ from typing import NoReturn
 
 from amx import lifetime
 from amx.errors import ProgramError
+from amx.printable import printable
 
 __all__ = ["IGNORED_BY_PYTHON", "become", "run"]
 
@@ -47,7 +48,7 @@ def become(path: str, argv: Sequence[str], environment: Mapping[str, str]) -> No
         os.execve(path, list(argv), dict(environment))
     except OSError as error:
         raise ProgramError(
-            f"{path} cannot be run",
+            f"{printable(path)} cannot be run",
             cause=os.strerror(error.errno or errno.EIO),
             remedy="Name an executable program",
             operation="execve",

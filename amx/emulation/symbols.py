@@ -9,22 +9,25 @@ from __future__ import annotations
 import enum
 import os
 import re
-import shutil
-import subprocess
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Self
 
-from amx import lifetime
-from amx.emulation import elf
+from amx.emulation import elf, perf_map
 from amx.emulation.disassembly import Instruction, decode
+from amx.emulation.tools import Tools
 from amx.emulation.trace_file import RawModule, RawProcess, RawSite
+from amx.printable import printable
 
 __all__ = ["Code", "Location", "Symbols"]
 
-TOOL_SECONDS = 60
-TICK_NS = 10_000_000  # the times of files may lag behind the clock by one tick, 10 ms at the most
+OPEN_FILES = 16
+SYMBOL_BYTES = 2**30  # of the symbol tables of all files
+NAME_BYTES = 128 * 2**20  # of the names and lines of all sites
+OFFSETS = 2**63
+MANGLED = re.compile(r"_Z[A-Za-z0-9_.$@]+")
 
 
 class Code(enum.Enum):
@@ -66,7 +69,7 @@ class Location:
         else:
             where = ""
         file = Path(self.module).name if self.code is Code.FILE else self._memory()
-        return " ".join(word for word in (where, f"({file})", self.line) if word)
+        return printable(" ".join(word for word in (where, f"({file})", self.line) if word))
 
     def _memory(self) -> str:
         if self.code is Code.UNKNOWN:
@@ -75,79 +78,136 @@ class Location:
 
 
 class Symbols:
-    """Looks sites up; remembers the files it has read."""
+    """Looks sites up; remembers the files that it has read last. A context manager, since they are open.
+
+    Names of more bytes than NAME_BYTES in all are left out, and so are symbols of more than SYMBOL_BYTES.
+    """
 
     def __init__(self) -> None:
-        self._files: dict[str, elf.ElfFile | None] = {}  # by what Location.module has
-        self._paths: dict[str, str] = {}  # of these
-        self._maps: dict[tuple[int, int], list[tuple[int, int, str]]] = {}
+        self._files: dict[str, elf.ElfFile | None] = {}  # by path, the last used last
+        self._symbol_bytes = SYMBOL_BYTES
+        self._name_bytes = NAME_BYTES
+        self._tools = Tools()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        while self._files:
+            self._close_oldest()
 
     def locate(self, process: RawProcess, sites: Iterable[RawSite]) -> list[Location]:
         """The place of each of these sites of a process."""
-        places = [(site, self._locate(process, site)) for site in sites]
-        lines = self._lines(location for _, location in places)
-        located = [replace(location, line=lines.get(location, "")) for _, location in places]
-        return _demangled(located)
+        sites = list(sites)
+        located = [self._locate(site) for site in sites]
+        located = self._generated(process, sites, located)
+        return self._demangled(self._with_lines(sites, located))
 
-    def _locate(self, process: RawProcess, site: RawSite) -> Location:
-        module = site.module
-        if module is None:
-            return self._generated(process, site, Location(Code.UNKNOWN))
-        path = self._printable(_path_of(module))
-        if not path.startswith("/"):
-            return self._generated(process, site, Location(Code.GENERATED, path))
-        file = self._file(path)
-        if file is None:
-            return self._generated(process, site, Location(Code.GENERATED, path))
-        offset = site.address - module.start + module.offset
+    def _locate(self, site: RawSite) -> Location:
+        if site.module is None:
+            return Location(Code.UNKNOWN)
+        path = _path_of(site.module)
+        location = Location(Code.GENERATED, _text(path))
+        offset = site.address - site.module.start + site.module.offset
+        file = self._file(path) if path.startswith("/") and 0 <= offset < OFFSETS else None
+        try:
+            return location if file is None else self._in_file(file, site, replace(location, offset=offset))
+        except OSError:  # it could be read a moment ago
+            return location
+
+    def _in_file(self, file: elf.ElfFile, site: RawSite, location: Location) -> Location:
+        location = replace(location, code=Code.FILE)
+        offset = location.offset or 0
         if not _stands_at(file, offset, site.instruction):
-            return Location(Code.FILE, path, offset)
-        location = Location(Code.FILE, path, offset, build_id=file.build_id)
+            return location
+        location = replace(location, build_id=file.build_id)
         address = file.address_of(offset)
         symbol = None if address is None else file.symbol_at(address)
         if symbol is None or address is None:
             return location
-        return replace(location, symbol=symbol.name, symbol_offset=address - symbol.address)
+        return replace(location, symbol=self._kept(symbol.name), symbol_offset=address - symbol.address)
 
     def _file(self, path: str) -> elf.ElfFile | None:
-        if path not in self._files:
-            self._files[path] = elf.read(Path(self._paths[path]))
-        return self._files[path]
+        if path in self._files:
+            self._files[path] = self._files.pop(path)
+            return self._files[path]
+        if len(self._files) == OPEN_FILES:
+            self._close_oldest()
+        file = elf.read(Path(path), min(elf.SYMBOL_BYTES, self._symbol_bytes))
+        if file is not None:
+            self._symbol_bytes -= file.symbol_bytes
+        self._files[path] = file
+        return file
 
-    def _printable(self, path: str) -> str:
-        """Bytes that are no UTF-8 can be in paths, and not in texts."""
-        text = os.fsencode(path).decode(errors="backslashreplace")
-        self._paths[text] = path
-        return text
+    def _close_oldest(self) -> None:
+        file = self._files.pop(next(iter(self._files)))
+        if file is not None:
+            file.close()
 
-    def _generated(self, process: RawProcess, site: RawSite, location: Location) -> Location:
-        """Code generators can write /tmp/perf-PID.map (tools/perf/Documentation/jit-interface.txt)."""
-        key = process.pid, process.started
-        if key not in self._maps:
-            self._maps[key] = _read_perf_map(process)
-        for start, size, name in reversed(self._maps[key]):  # the last writer of an address owns it
-            if start <= site.address < start + size:
-                return replace(location, symbol=name, symbol_offset=site.address - start)
-        return location
+    def _kept(self, name: str) -> str:
+        """The name, where there is still room for it."""
+        self._name_bytes -= len(name)
+        return name if self._name_bytes >= 0 else ""
 
-    def _lines(self, locations: Iterable[Location]) -> dict[Location, str]:
+    def _generated(
+        self, process: RawProcess, sites: list[RawSite], locations: list[Location]
+    ) -> list[Location]:
+        """With the names that code generators gave."""
+        wanted = [
+            site.address
+            for site, location in zip(sites, locations, strict=True)
+            if location.code is not Code.FILE
+        ]
+        found = perf_map.names(process.pid, process.started, wanted) if wanted else {}
+        result = []
+        for site, location in zip(sites, locations, strict=True):
+            if location.code is not Code.FILE and site.address in found:
+                start, name = found[site.address]
+                location = replace(location, symbol=self._kept(name), symbol_offset=site.address - start)
+            result.append(location)
+        return result
+
+    def _with_lines(self, sites: list[RawSite], locations: list[Location]) -> list[Location]:
         """By addr2line, where it is installed and the file has lines."""
-        tool = shutil.which("addr2line")
-        wanted: defaultdict[str, dict[int, Location]] = defaultdict(dict)
-        for location in locations:
-            file = self._files.get(location.module)
-            if tool and file and file.has_lines and location.build_id + location.symbol:
-                address = file.address_of(location.offset or 0)
-                if address is not None:
-                    wanted[location.module][address] = location
-        found: dict[Location, str] = {}
-        for path, places in wanted.items():
-            answer = _run([str(tool), "-e", self._paths[path], *map(hex, places)])
-            for location, line in zip(places.values(), answer, strict=False):
+        places = [self._place(site, location) for site, location in zip(sites, locations, strict=True)]
+        asked: defaultdict[str, set[int]] = defaultdict(set)
+        for path, address in filter(None, places):
+            asked[path].add(address)
+        found: dict[object, str] = {}
+        for path, addresses in asked.items():
+            answers = self._tools.ask("addr2line", "-e", path, *map(hex, addresses), answers=len(addresses))
+            for address, line in zip(addresses, answers, strict=False):
                 text = re.sub(r" \(discriminator \d+\)$", "", line)
                 if not text.startswith("?") and not text.endswith((":?", ":0")):
-                    found[location] = text
-        return found
+                    found[path, address] = text
+        return [
+            replace(location, line=self._kept(found[place])) if place in found else location
+            for place, location in zip(places, locations, strict=True)
+        ]
+
+    def _place(self, site: RawSite, location: Location) -> tuple[str, int] | None:
+        """A file that has lines, and the address in it."""
+        if site.module is None or not location.build_id + location.symbol or location.code is not Code.FILE:
+            return None
+        path = _path_of(site.module)
+        file = self._file(path)
+        try:
+            address = file.address_of(location.offset or 0) if file and file.has_lines else None
+        except OSError:
+            return None
+        return None if address is None else (path, address)
+
+    def _demangled(self, locations: list[Location]) -> list[Location]:
+        """C++ names as they are written, where c++filt is installed."""
+        names = sorted({each.symbol for each in locations if MANGLED.fullmatch(each.symbol)})
+        if not names:
+            return locations
+        answers = self._tools.ask("c++filt", text="\n".join(names) + "\n", answers=len(names))
+        known = dict(zip(names, answers, strict=False))
+        return [
+            replace(each, symbol=self._kept(known[each.symbol])) if each.symbol in known else each
+            for each in locations
+        ]
 
 
 def _path_of(module: RawModule) -> str:
@@ -159,36 +219,6 @@ def _stands_at(file: elf.ElfFile, offset: int, instruction: Instruction) -> bool
     return decode(file.bytes_at(offset, instruction.length)) == instruction
 
 
-def _read_perf_map(process: RawProcess) -> list[tuple[int, int, str]]:
-    """Lines "START SIZE name", numbers hexadecimal; none where the process wrote no such file."""
-    path = Path(f"/tmp/perf-{process.pid}.map")
-    result: list[tuple[int, int, str]] = []
-    try:
-        if path.stat().st_mtime_ns + TICK_NS <= process.started:
-            return result
-        with path.open(encoding="utf-8", errors="replace") as lines:
-            for line in lines:
-                start, size, name = line.rstrip("\n").split(" ", 2)
-                result.append((int(start, 16), int(size, 16), name))
-    except (OSError, ValueError):
-        pass
-    return result
-
-
-def _demangled(locations: list[Location]) -> list[Location]:
-    """C++ names as they are written, where c++filt is installed."""
-    names = sorted({location.symbol for location in locations if location.symbol.startswith("_Z")})
-    tool = shutil.which("c++filt")
-    if not names or not tool:
-        return locations
-    known = dict(zip(names, _run([tool], "\n".join(names)), strict=False))
-    return [replace(each, symbol=known.get(each.symbol, each.symbol)) for each in locations]
-
-
-def _run(command: list[str], text: str = "") -> list[str]:
-    """The lines it prints; none where it fails."""
-    try:
-        done = lifetime.run(command, input=text, capture_output=True, check=True, timeout=TOOL_SECONDS)
-    except (OSError, subprocess.SubprocessError):
-        return []
-    return done.stdout.splitlines()
+def _text(path: str) -> str:
+    """Bytes that are no UTF-8 can be in paths, and not in texts."""
+    return os.fsencode(path).decode(errors="backslashreplace")

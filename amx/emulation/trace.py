@@ -19,6 +19,7 @@ from pathlib import Path
 from amx.emulation.disassembly import Action, action_of
 from amx.emulation.symbols import Location
 from amx.errors import TraceError
+from amx.printable import printable
 
 __all__ = [
     "Configuration",
@@ -91,7 +92,7 @@ class Site:
         return self.work / self.capacity if self.capacity else None
 
     def __str__(self) -> str:
-        return f"{self.mnemonic} {self.operands}".rstrip()
+        return printable(f"{self.mnemonic} {self.operands}".rstrip())
 
 
 @dataclass(frozen=True, slots=True)

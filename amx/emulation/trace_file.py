@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from amx import foreign_file
 from amx.emulation.disassembly import Instruction, mnemonics
 from amx.errors import TraceError
 
@@ -26,6 +27,8 @@ CONFIGURATION = struct.Struct("<I 4x 64s 2Q")
 MODULE = struct.Struct("<I I I 4x 4Q 448s")
 SITE = struct.Struct("<I I Q 2Q 3Q 3B 3B 2x")
 TABLES = THREAD, CONFIGURATION, MODULE, SITE
+MOST = 256, 512, 256, 16384  # entries of each
+BYTES = 4 * 2**20  # of a file: more than these take
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,9 +105,10 @@ def read_file(path: Path) -> RawProcess:
 
     Raises
     ------
+    OSError: it cannot be read; it is no regular file, or too large to be a trace.
     TraceError: it is none, or of another version.
     """
-    content = path.read_bytes()
+    content = foreign_file.read(path, BYTES, links=False)
     if len(content) < HEADER.size or content[:8] != MAGIC:
         raise _unreadable(path, "It does not begin as a trace does, or ended before it was begun")
     fields = HEADER.unpack_from(content)
@@ -116,6 +120,8 @@ def read_file(path: Path) -> RawProcess:
         raise _unreadable(path, "It is shorter than its header says")
     if any(table.entry_bytes < form.size for table, form in zip(tables, TABLES, strict=True)):
         raise _unreadable(path, "Its tables have smaller entries than this version's")
+    if any(table.entries > most for table, most in zip(tables, MOST, strict=True)):
+        raise _unreadable(path, "Its tables have more entries than this version's")
     threads, configurations, modules, sites = tables
     lost = fields[22:]
     known = {number: _module(entry) for number, entry in modules.used(MODULE)}

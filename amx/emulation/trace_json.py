@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import amx
+from amx import foreign_file
+from amx.emulation.json_values import SIGNED, Json
 from amx.emulation.symbols import Code, Location
-from amx.emulation.trace import Configuration, Extent, Lost, Process, Site, Thread, Trace
+from amx.emulation.trace import Configuration, Extent, Lost, Process, Site, Thread, Trace, dimensions
 from amx.errors import TraceError
 
 __all__ = ["as_json", "from_json"]
 
 SCHEMA = 1
+BYTES = 512 * 2**20  # of a file
+IMAGE_BYTES = 64
 
 
 def as_json(trace: Trace) -> dict[str, object]:
@@ -47,23 +50,28 @@ def from_json(path: Path) -> Trace:
 
     Raises
     ------
+    OSError: it cannot be read; it is no regular file, or has more than BYTES.
     TraceError: it is no trace, or of another schema.
     """
-    text = path.read_text(encoding="utf-8", errors="replace")
+    text = foreign_file.read(path, BYTES).decode(errors="replace")
     try:
         content = json.loads(text)
         schema = content["schema"]
         if schema == SCHEMA:
-            return Trace(
-                tuple(map(_process, content["processes"])),
-                tuple(content["unreadable"]),
-                tuple(content.get("unrecorded", ())),
-            )
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+            return _trace(Json(content))
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise TraceError(
             f"{path} is no trace", cause=f"{type(error).__name__}: {error}", remedy="Record it again"
         ) from None
     raise TraceError(f"{path} has schema {schema!r}", cause=f"This version reads schema {SCHEMA}")
+
+
+def _trace(content: Json) -> Trace:
+    return Trace(
+        tuple(map(_process, content.objects("processes"))),
+        content.texts("unreadable"),
+        content.texts("unrecorded", ()),  # older ones have none
+    )
 
 
 def _process_as_json(process: Process) -> dict[str, object]:
@@ -100,27 +108,42 @@ def _process_as_json(process: Process) -> dict[str, object]:
     }
 
 
-def _process(content: dict[str, Any]) -> Process:
-    lost = content["lost"]
+def _process(content: Json) -> Process:
+    lost = content.inner("lost")
     return Process(
-        pid=content["pid"],
-        parent=content["parent"],
-        started=content["started"],
-        executable=content["executable"],
-        command=tuple(content["command"]),
-        sites=tuple(map(_site, content["sites"])),
-        configurations=tuple(
-            Configuration(bytes.fromhex(each["image"]), each["loads"], each["changes"])
-            for each in content["configurations"]
-        ),
-        threads=tuple(Thread(**each) for each in content["threads"]),
+        pid=content.number("pid", SIGNED),
+        parent=content.number("parent", SIGNED),
+        started=content.seconds("started"),
+        executable=content.text("executable"),
+        command=content.texts("command"),
+        sites=tuple(map(_site, content.objects("sites"))),
+        configurations=tuple(map(_configuration, content.objects("configurations"))),
+        threads=tuple(map(_thread, content.objects("threads"))),
         lost=Lost(
-            tuple((each["mnemonic"], each["executed"]) for each in lost["instructions"]),
-            lost["threads"],
-            lost["configurations"],
-            lost["modules"],
-            lost.get("reason", ""),
+            tuple((each.text("mnemonic"), each.number("executed")) for each in lost.objects("instructions")),
+            lost.number("threads"),
+            lost.number("configurations"),
+            lost.number("modules"),
+            lost.text("reason", ""),
         ),
+    )
+
+
+def _configuration(content: Json) -> Configuration:
+    image = bytes.fromhex(content.text("image"))
+    if len(image) != IMAGE_BYTES:
+        raise ValueError(f"image has {len(image)} bytes")
+    return Configuration(image, content.number("loads"), content.number("changes"))
+
+
+def _thread(content: Json) -> Thread:
+    return Thread(
+        content.number("id", SIGNED),
+        content.number("instructions"),
+        content.number("ldtilecfgs"),
+        content.number("changes"),
+        content.number("tilereleases"),
+        content.flag("left_configured"),
     )
 
 
@@ -150,15 +173,35 @@ def _site_as_json(site: Site) -> dict[str, object]:
     }
 
 
-def _site(content: dict[str, Any]) -> Site:
-    location = content["location"]
+def _site(content: Json) -> Site:
+    location = content.inner("location")
+    mnemonic = content.text("mnemonic")
     return Site(
-        address=int(content["address"], 16),
-        mnemonic=content["mnemonic"],
-        operands=content["operands"],
-        location=Location(**{**location, "code": Code(location["code"])}),
-        executed=content["executed"],
-        faults=content["faults"],
-        work=content["work"],
-        extents=tuple(Extent(**each) for each in content["extents"]),
+        address=content.address("address"),
+        mnemonic=mnemonic,
+        operands=content.text("operands"),
+        location=Location(
+            Code(location.text("code")),
+            location.text("module"),
+            location.number_or_none("offset"),
+            location.text("build_id"),
+            location.text("symbol"),
+            location.number("symbol_offset"),
+            location.text("line"),
+        ),
+        executed=content.number("executed"),
+        faults=content.number("faults"),
+        work=content.number("work"),
+        extents=_extents(mnemonic, content.objects("extents")),
     )
+
+
+def _extents(mnemonic: str, contents: tuple[Json, ...]) -> tuple[Extent, ...]:
+    """None, or those that the instruction has."""
+    found = tuple(
+        Extent(each.text("name"), each.number("low"), each.number("high"), each.number("full"))
+        for each in contents
+    )
+    if found and tuple((each.name, each.full) for each in found) != dimensions(mnemonic):
+        raise ValueError(f"extents are not those of {mnemonic!r}")
+    return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,19 +13,42 @@ from amx.emulation.trace import Configuration, Extent, Lost, Process, Site, Thre
 from amx.emulation.trace_file import RawProcess, RawSite, read_file
 from amx.errors import TraceError
 
+FILES = 2**16
+ENTRIES = 2**19  # of sites, configurations and threads, in all files
+
 
 def read_directory(path: Path) -> Trace:
     """`amx.emulation.trace.read` of a directory that is there."""
-    symbols = Symbols()
     processes, unreadable = [], []
-    for file in sorted(path.glob("*.trace")):
-        try:
-            processes.append(_process(read_file(file), symbols))
-        except (OSError, TraceError) as error:
-            unreadable.append(str(error))
+    room = ENTRIES
+    names = _names(path)
+    with Symbols() as symbols:
+        for name in names[:FILES]:
+            try:
+                raw = read_file(path / name)
+            except (OSError, TraceError) as error:
+                unreadable.append(str(error))
+                continue
+            entries = len(raw.sites) + len(raw.configurations) + len(raw.threads)
+            if entries > room:
+                unreadable.append(f"{path / name} has {entries:,} entries, and a trace {ENTRIES:,} in all")
+                continue
+            room -= entries
+            processes.append(_process(raw, symbols))
+    if names[FILES:]:
+        unreadable.append(f"{len(names) - FILES:,} files more than the {FILES:,} of a trace")
     processes.sort(key=lambda process: (process.started, process.pid))
     missing, _ = unrecorded.read(path)
     return Trace(tuple(processes), tuple(unreadable), (str(missing),) if missing else ())
+
+
+def _names(path: Path) -> list[str]:
+    try:
+        return sorted(name for name in os.listdir(path) if name.endswith(".trace"))
+    except OSError as error:
+        raise TraceError(
+            f"The directory {str(path)!r} cannot be read", cause=str(error.strerror), errno=error.errno
+        ) from None
 
 
 def _process(raw: RawProcess, symbols: Symbols) -> Process:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from amx.emulation.disassembly import Action, action_of
 from amx.emulation.trace import Site, Total, Trace
+from amx.printable import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -51,7 +52,7 @@ def show(trace: Trace, console: Console) -> None:
     if len(trace.processes) > 1:
         table = Table("pid", "instructions", "threads", "program", title="Processes", title_justify="left")
         for process in trace.processes[:HOT_SITES]:
-            program = Text(" ".join(process.command) or process.executable, overflow="fold")
+            program = Text(printable(" ".join(process.command) or process.executable), overflow="fold")
             figures = f"{process.instructions:,}", f"{len(process.threads):,}"
             table.add_row(str(process.pid), *figures, program)
         console.print(table)
@@ -78,7 +79,7 @@ def _total_cells(total: Total) -> tuple[str, ...]:
     products = f"{total.work:,}" if action is Action.PRODUCT else ""
     moved = f"{total.work:,}" if action in (Action.LOAD, Action.STORE) else ""
     full = _percent(total.utilisation)
-    return total.mnemonic, f"{total.executed:,}", f"{total.sites:,}", full, products, moved
+    return printable(total.mnemonic), f"{total.executed:,}", f"{total.sites:,}", full, products, moved
 
 
 def _site_cells(site: Site) -> tuple[str, ...]:

@@ -6,10 +6,12 @@ from collections.abc import Iterator
 
 from amx.emulation.disassembly import Action, action_of
 from amx.emulation.trace import Site, Trace
+from amx.printable import printable
 
 __all__ = ["counted", "verdicts"]
 
 NEARLY_FULL = 0.9
+REASONS = 10  # of the files that were not read
 # A block of 2 x 2 tiles of C takes two tiles of A and two of B for its four products: with 8 tile registers
 # there is no better ratio (docs/performance.md).
 LOADS_OF_A_BLOCK = 1.0
@@ -132,14 +134,16 @@ def _gaps(trace: Trace) -> Iterator[str]:
     lost = [process.lost for process in trace.processes]
     instructions = sum(count for each in lost for _, count in each.instructions)
     reason = next((each.reason for each in lost if each.reason), "")
-    full = f"could not grow, {reason}" if reason else "was full"
+    full = f"could not grow, {printable(reason)}" if reason else "was full"
     if instructions:
         yield (
             f"The table of sites {full}: {counted(instructions, 'instruction')} are counted by mnemonic only."
         )
     if any(each.threads or each.configurations for each in lost):
         yield f"The table of threads or configurations {full}: figures by thread and of LDTILECFG are low."
-    for reason in trace.unreadable:
-        yield f"Not read: {reason}"
+    for reason in trace.unreadable[:REASONS]:
+        yield f"Not read: {printable(reason)}"
+    if trace.unreadable[REASONS:]:
+        yield f"Not read: {len(trace.unreadable) - REASONS:,} more."
     for reason in trace.unrecorded:
-        yield f"Not recorded: {reason}."
+        yield f"Not recorded: {printable(reason)}."

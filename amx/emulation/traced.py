@@ -14,6 +14,7 @@ from amx.emulation.counts import Counts
 from amx.emulation.probe import MOUNT_PROC, NO_PROC
 from amx.emulation.unrecorded import Unrecorded, reason_of
 from amx.errors import EmulationError
+from amx.printable import printable
 
 __all__ = ["Ended", "run"]
 
@@ -87,7 +88,7 @@ def _exit_status(status: int) -> int:
 def _error(path: str, number: int) -> EmulationError:
     if number == errno.EIO:
         return EmulationError(
-            f"{path} could not be traced",
+            f"{printable(path)} could not be traced",
             cause="Its memory cannot be reached: this process may use neither process_vm_readv(2) nor "
             "/proc/PID/mem on it, or it may be executed and not read",
             remedy="Allow one of them in the sandbox, mount /proc, or make the program readable; "
@@ -96,13 +97,13 @@ def _error(path: str, number: int) -> EmulationError:
         )
     if number == errno.ENXIO:
         return EmulationError(
-            f"{path} could not be traced",
+            f"{printable(path)} could not be traced",
             cause=NO_PROC,
             remedy=f"{MOUNT_PROC}; leave --ptrace away where preloading works",
             errno=number,
         )
     return EmulationError(
-        f"{path} could not be traced",
+        f"{printable(path)} could not be traced",
         cause=os.strerror(number),
         remedy="See amx emulate --probe: it says whether ptrace works here, and what helps",
         errno=number,
