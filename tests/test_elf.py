@@ -1,10 +1,12 @@
 """What amx.emulation.elf says of damaged ELF files: nothing, or something, and no other exception."""
 
+import os
 import random
 import struct
 
 import pytest
 
+from amx import foreign_file
 from amx.emulation import elf
 
 PT_LOAD, PT_NOTE, SHT_SYMTAB, SHT_STRTAB = 1, 4, 2, 3
@@ -45,7 +47,16 @@ def ask(path):
     file = elf.read(path)
     if file is None:
         return None
-    return file.build_id, file.has_lines, file.address_of(0x10), file.symbol_at(0x1018), file.symbol_at(FAR)
+    try:
+        return (
+            file.build_id,
+            file.has_lines,
+            file.address_of(0x10),
+            file.symbol_at(0x1018),
+            file.symbol_at(FAR),
+        )
+    finally:
+        file.close()
 
 
 def test_a_file_that_is_whole(tmp_path):
@@ -85,6 +96,88 @@ def test_a_name_without_end(tmp_path):
     whole = content()
     (tmp_path / "file").write_bytes(content(names_at=len(whole)) + b"x" * 32)
     assert ask(tmp_path / "file")[3] == elf.Symbol(0x1010, 16, "")
+
+
+@pytest.fixture
+def bytes_read(monkeypatch):
+    """How many bytes each reading gave."""
+    counts = []
+    read = foreign_file.ForeignFile.read
+
+    def counted(self, offset, size):
+        content = read(self, offset, size)
+        counts.append(len(content))
+        return content
+
+    monkeypatch.setattr(foreign_file.ForeignFile, "read", counted)
+    return counts
+
+
+def sparse(path, content):
+    path.write_bytes(content)
+    os.truncate(path, 2**33)
+    return path
+
+
+def test_notes_without_end_are_read_up_to_a_limit(tmp_path, bytes_read):
+    """Each of no bytes, so that there are very many."""
+    damaged = bytearray(content(note_bytes=2**33))
+    damaged[damaged.index(b"GNU\0") - 12 :] = bytes(len(damaged) - damaged.index(b"GNU\0") + 12)
+    assert ask(sparse(tmp_path / "file", damaged))[0] == ""
+    assert sum(bytes_read) < 2 * elf.NOTE_BYTES
+
+
+def test_a_name_without_end_is_read_up_to_a_limit(tmp_path, bytes_read):
+    whole = content(names_at=2**20)
+    (tmp_path / "file").write_bytes(whole)
+    with (tmp_path / "file").open("r+b") as file:
+        file.seek(2**20 + 9)
+        file.write(b"x" * 2**20)
+    assert ask(tmp_path / "file")[3] == elf.Symbol(0x1010, 16, "x" * elf.NAME_BYTES)
+    assert sum(bytes_read) < 2**16
+
+
+def test_very_many_symbol_tables_are_read_up_to_a_limit(tmp_path, bytes_read):
+    """65,535, all of the same mebibyte."""
+    whole = content()
+    at = len(whole) - 2 * SECTION_BYTES
+    table = bytearray(whole[at + SECTION_BYTES :])
+    table[32:40] = struct.pack("<Q", 2**20)  # its size
+    header = bytearray(whole[:HEADER_BYTES])
+    header[60:62] = struct.pack("<H", 0xFFFF)
+    (tmp_path / "file").write_bytes(header + whole[HEADER_BYTES:at] + bytes(table) * 0xFFFF)
+    file = elf.read(tmp_path / "file", 2**22)
+    assert file.symbol_bytes <= 2**22
+    assert sum(bytes_read) < 2**22 + 0xFFFF * SECTION_BYTES + 2**12
+    file.close()
+
+
+def test_an_address_beyond_all_is_none(tmp_path):
+    """p_vaddr of the greatest number there is."""
+    damaged = bytearray(content())
+    damaged[HEADER_BYTES + 16 : HEADER_BYTES + 24] = struct.pack("<Q", FAR)
+    (tmp_path / "file").write_bytes(damaged)
+    file = elf.read(tmp_path / "file")
+    assert (file.address_of(0), file.address_of(1)) == (FAR, None)
+    file.close()
+
+
+@pytest.mark.parametrize("at", [54, 58])  # e_phentsize, e_shentsize
+@pytest.mark.parametrize("size", [0, 1, 55, 65, 65535])
+def test_entries_of_another_size_are_no_table(tmp_path, at, size):
+    damaged = bytearray(content())
+    damaged[at : at + 2] = struct.pack("<H", size)
+    (tmp_path / "file").write_bytes(damaged)
+    assert ask(tmp_path / "file") is None
+
+
+def test_a_file_that_is_cut_short_meanwhile_says_nothing(tmp_path):
+    (tmp_path / "file").write_bytes(content())
+    file = elf.read(tmp_path / "file")
+    os.truncate(tmp_path / "file", 10)
+    assert (file.build_id, file.has_lines, file.bytes_at(0x10, 4)) == ("", False, b"")
+    assert file.symbol_at(0x1018) == elf.Symbol(0x1010, 16, "")
+    file.close()
 
 
 def test_random_damage(tmp_path):

@@ -6,9 +6,10 @@ import stat
 import struct
 import sys
 
+import children
 import pytest
 
-from amx import errors
+from amx import errors, foreign_file
 from amx.emulation import program
 
 X86_64, AARCH64, I386 = 62, 183, 3
@@ -135,3 +136,101 @@ def test_a_program_that_gains_privileges_is_refused(tmp_path):
         assert "LD_PRELOAD" in error.cause
     path.chmod(0o755)
     program.require_preloadable(program.find(str(path)))
+
+
+def refused(path):
+    """The error with which exec refuses a file: of the kernel, and of ours."""
+    with pytest.raises(errors.ProgramError) as raised:
+        program.find(str(path))
+    done = children.run([sys.executable, "-c", EXECUTE, path], capture_output=True, text=True)
+    return int(done.stdout), raised.value.errno
+
+
+EXECUTE = """
+import os, sys
+try:
+    os.execv(sys.argv[1], [sys.argv[1]])
+except OSError as error:
+    print(error.errno)
+"""
+FAR = 2**64 - 1
+
+
+@pytest.mark.parametrize(
+    ("at", "form", "value"),
+    [
+        (32, "<Q", FAR),  # e_phoff
+        (32, "<Q", 2**63),
+        (32, "<Q", 2**20),
+        (54, "<H", 0xFFFF),  # e_phentsize
+        (54, "<H", 55),
+        (56, "<H", 0xFFFF),  # e_phnum
+        (56, "<H", 0),
+        (64 + 56 + 8, "<Q", FAR),  # p_offset of PT_INTERP
+        (64 + 56 + 8, "<Q", 2**20),
+        (64 + 56 + 32, "<Q", FAR),  # p_filesz
+        (64 + 56 + 32, "<Q", 1),
+        (64 + 56 + 32, "<Q", 5),  # its end is no NUL
+    ],
+)
+def test_headers_that_cannot_be_are_refused_as_by_the_kernel(tmp_path, at, form, value):
+    path = elf(tmp_path / "program", loader="/lib/x")
+    with path.open("r+b") as file:
+        file.seek(at)
+        file.write(struct.pack(form, value))
+    kernels, ours = refused(path)
+    assert ours == errno.ENOEXEC
+    assert kernels in (errno.ENOEXEC, errno.EIO, errno.EINVAL)  # what is beyond the file is EIO to some
+
+
+def test_headers_of_gigabytes_are_not_read(tmp_path, monkeypatch):
+    path = elf(tmp_path / "program", loader="/lib/x")
+    with path.open("r+b") as file:
+        file.seek(54)
+        file.write(struct.pack("<2H", 0xFFFF, 0xFFFF))
+        file.truncate(2**33)
+    read = foreign_file.ForeignFile.read
+    sizes = []
+    monkeypatch.setattr(
+        foreign_file.ForeignFile, "read", lambda *given: (sizes.append(given[2]), read(*given))[1]
+    )
+    with pytest.raises(errors.ProgramError):
+        program.find(str(path))
+    assert sum(sizes) < 2**17
+
+
+@pytest.mark.parametrize("first", [b"#!/bin/sh\0 -x\n", b"#!/bin/sh\0", b"#! \t/bin/sh\t-x\n", b"#!/bin/sh"])
+def test_an_interpreter_ends_at_a_nul_as_to_the_kernel(tmp_path, first):
+    path = tmp_path / "script"
+    path.write_bytes(first)
+    path.chmod(0o755)
+    found = program.find(str(path))
+    assert os.path.realpath(found.binary) == os.path.realpath("/bin/sh")
+    assert children.run([path], capture_output=True).returncode == 0
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        b"#!\0/bin/sh\n",
+        b"#! \t\n",
+        b"#!/bin/sh\r\n",
+        b"#!/bin/sh\v\n",
+        b"#!/" + b"x" * 300,
+        b"#!" + b" " * 300,
+    ],
+)
+def test_what_the_kernel_takes_for_no_interpreter_is_none(tmp_path, first):
+    path = tmp_path / "script"
+    path.write_bytes(first)
+    path.chmod(0o755)
+    kernels, ours = refused(path)
+    assert ours in (errno.ENOEXEC, errno.ENOENT)
+    assert kernels in (errno.ENOEXEC, errno.ENOENT, errno.EACCES)  # an empty name is the working directory
+
+
+def test_what_a_file_names_is_printed_as_text(tmp_path):
+    path = script(tmp_path / "script", "#!/no/\x1b[2J\x9b")
+    with pytest.raises(errors.ProgramError) as raised:
+        program.find(str(path))
+    assert r"/no/\x1b[2J\x9b cannot be run" in str(raised.value)

@@ -63,7 +63,9 @@ def _parse(line: bytes) -> tuple[int, int, str]:
     fields = line.split(b" ", 2)
     if len(fields) == 3 and max(len(fields[0]), len(fields[1])) <= DIGITS:
         try:
-            return int(fields[0], 16), int(fields[1], 16), fields[2][:NAME_BYTES].decode(errors="replace")
+            start, size = int(fields[0], 16), int(fields[1], 16)
+            if start >= 0:
+                return start, size, fields[2][:NAME_BYTES].decode(errors="replace")
         except ValueError:
             pass
     return 0, 0, ""

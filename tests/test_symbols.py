@@ -1,0 +1,235 @@
+"""Names of functions and lines, as hostile files and the tools that are asked give them."""
+
+import os
+import struct
+
+import pytest
+
+from amx._lib import lib
+from amx.emulation import perf_map, symbols, tools
+from amx.emulation.disassembly import decode
+from amx.emulation.symbols import Code, Location, Symbols
+from amx.emulation.trace_file import RawModule, RawProcess, RawSite
+
+pytestmark = pytest.mark.skipif(bool(lib.amx_is_stub()), reason="this build has no machine layer")
+
+TILEZERO = bytes.fromhex("c4e27b49c0")
+BASE, BYTES = 0x1000, 16  # of the first function, and of each
+FAR = 2**64 - 1
+
+
+def executable(path, names):
+    """An ELF file with a function of each name, which begins with TILEZERO, and with lines."""
+    code_at = 64 + 56
+    code = b"".join(TILEZERO.ljust(BYTES, b"\x90") for _ in names)
+    strings, table = b"\0", b""
+    for i, name in enumerate(names):
+        table += struct.pack("<IBBHQQ", len(strings), 2, 0, 1, BASE + code_at + i * BYTES, BYTES)
+        strings += name + b"\0"
+    kinds = b"\0.debug_line\0"
+    tables_at = code_at + len(code)
+    header = struct.pack(
+        "<16s2HI3QI6H", b"\x7fELF\x02\x01\x01".ljust(16, b"\0"), 3, 62, 1, 0, 64,
+        tables_at + len(table) + len(strings) + len(kinds), 0, 64, 56, 1, 64, 4, 2,
+    )  # fmt: skip
+    load = struct.pack("<2I6Q", 1, 5, 0, BASE, BASE, tables_at, tables_at, 4096)
+    sections = b"".join(
+        struct.pack("<2I4Q2I2Q", name, kind, 0, 0, at, size, link, 0, 1, 0)
+        for name, kind, at, size, link in (
+            (0, 2, tables_at, len(table), 1),
+            (0, 3, tables_at + len(table), len(strings), 0),
+            (0, 3, tables_at + len(table) + len(strings), len(kinds), 0),
+            (1, 1, 0, 0, 0),
+        )
+    )
+    path.write_bytes(header + load + code + table + strings + kinds + sections)
+    return code_at
+
+
+def located(file, names, **module):
+    """Where the functions are, in a process that has the file mapped."""
+    code_at = executable(file, names)
+    mapped = RawModule(**{"start": 0x7000, "end": 0x8000, "offset": 0, "device": (0, 0), "inode": 1,
+                          "path": str(file), **module})  # fmt: skip
+    sites = [site(mapped.start + code_at + i * BYTES, mapped) for i in range(len(names))]
+    with Symbols() as found:
+        return found.locate(process(sites), sites)
+
+
+def site(address, module):
+    return RawSite(address, decode(TILEZERO), module, 1, 0, 0, (), ())
+
+
+def process(sites, pid=2**31 - 1):
+    return RawProcess(pid, 0, 0, "", (), (), (), tuple(sites), 0, 0, 0, (), 0)
+
+
+@pytest.fixture
+def tool(tmp_path, monkeypatch):
+    """Makes a shell script the only tool there is."""
+
+    def make(name, script):
+        directory = tmp_path / "tools"
+        directory.mkdir(exist_ok=True)
+        (directory / name).write_text(f"#!/bin/sh\n{script}\n")
+        (directory / name).chmod(0o755)
+        monkeypatch.setenv("PATH", f"{directory}:/usr/bin:/bin")
+        monkeypatch.setattr(
+            tools.shutil, "which", lambda asked: str(directory / name) if asked == name else None
+        )
+
+    return make
+
+
+EACH = 'while read -r line; do echo "<$line>"; done'
+
+
+def test_names_are_written_out_each_as_its_own(tmp_path, tool):
+    """A newline in one of them does not give the others the answers of their neighbours."""
+    tool("c++filt", EACH)
+    names = [
+        b"_Z3onev",
+        b"_Z3b\nadv",
+        b"_Z3twov",
+        b"plain",
+        b"_Z \x1b[m",
+        b"_Z5three",
+        b"_Z3r\radv",
+        b"_Z\xff",
+    ]
+    assert [each.symbol for each in located(tmp_path / "file", names)] == [
+        "<_Z3onev>", "_Z3b\nadv", "<_Z3twov>", "plain", "_Z \x1b[m", "<_Z5three>", "_Z3r\radv", "_Z\ufffd",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        f"echo more; {EACH}",
+        "read -r line; echo one",
+        f"{EACH}; exit 1",
+        "exec yes",
+        "printf 'a\\n\\377\\n\\n'",
+        "",
+    ],
+)
+def test_answers_that_are_not_one_for_each_are_none(tmp_path, tool, script):
+    """However many there are."""
+    tool("c++filt", script)
+    names = ["_Z3onev", "_Z3twov"]
+    assert [each.symbol for each in located(tmp_path / "file", [b"_Z3onev", b"_Z3twov"])] == names
+
+
+def test_a_tool_that_takes_its_time_is_asked_no_longer(tmp_path, tool, monkeypatch):
+    monkeypatch.setattr(tools, "SECONDS", 0.5)
+    tool("c++filt", f"[ -e {tmp_path}/asked ] || touch {tmp_path}/asked; exec sleep 100")
+    asked = tools.Tools()
+    assert asked.ask("c++filt", answers=1) == []
+    (tmp_path / "asked").unlink()
+    assert asked.ask("c++filt", answers=1) == []
+    assert not (tmp_path / "asked").exists()
+
+
+def test_lines_are_each_its_own(tmp_path, tool):
+    tool("addr2line", 'shift 2; for address; do echo "file.c:$((address))"; done')
+    assert [each.line for each in located(tmp_path / "file", [b"one", b"two"])] == [
+        f"file.c:{BASE + 64 + 56 + i * BYTES}" for i in range(2)
+    ]
+
+
+def test_a_newline_in_the_name_of_a_source_leaves_no_lines(tmp_path, tool):
+    tool("addr2line", 'shift 2; printf "a\\nb.c:1\\n"; shift; for address; do echo "file.c:$address"; done')
+    assert [each.line for each in located(tmp_path / "file", [b"one", b"two"])] == ["", ""]
+
+
+def test_names_of_more_than_the_room_for_them_are_left_out(tmp_path, tool, monkeypatch):
+    tool("none", "")
+    monkeypatch.setattr(symbols, "NAME_BYTES", 10)
+    assert [each.symbol for each in located(tmp_path / "file", [b"12345", b"67890", b"1"])] == [
+        "12345",
+        "67890",
+        "",
+    ]
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        {"offset": FAR},
+        {"start": FAR, "offset": 1},
+        {"start": FAR - 0x100, "offset": FAR},
+        *({"path": path} for path in ("/dev/zero", "/proc/self/mem", "/", "relative", "")),
+    ],
+    ids=str,
+)
+def test_a_place_that_cannot_be_has_no_name(tmp_path, tool, module):
+    tool("none", "")
+    (where,) = located(tmp_path / "file", [b"one"], **module)
+    assert (where.symbol, where.build_id, where.line) == ("", "", "")
+
+
+def test_a_fifo_in_the_place_of_the_program_is_not_waited_for(tmp_path, tool):
+    tool("none", "")
+    os.mkfifo(tmp_path / "fifo")
+    (where,) = located(tmp_path / "file", [b"one"], path=str(tmp_path / "fifo"))
+    assert where == Location(Code.GENERATED, str(tmp_path / "fifo"))
+
+
+def test_files_are_closed_in_the_end(tmp_path, tool):
+    tool("none", "")
+    before = len(os.listdir("/proc/self/fd"))
+    assert located(tmp_path / "file", [b"one"])[0].symbol == "one"
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_more_files_than_are_kept_open_are_all_read(tmp_path, tool, monkeypatch):
+    tool("none", "")
+    monkeypatch.setattr(symbols, "OPEN_FILES", 2)
+    sites = []
+    for i in range(5):
+        at = executable(tmp_path / str(i), [f"f{i}".encode()])
+        sites.append(site(0x7000 + at, RawModule(0x7000, 0x8000, 0, (0, 0), 1, str(tmp_path / str(i)))))
+    with Symbols() as found:
+        assert [each.symbol for each in found.locate(process(sites), sites)] == [f"f{i}" for i in range(5)]
+
+
+def test_places_are_printed_as_text():
+    where = Location(Code.FILE, "/a/\x1b[2Jb", 1, "", "f\nunction\x9b", 2, "x\x07.c:3")
+    assert str(where) == r"f\nunction\x9b+0x2 (\x1b[2Jb) x\x07.c:3"
+
+
+@pytest.fixture
+def names(monkeypatch):
+    """What perf_map finds at addresses in such a content."""
+    return lambda content, *wanted: perf_map._find(content, sorted(wanted))
+
+
+def test_the_last_writer_of_an_address_owns_it(names):
+    content = b"10 10 first\n18 4 second\n1c 4 third\n"
+    assert names(content, 0x10, 0x17, 0x18, 0x1B, 0x1C, 0x1F, 0x20) == {
+        0x10: (0x10, "first"), 0x17: (0x10, "first"), 0x18: (0x18, "second"), 0x1B: (0x18, "second"),
+        0x1C: (0x1C, "third"), 0x1F: (0x1C, "third"),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b"", b"10", b"10 10", b"x 10 f", b"10 x f", b"-20 100 f", b"10 -10 f", b"1" * 5000 + b" 10 f",
+     b"0 " + b"f" * 5000 + b" f", b"\0\0\0", b"\xff \xff \xff", b"10 0 f"],
+    ids=lambda line: repr(line[:20]),
+)  # fmt: skip
+def test_a_line_that_is_none_names_nothing_and_hides_nothing(names, line):
+    content = b"10 10 kept\n" + line + b"\n"
+    assert names(content, 0x10) == {0x10: (0x10, "kept")}
+
+
+def test_as_many_lines_as_there_are_for_every_site(names):
+    """Each address is named once: of 100,000 lines that have all of 10,000 the last alone counts."""
+    content = b"".join(b"0 ffffffff f%d\n" % i for i in range(100_000))
+    found = names(content, *range(10_000))
+    assert set(found.values()) == {(0, "f99999")}
+    assert len(found) == 10_000
+
+
+def test_a_name_of_any_length_is_cut(names):
+    assert names(b"10 10 " + b"x" * 10_000, 0x10) == {0x10: (0x10, "x" * perf_map.NAME_BYTES)}
