@@ -62,6 +62,15 @@ def test_a_full_disk_is_said(way, ending, status):
     assert could_not(done, full, "No space left on device"), done.stderr
 
 
+def test_one_report_that_cannot_be_written_does_not_drop_the_others(way, tmp_path):
+    trace, full = tmp_path / "trace.json", "/dev/full"
+    done = amx("--stats", "--stats-file", full, "--trace", trace, "--", "/bin/sh", "-c", "exit 7", way=way)
+    assert done.returncode == 7
+    assert f"amx emulate: --stats-file {full} could not be written: No space left on device" in done.stderr
+    assert json.loads(trace.read_text())["schema"] == 1
+    assert "unpatchable" in done.stderr  # the heading of --stats
+
+
 @pytest.mark.parametrize(
     ("becomes", "reason"),
     [

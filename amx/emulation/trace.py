@@ -325,12 +325,12 @@ class Trace:
 
         Raises
         ------
-        OSError: the file cannot be read.
+        OSError: the file cannot be read; it is no regular one, or has more than 512 MiB.
         TraceError: it is no trace, or of another schema.
         """
-        from amx.emulation.trace_json import from_json
+        from amx.emulation.trace_json import load
 
-        return from_json(Path(path))
+        return load(Path(path))
 
 
 def read(directory: str | Path) -> Trace:

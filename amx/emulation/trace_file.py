@@ -13,6 +13,7 @@ from typing import Any
 from amx import foreign_file
 from amx.emulation.disassembly import Instruction, mnemonics
 from amx.errors import TraceError
+from amx.printable import printable
 
 __all__ = ["RawConfiguration", "RawModule", "RawProcess", "RawSite", "RawThread", "read_file"]
 
@@ -239,4 +240,4 @@ def _decoded(word: bytes) -> str:
 
 
 def _unreadable(path: Path, cause: str) -> TraceError:
-    return TraceError(f"{path} is no trace that can be read", cause=cause)
+    return TraceError(f"{printable(str(path))} is no trace that can be read", cause=cause)

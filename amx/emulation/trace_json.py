@@ -11,8 +11,9 @@ from amx.emulation.json_values import SIGNED, Json
 from amx.emulation.symbols import Code, Location
 from amx.emulation.trace import Configuration, Extent, Lost, Process, Site, Thread, Trace, dimensions
 from amx.errors import TraceError
+from amx.printable import printable
 
-__all__ = ["as_json", "from_json"]
+__all__ = ["as_json", "from_json", "load"]
 
 SCHEMA = 1
 BYTES = 512 * 2**20  # of a file
@@ -45,7 +46,7 @@ def as_json(trace: Trace) -> dict[str, object]:
     }
 
 
-def from_json(path: Path) -> Trace:
+def load(path: Path) -> Trace:
     """The trace in a file.
 
     Raises
@@ -53,7 +54,16 @@ def from_json(path: Path) -> Trace:
     OSError: it cannot be read; it is no regular file, or has more than BYTES.
     TraceError: it is no trace, or of another schema.
     """
-    text = foreign_file.read(path, BYTES).decode(errors="replace")
+    return from_json(foreign_file.read(path, BYTES).decode(errors="replace"), printable(str(path)))
+
+
+def from_json(text: str, name: str) -> Trace:
+    """What `as_json` was made of; errors call it by the name.
+
+    Raises
+    ------
+    TraceError: it is no trace, or of another schema.
+    """
     try:
         content = json.loads(text)
         schema = content["schema"]
@@ -61,9 +71,9 @@ def from_json(path: Path) -> Trace:
             return _trace(Json(content))
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise TraceError(
-            f"{path} is no trace", cause=f"{type(error).__name__}: {error}", remedy="Record it again"
+            f"{name} is no trace", cause=f"{type(error).__name__}: {error}", remedy="Record it again"
         ) from None
-    raise TraceError(f"{path} has schema {schema!r}", cause=f"This version reads schema {SCHEMA}")
+    raise TraceError(f"{name} has another schema", cause=f"This version reads schema {SCHEMA}")
 
 
 def _trace(content: Json) -> Trace:
