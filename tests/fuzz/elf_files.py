@@ -17,6 +17,7 @@ from amx.emulation.disassembly import decode
 from amx.emulation.symbols import Symbols
 from amx.emulation.trace_file import RawModule, RawProcess, RawSite
 from amx.errors import AmxError
+from amx.foreign_file import ForeignFile
 from fuzz import changing
 from fuzz.engine import Fuzzer
 
@@ -28,15 +29,6 @@ ROOM = 256
 ADDRESSES = (0, 1, 0x1000, 0x1010, 0x401000, 2**63, 2**64 - 1)
 HEADER, PROGRAM_HEADER, SECTION_HEADER = 64, 56, 64
 SOURCES = ("scan", "image", "unwind_table", "insn_length")
-UNBOUNDED = """
-#include "trap/code/unwind_table.h"
-int __real_unwind_function(const struct code_image *image, const uint8_t *at, struct code_range *function);
-int __wrap_unwind_function(const struct code_image *image, const uint8_t *at, struct code_range *function) {
-    const int found = __real_unwind_function(image, at, function);
-    function->end += found ? 1 << 20 : 0;
-    return found;
-}
-"""
 _library: ctypes.CDLL | None = None
 
 
@@ -50,7 +42,7 @@ def prepare() -> None:
     _library = _compiled() if _library is None else _library
 
 
-def _compiled(*flags: str) -> ctypes.CDLL:
+def _compiled() -> ctypes.CDLL:
     sources = [
         compiling.ROOT / "tests/c/code_scan.c",
         *(compiling.ROOT / f"csrc/trap/code/{name}.c" for name in SOURCES),
@@ -59,9 +51,7 @@ def _compiled(*flags: str) -> ctypes.CDLL:
     sanitizers = os.environ.get("AMX_FUZZ_FLAGS", "").split()
     with tempfile.TemporaryDirectory() as directory, compiling.objects_of_this_run():
         path = Path(directory, "scan.so")
-        compiling.link(
-            path, *sanitizers, "-shared", "-fPIC", *flags, *compiling.objects(sources, *sanitizers)
-        )
+        compiling.link(path, *sanitizers, "-shared", "-fPIC", *compiling.objects(sources, *sanitizers))
         return ctypes.CDLL(str(path))
 
 
@@ -101,13 +91,14 @@ def _symbols(path: Path) -> None:
     file = elf.read(path)
     if file is None:
         return
-    assert len(file.build_id) <= 2 * path.stat().st_size
-    assert file.has_lines in (True, False)
-    for address in ADDRESSES:
-        file.address_of(address)
-        file.bytes_at(address, 5)
-        symbol = file.symbol_at(address)
-        assert symbol is None or symbol.address <= address
+    with contextlib.closing(file):
+        assert len(file.build_id) <= 2 * path.stat().st_size
+        assert file.has_lines in (True, False)
+        for address in ADDRESSES:
+            file.address_of(address)
+            file.bytes_at(address, 5)
+            symbol = file.symbol_at(address)
+            assert symbol is None or symbol.address <= address
 
 
 def _locate(path: Path, data: bytes) -> None:
@@ -119,8 +110,9 @@ def _locate(path: Path, data: bytes) -> None:
         for offset in offsets
     ]
     process = RawProcess(0, 0, 0, "", (), (), (), tuple(sites), 0, 0, 0, (), 0)
-    places = Symbols().locate(process, sites)
-    assert places == [Symbols().locate(process, [site])[0] for site in sites], "one site has another's place"
+    with Symbols() as together, Symbols() as alone:
+        places = together.locate(process, sites)
+        assert places == [alone.locate(process, [site])[0] for site in sites], "one site has another's place"
     for place in places:
         text = str(place)
         text.encode()
@@ -173,23 +165,25 @@ def _headers(data: bytes) -> list[tuple[int, int]]:
     ]
 
 
-def _plant_unbounded() -> None:
-    """Functions end a mebibyte behind their end."""
-    global _library
-    with tempfile.NamedTemporaryFile("w", suffix=".c") as source:
-        source.write(UNBOUNDED)
-        source.flush()
-        _library = _compiled(*compiling.FLAGS, "-Wl,--wrap=unwind_function", source.name)
+def _plant_headers() -> None:
+    """The place of the program headers is believed to be one."""
+
+    def loader(file: ForeignFile, header: bytes) -> str:
+        offset = program.ELF_HEADER.unpack(header)[4]
+        return str(program.PROGRAM_HEADER.unpack(file.read(offset, PROGRAM_HEADER)))
+
+    program._loader = loader
 
 
 def _plant_names() -> None:
     """A name without an end is looked for without bounds."""
 
     def string(self: elf.ElfFile, at: int) -> str:
-        return self._content[at : self._content.index(b"\0", at)].decode()
+        content = self._content.read(at, 2**20)
+        return content[: content.index(b"\0")].decode()
 
     elf.ElfFile._string = string
 
 
-CODE = Fuzzer("elf-code", code, change, prepare, planted={"unbounded-function": _plant_unbounded})
+CODE = Fuzzer("elf-code", code, change, prepare, planted={"believed-headers": _plant_headers})
 SYMBOLS = Fuzzer("elf-symbols", symbols, change, planted={"unbounded-name": _plant_names})

@@ -19,7 +19,8 @@ def read(data: bytes) -> None:
         path.write_bytes(data[8:] + b"\n" + GOOD)
         Path(directory, unrecorded.NAME).write_bytes((data[:8] * 2).ljust(unrecorded.SIZE, b"\0"))
         _, missing = unrecorded.read(directory)
-        processes = report.read(str(path))
+        processes, unreadable = report.read(str(path))
+        missing = missing or unreadable
         text = report.table(processes, missing)
         said = json.loads(json.dumps(report.as_json(processes, missing, cpu="spr", status=7)))
     text.encode()
