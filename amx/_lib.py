@@ -115,7 +115,7 @@ class Gemm(Protocol):
         c: CData, c_row: int, c_offset: CData, /,
     ) -> int: ...  # fmt: skip
     def amx_gemm_packed(
-        self, engine: int, op: int, threads: int, m: int, k: int, before: int, batch: int,
+        self, engine: int, op: int, threads: int, m: int, n: int, k: int, before: int, batch: int,
         a: CData, a_row: int, a_column: int, a_offset: CData,
         b: CData, b_item: CData,
         c: CData, c_row: int, c_offset: CData, /,
@@ -169,7 +169,7 @@ class Bench(Protocol):
     def amx_bench_stream(self, kind: int, threads: int, data: CData, size: int, rounds: int, /) -> int: ...
     def amx_bench_instruction(self, engine: int, op: int, data: CData, rounds: int, /) -> int: ...
     def amx_bench_repeat(
-        self, repetitions: int, engine: int, op: int, threads: int, m: int, k: int, batch: int,
+        self, repetitions: int, engine: int, op: int, threads: int, m: int, n: int, k: int, batch: int,
         a: CData, a_row: int, a_column: int, a_offset: CData,
         b: CData, b_item: CData,
         c: CData, c_row: int, c_offset: CData, /,

@@ -6,6 +6,7 @@ the buffer protocol or DLPack. Lists become arrays as in NumPy.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from amx import errors
 __all__ = ["Array", "as_array", "as_output", "described", "refuse_mask", "remedy_for", "ways_of"]
 
 Array = npt.NDArray[Any]
+_DEEPEST = 64  # NumPy makes no array of lists that are nested deeper
 _WAYS = ("__array_interface__", "__array_struct__", "__array__", "__dlpack__")
 
 
@@ -34,6 +36,9 @@ def as_array(source: object, name: str) -> Array:
     refuse_mask(source, name)
     try:
         array = _read(source)
+        if type(array) is not np.ndarray:
+            refuse_mask(array, name)  # what `__array__` gave, maybe
+            array = np.asarray(array)
     except (errors.AmxError, MemoryError):
         raise
     except Exception as error:  # whatever a foreign object raises
@@ -53,30 +58,43 @@ def as_output(out: object, name: str) -> Array:
     DtypeError: it is something else.
     BufferReadOnlyError: it cannot be written.
     """
-    if not isinstance(out, np.ndarray):
+    if not issubclass(type(out), np.ndarray):  # of what claims another class, NumPy would make a copy
         raise errors.DtypeError(
             f"{name} is {described(out)}",
             cause="It has to be a NumPy array, whose memory the result is written to",
             remedy="Pass np.empty(...), or a NumPy array that shares memory with it",
         )
     refuse_mask(out, name)
-    if not out.flags.writeable:
+    array: Array = np.asarray(out)  # whose attributes are NumPy's own, whatever those of a subclass say
+    if not array.flags.writeable:
         raise errors.BufferReadOnlyError(
             f"{name} is read-only",
             cause="Its writeable flag is off",
             remedy="Pass an array that may be written",
         )
-    return np.asarray(out)
+    return array
 
 
 def refuse_mask(source: object, name: str) -> None:
-    """Raise `DtypeError` for a masked array."""
-    if isinstance(source, np.ma.MaskedArray):
+    """Raise `DtypeError` for a masked array, and for lists that hold one."""
+    is_masked = isinstance(source, np.ma.MaskedArray)
+    if is_masked or (isinstance(source, list | tuple) and _has_mask(source)):
         raise errors.DtypeError(
-            f"{name} is a masked array",
+            f"{name} is a masked array"
+            if is_masked
+            else f"{name} is {described(source)} with a masked array",
             cause="Tiles have no masks, and masked elements would be taken as if they were not",
             remedy="Pass its filled(0), or its data if the mask does not matter",
         )
+
+
+def _has_mask(items: Sequence[object], depth: int = 0) -> bool:
+    kinds = set(map(type, items))
+    if any(issubclass(kind, np.ma.MaskedArray) for kind in kinds):
+        return True
+    if depth == _DEEPEST or kinds.isdisjoint((list, tuple)):
+        return False
+    return any(isinstance(each, list | tuple) and _has_mask(each, depth + 1) for each in items)
 
 
 def described(source: object) -> str:
@@ -95,7 +113,8 @@ def ways_of(source: object) -> list[str]:
 
 
 def _read(source: object) -> Array:
-    return np.from_dlpack(source) if ways_of(source) == ["__dlpack__"] else np.asarray(source)  # type: ignore[arg-type]
+    """Of NumPy's class or a subclass."""
+    return np.from_dlpack(source) if ways_of(source) == ["__dlpack__"] else np.asanyarray(source)  # type: ignore[arg-type]
 
 
 def _uneven(source: object, name: str) -> errors.ShapeError:

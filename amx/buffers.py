@@ -12,7 +12,7 @@ import numpy as np
 from amx import errors
 from amx._lib import CData, ffi
 from amx.arrays import as_array, as_output, described, remedy_for, ways_of
-from amx.dtypes import Array, Element, parse
+from amx.dtypes import Array, Element, address, parse
 
 if TYPE_CHECKING:
     from amx.tile_config import TileShape
@@ -61,9 +61,10 @@ def region_of(
             raise _not_adjacent(source)
         named = None if dtype is None else parse(dtype).value
         return _flat_region(flat, shape, offset, stride, named, writable)
-    if isinstance(source, np.ndarray):
+    if type(source) is np.ndarray:
         _check_dtype(source.dtype)
-    array = as_output(source, "out") if writable else as_array(source, "The source")
+    # A view, whose shape nobody else can change while it is looked at.
+    array = (as_output(source, "out") if writable else as_array(source, "The source"))[...]
     _check_dtype(array.dtype)
     if array.ndim >= 2:
         return _array_region(array, shape, offset, stride, dtype)
@@ -131,7 +132,7 @@ def _array_region(array: Array, shape: TileShape, offset: int, stride: int | Non
                 remedy="pass np.ascontiguousarray(...) of it",
             )
         expected *= count
-    pointer = ffi.cast("void *", array.ctypes.data)
+    pointer = address(array.view(np.uint16) if array.dtype.kind == "V" else array)  # bfloat16 has no buffer
     return Region(pointer, array.strides[0], _name(array.dtype, dtype), array)
 
 

@@ -16,11 +16,11 @@ import numpy.typing as npt
 
 from amx import errors, threads
 from amx._lib import CData, ffi, lib
-from amx.arrays import Array, as_output
+from amx.arrays import Array, as_array, as_output
 from amx.backend import _engines, engine_for
 from amx.dtypes import Element, accumulator, address, empty, parse, tdp
 from amx.interrupts import raise_interrupt
-from amx.operands import Operand, part_of, ranges, read_operand
+from amx.operands import Operand, part_of, ranges
 from amx.packing import PackedMatrix
 
 __all__ = ["matmul", "raise_for"]
@@ -87,7 +87,7 @@ def matmul(a: object, b: object, out: Array | None = None, *, dtype: object = No
     if type(a) is _ndarray and dtype is None:
         op = None
         if type(b) is PackedMatrix:
-            op, array, packed, shape = b.instructions.get(a.dtype), 0, b.handle, b.shape
+            op, array, packed, shape = b._instructions.get(a.dtype), 0, b._handle, b._shape
         elif type(b) is _ndarray and b.ndim > 1:
             op, array, packed, shape = _instructions.get((a.dtype, b.dtype)), id(b), _NULL, b.shape
         if op is not None and (result := _at_once(op, a, array, packed, shape, out)) is not None:
@@ -155,15 +155,20 @@ def _read_arrays_in_place() -> None:
 
 def _product(a: object, b: object, out: Array | None, dtype: object) -> Array:
     wanted = None if dtype is None else parse(dtype)
-    if isinstance(a, PackedMatrix):
+    if type(a) is PackedMatrix:
         raise errors.DtypeError(
             "operand a is a PackedMatrix",
             cause="It is packed as a second operand, and tiles take the first one in another layout",
             remedy="Pass the array that was packed, or its unpack()",
         )
-    first = read_operand(a, wanted, "a")
-    second = b if isinstance(b, PackedMatrix) else read_operand(b, wanted, "b")
-    b_shape = second.shape if isinstance(second, PackedMatrix) else second.array.shape
+    # Reading an object may run code of its library, which may change the arrays that were read before:
+    # nothing of these is looked at until all are read.
+    left = as_array(a, "operand a")
+    right = b if type(b) is PackedMatrix else as_array(b, "operand b")
+    plain_out = None if out is None else as_output(out, "out")
+    first = Operand.of(left, wanted, "a")
+    second = right if isinstance(right, PackedMatrix) else Operand.of(right, wanted, "b")
+    b_shape = second._shape if isinstance(second, PackedMatrix) else second.array.shape
     op = _instruction(first.element, second.element)
     if wanted is None and _is_plain(a) and _is_plain(b):
         _instructions[first.array.dtype, cast("Array", b).dtype] = op
@@ -179,7 +184,8 @@ def _product(a: object, b: object, out: Array | None, dtype: object) -> Array:
                 return at_once
     shape, batch, m, n, _ = _result_shape(first.array.shape, b_shape)
     result_dtype = accumulator(first.element)
-    plain_out = None if out is None else _check_out(out, shape, result_dtype)
+    if plain_out is not None:
+        _check_out(plain_out, shape, result_dtype)
     if a_ndim == 1:
         first = Operand(first.array[np.newaxis, :], first.element)
     if isinstance(second, Operand) and b_ndim == 1:
@@ -202,8 +208,8 @@ def _converted_at_once(op: int, a: Array, second: Operand | PackedMatrix, out: A
     """As `_at_once`, of operands that are converted, or without `out` also of vectors."""
     row = a[np.newaxis] if a.ndim == 1 else a
     if isinstance(second, PackedMatrix):
-        column, shape = None, second.shape
-        result = _at_once(op, row, 0, second.handle, shape, out)
+        column, shape = None, second._shape
+        result = _at_once(op, row, 0, second._handle, shape, out)
     else:
         column = second.array if second.array.ndim > 1 else second.array[:, np.newaxis]
         shape = second.array.shape
@@ -349,9 +355,9 @@ def _call(
     if isinstance(b, PackedMatrix):
         b_item = None if items is None else np.ascontiguousarray(items)
         error = lib.amx_gemm_packed(
-            engine, op, threads.limit, m, k, before, count,
+            engine, op, threads.limit, m, n, k, before, count,
             address(a), a_row, a_column, _pointer(a_offset),
-            b.handle, _pointer(b_item),
+            b._handle, _pointer(b_item),
             address(c), c.strides[-2], _pointer(c_offset),
         )  # fmt: skip
     else:
@@ -448,8 +454,7 @@ def _mismatch(a: tuple[int, ...], b: tuple[int, ...], k: int, k_of_b: int) -> er
     )
 
 
-def _check_out(given: object, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-    out = as_output(given, "out")
+def _check_out(out: Array, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
     if out.shape != shape:
         raise errors.ShapeError(
             f"out has shape {out.shape}",
@@ -462,7 +467,6 @@ def _check_out(given: object, shape: tuple[int, ...], dtype: np.dtype[Any]) -> A
             cause=f"the result is {dtype}",
             remedy=f"make out of dtype {dtype}, and convert afterwards",
         )
-    return out
 
 
 def _is_apart(c: Array, a: Operand, b: Operand | PackedMatrix) -> bool:

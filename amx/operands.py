@@ -9,10 +9,10 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from amx.arrays import Array, as_array
+from amx.arrays import Array
 from amx.dtypes import Element, as_elements, bits, conversion, element_for
 
-__all__ = ["Operand", "part_of", "ranges", "read_operand"]
+__all__ = ["Operand", "part_of", "ranges"]
 
 _Scalar = TypeVar("_Scalar", bound=np.generic)
 
@@ -28,6 +28,16 @@ class Operand:
     """
 
     __slots__ = ("array", "conversion", "element")
+
+    @classmethod
+    def of(cls, array: Array, wanted: Element | None, name: str) -> Operand:
+        """What the caller means by an array, called operand `name` in errors; nothing is converted yet.
+
+        Raises
+        ------
+        DtypeError: see `amx.dtypes.as_elements`.
+        """
+        return cls(array, element_for(array.dtype, wanted, name))
 
     def __init__(self, array: Array, element: Element) -> None:
         self.array = array
@@ -46,17 +56,6 @@ class Operand:
         if self.array.ndim < -axis or self.array.shape[axis] == 1:
             return self
         return Operand(part_of(self.array, axis, place), self.element)
-
-
-def read_operand(source: object, wanted: Element | None, name: str) -> Operand:
-    """An operand from an array of any kind, called `name` in errors; nothing is converted yet.
-
-    Raises
-    ------
-    DtypeError, ShapeError: see `amx.arrays.as_array` and `amx.dtypes.as_elements`.
-    """
-    array = as_array(source, f"operand {name}")
-    return Operand(array, element_for(array.dtype, wanted, name))
 
 
 def part_of(array: npt.NDArray[_Scalar], axis: int, place: slice) -> npt.NDArray[_Scalar]:

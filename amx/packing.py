@@ -9,15 +9,16 @@ from __future__ import annotations
 import functools
 import math
 import sys
-from typing import Any, NoReturn
+from typing import Any, NoReturn, final
 
 import numpy as np
 
 from amx import errors
 from amx._lib import CData, ffi, lib
-from amx.dtypes import Array, Element, accumulator, address, dtype_of, parse, tdp
+from amx.arrays import as_array
+from amx.dtypes import Array, Element, address, dtype_of, parse, tdp
 from amx.interrupts import raise_interrupt
-from amx.operands import Operand, ranges, read_operand
+from amx.operands import Operand, ranges
 
 __all__ = ["PackedMatrix", "pack"]
 
@@ -25,40 +26,25 @@ _PANEL, _CHUNK = 32, 64  # columns, and bytes of K, of which packed matrices con
 _MOST_BYTES = 32 << 20  # of what is converted at a time
 
 
+@final
 class PackedMatrix:
     """The second operand of `amx.matmul`, packed by `amx.pack`. Immutable; may be shared by threads.
 
     `a @ packed` is `amx.matmul(a, packed)`. It is no array: NumPy's own functions refuse it.
-
-    Attributes
-    ----------
-    shape: as the array that was packed, (..., K, N).
-    element: what its elements are.
     """
 
     __array_ufunc__ = None  # so that an array leaves `array @ packed` to __rmatmul__
-    __slots__ = ("element", "handle", "instructions", "k", "n", "result_dtype", "shape")
-    shape: tuple[int, ...]
-    element: Element
-    handle: CData
-    k: int
-    n: int
-    result_dtype: np.dtype[Any]
-    instructions: dict[np.dtype[Any], int]
+    __slots__ = ("_element", "_handle", "_instructions", "_shape")
+    _shape: tuple[int, ...]
+    _element: Element
+    _handle: CData  # has its own sizes, which C checks what it is told against
+    _instructions: dict[np.dtype[Any], int]  # by the dtype of a first operand that is multiplied as it is
 
-    def __init__(self, shape: tuple[int, ...], element: Element, handle: CData) -> None:
-        fields = {
-            "shape": shape,
-            "element": element,
-            "handle": handle,
-            "k": shape[-2],
-            "n": shape[-1],
-            "result_dtype": accumulator(element),
-            # By the dtype of a first operand that is multiplied as it is.
-            "instructions": _instructions(element, sys.modules.get("ml_dtypes") is not None),
-        }
-        for name, value in fields.items():
-            object.__setattr__(self, name, value)
+    def __init__(self, *_: object, **__: object) -> None:
+        raise TypeError("a PackedMatrix is made by amx.pack(), and stays what it is")
+
+    def __init_subclass__(cls) -> None:
+        raise TypeError("PackedMatrix has no subclasses: what it says of its memory has to be true")
 
     def __setattr__(self, name: str, value: object) -> NoReturn:
         raise AttributeError(f"a PackedMatrix is immutable: {name} cannot be set")
@@ -74,6 +60,16 @@ class PackedMatrix:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a PackedMatrix cannot be pickled: send the array, and pack it again with amx.pack()")
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """As the array that was packed, (..., K, N)."""
+        return self._shape
+
+    @property
+    def element(self) -> Element:
+        """What its elements are."""
+        return self._element
 
     @property
     def ndim(self) -> int:
@@ -107,7 +103,7 @@ class PackedMatrix:
         group, panels = 4 // self.element.size, -(-n // _PANEL)
         chunks = -(-k * self.element.size // _CHUNK)
         carrier, count = np.dtype(f"u{self.element.size}"), math.prod(batch)
-        memory = ffi.buffer(lib.amx_packed_data(self.handle), self.nbytes)
+        memory = ffi.buffer(lib.amx_packed_data(self._handle), self.nbytes)
         # [panel][chunk][column tile][k / group][column][k % group], as csrc/gemm/gemm.h has it
         tiles = np.frombuffer(memory, carrier).reshape(count, panels, chunks, 2, 16, 16, group)
         by_rows = tiles.transpose(0, 2, 4, 6, 1, 3, 5).reshape(count, chunks * 16 * group, panels * _PANEL)
@@ -126,7 +122,7 @@ class PackedMatrix:
     @property
     def nbytes(self) -> int:
         """Bytes of the packed form: K is padded to 64 bytes, N to 32 columns."""
-        return int(lib.amx_packed_bytes(self.handle))
+        return int(lib.amx_packed_bytes(self._handle))
 
     def __repr__(self) -> str:
         return f"PackedMatrix(shape={self.shape}, dtype={self.element.value}, nbytes={self.nbytes})"
@@ -159,8 +155,9 @@ def pack(b: object, *, dtype: object = None) -> PackedMatrix:
     AllocationError: no memory for the packed form (for rounded elements: NumPy's MemoryError).
     KeyboardInterrupt, or whatever the handler of a signal raises that arrives meanwhile.
     """
-    operand = read_operand(b, None if dtype is None else parse(dtype), "b")
-    array, element = operand.array, operand.element
+    wanted = None if dtype is None else parse(dtype)
+    array = as_array(b, "operand b")[...]  # a view, whose shape nobody else can change
+    element = Operand.of(array, wanted, "b").element
     if array.ndim < 2:
         raise errors.ShapeError(
             f"pack() was given an array of shape {array.shape}",
@@ -178,7 +175,21 @@ def pack(b: object, *, dtype: object = None) -> PackedMatrix:
     # An array without elements may still have dimensions that nothing gets through.
     for item, index in enumerate(np.ndindex(array.shape[:-2]) if array.size else ()):
         _fill(handle, item, Operand(array[index], element))
-    return PackedMatrix(array.shape, element, handle)
+    return _packed(array.shape, element, handle)
+
+
+def _packed(shape: tuple[int, ...], element: Element, handle: CData) -> PackedMatrix:
+    """The one way to one: past what forbids its making and changing by others."""
+    made = object.__new__(PackedMatrix)
+    fields = {
+        "_shape": shape,
+        "_element": element,
+        "_handle": handle,
+        "_instructions": _instructions(element, sys.modules.get("ml_dtypes") is not None),
+    }
+    for name, value in fields.items():
+        object.__setattr__(made, name, value)
+    return made
 
 
 def _fill(handle: CData, item: int, matrix: Operand) -> None:
@@ -200,4 +211,4 @@ def _fill_part(handle: CData, item: int, part: Operand, row: int, column: int) -
     array = part.converted()
     rows, columns = array.shape
     if lib.amx_packed_fill(handle, item, row, rows, column, columns, address(array), *array.strides):
-        raise_interrupt()
+        raise_interrupt()  # what is filled is of the shape that the memory was made for

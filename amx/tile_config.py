@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from amx import errors
 from amx.arrays import refuse_mask
@@ -48,15 +49,22 @@ class TileConfig:
 
     tiles: tuple[TileShape | None, ...]
     start_row: int = 0
+    _layout: ClassVar[tuple[tuple[TileShape | None, ...], bytes]]  # of each object; no field
 
     def __init__(self, tiles: Sequence[TileShape | tuple[int, int] | None], *, start_row: int = 0) -> None:
+        if hasattr(self, "_layout"):
+            raise AttributeError("a TileConfig is immutable: make another one")
         shapes = tuple(_shape(number, tile) for number, tile in enumerate(tiles))
         start_row = operator.index(start_row)
         if not 0 <= start_row <= 255:
             raise bad_config(f"start_row={start_row}", "it is one byte", "use 0")
-        object.__setattr__(self, "tiles", shapes + (None,) * (MAX_NAMES - len(shapes)))
+        shapes += (None,) * (MAX_NAMES - len(shapes))
+        _check(shapes, PALETTE_1)
+        object.__setattr__(self, "tiles", shapes)
         object.__setattr__(self, "start_row", start_row)
-        self.validate(PALETTE_1)
+        # What a TileContext works with: shapes that nobody else has, and what LDTILECFG reads of them.
+        own = tuple(shape and TileShape(shape.rows, shape.colsb) for shape in shapes)
+        object.__setattr__(self, "_layout", (own, _image(own, start_row)))
 
     def validate(self, palette: Palette) -> None:
         """Check every tile against the limits of a palette, such as one of `amx.cpu.palettes()`.
@@ -65,13 +73,7 @@ class TileConfig:
         ------
         TileConfigError: the palette has fewer tiles, rows or bytes; the message names tile and value.
         """
-        if len(self.tiles) > palette.max_names and any(self.tiles[palette.max_names :]):
-            raise bad_config(
-                f"{len(self.tiles)} tiles", f"{palette} allows {palette.max_names}", "leave some out"
-            )
-        for number, shape in enumerate(self.tiles):
-            if shape is not None:
-                _check_shape(number, shape, palette)
+        _check(self.tiles, palette)
 
     @classmethod
     def for_product(cls, dtype: object, m: int = 16, n: int = 16, k: int | None = None) -> TileConfig:
@@ -150,18 +152,22 @@ class TileConfig:
 
     def to_bytes(self) -> bytes:
         """The 64 bytes that LDTILECFG reads."""
-        image = bytearray(64)
-        image[0] = PALETTE_1.number
-        image[1] = self.start_row
-        for number, shape in enumerate(self.tiles):
-            if shape is not None:
-                image[16 + 2 * number : 18 + 2 * number] = shape.colsb.to_bytes(2, "little")
-                image[48 + number] = shape.rows
-        return bytes(image)
+        return self._layout[1]
 
     def __str__(self) -> str:
         used = [f"TMM{number}: {shape}" for number, shape in enumerate(self.tiles) if shape is not None]
         return ", ".join(used) or "no tiles"
+
+
+def _image(tiles: Sequence[TileShape | None], start_row: int) -> bytes:
+    image = bytearray(64)
+    image[0] = PALETTE_1.number
+    image[1] = start_row
+    for number, shape in enumerate(tiles):
+        if shape is not None:
+            image[16 + 2 * number : 18 + 2 * number] = shape.colsb.to_bytes(2, "little")
+            image[48 + number] = shape.rows
+    return bytes(image)
 
 
 def _shape(number: int, tile: TileShape | tuple[int, int] | None) -> TileShape | None:
@@ -176,6 +182,14 @@ def _shape(number: int, tile: TileShape | tuple[int, int] | None) -> TileShape |
             "A tile is two integers, rows and bytes of a row",
             "Use None for no tile",
         ) from None
+
+
+def _check(tiles: Sequence[TileShape | None], palette: Palette) -> None:
+    if len(tiles) > palette.max_names and any(tiles[palette.max_names :]):
+        raise bad_config(f"{len(tiles)} tiles", f"{palette} allows {palette.max_names}", "leave some out")
+    for number, shape in enumerate(tiles):
+        if shape is not None:
+            _check_shape(number, shape, palette)
 
 
 def _check_shape(number: int, shape: TileShape, palette: Palette) -> None:

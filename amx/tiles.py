@@ -6,7 +6,7 @@ import os
 import threading
 import time
 from types import TracebackType
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from amx.tile_config import MAX_NAMES, TileConfig, TileShape, bad_config
 __all__ = ["TileContext"]
 
 _WAIT = 1e-4  # seconds between two looks at what another thread is doing
+_MADE_ONCE = "the configuration of a TileContext stays: leave it, and enter TileContext(config)"
 _ESTALE = 116  # the C side's word for a tile configuration that is not the expected one
 
 
@@ -96,15 +97,22 @@ class TileContext:
     def __init__(self, config: TileConfig, *, request: bool = True) -> None:
         if not isinstance(config, TileConfig):
             raise TypeError(f"TileContext takes a TileConfig, not a {type(config).__name__}")
+        if hasattr(self, "_image"):
+            raise AttributeError(_MADE_ONCE)
+        if (
+            type(config) is not TileConfig
+        ):  # what it says once, checked: it may answer otherwise the next time
+            config = TileConfig(config.tiles, start_row=config.start_row)
         if config.start_row != 0:
             raise bad_config(
                 f"start_row={config.start_row}",
                 "the first load would skip rows",
                 "use start_row=0; amx.lowlevel takes any",
             )
-        self.config = config
+        self._config = config
+        self._shapes, image = config._layout
         self._request = request
-        self._image = ffi.from_buffer("uint8_t[]", config.to_bytes())
+        self._image = ffi.from_buffer("uint8_t[]", image)
         self._found = ffi.new("uint8_t[64]")
         self._held: list[str | None] = [None] * MAX_NAMES  # dtype in each tile; None: anything
         self._open = False
@@ -114,6 +122,18 @@ class TileContext:
         self._engine = lib.AMX_EMULATED
         self._owner = 0
         self._generation = 0
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a TileContext cannot be copied or pickled: its tiles are registers of a thread")
+
+    @property
+    def config(self) -> TileConfig:
+        """The shapes of the tiles: another configuration needs another context."""
+        return self._config
+
+    @config.setter
+    def config(self, config: object) -> NoReturn:
+        raise AttributeError(_MADE_ONCE)
 
     @property
     def backend(self) -> Backend:
@@ -150,7 +170,7 @@ class TileContext:
         self._backend = get_backend(request=self._request)
         if self._backend is Backend.NATIVE:
             for palette in cpu.palettes()[:1]:
-                self.config.validate(palette)
+                self._config.validate(palette)
         self._engine = lib.AMX_NATIVE if self._backend is Backend.NATIVE else lib.AMX_EMULATED
         lib.amx_sttilecfg(self._engine, self._found)
         lib.amx_ldtilecfg(self._engine, self._image)
@@ -352,9 +372,9 @@ class TileContext:
     # checks
 
     def _shape(self, tile: int) -> TileShape:
-        shape = self.config.tiles[tile] if type(tile) is int and 0 <= tile < MAX_NAMES else None
+        shape = self._shapes[tile] if type(tile) is int and 0 <= tile < MAX_NAMES else None
         if shape is None:
-            known = [str(number) for number, each in enumerate(self.config.tiles) if each is not None]
+            known = [str(number) for number, each in enumerate(self._shapes) if each is not None]
             raise errors.TileIndexError(
                 f"tile {tile!r}",
                 cause=f"this configuration has the tiles {', '.join(known)}"

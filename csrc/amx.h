@@ -125,8 +125,10 @@ const void *amx_packed_data(const struct amx_packed *packed);
 int amx_packed_fill(struct amx_packed *packed, int64_t item, int64_t first_row, int64_t rows,
                     int64_t first_column, int64_t columns, const void *b, int64_t row, int64_t column);
 /* As amx_gemm with a packed second operand, of whose K it takes k elements behind `before`; b_item: which of
- * its matrices belongs to each pair, NULL for the first. */
-int amx_gemm_packed(int engine, int op, int threads, int64_t m, int64_t k, int64_t before, int64_t batch,
+ * its matrices belongs to each pair, NULL for the first. -EINVAL where their columns are not n, or it has no
+ * such matrix. */
+int amx_gemm_packed(int engine, int op, int threads, int64_t m, int64_t n, int64_t k, int64_t before,
+                    int64_t batch, /**/
                     const void *a, int64_t a_row, int64_t a_column, const int64_t *a_offset,
                     const struct amx_packed *b, const int64_t *b_item, void *c, int64_t c_row,
                     const int64_t *c_offset);
@@ -209,7 +211,7 @@ enum { AMX_STREAM_READ = 0, AMX_STREAM_WRITE, AMX_STREAM_WRITE_NT };
 int amx_bench_stream(int kind, int threads, void *data, int64_t size, int64_t rounds);
 
 /* amx_gemm_packed, `repetitions` times; each configures and releases the tiles. 0 or -errno. */
-int amx_bench_repeat(int64_t repetitions, int engine, int op, int threads, int64_t m, int64_t k,
+int amx_bench_repeat(int64_t repetitions, int engine, int op, int threads, int64_t m, int64_t n, int64_t k,
                      int64_t batch, const void *a, int64_t a_row, int64_t a_column,
                      const int64_t *a_offset,                           /**/
                      const struct amx_packed *b, const int64_t *b_item, /**/

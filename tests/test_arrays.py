@@ -12,7 +12,7 @@ from amx.lowlevel import ffi, lib
 
 
 def call(a, packed, out):
-    return lib.amx_gemm_arrays(lib.AMX_EMULATED, lib.AMX_TDPBSSD, 1, id(a), 0, packed.handle, id(out))
+    return lib.amx_gemm_arrays(lib.AMX_EMULATED, lib.AMX_TDPBSSD, 1, id(a), 0, packed._handle, id(out))
 
 
 def arrays():
@@ -195,7 +195,7 @@ def test_batches_of_more_axes_take_the_long_way(backend):
             1,
             id(a),
             id(b),
-            ffi.NULL if second is b else second.handle,
+            ffi.NULL if second is b else second._handle,
             id(out),
         )
         assert error == -errno.EINVAL

@@ -96,8 +96,8 @@ def test_what_lies_behind_a_part_of_k_is_added(backend):
     def add(begin, end):
         part = a[:, begin:end]
         return lib.amx_gemm_packed(
-            engine, 0, 1, 5, end - begin, begin, 1, ffi.cast("void *", part.ctypes.data), *part.strides,
-            ffi.NULL, packed.handle, ffi.NULL, ffi.from_buffer(c), c.strides[0], ffi.NULL,
+            engine, 0, 1, 5, 40, end - begin, begin, 1, ffi.cast("void *", part.ctypes.data), *part.strides,
+            ffi.NULL, packed._handle, ffi.NULL, ffi.from_buffer(c), c.strides[0], ffi.NULL,
         )  # fmt: skip
 
     for begin, end in ((0, 64), (64, 64), (64, 192), (192, 200)):

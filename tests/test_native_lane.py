@@ -23,6 +23,7 @@ MODULES = [
     "test_concurrency",
     "test_peers",
     "test_bench_native",
+    "test_lying_objects",
 ]
 WORK_IN_CHILDREN = {"test_guard_pages", "test_interrupts"}  # so that nothing traps in the session itself
 

@@ -76,9 +76,10 @@ class Kernel:
             for step in (a.shape[-2] * a.strides[-2], 1, c.shape[-2] * c.strides[-2])
         )
         error = lib.amx_bench_repeat(
-            repetitions, engine_for(op), op, self.threads, case.shape.m, case.shape.k, case.shape.batch,
+            repetitions, engine_for(op), op, self.threads,
+            case.shape.m, c.shape[-1], case.shape.k, case.shape.batch,
             address(a), a.strides[-2], a.itemsize, _pointer(a_offsets),
-            self.packed.handle, _pointer(items),
+            self.packed._handle, _pointer(items),
             address(c), c.strides[-2], _pointer(c_offsets),
         )  # fmt: skip
         raise_for(error)

@@ -83,10 +83,27 @@ int amx_gemm(int engine, int op, int threads, int64_t m, int64_t n, int64_t k, i
     return run(&call, op, threads, batch);
 }
 
-int amx_gemm_packed(int engine, int op, int threads, int64_t m, int64_t k, int64_t before, int64_t batch,
+/* Whether there is a matrix for each pair. */
+static int has_items(const struct amx_packed *packed, const int64_t *item, int64_t batch) {
+    if (item == NULL) {
+        return batch <= 0 || packed->count > 0;
+    }
+    for (int64_t i = 0; i < batch; i++) {
+        if (item[i] < 0 || item[i] >= packed->count) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
+int amx_gemm_packed(int engine, int op, int threads, int64_t m, int64_t n, int64_t k, int64_t before,
+                    int64_t batch,                                                           /**/
                     const void *a, int64_t a_row, int64_t a_column, const int64_t *a_offset, /**/
                     const struct amx_packed *b, const int64_t *b_item,                       /**/
                     void *c, int64_t c_row, const int64_t *c_offset) {
+    if (n != b->n || !has_items(b, b_item, batch)) {
+        return -EINVAL;
+    }
     struct gemm_call call = {
         .engine = engine,
         .a = {a, m, k, a_row, a_column, element_of(op)},
