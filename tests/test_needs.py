@@ -1,18 +1,16 @@
 """What a check needs and a place does not give is a skip with the reason: no failure and no error."""
 
-import fcntl
 import itertools
 import json
 import os
 import resource
 import signal
 import sys
-import tempfile
 
 import children
 import pytest
 
-from amx.conformance import locking, provoke
+from amx.conformance import provoke
 from amx.conformance.check import checks
 
 try:
@@ -171,14 +169,3 @@ def test_the_whole_suite_fails_nowhere_for_what_the_place_lacks(place):
     assert wrong == []
     core = {each["id"]: each for each in report["checks"]}["CORE-02"]
     assert core["verdict"] == "SKIP" or place.startswith("signals")
-
-
-def test_where_no_temporary_file_can_be_made_runs_lock_the_package(monkeypatch):
-    def none():
-        raise FileNotFoundError("No usable temporary directory")
-
-    monkeypatch.setattr(tempfile, "gettempdir", none)
-    with locking.turn(alone=True), open(locking.__file__) as file, pytest.raises(BlockingIOError):
-        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    with locking.turn(alone=False), open(locking.__file__) as file:
-        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)

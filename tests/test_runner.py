@@ -2,16 +2,14 @@
 
 import dataclasses
 import errno
-import itertools
 import os
-import sys
 
 import children
 import pytest
 import stand_in
 from stand_in import END, check, see
 
-from amx.conformance import locking, provoke
+from amx.conformance import provoke
 from amx.conformance.check import KnownBug, Need, Verdict, checks
 from amx.conformance.lane import Lane
 from amx.conformance.runner import Report, Runner
@@ -276,49 +274,6 @@ def test_a_dependency_that_does_not_exist_is_an_error(run):
 def test_under_an_emulator_the_watchdog_is_patient(run):
     result = run({"T-01": f"sleep 0.4; {GOOD}"}, check("T-01", timeout=0.1), lane=Lane.EMULATED)
     assert result.verdict is Verdict.PASS
-
-
-LOCKING = """
-import sys, time
-from pathlib import Path
-from amx.conformance.locking import turn
-log = Path(sys.argv[1], "log").open("a", buffering=1)
-for _ in range(3):
-    with turn(alone=sys.argv[2] == "alone", directory=Path(sys.argv[1])):
-        log.write(f"{sys.argv[2]} begins\\n")
-        time.sleep(0.05)
-        log.write(f"{sys.argv[2]} ends\\n")
-"""
-
-
-def test_one_who_wants_to_be_alone_is_alone_among_processes(tmp_path):
-    """Two shared and one lonely process: between "alone begins" and "alone ends" nobody else is there."""
-    command = [sys.executable, "-c", LOCKING, str(tmp_path)]
-    running = [children.start([*command, kind]) for kind in ("shared", "alone", "shared")]
-    assert [child.wait(60) for child in running] == [0, 0, 0]
-    lines = (tmp_path / "log").read_text().splitlines()
-    assert len(lines) == 18
-    present = 0
-    for line, following in itertools.pairwise(lines):
-        if line == "alone begins":
-            assert (present, following) == (0, "alone ends")
-        present += {"shared begins": 1, "shared ends": -1}.get(line, 0)
-
-
-def test_others_may_be_there_at_the_same_time(tmp_path):
-    with locking.turn(alone=False, directory=tmp_path), locking.turn(alone=False, directory=tmp_path):
-        pass
-
-
-def test_a_lock_file_of_another_user_can_be_locked(tmp_path):
-    """All may read it, whatever the umask of the one who made it; a lock needs no more."""
-    umask = os.umask(0o077)
-    try:
-        with locking.turn(alone=True, directory=tmp_path):
-            pass
-    finally:
-        os.umask(umask)
-    assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o644}
 
 
 CATALOGUE = [

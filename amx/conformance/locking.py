@@ -1,61 +1,122 @@
-"""One check at a time where it must be: among workers of pytest-xdist, and between runs on one machine."""
+"""One check at a time where it must be: among workers of pytest-xdist, and between runs of one user.
+
+What others can lock, they can lock for ever: the lock is in a directory that is this user's alone.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
+import functools
 import os
+import stat
+import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 __all__ = ["turn"]
 
+SILENT = 5.0  # seconds of waiting, then a word about it
+OTHERS = stat.S_IRWXG | stat.S_IRWXO
+OPENED = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+
+
+class _TakenError(OSError):
+    """The name of our directory is in use for something else."""
+
 
 @contextlib.contextmanager
-def turn(*, alone: bool, directory: Path | None = None) -> Iterator[None]:
+def turn(*, alone: bool) -> Iterator[None]:
     """Hold the machine for one check, with others at the same time or `alone`.
 
     Whoever waits to be alone holds the gate, so that a stream of others cannot keep it out for ever.
     """
-    with _lock_files(directory) as (room, gate):
-        fcntl.flock(gate, fcntl.LOCK_EX)
-        fcntl.flock(room, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
-        fcntl.flock(gate, fcntl.LOCK_UN)
+    with contextlib.ExitStack() as opened:  # closing a descriptor unlocks it
+        found = _files(opened)
+        if found is not None:
+            name, gate, room = found
+            _lock(gate, fcntl.LOCK_EX, name)
+            _lock(room, fcntl.LOCK_EX if alone else fcntl.LOCK_SH, name)
+            fcntl.flock(gate, fcntl.LOCK_UN)
         yield
 
 
-@contextlib.contextmanager
-def _lock_files(directory: Path | None) -> Iterator[tuple[int, int]]:
-    """Two descriptors to lock; closing them unlocks.
-
-    Where no temporary file can be made, those of this package's files: then among its own runs alone.
-    """
-    with contextlib.ExitStack() as opened:
-        try:
-            place = directory or Path(tempfile.gettempdir())
-            names = ("amx-conformance.lock", "amx-conformance.gate")
-            files = [opened.enter_context(_lock_file(place / name)) for name in names]
-        except OSError:
-            here = Path(__file__)
-            files = [opened.enter_context(_lock_file(path)) for path in (here, here.parent)]
-        yield files[0], files[1]
-
-
-@contextlib.contextmanager
-def _lock_file(path: Path) -> Iterator[int]:
-    """A descriptor to lock; closing it unlocks. Readable for all users: a lock needs no more."""
-    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
+def _lock(descriptor: int, kind: int, name: str) -> None:
+    """Wait for a lock; where that takes long, say what for."""
+    with contextlib.suppress(BlockingIOError):
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+        return
+    text = f"amx check: waiting for another run, which has locked {name} (lslocks names the process)"
+    notice = threading.Timer(SILENT, print, [text], {"file": sys.stderr})
+    notice.daemon = True
+    notice.start()
     try:
-        descriptor = os.open(path, flags)
-    except FileNotFoundError:
-        # Not with O_CREAT at once: fs.protected_regular forbids it on another user's file in /tmp.
-        with contextlib.suppress(FileExistsError):
-            created = os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o644)
-            os.fchmod(created, 0o644)  # whatever the umask
-            os.close(created)
-        descriptor = os.open(path, flags)
-    try:
-        yield descriptor
+        fcntl.flock(descriptor, kind)
     finally:
-        os.close(descriptor)
+        notice.cancel()
+
+
+def _files(opened: contextlib.ExitStack) -> tuple[str, int, int] | None:
+    """A name, and two descriptors to lock: gate and room. None where others have taken our name.
+
+    Where no file can be made, those of this package: then among the runs from here alone.
+    """
+    taken = ""
+    for place in _places():
+        name = os.path.join(place, f"amx-conformance-{os.geteuid()}")
+        try:
+            return name, *_files_in(name, opened)
+        except _TakenError:
+            taken = name
+        except OSError:
+            pass
+    if taken:
+        _warn(taken)
+        return None
+    here = Path(__file__)
+    gate, room = (_open(opened, path) for path in (here.parent, here))
+    return str(here), gate, room
+
+
+def _places() -> Iterator[str]:
+    runtime = os.environ.get("XDG_RUNTIME_DIR", "")
+    if os.path.isabs(runtime):
+        yield runtime
+    with contextlib.suppress(OSError):
+        yield tempfile.gettempdir()
+
+
+def _files_in(name: str, opened: contextlib.ExitStack) -> tuple[int, int]:
+    """A directory that nobody else can open, and a file in it; they stay."""
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(name, 0o700)
+    try:
+        directory = _open(opened, name, os.O_DIRECTORY)
+    except OSError as error:
+        if error.errno in (errno.ENOTDIR, errno.ELOOP, errno.EACCES) and os.path.lexists(name):
+            raise _TakenError from error
+        raise
+    found = os.fstat(directory)
+    if found.st_uid != os.geteuid() or found.st_mode & OTHERS:
+        raise _TakenError
+    return directory, _open(opened, "lock", os.O_CREAT, directory)
+
+
+def _open(
+    opened: contextlib.ExitStack, path: str | Path, flags: int = 0, directory: int | None = None
+) -> int:
+    descriptor = os.open(path, OPENED | flags, 0o600, dir_fd=directory)
+    opened.callback(os.close, descriptor)
+    return descriptor
+
+
+@functools.cache
+def _warn(name: str) -> None:
+    print(
+        f"amx check: {name} is not a directory of this user alone, so checks that need the machine to "
+        "themselves may meet those of other runs. Set TMPDIR to a directory of your own",
+        file=sys.stderr,
+    )
