@@ -2,6 +2,7 @@
 
 import os
 import stat
+import sys
 
 import children
 import pytest
@@ -44,8 +45,24 @@ def test_an_old_file_stays_where_the_new_one_does_not_become_whole(file):
     assert os.listdir(file.parent) == [file.name]
 
 
-def test_a_limit_on_the_size_of_files_leaves_the_old_one(file):
-    """In a child: the limit stays."""
+def test_the_new_file_is_on_the_disk_before_it_takes_the_name(file, monkeypatch):
+    seen = []
+
+    def fsync(descriptor):
+        seen.append(os.fstat(descriptor))
+        assert (seen[-1].st_size, file.read_text()) == (len(NEW), OLD)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    write_text(file, NEW)
+    assert file.read_text() == NEW
+    assert [each.st_ino for each in seen] == [file.stat().st_ino]
+
+
+@pytest.mark.parametrize("names", [1, 2])
+def test_a_limit_on_the_size_of_files_leaves_the_old_one(file, names):
+    """In a child: the limit stays. Also where the file has to stay the same, since it has another name."""
+    if names == 2:
+        os.link(file, file.with_name("other"))
     code = (
         "import resource, sys\n"
         "from amx.cli._files import write_text\n"
@@ -56,7 +73,48 @@ def test_a_limit_on_the_size_of_files_leaves_the_old_one(file):
     done = children.run_python("-c", code, file)
     assert done.stdout == f"cannot write {file}: File too large\n", done.stderr
     assert file.read_text() == OLD
-    assert os.listdir(file.parent) == [file.name]
+    assert sorted(os.listdir(file.parent)) == ["other", "report"][2 - names :]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a file system that is full")
+@pytest.mark.parametrize("names", [1, 2])
+def test_a_full_disk_leaves_the_old_file(tmp_path, names):
+    """In a child with mounts of its own: 64 KiB, of which a report of 48 KiB leaves no room for a second."""
+    code = (
+        "import os, subprocess, sys\n"
+        "from amx.cli._files import write_text\n"
+        "place, names = sys.argv[1], int(sys.argv[2])\n"
+        "subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=64k', 'none', place], check=True)\n"
+        "os.chdir(place)\n"
+        "write_text('report', 'x' * 48 * 1024)\n"
+        "for other in range(1, names): os.link('report', 'other')\n"
+        "try: write_text('report', 'y' * (49 + 32 * (names - 1)) * 1024)\n"
+        "except OSError as error: print(error)\n"
+        "print(open('report').read() == 'x' * 48 * 1024, sorted(os.listdir()))\n"
+    )
+    done = children.run(
+        ["unshare", "--mount", sys.executable, "-c", code, tmp_path, str(names)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    if "unshare failed" in done.stderr or "permission denied" in done.stderr:
+        pytest.skip(f"no mounts here: {done.stderr}")
+    left = ["other", "report"][2 - names :]
+    assert done.stdout == f"cannot write report: No space left on device\nTrue {left}\n", done.stderr
+
+
+def test_a_longer_file_with_a_second_name_ends_where_the_new_text_does(file):
+    os.link(file, file.with_name("other"))
+    write_text(file, "new")
+    assert file.with_name("other").read_text() == "new"
+    write_text(file, "")
+    assert file.with_name("other").read_text() == ""
+
+
+def test_an_error_without_a_number_says_why(file):
+    with pytest.raises(FileError, match=f"cannot write {file}: 3 requested and 1 written"), writing(file):
+        raise OSError("3 requested and 1 written")
 
 
 def test_a_link_still_points_to_the_file_that_is_written(file):

@@ -24,7 +24,7 @@ class FileError(OSError):
     """A file cannot be read or written; the text says which, and why."""
 
     def __init__(self, verb: str, file: str | Path, cause: OSError) -> None:
-        super().__init__(cause.errno, cause.strerror, str(file))
+        super().__init__(cause.errno, cause.strerror or str(cause) or type(cause).__name__, str(file))
         self._verb = verb
 
     def __str__(self) -> str:
@@ -51,29 +51,28 @@ def refusal(file: str | Path | None) -> str:
 
 @contextlib.contextmanager
 def reading(file: str | Path) -> Iterator[BinaryIO]:
-    """A file's bytes, in memory where they come from a pipe or the like.
+    """A file, to be read once from its beginning to its end: it may be a pipe.
 
     Raises
     ------
-    FileError: they cannot be read.
+    FileError: it cannot be read.
     """
     try:
         if str(file) == STANDARD:
-            yield io.BytesIO(sys.stdin.buffer.read())
+            yield sys.stdin.buffer
             return
         with open(file, "rb") as opened:
-            is_regular = stat.S_ISREG(os.fstat(opened.fileno()).st_mode)
-            yield opened if is_regular else io.BytesIO(opened.read())
+            yield opened
     except OSError as error:
         raise FileError("read", file, error) from None
 
 
 @contextlib.contextmanager
 def writing(file: str | Path) -> Iterator[BinaryIO]:
-    """Where a file's bytes are written: beside it, under a name of their own, until all are there.
+    """Where a file's bytes are written: beside it, under a name of their own, until all are on the disk.
 
     What is no regular file (a terminal, a pipe, /dev/null), or cannot be replaced as it is, is itself written
-    at the end.
+    at the end, once there is room for all.
 
     Raises
     ------
@@ -85,14 +84,16 @@ def writing(file: str | Path) -> Iterator[BinaryIO]:
             yield memory
         return
     try:
-        if _can_be_replaced(file):
-            with _beside(Path(os.path.realpath(file))) as opened:
+        # In this order: the kernel, when asked what is there, refuses to follow a link of others in /tmp, and
+        # what is no link before is not followed.
+        path = os.path.realpath(file) if os.path.islink(file) else os.fspath(file)
+        if _can_be_replaced(file, os.path.dirname(path)):
+            with _beside(path) as opened:
                 yield opened
         else:
             memory = io.BytesIO()
             yield memory
-            with open(file, "wb") as opened:
-                opened.write(memory.getbuffer())
+            _write_over(file, memory.getbuffer())
     except OSError as error:
         raise FileError("write", file, error) from None
 
@@ -116,7 +117,7 @@ def _to_standard_output() -> Iterator[BinaryIO]:
     sys.stdout.flush()
 
 
-def _can_be_replaced(file: str | Path) -> bool:
+def _can_be_replaced(file: str | Path, directory: str) -> bool:
     """Whether another file under this name would be all that it is: not a device, a second name, a log."""
     try:
         found = os.stat(file)
@@ -130,7 +131,7 @@ def _can_be_replaced(file: str | Path) -> bool:
         and not any(os.path.samestat(found, each) for each in _standard_streams())
     ):
         return False
-    return os.access(os.path.dirname(os.path.realpath(file)), os.W_OK | os.X_OK)
+    return os.access(directory or os.curdir, os.W_OK | os.X_OK)
 
 
 def _standard_streams() -> Iterator[os.stat_result]:
@@ -140,16 +141,42 @@ def _standard_streams() -> Iterator[os.stat_result]:
 
 
 @contextlib.contextmanager
-def _beside(path: Path) -> Iterator[BinaryIO]:
-    temporary = path.with_name(f".amx-{os.urandom(8).hex()}")
+def _beside(path: str) -> Iterator[BinaryIO]:
+    temporary = os.path.join(os.path.dirname(path), f".amx-{os.urandom(8).hex()}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     try:
         with open(descriptor, "wb") as opened:
-            if path.exists():
-                os.chmod(temporary, stat.S_IMODE(path.stat().st_mode))
+            with contextlib.suppress(FileNotFoundError):
+                os.fchmod(descriptor, stat.S_IMODE(os.stat(path).st_mode))
             yield opened
+            opened.flush()
+            os.fsync(descriptor)
         os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
+
+
+def _write_over(file: str | Path, content: memoryview) -> None:
+    """What a file holds stays where there is no room for the content."""
+    with open(os.open(file, os.O_WRONLY | os.O_CREAT, 0o666), "wb", buffering=0) as opened:
+        found = os.fstat(opened.fileno())
+        if not stat.S_ISREG(found.st_mode):
+            _write_all(opened, content)
+            return
+        try:
+            if content:
+                os.posix_fallocate(opened.fileno(), 0, len(content))
+        except OSError as error:
+            opened.truncate(found.st_size)
+            if error.errno not in (errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL):  # of the file system
+                raise
+        _write_all(opened, content)
+        opened.truncate(len(content))
+        os.fsync(opened.fileno())
+
+
+def _write_all(opened: io.FileIO, content: memoryview) -> None:
+    while content:
+        content = content[opened.write(content) :]

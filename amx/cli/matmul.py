@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import amx
+from amx.cli import _npy
 from amx.cli._files import STANDARD, reading, refusal, writing
 from amx.dtypes import NAMES
 
@@ -84,7 +85,7 @@ def run(arguments: argparse.Namespace) -> int:
         seconds = time.perf_counter() - start
         plan = _plan(a, b, c, arguments.dtype or a.dtype.name)
     with writing(arguments.output) as file:
-        np.save(file, c)
+        _npy.write(file, c)
     operations = 2 * c.size * a.shape[-1]
     report = Report(
         output=arguments.output,
@@ -139,7 +140,7 @@ def _unusable(problem: object) -> int:
 def _read(path: str) -> NDArray[Any]:
     try:
         with reading(path) as file:
-            array: NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)
+            array = _npy.read(file)
     except ValueError as error:
         name = "the standard input" if path == STANDARD else path
         raise ValueError(f"{name} is not a readable .npy file: {error}") from error
