@@ -44,7 +44,9 @@ def read(file: BinaryIO) -> NDArray[Any]:
     try:
         return memory.view(dtype).reshape(shape, order="F" if is_fortran else "C")
     except (TypeError, ValueError) as error:  # more dimensions than NumPy has, say
-        raise ValueError(f"its shape {_shortened(str(shape))} makes no array: {_shortened(str(error))}") from None
+        raise ValueError(
+            f"its shape {_shortened(str(shape))} makes no array: {_shortened(str(error))}"
+        ) from None
 
 
 def write(file: BinaryIO, array: NDArray[Any]) -> None:
@@ -65,9 +67,10 @@ def _header(file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
             raise ValueError(f"it is of version {version[0]}.{version[1]}, and NumPy's are 1.0 to 3.0")
     except OSError:
         raise
-    except ValueError as error:
-        raise ValueError(_shortened(str(error))) from None
     except Exception as error:
+        words = str(error)
+        if isinstance(error, ValueError) and not words.startswith("malformed node"):  # which are the parser's
+            raise ValueError(_shortened(words)) from None
         raise ValueError(f"its header cannot be parsed ({type(error).__name__})") from None
 
 

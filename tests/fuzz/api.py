@@ -271,13 +271,13 @@ class Caller:
         kind = self.c.below(6)
         try:
             if kind == 0:
-                packed.__init__(shape, packed.element, packed.handle)
+                packed.__init__(shape, packed.element, packed._handle)
             elif kind == 1:
                 packed.__setstate__((None, {"shape": shape, "k": shape[0], "n": shape[1]}))
             elif kind == 2:
                 packed.shape = shape
             elif kind == 3:
-                forged = amx.PackedMatrix(shape, packed.element, packed.handle)
+                forged = amx.PackedMatrix(shape, packed.element, packed._handle)
                 self.packed.append(forged)
             elif kind == 4:
                 self.packed.append(copy.deepcopy(packed))
