@@ -37,7 +37,8 @@ def as_array(source: object, name: str) -> Array:
     try:
         array = _read(source)
         if type(array) is not np.ndarray:
-            refuse_mask(array, name)  # what `__array__` gave, maybe
+            if array is not source:
+                refuse_mask(array, name)  # what `__array__` gave
             array = np.asarray(array)
     except (errors.AmxError, MemoryError):
         raise

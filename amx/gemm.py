@@ -18,7 +18,7 @@ from amx import errors, threads
 from amx._lib import CData, ffi, lib
 from amx.arrays import Array, as_array, as_output
 from amx.backend import _engines, engine_for
-from amx.dtypes import Element, accumulator, address, empty, parse, tdp
+from amx.dtypes import Element, accumulator, address, element_for, empty, parse, tdp
 from amx.interrupts import raise_interrupt
 from amx.operands import Operand, part_of, ranges
 from amx.packing import PackedMatrix
@@ -166,8 +166,10 @@ def _product(a: object, b: object, out: Array | None, dtype: object) -> Array:
     left = as_array(a, "operand a")
     right = b if type(b) is PackedMatrix else as_array(b, "operand b")
     plain_out = None if out is None else as_output(out, "out")
-    first = Operand.of(left, wanted, "a")
-    second = right if isinstance(right, PackedMatrix) else Operand.of(right, wanted, "b")
+    first = Operand(left, element_for(left.dtype, wanted, "a"))
+    second = (
+        right if isinstance(right, PackedMatrix) else Operand(right, element_for(right.dtype, wanted, "b"))
+    )
     b_shape = second._shape if isinstance(second, PackedMatrix) else second.array.shape
     op = _instruction(first.element, second.element)
     if wanted is None and _is_plain(a) and _is_plain(b):

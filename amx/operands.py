@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from amx.arrays import Array
-from amx.dtypes import Element, as_elements, bits, conversion, element_for
+from amx.dtypes import Element, as_elements, bits, conversion
 
 __all__ = ["Operand", "part_of", "ranges"]
 
@@ -28,16 +28,6 @@ class Operand:
     """
 
     __slots__ = ("array", "conversion", "element")
-
-    @classmethod
-    def of(cls, array: Array, wanted: Element | None, name: str) -> Operand:
-        """What the caller means by an array, called operand `name` in errors; nothing is converted yet.
-
-        Raises
-        ------
-        DtypeError: see `amx.dtypes.as_elements`.
-        """
-        return cls(array, element_for(array.dtype, wanted, name))
 
     def __init__(self, array: Array, element: Element) -> None:
         self.array = array

@@ -16,7 +16,7 @@ import numpy as np
 from amx import errors
 from amx._lib import CData, ffi, lib
 from amx.arrays import as_array
-from amx.dtypes import Array, Element, address, dtype_of, parse, tdp
+from amx.dtypes import Array, Element, address, dtype_of, element_for, parse, tdp
 from amx.interrupts import raise_interrupt
 from amx.operands import Operand, ranges
 
@@ -157,7 +157,7 @@ def pack(b: object, *, dtype: object = None) -> PackedMatrix:
     """
     wanted = None if dtype is None else parse(dtype)
     array = as_array(b, "operand b")[...]  # a view, whose shape nobody else can change
-    element = Operand.of(array, wanted, "b").element
+    element = element_for(array.dtype, wanted, "b")
     if array.ndim < 2:
         raise errors.ShapeError(
             f"pack() was given an array of shape {array.shape}",
