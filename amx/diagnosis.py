@@ -416,11 +416,10 @@ def _killed(child: Probe, name: RungName) -> Rung | None:
 
 
 def _signal(probe: Probe) -> str:
-    name = signal.Signals(probe.signal).name
     detail = f"si_code {probe.code}"
     if probe.signal == signal.SIGILL and probe.code == ILL_ILLOPC:
         detail += ", the kernel's sign for no permission"
-    return f"{name} ({detail})"
+    return f"{errors.signal_name(probe.signal)} ({detail})"
 
 
 def _text(op: int, result: int, value: int | None = None) -> str:

@@ -7,6 +7,7 @@ and is never raised itself; mistakes of the caller are also `ValueError` or `Typ
 from __future__ import annotations
 
 import errno as _errno
+import signal as _signal
 from typing import Any
 
 __all__ = [
@@ -89,6 +90,14 @@ def errno_name(number: int) -> str:
     if number == _errno.EOPNOTSUPP:
         return "EOPNOTSUPP"
     return _errno.errorcode.get(number, str(number))
+
+
+def signal_name(number: int) -> str:
+    """Of a signal; of most real-time signals the number is all there is."""
+    try:
+        return _signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
 
 
 def _capitalised(sentence: str) -> str:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from amx import causes, xstate
 from amx import machine as _machine
 from amx.causes import Cause
-from amx.errors import AllocationError, AmxPermissionError, AmxUnavailableError, errno_name
+from amx.errors import AllocationError, AmxPermissionError, AmxUnavailableError, errno_name, signal_name
 from amx.machine import Reply, Step
 from amx.xstate import XFEATURE_MASK_XTILE, XFEATURE_MASK_XTILEDATA, XFEATURE_XTILEDATA
 
@@ -150,7 +150,7 @@ def prefault() -> None:
         )
     instruction = probe.step.name.lower()
     raise AmxUnavailableError(
-        f"{instruction} raised {signal.Signals(probe.signal).name} (si_code {probe.code})",
+        f"{instruction} raised {signal_name(probe.signal)} (si_code {probe.code})",
         cause=Cause.INSTRUCTION_FAULTS.words,
         remedy=Cause.INSTRUCTION_FAULTS.remedy,
         operation=instruction,

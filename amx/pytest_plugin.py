@@ -55,10 +55,14 @@ WITH_PERMISSION = "import amx\namx.request()\ndel amx\n"
 
 @dataclass(frozen=True, slots=True)
 class Child:
-    """How a child ended: its exit status or the signal that killed it, and what it wrote."""
+    """How a child ended: its exit status or the signal that killed it, and what it wrote.
+
+    `signal` is of signal.Signals where it has a name there. What of `output` and `errors` is no text in the
+    encoding of the locale is there as escapes.
+    """
 
     status: int | None
-    signal: signal.Signals | None
+    signal: int | None
     output: str
     errors: str
 
@@ -336,14 +340,26 @@ def _run_child(
     command = [sys.executable, "-c", prelude + textwrap.dedent(code), *map(str, arguments)]
     try:
         done = lifetime.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=timeout
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=False,
+            timeout=timeout,
+            errors="backslashreplace",
         )
     except subprocess.TimeoutExpired as expired:
         pytest.fail(f"the child has not ended after {timeout} s; it wrote {expired.output!r}")
     killed = done.returncode < 0
     return Child(
         status=None if killed else done.returncode,
-        signal=signal.Signals(-done.returncode) if killed else None,
+        signal=_named(-done.returncode) if killed else None,
         output=done.stdout,
         errors=done.stderr,
     )
+
+
+def _named(number: int) -> int:
+    try:
+        return signal.Signals(number)
+    except ValueError:  # a real-time signal
+        return number

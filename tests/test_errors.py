@@ -51,6 +51,11 @@ def test_eopnotsupp_has_the_kernels_name():
     assert errors.errno_name(12345) == "12345"
 
 
+def test_signals_have_names_or_numbers():
+    """Of the real-time signals only the first and the last have names."""
+    assert [errors.signal_name(number) for number in (4, 40)] == ["SIGILL", "signal 40"]
+
+
 @pytest.mark.parametrize("kind", CLASSES)
 def test_one_root_for_all(kind):
     assert issubclass(kind, errors.AmxError)

@@ -385,6 +385,17 @@ def test_a_child_that_is_killed_names_the_signal(amx_child):
     assert (child.status, child.signal.name) == (None, "SIGSEGV")
 
 
+def test_a_child_that_is_killed_by_a_signal_without_a_name_has_its_number(amx_child):
+    """Of the real-time signals only the first and the last have names."""
+    child = amx_child("import os; os.kill(os.getpid(), 40)")
+    assert (child.status, child.signal) == (None, 40)
+
+
+def test_a_child_may_write_what_is_no_text(amx_child):
+    child = amx_child("import os; os.write(1, b'a\\xffb'); os.write(2, b'\\xfe')")
+    assert (child.status, child.output, child.errors) == (0, "a\\xffb", "\\xfe")
+
+
 def test_a_function_runs_in_a_child(amx_child):
     def show():
         import os

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import IO, Any
 
 from amx import lifetime
+from amx.errors import signal_name
 
 __all__ = ["PROGRAM", "Run", "program", "provoke"]
 
@@ -181,12 +182,7 @@ def _wait(pid: int, timeout: float, interrupted: Sequence[int], said: Iterable[_
 
 
 def _ending(status: int) -> str:
-    if status >= 0:
-        return f"exit {status}"
-    try:
-        return signal.Signals(-status).name
-    except ValueError:  # a real-time signal
-        return f"signal {-status}"
+    return f"exit {status}" if status >= 0 else signal_name(-status)
 
 
 def _read(output: str, *, ending: str, errors: str, seconds: float) -> Run:

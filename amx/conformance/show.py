@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from typing import Any
 
+from amx import errors
 from amx.errors import errno_name
 
 __all__ = ["XTILECFG", "XTILEDATA", "ending", "fault", "result", "signal_name"]
@@ -29,10 +30,7 @@ def result(value: int) -> str:
 
 def signal_name(number: int) -> str:
     """Of a signal; 0 is none."""
-    try:
-        return signal.Signals(number).name if number else "no signal"
-    except ValueError:
-        return f"signal {number}"
+    return errors.signal_name(number) if number else "no signal"
 
 
 def fault(seen: Any) -> str:

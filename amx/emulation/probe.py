@@ -17,7 +17,7 @@ from amx import machine as _machine
 from amx._lib import ffi, lib
 from amx.causes import Cause
 from amx.emulation import launcher, sde
-from amx.errors import AmxUnavailableError, EmulationError, errno_name
+from amx.errors import AmxUnavailableError, EmulationError, errno_name, signal_name
 from amx.machine import Machine, Probe, Step
 
 __all__ = ["Facts", "Finding", "Means", "Survey", "Vectors", "gather", "judge", "survey"]
@@ -353,5 +353,5 @@ def _ending(probe: Probe) -> str:
     if probe.timed_out:
         return "the child that tried it hung"
     if probe.signal:
-        return f"the child that tried it ended with {signal.Signals(probe.signal).name}"
+        return f"the child that tried it ended with {signal_name(probe.signal)}"
     return "it had no effect"
