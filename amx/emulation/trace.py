@@ -16,6 +16,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from amx import written_file
 from amx.emulation.disassembly import Action, action_of
 from amx.emulation.symbols import Location
 from amx.errors import TraceError
@@ -311,13 +312,14 @@ class Trace:
         return json.dumps(as_json(self), indent=1) + "\n"
 
     def write(self, path: str | Path) -> None:
-        """Write `to_json()` into a file.
+        """Write `to_json()` into a file, which takes the place of an old one when all of it is on the disk.
 
         Raises
         ------
         OSError: it cannot be written.
         """
-        Path(path).write_text(self.to_json(), encoding="utf-8")
+        with written_file.writing(path) as file:
+            file.write(self.to_json().encode())
 
     @classmethod
     def load(cls, path: str | Path) -> Trace:
