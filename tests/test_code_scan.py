@@ -1,55 +1,33 @@
 """Instruction lengths against the disassembler, and sites that are found against what an ELF object holds."""
 
-import ctypes
 import importlib.util
 import os
 import platform
 import re
 import shutil
-import struct
 import sys
 from pathlib import Path
 
 import children
 import pytest
-from compiling import EMULATOR, ROOT, compile_c, compiler, objects
+import scanning
+from compiling import compiler
 from emulator_encode import row_code
+from scanning import CONFIG, CPUID, XGETBV, scan
 
 pytestmark = pytest.mark.skipif(platform.machine() != "x86_64", reason="about x86-64 code")
 
-CPUID, XGETBV, CONFIG = 1, 2, 4
 ENOEXEC = 8
 PREFIX_ALONE = re.compile(r"(rex(\.\w+)?|\w+ rex(\.\w+)?|data16|addr32|lock|repn?z|[cdefgs]s)$")
 
 
-class Found(ctypes.Structure):
-    _fields_ = [("kind", ctypes.c_uint), ("length", ctypes.c_uint), ("address", ctypes.c_uint64)]
-
-
 @pytest.fixture(scope="module")
 def library(tmp_path_factory):
-    sources = [
-        ROOT / "tests/c/code_scan.c",
-        *(ROOT / f"csrc/trap/code/{name}.c" for name in ("scan", "image", "unwind_table", "insn_length")),
-        *EMULATOR,
-    ]
-    output = tmp_path_factory.mktemp("code_scan") / "code_scan.so"
-    library = ctypes.CDLL(str(compile_c(output, objects(sources), "-shared", "-fPIC")))
-    library.scan_file.restype = library.first_difference.restype = ctypes.c_long
-    library.insn_length.argtypes = [ctypes.c_char_p, ctypes.c_size_t]
-    return library
+    return scanning.load(scanning.build(tmp_path_factory.mktemp("code_scan") / "code_scan.so"))
 
 
 def length(library, code):
     return library.insn_length(bytes(code), len(code))
-
-
-def scan(library, path, kinds=CPUID | XGETBV | CONFIG):
-    """(kind, address, length) of each site, and how many places could not be judged."""
-    found, unknown = (Found * 4096)(), ctypes.c_size_t()
-    count = library.scan_file(os.fsencode(path), kinds, found, len(found), ctypes.byref(unknown))
-    assert 0 <= count <= len(found)
-    return [(site.kind, site.address, site.length) for site in found[:count]], unknown.value
 
 
 # ---- lengths
@@ -267,19 +245,4 @@ def test_sites_in_a_static_program_are_the_disassemblers(library, tmp_path):
 def test_other_files_are_refused(library, tmp_path, content):
     path = tmp_path / "file"
     path.write_bytes(content)
-    assert library.scan_file(os.fsencode(path), CPUID, None, 0, ctypes.byref(ctypes.c_size_t())) == -ENOEXEC
-
-
-def test_a_segment_over_the_headers_is_refused(library, tmp_path):
-    """What would be read then are headers that nothing was checked about."""
-
-    def headers(size):
-        ident = b"\x7fELF\x02\x01\x01".ljust(16, b"\0")
-        elf = struct.pack("<16s2HI3QI6H", ident, 3, 62, 1, 0, 64, 0, 0, 64, 56, 2, 64, 0, 0)
-        first = struct.pack("<2I6Q", 1, 4, 0, 0, 0, 4096, 4096, 4096)  # PT_LOAD, PF_R
-        second = struct.pack("<2I6Q", 1, 5, 4096, 0, 0, size, size, 4096)  # PF_R | PF_X, at the same address
-        return (elf + first + second).ljust(4096, b"\0")
-
-    path = tmp_path / "file"
-    path.write_bytes(headers(4096) + headers(1 << 40))
-    assert library.scan_file(os.fsencode(path), CPUID, None, 0, ctypes.byref(ctypes.c_size_t())) == -ENOEXEC
+    assert scan(library, path) == -ENOEXEC

@@ -109,7 +109,7 @@ static int names_it(const uint8_t *begin, const uint8_t *end) {
 int announce_concerns(const struct code_image *object) {
     for (size_t i = 0; looking && i < object->count; i++) {
         const Elf64_Phdr *const h = &object->headers[i];
-        const uint8_t *const begin = object->base + h->p_vaddr;
+        const uint8_t *const begin = (const uint8_t *)(uintptr_t)(object->base + h->p_vaddr);
         if (h->p_type == PT_LOAD && (h->p_flags & (PF_R | PF_W)) == PF_R &&
             names_it(begin, begin + h->p_filesz))
             return 1;
@@ -123,7 +123,7 @@ void announce_look_at(const struct code_image *object) {
         return;
     for (size_t i = 0; i < object->count; i++) {
         const Elf64_Phdr *const h = &object->headers[i];
-        const uint64_t begin = (uintptr_t)(object->base + h->p_vaddr), end = begin + h->p_memsz;
+        const uint64_t begin = object->base + h->p_vaddr, end = begin + h->p_memsz;
         if (h->p_type != PT_LOAD || !(h->p_flags & PF_R))
             continue;
         whole.begin = begin < whole.begin ? begin : whole.begin;

@@ -24,7 +24,7 @@ static int holds_address(struct dl_phdr_info *info, size_t size, void *context) 
         if (h->p_type != PT_LOAD || search->address < begin || search->address - begin >= h->p_memsz)
             continue;
         search->sites->image = (struct code_image){
-            .base = (const uint8_t *)info->dlpi_addr, .headers = info->dlpi_phdr, .count = info->dlpi_phnum};
+            .base = info->dlpi_addr, .headers = info->dlpi_phdr, .count = info->dlpi_phnum};
         search->sites->is_generated = 0;
         return 1;
     }

@@ -71,7 +71,7 @@ static int add_site(uint64_t address) {
 
 /* Code of a packed or self-modifying program, which may also read itself. */
 static int is_writable(const struct code_image *image, const uint8_t *at) {
-    const uint64_t address = (uint64_t)(at - image->base);
+    const uint64_t address = (uintptr_t)at - image->base;
     for (size_t i = 0; i < image->count; i++) {
         const Elf64_Phdr *const h = &image->headers[i];
         if (h->p_type == PT_LOAD && address >= h->p_vaddr && address - h->p_vaddr < h->p_memsz)

@@ -55,12 +55,12 @@ static void forget_the_gone(void) {
 static uint64_t dynamic_of(const struct code_image *image) {
     for (size_t i = 0; i < image->count; i++)
         if (image->headers[i].p_type == PT_DYNAMIC)
-            return (uintptr_t)image->base + image->headers[i].p_vaddr;
+            return image->base + image->headers[i].p_vaddr;
     return 0;
 }
 
 static int holds(const struct code_image *image, const void *at) {
-    const uint64_t address = (uint64_t)((const uint8_t *)at - image->base);
+    const uint64_t address = (uintptr_t)at - image->base;
     for (size_t i = 0; i < image->count; i++) {
         const Elf64_Phdr *const h = &image->headers[i];
         if (h->p_type == PT_LOAD && address >= h->p_vaddr && address - h->p_vaddr < h->p_memsz)
@@ -71,7 +71,7 @@ static int holds(const struct code_image *image, const void *at) {
 
 static int at_start(struct dl_phdr_info *info, size_t size, void *context) {
     const struct code_image image = {
-        .base = (const uint8_t *)info->dlpi_addr, .headers = info->dlpi_phdr, .count = info->dlpi_phnum};
+        .base = info->dlpi_addr, .headers = info->dlpi_phdr, .count = info->dlpi_phnum};
     int *const is_first = context; /* the program itself */
     (void)size;
     if (*is_first) {
@@ -97,7 +97,7 @@ static int image_of(const struct link_map *object, struct code_image *image) {
     if (!read_memory(object->l_addr, &header, sizeof header) ||
         memcmp(header.e_ident, ELFMAG, SELFMAG) != 0 || header.e_phentsize != sizeof(Elf64_Phdr))
         return 0;
-    *image = (struct code_image){.base = (const uint8_t *)object->l_addr,
+    *image = (struct code_image){.base = object->l_addr,
                                  .headers = (const Elf64_Phdr *)(object->l_addr + header.e_phoff),
                                  .count = header.e_phnum};
     Elf64_Phdr last;

@@ -1,8 +1,8 @@
 /* csrc/trap/code/scan.c over a file, for callers without C structures. */
+#include "trap/code/file.h"
 #include "trap/code/image.h"
 #include "trap/code/insn_length.h"
 
-#include <fcntl.h>
 #include <unistd.h>
 
 struct found {
@@ -10,30 +10,39 @@ struct found {
     uint64_t address;
 };
 struct list {
-    const uint8_t *base;
+    const char *path;
+    uint64_t base;
     struct found *found;
     size_t count, room;
 };
 
+/* Whether the file is cut off when its first site is found. */
+int scan_cuts_off;
+
 static void add(void *context, enum code_kind kind, const uint8_t *at, unsigned length) {
     struct list *const list = context;
     if (list->count < list->room)
-        list->found[list->count] = (struct found){kind, length, (uint64_t)(at - list->base)};
+        list->found[list->count] = (struct found){kind, length, (uintptr_t)at - list->base};
     list->count++;
+    if (scan_cuts_off && truncate(list->path, 0) != 0)
+        list->room = 0;
 }
 
 /* The number of sites, at most `room` of which are in `found`; or -errno. */
 long scan_file(const char *path, unsigned kinds, struct found *found, size_t room, size_t *unknown) {
-    struct code_file mapped;
-    const int file = open(path, O_RDONLY | O_CLOEXEC);
-    const int error = code_file_map(file, &mapped);
+    struct code_file copy;
+    struct stat about;
+    const int file = code_file_open(path, &about);
+    if (file < 0)
+        return file;
+    const int error = code_file_read(file, &copy);
     close(file);
     if (error)
         return error;
-    struct list list = {mapped.image.base, found, 0, room};
+    struct list list = {path, copy.image.base, found, 0, room};
     const struct code_sink sink = {add, &list};
-    *unknown = code_scan(&mapped.image, kinds, &sink);
-    code_file_unmap(&mapped);
+    *unknown = code_scan(&copy.image, kinds, &sink);
+    code_file_free(&copy);
     return (long)list.count;
 }
 

@@ -28,7 +28,7 @@ CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 ROOM = 256
 ADDRESSES = (0, 1, 0x1000, 0x1010, 0x401000, 2**63, 2**64 - 1)
 HEADER, PROGRAM_HEADER, SECTION_HEADER = 64, 56, 64
-SOURCES = ("scan", "image", "unwind_table", "insn_length")
+SOURCES = ("file", "scan", "image", "unwind_table", "insn_length")
 _library: ctypes.CDLL | None = None
 
 

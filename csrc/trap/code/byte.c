@@ -1,6 +1,8 @@
 #define _GNU_SOURCE
 #include "trap/code/byte.h"
 
+#include "trap/code/mapping.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -20,6 +22,10 @@ static int write_by_force(const uint8_t *at, uint8_t byte) {
 int code_byte_write(uint8_t *at, uint8_t byte) {
     enum { PAGE = 4096 };
     uint8_t *const page = at - (uintptr_t)at % PAGE;
+    struct mapping m;
+    /* Without /proc nobody tells, and what the dynamic linker has mapped is private. */
+    if (mapping_at((uintptr_t)at, &m) == 0 && !mapping_is_ours_to_write(&m, (uintptr_t)at, 1))
+        return -EACCES;
     if (syscall(SYS_mprotect, page, PAGE, (long)(PROT_READ | PROT_WRITE | PROT_EXEC)) != 0)
         return write_by_force(at, byte);
     *(volatile uint8_t *)at = byte;

@@ -7,7 +7,8 @@
 
 enum { CODE_INT3 = 0xCC };
 
-/* Of code that is mapped readable and executable and no more, which it is afterwards too. 0 or -errno. */
+/* Of code that is mapped readable and executable and no more, which it is afterwards too. 0 or -errno;
+ * -EACCES where mapping_is_ours_to_write() says so. */
 int code_byte_write(uint8_t *at, uint8_t byte);
 
 #endif

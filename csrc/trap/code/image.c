@@ -1,6 +1,8 @@
+#define _GNU_SOURCE /* SEEK_DATA */
 #include "trap/code/image.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -14,105 +16,150 @@ static uint64_t page_down(uint64_t address) {
 
 static int is_ours(const Elf64_Ehdr *header) {
     return memcmp(header->e_ident, ELFMAG, SELFMAG) == 0 && header->e_ident[EI_CLASS] == ELFCLASS64 &&
-           header->e_machine == EM_X86_64 && header->e_phentsize == sizeof(Elf64_Phdr);
+           header->e_machine == EM_X86_64 && header->e_phentsize == sizeof(Elf64_Phdr) && header->e_phnum > 0;
 }
 
-/* The addresses that the segments take up, in whole pages; the program headers must be among them. */
-static int span_of(int file, const Elf64_Ehdr *header, uint64_t *low, uint64_t *high, uint64_t *headers_at) {
-    const uint64_t headers_end = header->e_phoff + header->e_phnum * sizeof(Elf64_Phdr);
+/* 0; -ENOEXEC where the file ends before, or cannot be read there. */
+static int read_all(int file, void *to, uint64_t size, uint64_t offset) {
+    uint8_t *at = to;
+    while (size) {
+        const ssize_t count = pread(file, at, size, (off_t)offset);
+        if (count < 0 && errno == EINTR)
+            continue;
+        if (count <= 0)
+            return -ENOEXEC;
+        at += count;
+        size -= (uint64_t)count;
+        offset += (uint64_t)count;
+    }
+    return 0;
+}
+
+static int is_code_or_table(const Elf64_Phdr *h) {
+    return h->p_type == PT_LOAD && h->p_filesz > 0 && (h->p_flags & (PF_R | PF_W)) == PF_R;
+}
+
+static int read_headers(int file, struct code_file *copy) {
+    Elf64_Ehdr header;
+    if (read_all(file, &header, sizeof header, 0) != 0 || !is_ours(&header))
+        return -ENOEXEC;
+    if (header.e_phnum > CODE_HEADERS_MOST)
+        return -EFBIG;
+    copy->headers = calloc(header.e_phnum, sizeof *copy->headers);
+    if (!copy->headers)
+        return -ENOMEM;
+    copy->image.headers = copy->headers;
+    copy->image.count = header.e_phnum;
+    const int error = read_all(file, copy->headers, header.e_phnum * sizeof *copy->headers, header.e_phoff);
+    for (unsigned i = 0; error == 0 && i < header.e_phnum; i++)
+        if (copy->headers[i].p_type == PT_LOAD && !is_code_or_table(&copy->headers[i]))
+            copy->headers[i].p_type = PT_NULL;
+    return error;
+}
+
+/* The addresses that the segments take up, in whole pages. */
+static int span_of(int file, const struct code_file *copy, uint64_t *low, uint64_t *high) {
     struct stat whole;
-    int found = 0;
+    uint64_t bytes = 0;
     if (fstat(file, &whole) != 0)
         return -errno;
     *low = UINT64_MAX;
     *high = 0;
-    for (unsigned i = 0; i < header->e_phnum; i++) {
-        Elf64_Phdr h;
-        if (pread(file, &h, sizeof h, (off_t)(header->e_phoff + i * sizeof h)) != sizeof h)
-            return -ENOEXEC;
-        if (h.p_type != PT_LOAD || !h.p_filesz)
+    for (size_t i = 0; i < copy->image.count; i++) {
+        const Elf64_Phdr *const h = &copy->headers[i];
+        if (h->p_type != PT_LOAD)
             continue;
-        if (h.p_vaddr % PAGE != h.p_offset % PAGE || h.p_vaddr + h.p_filesz < h.p_vaddr)
+        if (h->p_vaddr % PAGE != h->p_offset % PAGE || h->p_filesz > (uint64_t)whole.st_size ||
+            h->p_offset > (uint64_t)whole.st_size - h->p_filesz ||
+            h->p_vaddr > UINT64_MAX - PAGE - h->p_filesz)
             return -ENOEXEC;
-        if (h.p_filesz > (uint64_t)whole.st_size || h.p_offset > (uint64_t)whole.st_size - h.p_filesz)
-            return -ENOEXEC; /* reading what is cut off would be SIGBUS */
-        *low = page_down(h.p_vaddr) < *low ? page_down(h.p_vaddr) : *low;
-        *high = h.p_vaddr + h.p_filesz > *high ? h.p_vaddr + h.p_filesz : *high;
-        if (header->e_phoff >= h.p_offset && headers_end <= h.p_offset + h.p_filesz) {
-            *headers_at = h.p_vaddr + (header->e_phoff - h.p_offset);
-            found = 1;
-        }
+        bytes += h->p_filesz;
+        if (bytes > CODE_BYTES_MOST)
+            return -EFBIG;
+        *low = page_down(h->p_vaddr) < *low ? page_down(h->p_vaddr) : *low;
+        *high = h->p_vaddr + h->p_filesz > *high ? h->p_vaddr + h->p_filesz : *high;
     }
-    return found ? 0 : -ENOEXEC;
+    if (bytes == 0)
+        return -ENOEXEC;
+    return *high - *low <= CODE_SPAN_MOST ? 0 : -EFBIG;
 }
 
-/* Segments may overlap, and a later one may bring other headers than those that were looked at. */
-static int headers_are_mapped(int file, const Elf64_Ehdr *header, const Elf64_Phdr *mapped) {
-    for (unsigned i = 0; i < header->e_phnum; i++) {
-        Elf64_Phdr h;
-        if (pread(file, &h, sizeof h, (off_t)(header->e_phoff + i * sizeof h)) != sizeof h ||
-            memcmp(&h, &mapped[i], sizeof h) != 0)
-            return 0;
+/* Holes are left out: they would cost memory here, and none where they were made. */
+static int read_data(int file, uint8_t *to, uint64_t size, uint64_t offset) {
+    const uint64_t end = offset + size;
+    for (uint64_t at = offset; at < end;) {
+        const off_t data = lseek(file, (off_t)at, SEEK_DATA);
+        if (data < 0 && errno == ENXIO)
+            return 0;                                                 /* there is none, up to its end */
+        const uint64_t from = data < (off_t)at ? at : (uint64_t)data; /* no file system is believed */
+        const off_t hole = data < 0 ? -1 : lseek(file, (off_t)from, SEEK_HOLE);
+        const uint64_t until = hole < 0 || (uint64_t)hole > end ? end : (uint64_t)hole;
+        if (from < until && read_all(file, to + (from - offset), until - from, from) != 0)
+            return -ENOEXEC;
+        at = from < until ? until : end;
     }
-    return 1;
+    return 0;
+}
+
+static int read_segment(int file, const struct code_file *copy, const Elf64_Phdr *h) {
+    const uint64_t at = copy->image.base + h->p_vaddr, page = page_down(at);
+    if (mprotect((void *)(uintptr_t)page, at + h->p_filesz - page, PROT_READ | PROT_WRITE) != 0)
+        return -errno;
+    return read_data(file, (uint8_t *)(uintptr_t)at, h->p_filesz, h->p_offset);
+}
+
+static int read_segments(int file, struct code_file *copy) {
+    uint64_t low = 0, high = 0;
+    int error = span_of(file, copy, &low, &high);
+    if (error)
+        return error;
+    void *const memory =
+        mmap(NULL, high - low, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (memory == MAP_FAILED)
+        return -errno;
+    copy->memory = memory;
+    copy->size = high - low;
+    copy->image.base = (uintptr_t)memory - low;
+    for (size_t i = 0; error == 0 && i < copy->image.count; i++)
+        if (copy->headers[i].p_type == PT_LOAD)
+            error = read_segment(file, copy, &copy->headers[i]);
+    return error;
 }
 
 /* Only the section headers say where it is when no program header does. */
-static void find_eh_frame(int file, const Elf64_Ehdr *header, struct code_image *image) {
+static void find_eh_frame(int file, struct code_image *image) {
     static const char wanted[] = ".eh_frame";
+    Elf64_Ehdr header;
     Elf64_Shdr names, section;
     char name[sizeof wanted];
-    if (header->e_shentsize != sizeof section ||
-        pread(file, &names, sizeof names, (off_t)(header->e_shoff + header->e_shstrndx * sizeof names)) !=
-            sizeof names)
+    if (read_all(file, &header, sizeof header, 0) != 0 || header.e_shentsize != sizeof section ||
+        read_all(file, &names, sizeof names, header.e_shoff + header.e_shstrndx * sizeof names) != 0)
         return;
-    for (unsigned i = 0; i < header->e_shnum; i++)
-        if (pread(file, &section, sizeof section, (off_t)(header->e_shoff + i * sizeof section)) ==
-                sizeof section &&
-            pread(file, name, sizeof name, (off_t)(names.sh_offset + section.sh_name)) == sizeof name &&
-            memcmp(name, wanted, sizeof wanted) == 0 && section.sh_flags & SHF_ALLOC) {
+    for (unsigned i = 0; i < header.e_shnum; i++)
+        if (read_all(file, &section, sizeof section, header.e_shoff + i * sizeof section) == 0 &&
+            section.sh_flags & SHF_ALLOC &&
+            read_all(file, name, sizeof name, names.sh_offset + section.sh_name) == 0 &&
+            memcmp(name, wanted, sizeof wanted) == 0) {
             image->eh_frame = image->base + section.sh_addr;
             image->eh_frame_size = section.sh_size;
         }
 }
 
-int code_file_map(int file, struct code_file *mapped) {
-    Elf64_Ehdr header;
-    uint64_t low = 0, high = 0, headers_at = 0;
-    if (pread(file, &header, sizeof header, 0) != sizeof header || !is_ours(&header))
-        return -ENOEXEC;
-    const int error = span_of(file, &header, &low, &high, &headers_at);
-    if (error)
-        return error;
-    mapped->size = high - low;
-    mapped->mapping = mmap(NULL, mapped->size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (mapped->mapping == MAP_FAILED)
-        return -errno;
-    mapped->image.base = (const uint8_t *)mapped->mapping - low;
-    for (unsigned i = 0; i < header.e_phnum; i++) {
-        Elf64_Phdr h;
-        if (pread(file, &h, sizeof h, (off_t)(header.e_phoff + i * sizeof h)) != sizeof h ||
-            h.p_type != PT_LOAD || !h.p_filesz)
-            continue;
-        const uint64_t from = page_down(h.p_vaddr);
-        if (mmap((uint8_t *)mapped->mapping + (from - low), h.p_vaddr + h.p_filesz - from, PROT_READ,
-                 MAP_PRIVATE | MAP_FIXED, file, (off_t)page_down(h.p_offset)) == MAP_FAILED) {
-            const int failure = errno;
-            code_file_unmap(mapped);
-            return -failure;
-        }
-    }
-    mapped->image.headers = (const Elf64_Phdr *)(const void *)(mapped->image.base + headers_at);
-    mapped->image.count = header.e_phnum;
-    if (!headers_are_mapped(file, &header, mapped->image.headers)) {
-        code_file_unmap(mapped);
-        return -ENOEXEC;
-    }
-    mapped->image.eh_frame = NULL;
-    find_eh_frame(file, &header, &mapped->image);
-    return 0;
+int code_file_read(int file, struct code_file *copy) {
+    *copy = (struct code_file){0};
+    int error = read_headers(file, copy);
+    if (error == 0)
+        error = read_segments(file, copy);
+    if (error == 0)
+        find_eh_frame(file, &copy->image);
+    else
+        code_file_free(copy);
+    return error;
 }
 
-void code_file_unmap(struct code_file *mapped) {
-    munmap(mapped->mapping, mapped->size);
+void code_file_free(struct code_file *copy) {
+    if (copy->memory)
+        munmap(copy->memory, copy->size);
+    free(copy->headers);
+    *copy = (struct code_file){0};
 }

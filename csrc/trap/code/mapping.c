@@ -115,3 +115,8 @@ int mapping_in(const char *maps, uint64_t address, struct mapping *mapping) {
 int mapping_at(uint64_t address, struct mapping *mapping) {
     return mapping_in("/proc/thread-self/maps", address, mapping);
 }
+
+int mapping_is_ours_to_write(const struct mapping *mapping, uint64_t address, size_t size) {
+    return !mapping->shared && address >= mapping->start && address < mapping->end &&
+           mapping->end - address >= size;
+}

@@ -5,6 +5,7 @@
 #ifndef TRAP_MAPPING_H
 #define TRAP_MAPPING_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 struct mapping {
@@ -18,5 +19,9 @@ struct mapping {
 int mapping_at(uint64_t address, struct mapping *mapping);
 /* The same of another process, by its file /proc/PID/maps. */
 int mapping_in(const char *maps, uint64_t address, struct mapping *mapping);
+
+/* Whether `size` bytes of code at `address` may be replaced. Not in shared memory, whoever may write there:
+ * others would execute the change, and a file would keep it. All who write code ask this. */
+int mapping_is_ours_to_write(const struct mapping *mapping, uint64_t address, size_t size);
 
 #endif

@@ -74,7 +74,12 @@ enum judgement { SITE, NO_SITE, UNKNOWN };
 struct walk {
     struct code_range function;
     const uint8_t *at;
+    struct unwind_search search;
 };
+
+static const uint8_t *bytes_at(uint64_t address) {
+    return (const uint8_t *)(uintptr_t)address;
+}
 
 /* CPUID and XGETBV with their first byte overwritten by INT3, which is how they are made to trap, are still
  * as long: a second scan of the same code must not lose the boundaries. */
@@ -87,18 +92,23 @@ static unsigned length_at(const uint8_t *code, size_t size) {
     return insn_length(code, size);
 }
 
+static int in_range(const struct code_range *range, const uint8_t *at) {
+    return (uintptr_t)at >= range->begin && (uintptr_t)at < range->end;
+}
+
+static size_t left_in(const struct code_range *range, const uint8_t *at) {
+    return (size_t)(range->end - (uintptr_t)at);
+}
+
 /* Moves to the instruction that holds `place`; its length, 0 if decoding fails before. */
 static unsigned walk_to(struct walk *walk, const uint8_t *place) {
-    for (;;) {
-        const unsigned length = length_at(walk->at, (size_t)(walk->function.end - walk->at));
+    while (unwind_take_work(&walk->search, 1)) {
+        const unsigned length = length_at(walk->at, left_in(&walk->function, walk->at));
         if (length == 0 || walk->at + length > place)
             return length;
         walk->at += length;
     }
-}
-
-static int in_range(const struct code_range *range, const uint8_t *at) {
-    return at >= range->begin && at < range->end;
+    return 0;
 }
 
 static int is_config(const uint8_t *code, size_t size) {
@@ -118,13 +128,14 @@ static int moves_number(const uint8_t *place, size_t before, unsigned reg) {
 
 /* Whether what is before the place reads as code that leads there: decoding x86 from a wrong byte falls into
  * step within a few instructions, so nearly all beginnings arrive in code, and a third of them in data. */
-static int may_be_code(const uint8_t *place, size_t before) {
+static int may_be_code(const uint8_t *place, size_t before, struct unwind_search *search) {
     enum { FARTHEST = 64, NEAREST = 16 };
     unsigned arrived = 0, tried = 0;
     for (size_t back = NEAREST; back <= FARTHEST && back <= before; back++) {
         const uint8_t *at = place - back;
         unsigned length = 1;
-        while (at < place && (length = length_at(at, (size_t)(place - at))) != 0)
+        while (at < place && unwind_take_work(search, 1) &&
+               (length = length_at(at, (size_t)(place - at))) != 0)
             at += length;
         arrived += at == place && length != 0;
         tried++;
@@ -155,12 +166,12 @@ static int enter_function(const struct code_image *image, const struct code_rang
                           const uint8_t *place) {
     if (in_range(&walk->function, place) && walk->at <= place)
         return 1;
-    if (!unwind_function(image, place, &walk->function) || walk->function.begin < segment->begin ||
-        walk->function.end > segment->end) {
+    if (!unwind_function(image, (uintptr_t)place, &walk->function, &walk->search) ||
+        walk->function.begin < segment->begin || walk->function.end > segment->end) {
         walk->function = (struct code_range){0};
         return 0;
     }
-    walk->at = walk->function.begin;
+    walk->at = bytes_at(walk->function.begin);
     return 1;
 }
 
@@ -170,13 +181,13 @@ static enum judgement judge(const struct code_image *image, const struct code_ra
                             const uint8_t *place, const uint8_t **at, unsigned *length) {
     if (!enter_function(image, segment, walk, place)) {
         *at = place;
-        *length = insn_length(place, (size_t)(segment->end - place));
+        *length = insn_length(place, left_in(segment, place));
         if ((extent->begin && !in_range(extent, place)) ||
             (kind == CODE_AMX_CONFIG && !is_config(place, *length)))
             return NO_SITE;
-        const size_t before = (size_t)(place - segment->begin);
+        const size_t before = (size_t)((uintptr_t)place - segment->begin);
         const enum judgement judgement = by_context(kind, place, before);
-        return judgement == UNKNOWN && !may_be_code(place, before) ? NO_SITE : judgement;
+        return judgement == UNKNOWN && !may_be_code(place, before, &walk->search) ? NO_SITE : judgement;
     }
     *length = walk_to(walk, place);
     *at = walk->at;
@@ -190,31 +201,37 @@ static enum judgement judge(const struct code_image *image, const struct code_ra
     return walk->at + *length == place + (kind == CODE_CPUID ? 2 : 3) ? SITE : NO_SITE;
 }
 
-size_t code_scan(const struct code_image *image, unsigned kinds, const struct code_sink *sink) {
-    const struct code_range extent = unwind_extent(image);
-    struct walk walk = {{NULL, NULL}, NULL};
+static size_t scan_segment(const struct code_image *image, const struct code_range *extent,
+                           const struct code_range *segment, unsigned kinds, struct walk *walk,
+                           const struct code_sink *sink) {
+    const uint8_t *const end = bytes_at(segment->end);
     size_t unknown = 0;
-    for (size_t i = 0; i < image->count; i++) {
+    for (const uint8_t *place = next_place(bytes_at(segment->begin), end, kinds); place < end;
+         place = next_place(place + 1, end, kinds)) {
+        const enum code_kind kind = kind_of_bytes(place, (size_t)(end - place), kinds);
+        const uint8_t *at;
+        unsigned length;
+        unwind_take_work(&walk->search, 1);
+        const enum judgement judgement = judge(image, extent, segment, walk, kind, place, &at, &length);
+        if (walk->search.work == 0)
+            return unknown + 1;
+        if (judgement == SITE)
+            sink->site(sink->context, kind, at, length);
+        unknown += judgement == UNKNOWN;
+    }
+    return unknown;
+}
+
+size_t code_scan(const struct code_image *image, unsigned kinds, const struct code_sink *sink) {
+    struct walk walk = {.search.work = CODE_WORK_MOST};
+    const struct code_range extent = unwind_extent(image);
+    size_t unknown = 0;
+    for (size_t i = 0; i < image->count && walk.search.work; i++) {
         const Elf64_Phdr *const h = &image->headers[i];
-        if (h->p_type != PT_LOAD || (h->p_flags & (PF_X | PF_R)) != (PF_X | PF_R))
-            continue;
-        const struct code_range segment = {image->base + h->p_vaddr, image->base + h->p_vaddr + h->p_filesz};
-        for (const uint8_t *place = next_place(segment.begin, segment.end, kinds); place < segment.end;
-             place = next_place(place + 1, segment.end, kinds)) {
-            const enum code_kind kind = kind_of_bytes(place, (size_t)(segment.end - place), kinds);
-            const uint8_t *at;
-            unsigned length;
-            switch (judge(image, &extent, &segment, &walk, kind, place, &at, &length)) {
-            case SITE:
-                sink->site(sink->context, kind, at, length);
-                break;
-            case UNKNOWN:
-                unknown++;
-                break;
-            case NO_SITE:
-                break;
-            }
-        }
+        const uint64_t begin = image->base + h->p_vaddr;
+        const struct code_range segment = {begin, begin + h->p_filesz};
+        if (h->p_type == PT_LOAD && (h->p_flags & (PF_X | PF_R)) == (PF_X | PF_R))
+            unknown += scan_segment(image, &extent, &segment, kinds, &walk, sink);
     }
     return unknown;
 }

@@ -17,14 +17,14 @@ enum code_kind {
     CODE_AMX_CONFIG = 4, /* LDTILECFG, STTILECFG, TILERELEASE: what works without permission */
 };
 
-/* An object as the dynamic linker maps it; `base` is where its address 0 would be. */
+/* An object as the dynamic linker maps it; `base` is where its address 0 would be. Addresses are numbers
+ * until they are known to lie in a segment: a file may say anything. */
 struct code_image {
-    const uint8_t *base;
+    uint64_t base;
     const Elf64_Phdr *headers;
     size_t count;
-    /* .eh_frame, for objects without .eh_frame_hdr, such as static programs; NULL: not known. */
-    const uint8_t *eh_frame;
-    size_t eh_frame_size;
+    /* .eh_frame, for objects without .eh_frame_hdr, such as static programs; 0: not known. */
+    uint64_t eh_frame, eh_frame_size;
 };
 
 struct code_sink {
@@ -32,8 +32,13 @@ struct code_sink {
     void *context;
 };
 
-/* Reports every site of `kinds` (bits of enum code_kind) in ascending order. Returns how many places have the
- * bytes of such an instruction and could be neither confirmed nor ruled out. */
+/* What one scan may take, in instructions decoded and records of tables looked at: nine times what the 190
+ * MiB of an LLVM take. */
+enum { CODE_WORK_MOST = 1 << 25 };
+
+/* Reports every site of `kinds` (bits of enum code_kind), ascending within each segment. Returns how many
+ * places have the bytes of such an instruction and could be neither confirmed nor ruled out; all that lies
+ * behind CODE_WORK_MOST is one of them. */
 size_t code_scan(const struct code_image *image, unsigned kinds, const struct code_sink *sink);
 
 #endif

@@ -18,14 +18,13 @@ enum {
     APPLICATION = 0x70,
 };
 
-/* Reading within one segment; `left` runs out rather than the pointer beyond it. */
+/* Reading within one segment; `left` runs out rather than the address beyond it. */
 struct reader {
-    const uint8_t *at;
-    size_t left;
+    uint64_t at, left;
 };
 
-static struct reader reader_at(const struct code_image *image, const uint8_t *at) {
-    const uint64_t address = (uint64_t)(at - image->base);
+static struct reader reader_at(const struct code_image *image, uint64_t at) {
+    const uint64_t address = at - image->base;
     for (size_t i = 0; i < image->count; i++) {
         const Elf64_Phdr *const h = &image->headers[i];
         if (h->p_type == PT_LOAD && h->p_flags & PF_R && address >= h->p_vaddr &&
@@ -38,7 +37,7 @@ static struct reader reader_at(const struct code_image *image, const uint8_t *at
 static int take(struct reader *r, void *to, size_t size) {
     if (r->left < size)
         return 0;
-    memcpy(to, r->at, size);
+    memcpy(to, (const void *)(uintptr_t)r->at, size);
     r->at += size;
     r->left -= size;
     return 1;
@@ -87,20 +86,15 @@ static int take_number(struct reader *r, uint8_t encoding, uint64_t *value) {
 }
 
 /* A pointer; indirect ones, which only personalities and LSDAs are, are not understood. */
-static int take_pointer(struct reader *r, uint8_t encoding, const uint8_t *data, const uint8_t **pointer) {
-    const uint8_t *const here = r->at;
-    uint64_t value;
-    if (!take_number(r, encoding, &value))
+static int take_pointer(struct reader *r, uint8_t encoding, uint64_t *pointer) {
+    const uint64_t here = r->at;
+    if (!take_number(r, encoding, pointer))
         return 0;
     switch (encoding & ~FORMAT) {
     case DW_EH_PE_pcrel:
-        *pointer = here + value;
-        return 1;
-    case DW_EH_PE_datarel:
-        *pointer = data + value;
+        *pointer += here;
         return 1;
     case 0:
-        *pointer = (const uint8_t *)(uintptr_t)value;
         return 1;
     default:
         return 0;
@@ -108,17 +102,18 @@ static int take_pointer(struct reader *r, uint8_t encoding, const uint8_t *data,
 }
 
 /* The encoding of the addresses in the FDEs of a CIE, -1 if it cannot be told. */
-static int fde_encoding(const struct code_image *image, const uint8_t *cie) {
+static int fde_encoding(const struct code_image *image, uint64_t cie) {
+    enum { LETTERS_MOST = 8 }; /* there are seven: "eh", and those below */
     struct reader r = reader_at(image, cie), start;
     uint32_t length, id;
     uint8_t version, letter, encoding;
-    uint64_t ignored;
-    const uint8_t *personality;
+    uint64_t ignored, personality;
     if (!take(&r, &length, 4) || !take(&r, &id, 4) || id != 0 || !take(&r, &version, 1))
         return -1;
     start = r;
+    unsigned letters = 0;
     do {
-        if (!take(&r, &letter, 1))
+        if (!take(&r, &letter, 1) || letters++ > LETTERS_MOST)
             return -1;
     } while (letter);
     if (!take_leb128(&r, &ignored) || !take_leb128(&r, &ignored)) /* alignment of code, of data */
@@ -136,7 +131,7 @@ static int fde_encoding(const struct code_image *image, const uint8_t *cie) {
         case 'R':
             return take(&r, &encoding, 1) ? encoding : -1;
         case 'P':
-            if (!take(&r, &encoding, 1) || !take_pointer(&r, encoding & ~0x80, NULL, &personality))
+            if (!take(&r, &encoding, 1) || !take_pointer(&r, encoding & ~0x80, &personality))
                 return -1;
             break;
         case 'L':
@@ -152,34 +147,34 @@ static int fde_encoding(const struct code_image *image, const uint8_t *cie) {
     return DW_EH_PE_absptr;
 }
 
-static int fde_range(const struct code_image *image, const uint8_t *fde, struct code_range *function) {
+static int fde_range(const struct code_image *image, uint64_t fde, struct code_range *function) {
     struct reader r = reader_at(image, fde);
     uint32_t length, back;
     uint64_t size;
     if (!take(&r, &length, 4) || length == UINT32_MAX) /* 64-bit DWARF, which nothing emits here */
         return 0;
-    const uint8_t *const id = r.at;
+    const uint64_t id = r.at;
     if (!take(&r, &back, 4) || back == 0)
         return 0;
     const int encoding = fde_encoding(image, id - back);
-    if (encoding < 0 || !take_pointer(&r, (uint8_t)encoding, NULL, &function->begin) ||
+    if (encoding < 0 || !take_pointer(&r, (uint8_t)encoding, &function->begin) ||
         !take_number(&r, (uint8_t)encoding, &size))
         return 0;
     function->end = function->begin + size;
     return 1;
 }
 
-static const uint8_t *eh_frame_hdr(const struct code_image *image) {
+/* 0: there is none. */
+static uint64_t eh_frame_hdr(const struct code_image *image) {
     for (size_t i = 0; i < image->count; i++)
         if (image->headers[i].p_type == PT_GNU_EH_FRAME)
             return image->base + image->headers[i].p_vaddr;
-    return NULL;
+    return 0;
 }
 
 /* The sorted table of .eh_frame_hdr; `count` is 0 where there is none. Offsets are from `header` on. */
 struct table {
-    const uint8_t *header, *entries;
-    uint64_t count;
+    uint64_t header, entries, count;
 };
 struct entry {
     int32_t begin, fde;
@@ -187,10 +182,10 @@ struct entry {
 
 static struct table table_of(const struct code_image *image) {
     enum { VERSION, EH_FRAME_ENCODING, COUNT_ENCODING, TABLE_ENCODING };
-    struct table table = {eh_frame_hdr(image), NULL, 0};
+    struct table table = {eh_frame_hdr(image), 0, 0};
     uint8_t start[4];
     uint64_t ignored;
-    if (table.header == NULL)
+    if (table.header == 0)
         return table;
     struct reader r = reader_at(image, table.header);
     if (!take(&r, start, sizeof start) || start[VERSION] != 1 ||
@@ -204,40 +199,74 @@ static struct table table_of(const struct code_image *image) {
 
 static struct entry entry_at(const struct table *table, uint64_t i) {
     struct entry entry;
-    memcpy(&entry, table->entries + i * sizeof entry, sizeof entry);
+    memcpy(&entry, (const void *)(uintptr_t)(table->entries + i * sizeof entry), sizeof entry);
     return entry;
 }
 
 static int function_at(const struct code_image *image, const struct table *table, uint64_t i,
                        struct code_range *function) {
     const struct entry entry = entry_at(table, i);
-    return fde_range(image, table->header + entry.fde, function) &&
-           function->begin == table->header + entry.begin;
+    return fde_range(image, table->header + (uint64_t)(int64_t)entry.fde, function) &&
+           function->begin == table->header + (uint64_t)(int64_t)entry.begin;
 }
 
-/* Without the sorted table: the records of .eh_frame one after the other. */
-static int search_eh_frame(const struct code_image *image, const uint8_t *at, struct code_range *function) {
+int unwind_take_work(struct unwind_search *search, uint64_t units) {
+    search->work -= units < search->work ? units : search->work;
+    return search->work > 0;
+}
+
+/* To find in which segment a record is takes the longer the more there are. */
+static uint64_t work_of_record(const struct code_image *image) {
+    return 1 + image->count / 8;
+}
+
+/* Without the sorted table: the records of .eh_frame one after the other, from one on that is there. */
+static int search_records(const struct code_image *image, uint64_t at, struct code_range *function,
+                          struct unwind_search *search) {
     struct reader r = reader_at(image, image->eh_frame);
     uint32_t length;
     if (r.left > image->eh_frame_size)
         r.left = image->eh_frame_size;
-    for (;;) {
-        const uint8_t *const record = r.at;
+    if (search->record > r.left)
+        return 0;
+    r.at += search->record;
+    r.left -= search->record;
+    while (unwind_take_work(search, work_of_record(image))) {
+        const uint64_t record = r.at;
         if (!take(&r, &length, sizeof length) || length == 0 ||
             length > r.left) /* the end, or 64-bit DWARF */
             return 0;
-        if (fde_range(image, record, function) && at >= function->begin && at < function->end)
+        if (fde_range(image, record, function) && at >= function->begin && at < function->end) {
+            search->record = record - image->eh_frame;
             return 1;
+        }
         r.at += length;
         r.left -= length;
     }
+    return 0;
 }
 
-int unwind_function(const struct code_image *image, const uint8_t *at, struct code_range *function) {
+/* They are in the order of the functions, mostly, and so are the places that are asked for. */
+static int search_eh_frame(const struct code_image *image, uint64_t at, struct code_range *function,
+                           struct unwind_search *search) {
+    const uint64_t last = search->record;
+    if (search_records(image, at, function, search))
+        return 1;
+    search->record = 0;
+    if (last > 0 && search_records(image, at, function, search))
+        return 1;
+    search->record = last;
+    return 0;
+}
+
+int unwind_function(const struct code_image *image, uint64_t at, struct code_range *function,
+                    struct unwind_search *search) {
     const struct table table = table_of(image);
+    if (!unwind_take_work(search, 4 * work_of_record(image)))
+        return 0;
     if (table.count == 0)
-        return image->eh_frame && search_eh_frame(image, at, function);
-    const int64_t wanted = at - table.header;
+        return image->eh_frame && search_eh_frame(image, at, function, search);
+    const int64_t wanted = (int64_t)(at - table.header);
     uint64_t low = 0,
              high = table.count; /* the last entry that begins at or before it is in [low, high) - 1 */
     while (low < high) {
@@ -255,6 +284,6 @@ struct code_range unwind_extent(const struct code_image *image) {
     struct code_range first, last;
     if (table.count == 0 || !function_at(image, &table, 0, &first) ||
         !function_at(image, &table, table.count - 1, &last))
-        return (struct code_range){NULL, NULL};
+        return (struct code_range){0, 0};
     return (struct code_range){first.begin, last.end};
 }

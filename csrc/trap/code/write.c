@@ -55,7 +55,7 @@ static int write_bytes(int memory, uint64_t address, const uint8_t *bytes, size_
 
 static int is_ours_to_write(uint64_t address) {
     struct mapping m;
-    return mapping_at(address, &m) == 0 && !m.shared && m.end - address >= CODE_BYTES_WRITTEN;
+    return mapping_at(address, &m) == 0 && mapping_is_ours_to_write(&m, address, CODE_BYTES_WRITTEN);
 }
 
 void code_write(struct code_write *writes, size_t count) {

@@ -4,7 +4,7 @@
  * each step before the next (Intel SDM vol. 3, 10.1.3, cross-modifying code; Linux's text_poke_bp() does the
  * same to the kernel). Who meets an INT3 meanwhile is the SIGTRAP handler's to help.
  *
- * Never written to: memory that is shared, since others would execute the change, or a file would keep it.
+ * Never written to: what mapping_is_ours_to_write() says.
  */
 #ifndef TRAP_CODE_WRITE_H
 #define TRAP_CODE_WRITE_H

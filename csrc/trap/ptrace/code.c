@@ -6,7 +6,6 @@
 
 #include <elf.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -26,24 +25,24 @@ enum {
 
 /* ---- code ---- */
 
-static void patch(struct tracer *tracer, struct tracee *tracee, uint64_t address, int concerned) {
+/* *known is the mapping of the last site, and becomes that of this one. */
+static void patch(struct tracer *tracer, struct tracee *tracee, uint64_t address, int concerned,
+                  struct mapping *known) {
+    const pid_t tid = tracee->tid;
     struct tracer_site site = {.address = address, .concerned = (uint8_t)concerned};
-    if (tracer_write_code(tracee->tid, address, INT3, &site.byte) != 0) {
+    if ((address < known->start || address >= known->end) && tracer_mapping_at(tid, address, known) != 0)
+        *known = (struct mapping){0};
+    if (tracer_make_room(tracee->process) != 0 ||
+        tracer_write_code(tid, known, address, INT3, &site.byte) != 0)
         tracer->counts.unpatchable++;
-        return;
-    }
-    if (site.byte == INT3)
-        return; /* the page has been ours before */
-    if (tracer_add_site(tracee->process, site) != 0) {
-        if (tracer_write_code(tracee->tid, address, site.byte, &site.byte) != 0)
-            tracer->error = -ENOMEM; /* it would die of the INT3 */
-        tracer->counts.unpatchable++;
-    }
+    else if (site.byte != INT3) /* else the page has been ours before */
+        tracer_add_site(tracee->process, site);
 }
 
 /* `size` bytes at `address` are those of the file from `offset` on. */
 static void patch_mapping(struct tracer *tracer, struct tracee *tracee, const struct tracer_image *image,
                           uint64_t address, uint64_t size, uint64_t offset) {
+    struct mapping known = {0};
     for (size_t i = 0; i < image->segment_count; i++) {
         const uint64_t from = image->segments[i].address, to = from + image->segments[i].size;
         /* where the file's address 0 would be */
@@ -51,18 +50,14 @@ static void patch_mapping(struct tracer *tracer, struct tracee *tracee, const st
         for (size_t j = 0; j < image->site_count; j++) {
             const uint64_t site = image->sites[j];
             if (site >= from && site < to && base + site - address < size)
-                patch(tracer, tracee, base + site, image->concerned);
+                patch(tracer, tracee, base + site, image->concerned, &known);
         }
     }
 }
 
 void tracer_new_code(struct tracer *tracer, struct tracee *tracee, const struct tracer_mapping *mapping,
                      const char *path) {
-    const int file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (file < 0)
-        return;
-    const struct tracer_image *const image = tracer_image(tracer, file);
-    close(file);
+    const struct tracer_image *const image = tracer_image(tracer, path);
     if (image)
         patch_mapping(tracer, tracee, image, mapping->address, mapping->size, mapping->offset);
 }
@@ -130,20 +125,24 @@ static int replace_auxv(struct tracee *tracee, uint64_t stack, uint64_t vector, 
  * "Initial Stack and Register State"): argc, argv, NULL, environment, NULL, pairs. C libraries have not read
  * it yet. */
 static int enlarge_minsigstksz(struct tracer *tracer, struct tracee *tracee, uint64_t stack) {
+    enum {
+        WORDS_MOST = 1 << 20,
+        PAIRS_MOST = 64
+    }; /* execve() takes 6 MiB, and the kernel has some 25 pairs */
     const pid_t tid = tracee->tid;
     const uint64_t least = VIRTUAL_MINSIGSTKSZ;
-    uint64_t argc, word = 1, pair[2];
+    uint64_t argc, word = 1, pair[2] = {AT_IGNORE};
     int changed = 0;
     if (tracer_read(tid, stack, &argc, sizeof argc) != sizeof argc)
         return -EIO;
     uint64_t at = stack + (argc + 2) * sizeof word;
-    while (word) {
+    for (unsigned words = 0; word && words < WORDS_MOST; words++) {
         if (tracer_read(tid, at, &word, sizeof word) != sizeof word)
             return -EIO;
         at += sizeof word;
     }
     const uint64_t vector = at;
-    do {
+    for (unsigned pairs = 0; pair[0] != AT_NULL && pairs < PAIRS_MOST; pairs++) {
         if (tracer_read(tid, at, pair, sizeof pair) != sizeof pair)
             return -EIO;
         if (pair[0] == AT_MINSIGSTKSZ_TYPE && pair[1] < least) {
@@ -152,7 +151,7 @@ static int enlarge_minsigstksz(struct tracer *tracer, struct tracee *tracee, uin
             changed = 1;
         }
         at += sizeof pair;
-    } while (pair[0] != AT_NULL);
+    }
     return changed && !has_own_filter(tracer, tid) ? replace_auxv(tracee, stack, vector, at - vector) : 0;
 }
 

@@ -47,13 +47,23 @@ static int run_to_stop(pid_t tid, int *stop) {
     return 0;
 }
 
+/* What was taken for a system call is none, as the tracee has told a wrong vDSO: its memory is anybody's. */
+static int is_fault(int stop) {
+    return stop == SIGSEGV || stop == SIGBUS || stop == SIGILL || stop == SIGFPE || stop == SIGTRAP;
+}
+
+/* Others may come first: the filter's, and that of a SIGSTOP, which nothing blocks. */
 static long call(pid_t tid) {
+    enum { STOPS_MOST = 64 };
     struct user_regs_struct after;
-    for (int stops = 0; stops < 2;) { /* entry and exit */
+    int of_syscall = 0;
+    for (int stops = 0; of_syscall < 2; stops++) { /* entry and exit */
         int stop;
         if (run_to_stop(tid, &stop) != 0)
             return -ESRCH;
-        stops += stop == SYSCALL_STOP;
+        if (is_fault(stop) || stops == STOPS_MOST)
+            return -ENOSYS;
+        of_syscall += stop == SYSCALL_STOP;
     }
     return ptrace(PTRACE_GETREGS, tid, NULL, &after) == 0 ? (long)after.rax : -ESRCH;
 }

@@ -6,8 +6,6 @@
 #define _GNU_SOURCE /* process_vm_readv */
 #include "trap/ptrace/ptrace.h"
 
-#include "trap/code/mapping.h"
-
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -36,7 +34,7 @@ void tracer_reach_by_file(void) {
     by_file = 1;
 }
 
-static int mapping_of(pid_t tid, uint64_t address, struct mapping *mapping) {
+int tracer_mapping_at(pid_t tid, uint64_t address, struct mapping *mapping) {
     char path[32];
     snprintf(path, sizeof path, "/proc/%d/maps", (int)tid);
     return mapping_in(path, address, mapping);
@@ -46,7 +44,7 @@ static int mapping_of(pid_t tid, uint64_t address, struct mapping *mapping) {
 static size_t accessible(pid_t tid, uint64_t address, size_t size, int protection) {
     struct mapping m;
     size_t n = 0;
-    while (n < size && mapping_of(tid, address + n, &m) == 0 && m.protection & protection)
+    while (n < size && tracer_mapping_at(tid, address + n, &m) == 0 && m.protection & protection)
         n = m.end - address;
     return n < size ? n : size;
 }
@@ -146,9 +144,12 @@ int tracer_write(pid_t tid, uint64_t address, const void *from, size_t size) {
     return 0;
 }
 
-int tracer_write_code(pid_t tid, uint64_t address, uint8_t byte, uint8_t *replaced) {
+int tracer_write_code(pid_t tid, const struct mapping *mapping, uint64_t address, uint8_t byte,
+                      uint8_t *replaced) {
     void *const at = (void *)(uintptr_t)(address & -(uint64_t)WORD);
     const unsigned shift = 8 * (address % WORD);
+    if (!mapping_is_ours_to_write(mapping, address, 1))
+        return -EACCES;
     errno = 0;
     const uint64_t word = (uint64_t)ptrace(PTRACE_PEEKTEXT, tid, at, NULL);
     if (errno)
@@ -160,7 +161,7 @@ int tracer_write_code(pid_t tid, uint64_t address, uint8_t byte, uint8_t *replac
 
 struct trap_fault tracer_page_fault(pid_t tid, uint64_t address, int write) {
     struct mapping m;
-    if (mapping_of(tid, address, &m) != 0)
+    if (tracer_mapping_at(tid, address, &m) != 0)
         return (struct trap_fault){SIGSEGV, SEGV_MAPERR, address};
     if (!(m.protection & (write ? PROT_WRITE : PROT_READ)))
         return (struct trap_fault){SIGSEGV, SEGV_ACCERR, address};

@@ -9,6 +9,7 @@
 #define AMX_TRAP_PTRACE_H
 
 #include "amx.h"
+#include "trap/code/mapping.h"
 #include "trap/execute.h"
 #include "trap/kernel_model.h"
 
@@ -99,7 +100,9 @@ int tracer_exec(struct tracer *tracer, struct tracee *tracee);
 
 /* NULL: no INT3 of ours. */
 const struct tracer_site *tracer_site_at(const struct tracer_process *process, uint64_t address);
-int tracer_add_site(struct tracer_process *process, struct tracer_site site); /* 0 or -ENOMEM */
+/* For one more: 0; -ENOMEM, -ENOSPC. */
+int tracer_make_room(struct tracer_process *process);
+void tracer_add_site(struct tracer_process *process, struct tracer_site site);
 
 /* ---- ptrace/memory.c ---- */
 
@@ -107,9 +110,13 @@ int tracer_add_site(struct tracer_process *process, struct tracer_site site); /*
 void tracer_reach_by_file(void);
 /* A tracee's memory under its own protections. */
 struct amxemu_memory tracer_memory(struct tracee *tracee);
-size_t tracer_read(pid_t tid, uint64_t address, void *to, size_t size);              /* how many bytes */
-int tracer_write(pid_t tid, uint64_t address, const void *from, size_t size);        /* 0 or -EFAULT */
-int tracer_write_code(pid_t tid, uint64_t address, uint8_t byte, uint8_t *replaced); /* 0 or -errno */
+size_t tracer_read(pid_t tid, uint64_t address, void *to, size_t size);       /* how many bytes */
+int tracer_write(pid_t tid, uint64_t address, const void *from, size_t size); /* 0 or -EFAULT */
+/* Which mapping an address lies in: 0 or -errno. */
+int tracer_mapping_at(pid_t tid, uint64_t address, struct mapping *mapping);
+/* In this mapping of the tracee. 0; -EACCES where mapping_is_ours_to_write() says so; -errno. */
+int tracer_write_code(pid_t tid, const struct mapping *mapping, uint64_t address, uint8_t byte,
+                      uint8_t *replaced);
 /* What an access that failed at this address would have raised. */
 struct trap_fault tracer_page_fault(pid_t tid, uint64_t address, int write);
 
@@ -176,8 +183,8 @@ struct tracer_image {
     size_t site_count, site_room;
     int concerned; /* announce.h */
 };
-/* NULL: not to be read, or no ELF file. */
-const struct tracer_image *tracer_image(struct tracer *tracer, int file);
+/* NULL: no regular file, or not to be read. Good until the next one is asked for. */
+const struct tracer_image *tracer_image(struct tracer *tracer, const char *path);
 void tracer_forget_images(struct tracer *tracer);
 
 /* ---- ptrace/frames.c: tiles around a signal handler ---- */

@@ -157,22 +157,28 @@ const struct tracer_site *tracer_site_at(const struct tracer_process *process, u
     return i < process->site_count && process->sites[i].address == address ? &process->sites[i] : NULL;
 }
 
-int tracer_add_site(struct tracer_process *process, struct tracer_site site) {
+int tracer_make_room(struct tracer_process *process) {
+    enum { SITES_MOST = 1 << 16 };
+    if (process->site_count < process->site_room)
+        return 0;
+    const size_t room = process->site_room ? 2 * process->site_room : 64;
+    if (room > SITES_MOST)
+        return -ENOSPC;
+    struct tracer_site *const sites = realloc(process->sites, room * sizeof *sites);
+    if (!sites)
+        return -ENOMEM;
+    process->sites = sites;
+    process->site_room = room;
+    return 0;
+}
+
+void tracer_add_site(struct tracer_process *process, struct tracer_site site) {
     const size_t i = position(process, site.address);
     if (i < process->site_count && process->sites[i].address == site.address) {
         process->sites[i] = site; /* other code has come to stand there */
-        return 0;
-    }
-    if (process->site_count == process->site_room) {
-        const size_t room = process->site_room ? 2 * process->site_room : 64;
-        struct tracer_site *const sites = realloc(process->sites, room * sizeof *sites);
-        if (!sites)
-            return -ENOMEM;
-        process->sites = sites;
-        process->site_room = room;
+        return;
     }
     memmove(process->sites + i + 1, process->sites + i, (process->site_count - i) * sizeof site);
     process->sites[i] = site;
     process->site_count++;
-    return 0;
 }
