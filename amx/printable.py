@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["printable"]
+__all__ = ["printable", "printable_lines"]
 
 
 def printable(name: str) -> str:
@@ -14,3 +14,8 @@ def printable(name: str) -> str:
     if name.isprintable():
         return name
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
+
+
+def printable_lines(text: str) -> str:
+    """A text that may have names in it; its lines and tabs stay."""
+    return "".join(c if c in "\n\t" else printable(c) for c in text)

@@ -1,5 +1,6 @@
 """Files of others: opened without waiting, regular, bounded, of the right owner; names printed as text."""
 
+import contextlib
 import errno
 import os
 import tempfile
@@ -8,8 +9,8 @@ from pathlib import Path
 import children
 import pytest
 
-from amx import foreign_file
-from amx.printable import printable
+from amx import cli, foreign_file
+from amx.printable import printable, printable_lines
 
 NOBODY = 65534
 
@@ -98,7 +99,7 @@ def test_a_name_with_nul_is_an_error_as_any_other():
 
 OWNED = """
 import os, sys
-from amx import foreign_file
+from amx import cli, foreign_file
 os.setgroups([]), os.setresgid({0}, {0}, {0}), os.setresuid({0}, {0}, {0})
 for path in sys.argv[1:]:
     try:
@@ -138,3 +139,28 @@ def test_where_the_owner_matters_it_is_this_user_or_root():
 )
 def test_names_are_printed_without_what_acts_on_a_terminal(name, text):
     assert printable(name) == text
+
+
+def test_a_text_keeps_its_lines():
+    assert printable_lines("a\n\tb\x1b[2J\r\n") == "a\n\tb\\x1b[2J\\r\n"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("emulate", "--", "/no/\x1b[2J\x9b"),
+        ("emulate", "--trace", "/no/\x1b[2J\x9b", "--", "/bin/true"),
+        ("matmul", "/no/\x1b[2J\x9b", "/no/\x1b[2J\x9b", "-o", "/no"),
+        ("info", "--record", "/no/\x1b[2J\x9b"),
+        ("check", "--html", "/no/\x1b[2J\x9b"),
+        ("\x1b[2J",),
+    ],
+    ids=lambda words: words[0].strip("\x1b"),
+)
+def test_no_command_prints_a_name_that_acts_on_the_terminal(words, capfd):
+    """Names come from globs, and from files."""
+    with contextlib.suppress(SystemExit):
+        assert cli.main(list(words)) != 0
+    said = capfd.readouterr()
+    assert r"\x1b[2J" in said.err
+    assert not {"\x1b", "\x9b"} & {*said.out, *said.err}

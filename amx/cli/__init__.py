@@ -16,10 +16,11 @@ import importlib
 import signal
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import amx
 from amx.cli import _streams
+from amx.printable import printable_lines
 
 __all__ = ["main"]
 
@@ -67,6 +68,10 @@ class _Parser(argparse.ArgumentParser):
     def _print_message(self, message: str, file: Any = None) -> None:
         (file or sys.stderr).write(message)
 
+    def error(self, message: str) -> NoReturn:
+        """What was said on the command line may be a name that others gave."""
+        super().error(printable_lines(message))
+
 
 def _run(words: list[str]) -> int:
     parser = _Parser(prog="amx", description="Ask Linux for Intel AMX, and run it.")
@@ -82,7 +87,7 @@ def _run(words: list[str]) -> int:
     try:
         status: int = arguments.run(arguments)
     except amx.AmxError as error:
-        print(f"amx: {error}", file=sys.stderr)
+        print(f"amx: {printable_lines(str(error))}", file=sys.stderr)
         return 1
     except (OSError, MemoryError) as error:
         return _trouble(words, error)
@@ -98,5 +103,5 @@ def _trouble(words: Sequence[str], error: Exception) -> int:
     text = str(error) or type(error).__name__
     if type(error).__str__ is OSError.__str__ and isinstance(error, OSError) and error.strerror:
         text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    print(" ".join(["amx", *filter(None, [_asked(words)])]) + f": {text}", file=sys.stderr)
+    print(" ".join(["amx", *filter(None, [_asked(words)])]) + f": {printable_lines(text)}", file=sys.stderr)
     return TROUBLE

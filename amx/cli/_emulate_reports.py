@@ -18,7 +18,7 @@ from amx.emulation.report import Process
 from amx.emulation.traced import Ended
 from amx.emulation.unrecorded import Unrecorded
 from amx.errors import AmxError, EmulationError
-from amx.printable import printable
+from amx.printable import printable, printable_lines
 
 if TYPE_CHECKING:
     from amx.emulation.trace import Trace
@@ -110,9 +110,9 @@ def _said(what: str) -> Iterator[None]:
     except KeyboardInterrupt:
         _say(f"amx emulate: {what}: interrupted")
     except (AmxError, OSError, WriteError) as error:
-        _say(f"amx emulate: {what}: {getattr(error, 'strerror', '') or error}")
+        _say(printable_lines(f"amx emulate: {what}: {getattr(error, 'strerror', '') or error}"))
     except Exception as error:
-        _say(f"amx emulate: {what}: {type(error).__name__}: {error}")
+        _say(printable_lines(f"amx emulate: {what}: {type(error).__name__}: {error}"))
 
 
 def _say(text: str) -> None:

@@ -13,6 +13,7 @@ from typing import BinaryIO
 
 from amx import written_file
 from amx.cli._streams import WriteError
+from amx.printable import printable
 
 __all__ = ["STANDARD", "FileError", "reading", "refusal", "write_text", "writing"]
 
@@ -29,7 +30,7 @@ class FileError(OSError):
 
     def __str__(self) -> str:
         name = self.filename if self.filename != STANDARD else "the standard input"
-        return f"cannot {self._verb} {name}: {self.strerror}"
+        return f"cannot {self._verb} {printable(name)}: {self.strerror}"
 
 
 def refusal(file: str | Path | None) -> str:

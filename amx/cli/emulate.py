@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from amx.cli._files import STANDARD, refusal
 from amx.errors import EmulationError, ProgramError
+from amx.printable import printable_lines
 
 if TYPE_CHECKING:
     from amx.emulation.probe import Survey
@@ -87,10 +88,10 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         return _emulate(arguments, command)
     except ProgramError as error:
-        print(f"amx: {error}", file=sys.stderr)
+        print(f"amx: {printable_lines(str(error))}", file=sys.stderr)
         return NOT_FOUND if error.errno == errno.ENOENT else NOT_EXECUTABLE
     except EmulationError as error:
-        print(f"amx: {error}", file=sys.stderr)
+        print(f"amx: {printable_lines(str(error))}", file=sys.stderr)
         return OWN_FAILURE
     except OSError as error:  # no process, no memory: before there was a program
         print(f"amx emulate: {error.strerror}", file=sys.stderr)
