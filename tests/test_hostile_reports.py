@@ -38,7 +38,7 @@ GIGABYTES = 2**33
         b'{"pid": 1, "traps": ' + b"9" * 5000 + b"}",
         b'{"pid": 1, "traps": []}',
         b'{"pid": 1, "program": 7}',
-        b'{"pid": ' + b"[" * 900,
+        b'{"pid": ' + b"[" * 1010,
         b"[" * 100_000,
         b'{"pid": 1, "program": "' + b"x" * 2000 + b'"}',
         b"\xff\xfe{",

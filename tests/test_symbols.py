@@ -120,6 +120,14 @@ def test_answers_that_are_not_one_for_each_are_none(tmp_path, tool, script):
     assert [each.symbol for each in located(tmp_path / "file", [b"_Z3onev", b"_Z3twov"])] == names
 
 
+def test_answers_of_more_bytes_than_there_may_be_are_none(tmp_path, tool, monkeypatch):
+    """Though they are one for each: names of C++ can grow exponentially."""
+    tool("c++filt", EACH)
+    monkeypatch.setattr(tools, "OUTPUT_BYTES", 16)
+    assert tools.Tools().ask("c++filt", text="one two\n3\n", answers=2) == ["<one two>", "<3>"]
+    assert tools.Tools().ask("c++filt", text="one two\nthree\n", answers=2) == []
+
+
 def test_a_tool_that_takes_its_time_is_asked_no_longer(tmp_path, tool, monkeypatch):
     monkeypatch.setattr(tools, "SECONDS", 0.5)
     tool("c++filt", f"[ -e {tmp_path}/asked ] || touch {tmp_path}/asked; exec sleep 100")

@@ -63,7 +63,13 @@ def _output(command: list[str], text: bytes, seconds: float) -> bytes:
 
 
 def _limit() -> None:
-    for what, most in ((resource.RLIMIT_FSIZE, OUTPUT_BYTES), (resource.RLIMIT_AS, MEMORY_BYTES)):
+    """Beyond its output's limit SIGXFSZ ends it, by default with a core file."""
+    limits = {
+        resource.RLIMIT_FSIZE: OUTPUT_BYTES,
+        resource.RLIMIT_AS: MEMORY_BYTES,
+        resource.RLIMIT_CORE: 0,
+    }
+    for what, most in limits.items():
         _, hard = resource.getrlimit(what)
         most = most if hard == resource.RLIM_INFINITY else min(most, hard)
         resource.setrlimit(what, (most, hard))
