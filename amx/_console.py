@@ -1,4 +1,4 @@
-"""A console of rich on which nothing is cut, however narrow it is."""
+"""A console of rich on which nothing is cut, however narrow it is, and brackets are no markup."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def open_console(file: IO[str] | None = None, *, stderr: bool = False) -> Consol
 
     As wide as the terminal, or as COLUMNS says; elsewhere lines, which are for programs, are not wrapped.
     """
-    made = NarrowConsole(file=file, stderr=stderr, highlight=False, emoji=False)
+    made = NarrowConsole(file=file, stderr=stderr, highlight=False, emoji=False, markup=False)
     made.width = _width_of(made.file)
     return made
 

@@ -14,6 +14,7 @@ from weakref import WeakKeyDictionary
 
 from amx import machine as _machine
 from amx.machine import ChildAction, Machine, Registers, Step
+from amx.printable import printable
 
 __all__ = [
     "Disagreement",
@@ -307,7 +308,7 @@ def _palette(number: int, leaf: Registers) -> Palette:
 
 def _text(*registers: int) -> str:
     raw = b"".join(register.to_bytes(4, "little") for register in registers)
-    return raw.rstrip(b"\0").decode("latin-1")
+    return printable(raw.rstrip(b"\0").decode("latin-1"))  # a hypervisor may say what it likes
 
 
 _executed: WeakKeyDictionary[Machine, bool] = WeakKeyDictionary()

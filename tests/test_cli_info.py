@@ -1,6 +1,7 @@
 """`amx info`, `amx explain`, and the exit status of the command line."""
 
 import json
+import struct
 import sys
 
 import children
@@ -8,7 +9,7 @@ import machines
 import pytest
 
 import amx
-from amx import cli, machine
+from amx import cli, machine, recording
 from amx._lib import lib
 from amx.cpu import Feature
 
@@ -43,6 +44,23 @@ def test_no_code_of_the_current_directory_is_run(tmp_path):
     script = "import sys; sys.path.pop(0); from amx.cli import info; print(info._brand_found_elsewhere())"
     children.run([sys.executable, "-c", script], cwd=tmp_path, check=True)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("command", ["info", "explain"])
+@pytest.mark.parametrize(
+    ("vendor", "shown"),
+    [(b"[/b][/b][/b]", "[/b][/b][/b]"), (b"\x1b[31m Intel\n", "\\x1b[31m Intel\\n")],
+    ids=["markup", "escape"],
+)
+def test_what_a_hypervisor_calls_itself_is_text(capsys, command, vendor, shown):
+    facts = json.loads((machines.DIRECTORY / "zen5-kvm.json").read_text())
+    ebx, edx, ecx = struct.unpack("<III", vendor)
+    facts["cpuid"]["0.0"] = f"0x20 {ebx:#x} {ecx:#x} {edx:#x}"
+    with machine.use(recording.Recorded(facts)):
+        assert cli.main([command]) in (0, 1)
+    text = capsys.readouterr().out
+    assert f"{shown} family" in text
+    assert "\x1b" not in text
 
 
 def test_info_as_json(capsys):

@@ -188,8 +188,8 @@ def _probe(*, as_json: bool) -> int:
 
 
 def _show(found: Survey) -> None:
-    from rich.markup import escape
     from rich.table import Table
+    from rich.text import Text
 
     from amx._console import open_console
 
@@ -197,8 +197,8 @@ def _show(found: Survey) -> None:
     for heading, findings in (("this machine", found.means), ("what works", found.ways)):
         table = Table(heading, "", "", box=None, pad_edge=False)
         for finding in findings:
-            answer = "[green]yes[/]" if finding.works else "[yellow]no[/]"
+            answer = Text("yes", "green") if finding.works else Text("no", "yellow")
             reason = finding.reason if finding.works else f"{finding.reason}. {finding.remedy}."
-            table.add_row(escape(finding.name), answer, escape(reason))
+            table.add_row(finding.name, answer, reason)
         console.print(table)
         console.print()

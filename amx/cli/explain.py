@@ -63,8 +63,8 @@ def as_json(diagnosis: Diagnosis) -> dict[str, object]:
 
 
 def _show(diagnosis: Diagnosis) -> None:
-    from rich.markup import escape
     from rich.table import Table
+    from rich.text import Text
 
     from amx._console import open_console
 
@@ -74,18 +74,14 @@ def _show(diagnosis: Diagnosis) -> None:
         console.print()
     table = Table("rung", "", "evidence", box=None, pad_edge=False)
     for rung in diagnosis.rungs:
-        colour = COLOURS[rung.outcome]
-        table.add_row(
-            rung.name.value,
-            f"[{colour}]{rung.outcome.value}[/]",
-            escape("\n".join(rung.evidence)),
-        )
+        outcome = Text(rung.outcome.value, COLOURS[rung.outcome])
+        table.add_row(rung.name.value, outcome, "\n".join(rung.evidence))
     console.print(table)
     for disagreement in diagnosis.disagreements:
-        console.print(f"Note: {disagreement}", markup=False)
+        console.print(f"Note: {disagreement}")
     console.print()
     if diagnosis.cause:
-        console.print(f"AMX is not usable. {diagnosis.cause.words}.", markup=False)
-        console.print(f"{diagnosis.remedy}.", markup=False)
+        console.print(f"AMX is not usable. {diagnosis.cause.words}.")
+        console.print(f"{diagnosis.remedy}.")
     else:
-        console.print(f"AMX is usable{', emulated' if diagnosis.emulated else ''}.", markup=False)
+        console.print(f"AMX is usable{', emulated' if diagnosis.emulated else ''}.")

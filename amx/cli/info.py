@@ -221,8 +221,7 @@ def _show(info: Info) -> None:
     for feature in cpu.Feature:
         withdrawn = "withdrawn" if feature.status is cpu.Status.WITHDRAWN else ""
         announced = "yes" if feature in info.announced else "no"
-        # A bare [21] would be markup.
-        features.add_row(feature.value, announced, feature.where.replace("[", r"\["), withdrawn)
+        features.add_row(feature.value, announced, feature.where, withdrawn)
     console.print(features)
     show(
         *((f"palette {palette.number}", str(palette).partition(": ")[2]) for palette in info.palettes),
@@ -264,4 +263,4 @@ def _show(info: Info) -> None:
     else:
         show(("permission", "not asked: the processor or XCR0 shows no AMX"))
     for disagreement in info.disagreements:
-        console.print(f"Note: {disagreement}", markup=False)
+        console.print(f"Note: {disagreement}")
