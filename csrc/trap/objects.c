@@ -69,6 +69,30 @@ static int holds(const struct code_image *image, const void *at) {
     return 0;
 }
 
+static int read_memory(uint64_t address, void *to, size_t size) {
+    return trap_own_memory.read(NULL, address, to, size) == size;
+}
+
+/* Whether the file holds all that is to be looked at: behind its end is SIGBUS, though the program may never
+ * go there. */
+static int is_whole(const struct code_image *image) {
+    for (size_t i = 0; i < image->count; i++) {
+        const Elf64_Phdr *const h = &image->headers[i];
+        uint8_t last;
+        if (h->p_type == PT_LOAD && h->p_flags & PF_R && h->p_filesz &&
+            !read_memory(image->base + h->p_vaddr + h->p_filesz - 1, &last, sizeof last))
+            return 0;
+    }
+    return 1;
+}
+
+static void report_whole(const struct code_image *image) {
+    if (is_whole(image))
+        report(image);
+    else
+        missed++;
+}
+
 static int at_start(struct dl_phdr_info *info, size_t size, void *context) {
     const struct code_image image = {
         .base = info->dlpi_addr, .headers = info->dlpi_phdr, .count = info->dlpi_phnum};
@@ -83,12 +107,8 @@ static int at_start(struct dl_phdr_info *info, size_t size, void *context) {
     }
     is_known(dynamic_of(&image));
     if (!holds(&image, (const void *)&known) && info->dlpi_addr != getauxval(AT_SYSINFO_EHDR))
-        report(&image);
+        report_whole(&image);
     return 0;
-}
-
-static int read_memory(uint64_t address, void *to, size_t size) {
-    return trap_own_memory.read(NULL, address, to, size) == size;
 }
 
 /* Of an object that was just mapped, whose ELF header is at its beginning. */
@@ -112,7 +132,7 @@ static void look_at(const struct r_debug *namespace) {
         if (is_known((uintptr_t)object->l_ld))
             continue;
         if (image_of(object, &image))
-            report(&image);
+            report_whole(&image);
         else
             missed++;
     }

@@ -15,7 +15,8 @@
  * maybe in a signal handler. Once, before other threads. 0; -ENOTSUP where the dynamic linker cannot be
  * listened to, so that only those of now are reported. */
 int objects_start(void (*loaded)(const struct code_image *image));
-/* Objects whose program headers were not found; all that come later, where nobody listens, count as one. */
+/* Objects whose program headers were not found, or whose files end too early; all that come later, where
+ * nobody listens, count as one. */
 unsigned objects_missed(void);
 
 /* Whether an INT3 was the dynamic linker's; then the program goes on at the context. */
