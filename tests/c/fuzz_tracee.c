@@ -41,7 +41,8 @@ static uint8_t *volatile nowhere = (uint8_t *)64;
 static void product(unsigned seed) {
     if (!amx)
         return;
-    syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA);
+    if (syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) != 0)
+        return; /* an alternate stack is too small */
     if (wrong_elements(config, seed))
         _exit(WRONG);
 }
