@@ -9,6 +9,7 @@ import re
 import shutil
 import signal
 import stat
+import struct
 import subprocess
 import sys
 import tempfile
@@ -190,6 +191,21 @@ def test_the_cpu_and_the_kernel_are_those_of_the_model(request, linked):
     ]
     assert traced.counts["arch_prctl"] == 3
     assert traced.counts["cpuid"] > 0 < traced.counts["xgetbv"]
+
+
+def test_a_program_that_the_kernel_kills_while_it_loads_it(tmp_path):
+    """Its second segment has more bytes in the file than in memory, which shows when the old image is gone."""
+    ident = b"\x7fELF\2\1\1".ljust(16, b"\0")
+    header = struct.pack("<16s2HI3QI6H", ident, 2, 62, 1, 0x400000, 64, 0, 0, 64, 56, 2, 64, 0, 0)
+    code = struct.pack("<2I6Q", 1, 5, 0, 0x400000, 0, 4096, 4096, 4096)
+    data = struct.pack("<2I6Q", 1, 6, 4096, 0x401000, 0, 8, 0, 4096)
+    program = tmp_path / "program"
+    program.write_bytes((header + code + data).ljust(8192, b"\0"))
+    program.chmod(0o755)
+    untraced = children.run([program], cwd=tmp_path).returncode
+    traced = tracing.run(program)
+    assert (traced.result, traced.status) == (0, untraced)
+    assert untraced < 0
 
 
 def test_as_any_user(tracee):

@@ -61,7 +61,7 @@ static void *trace(void *argument) {
     struct run *const run = argument;
     struct tracer *const tracer = &run->tracer;
     const pid_t pid = tracer_start(run->path, run->argv, run->envp, tracer);
-    if (pid < 0) {
+    if (pid <= 0) { /* 0: killed before its first instruction */
         tracer->error = (int)pid;
         return NULL;
     }

@@ -81,8 +81,9 @@ struct tracer {
 
 /* ---- ptrace/start.c ---- */
 
-/* A program that is stopped at the end of its execve. Its pid, or -errno of what failed. Finds out by what
- * means it can be followed: every_syscall, and how its memory is reached. */
+/* A program that is stopped at the end of its execve. Its pid, or -errno of what failed; 0 where a signal
+ * killed it before, which is tracer->status then. Finds out by what means it can be followed: every_syscall,
+ * and how its memory is reached. */
 pid_t tracer_start(const char *path, char *const argv[], char *const envp[], struct tracer *tracer);
 
 /* ---- ptrace/tracees.c: who is traced ---- */

@@ -72,15 +72,22 @@ static _Noreturn void run(const char *path, char *const argv[], char *const envp
     _exit(1);
 }
 
-/* Until the program is there, or has failed to be. */
-static int wait_for_image(pid_t pid) {
-    int status;
+/* Until the program is there, or has failed to be: pid; 0 where a signal killed it, as the kernel does when
+ * the old image is gone already (fs/exec.c, bprm_execve()); -ECHILD unless it says more. */
+static pid_t wait_for_image(pid_t pid, struct tracer *tracer) {
+    int status = 0;
     while (waitpid(pid, &status, __WALL) == pid && WIFSTOPPED(status)) {
-        if (status >> 16 == PTRACE_EVENT_EXEC)
-            return 0;
-        ptrace(PTRACE_CONT, pid, NULL, NULL);
+        const int event = status >> 16;
+        if (event == PTRACE_EVENT_EXEC)
+            return pid;
+        /* All others are blocked, so this one is forced: without it the same would happen again, for ever. */
+        const int signal = event == 0 && WSTOPSIG(status) != (SIGTRAP | 0x80) ? WSTOPSIG(status) : 0;
+        ptrace(PTRACE_CONT, pid, NULL, (void *)(uintptr_t)signal);
     }
-    return -ECHILD; /* killed, unless it says more */
+    if (!WIFSIGNALED(status))
+        return -ECHILD;
+    tracer->status = status;
+    return 0;
 }
 
 static pid_t started(pid_t pid, int go, int reports, struct tracer *tracer) {
@@ -100,14 +107,14 @@ static pid_t started(pid_t pid, int go, int reports, struct tracer *tracer) {
         waitpid(pid, NULL, __WALL);
         return error;
     }
-    int result = write(go, "", 1) == 1 ? wait_for_image(pid) : -errno;
+    pid_t result = write(go, "", 1) == 1 ? wait_for_image(pid, tracer) : -errno;
     while (read(reports, &report, sizeof report) == sizeof report) {
         if (report.what == NO_FILTER)
             tracer->every_syscall = 1;
         else
             result = report.error;
     }
-    return result ? result : pid;
+    return result;
 }
 
 pid_t tracer_start(const char *path, char *const argv[], char *const envp[], struct tracer *tracer) {
