@@ -7,7 +7,8 @@
 
 #include "trap/code/scan.h"
 
-/* What a file may have at most, else it is not looked at: docs/emulation.md, "Limits". */
+/* What a file may have at most, else it is not looked at: docs/emulation.md, "What a program can do to its
+ * launcher". */
 enum {
     CODE_HEADERS_MOST = 65536 / sizeof(Elf64_Phdr), /* as the kernel's of a program (load_elf_phdrs()) */
     CODE_BYTES_MOST = 1 << 30,                      /* in all segments that can be read and not be written */

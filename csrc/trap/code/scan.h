@@ -32,8 +32,8 @@ struct code_sink {
     void *context;
 };
 
-/* What one scan may take, in instructions decoded and records of tables looked at: nine times what the 190
- * MiB of an LLVM take. */
+/* What one scan may take, in instructions decoded and records of tables looked at: nine times what the 146
+ * MiB of a Rust compiler take. */
 enum { CODE_WORK_MOST = 1 << 25 };
 
 /* Reports every site of `kinds` (bits of enum code_kind), ascending within each segment. Returns how many
