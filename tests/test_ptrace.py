@@ -194,7 +194,7 @@ def test_the_cpu_and_the_kernel_are_those_of_the_model(request, linked):
 
 
 def test_a_program_that_the_kernel_kills_while_it_loads_it(tmp_path):
-    """Its second segment has more bytes in the file than in memory, which shows when the old image is gone."""
+    """Its second segment is larger in the file than in memory, which shows when the old image is gone."""
     ident = b"\x7fELF\2\1\1".ljust(16, b"\0")
     header = struct.pack("<16s2HI3QI6H", ident, 2, 62, 1, 0x400000, 64, 0, 0, 64, 56, 2, 64, 0, 0)
     code = struct.pack("<2I6Q", 1, 5, 0, 0x400000, 0, 4096, 4096, 4096)

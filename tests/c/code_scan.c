@@ -5,6 +5,15 @@
 
 #include <unistd.h>
 
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/asan_interface.h>
+#else
+#define ASAN_POISON_MEMORY_REGION(at, size)   ((void)(at), (void)(size))
+#define ASAN_UNPOISON_MEMORY_REGION(at, size) ((void)(at), (void)(size))
+#endif
+
+enum { PAGE = 4096 };
+
 struct found {
     unsigned kind, length;
     uint64_t address;
@@ -28,6 +37,21 @@ static void add(void *context, enum code_kind kind, const uint8_t *at, unsigned 
         list->room = 0;
 }
 
+/* Each segment's last page, from its last byte on; segments may overlap. */
+static void guard_ends(const struct code_file *copy, int is_guarded) {
+    for (int pass = 0; pass <= is_guarded; pass++)
+        for (size_t i = 0; i < copy->image.count; i++) {
+            const Elf64_Phdr *const h = &copy->headers[i];
+            const uint64_t at = copy->image.base + h->p_vaddr, end = at + h->p_filesz;
+            if (h->p_type != PT_LOAD)
+                continue;
+            if (is_guarded && pass == 0)
+                ASAN_POISON_MEMORY_REGION((void *)(uintptr_t)end, -end % PAGE);
+            else
+                ASAN_UNPOISON_MEMORY_REGION((void *)(uintptr_t)at, end - at + (is_guarded ? 0 : -end % PAGE));
+        }
+}
+
 /* The number of sites, at most `room` of which are in `found`; or -errno. */
 long scan_file(const char *path, unsigned kinds, struct found *found, size_t room, size_t *unknown) {
     struct code_file copy;
@@ -41,7 +65,9 @@ long scan_file(const char *path, unsigned kinds, struct found *found, size_t roo
         return error;
     struct list list = {path, copy.image.base, found, 0, room};
     const struct code_sink sink = {add, &list};
+    guard_ends(&copy, 1);
     *unknown = code_scan(&copy.image, kinds, &sink);
+    guard_ends(&copy, 0);
     code_file_free(&copy);
     return (long)list.count;
 }

@@ -29,6 +29,13 @@ ROOM = 256
 ADDRESSES = (0, 1, 0x1000, 0x1010, 0x401000, 2**63, 2**64 - 1)
 HEADER, PROGRAM_HEADER, SECTION_HEADER = 64, 56, 64
 SOURCES = ("file", "scan", "image", "unwind_table", "insn_length")
+BEYOND = """
+#include "trap/code/insn_length.h"
+unsigned __real_insn_length(const uint8_t *code, size_t size);
+unsigned __wrap_insn_length(const uint8_t *code, size_t size) {
+    return ((const volatile uint8_t *)code)[size] ? __real_insn_length(code, size) : 1;
+}
+"""
 _library: ctypes.CDLL | None = None
 
 
@@ -42,7 +49,7 @@ def prepare() -> None:
     _library = _compiled() if _library is None else _library
 
 
-def _compiled() -> ctypes.CDLL:
+def _compiled(*more: str) -> ctypes.CDLL:
     sources = [
         compiling.ROOT / "tests/c/code_scan.c",
         *(compiling.ROOT / f"csrc/trap/code/{name}.c" for name in SOURCES),
@@ -51,7 +58,8 @@ def _compiled() -> ctypes.CDLL:
     sanitizers = os.environ.get("AMX_FUZZ_FLAGS", "").split()
     with tempfile.TemporaryDirectory() as directory, compiling.objects_of_this_run():
         path = Path(directory, "scan.so")
-        compiling.link(path, *sanitizers, "-shared", "-fPIC", *compiling.objects(sources, *sanitizers))
+        made = compiling.objects(sources, *sanitizers)
+        compiling.link(path, *compiling.FLAGS, *sanitizers, "-shared", "-fPIC", *more, *made)
         return ctypes.CDLL(str(path))
 
 
@@ -165,6 +173,15 @@ def _headers(data: bytes) -> list[tuple[int, int]]:
     ]
 
 
+def _plant_beyond() -> None:
+    """Of an instruction one byte is read that may be behind the segment."""
+    global _library
+    with tempfile.NamedTemporaryFile("w", suffix=".c") as source:
+        source.write(BEYOND)
+        source.flush()
+        _library = _compiled("-Wno-missing-prototypes", "-Wl,--wrap=insn_length", source.name)
+
+
 def _plant_headers() -> None:
     """The place of the program headers is believed to be one."""
 
@@ -185,5 +202,12 @@ def _plant_names() -> None:
     elf.ElfFile._string = string
 
 
-CODE = Fuzzer("elf-code", code, change, prepare, planted={"believed-headers": _plant_headers})
+CODE = Fuzzer(
+    "elf-code",
+    code,
+    change,
+    prepare,
+    planted={"believed-headers": _plant_headers, "read-beyond": _plant_beyond},
+    sanitized=frozenset({"read-beyond"}),
+)
 SYMBOLS = Fuzzer("elf-symbols", symbols, change, planted={"unbounded-name": _plant_names})

@@ -169,7 +169,10 @@ def _one_child(
         said = errors.read().decode(errors="replace")
     if not how:
         return shared.begun, None
-    return shared.begun, Finding(shared.begun - 1, kind_of(how, said), shared.data, f"{_gist(said)}\n{how}")
+    begun = max(
+        shared.begun, first + 1
+    )  # one that did not come to begin an input has none the less had its turn
+    return begun, Finding(begun - 1, kind_of(how, said), shared.data, f"{_gist(said)}\n{how}")
 
 
 def _try(
@@ -248,8 +251,11 @@ def kind_of(how: str, said: str) -> str:
     if found := re.search(r"AddressSanitizer: ([\w-]+)", said):
         frames = re.findall(r"^ +#\d+ \S+ in (\S+) \S*/csrc/\S*?([\w.]+:\d+)", said, re.M)
         return f"{found[1]} in {frames[0][1]} {frames[0][0]}" if frames else found[1]
-    last = (said.rstrip().splitlines() or [""])[-1]
-    frames = re.findall(r'File ".*/(amx/\S*\.py)", line \d+, in (\S+)', said)
-    if not said.startswith("Traceback") or last.startswith("AssertionError") or not frames:
-        return last[:100] if said.startswith("Traceback") else how
+    _, begun, trace = said.rpartition("Traceback (most recent call last)")
+    if not begun:
+        return how
+    last = trace.rstrip().splitlines()[-1]
+    frames = re.findall(r'File ".*/(amx/\S*\.py)", line \d+, in (\S+)', trace)
+    if last.startswith("AssertionError") or not frames:
+        return last[:100]
     return f"{last.partition(':')[0]} in {frames[-1][0]} {frames[-1][1]}"
