@@ -22,7 +22,7 @@ def pytest_configure(config):
 
 
 def pytest_collection_modifyitems(config, items):
-    """What may request permission runs in a session of its own, which tests/test_native_lane.py starts."""
+    """What may request permission runs in a session of its own, which test_native_lane.py starts."""
     if "AMX_TEST_LANE" not in os.environ:
         outside = [item for item in items if item.get_closest_marker("in_lane")]
         config.hook.pytest_deselected(items=outside)

@@ -71,7 +71,11 @@ def steps(record: Path, *, count: int, quick: bool) -> list[Step]:
     """All of them, in order: what proves the numbers first, then the kernel's part, then the speed."""
     python, tests, seed = sys.executable, ROOT / "tests", str(int(time.time()))
     pytest = (python, "-m", "pytest", "-q", "-p", "no:cacheprovider")
-    differential = (python, str(tests / "differential.py"))
+
+    def test(name: str) -> str:
+        return str(next(tests.glob(f"*/test_{name}.py")))
+
+    differential = (python, str(tests / "support/differential.py"))
     amx = (AMX,)
     instructions = ("--count", str(count), "--seed", seed)
     short = ("--quick", "--peers", "numpy") if quick else ()
@@ -80,16 +84,16 @@ def steps(record: Path, *, count: int, quick: bool) -> list[Step]:
     return [
         Step("machine", (*amx, "info", "--record", str(record / "machine.json")), MINUTE),
         Step("info", (*amx, "info", "--json"), MINUTE, "info.json"),
-        Step("native lane", (*pytest, str(tests / "test_native_lane.py")), 20 * MINUTE),
+        Step("native lane", (*pytest, test("native_lane")), 20 * MINUTE),
         Step("native tests", (*pytest, "-m", "native and not long", str(tests)), 10 * MINUTE),
         Step("all encodings", (*differential, "--sweep", "997" if quick else "1"), 15 * MINUTE),
         Step("instructions", (*differential, *instructions), 20 * MINUTE),
         Step("patched instructions", (*differential, "--lane", "patched", *instructions), 20 * MINUTE),
         Step("digests", (*differential, "--record", str(record / "digests.json")), 10 * MINUTE),
-        Step("digests replayed", (*pytest, str(tests / "test_differential.py")), 10 * MINUTE),
+        Step("digests replayed", (*pytest, test("differential")), 10 * MINUTE),
         Step(
             "hybrid emulation, amx.used",
-            (*pytest, *(str(tests / f"test_{name}.py") for name in HYBRID[: 2 if quick else None])),
+            (*pytest, *map(test, HYBRID[: 2 if quick else None])),
             20 * MINUTE,
         ),
         Step(

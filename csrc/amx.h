@@ -250,11 +250,12 @@ uint32_t amx_emu_mxcsr_around_tdp(struct amxemu_state *s, int op, uint32_t mxcsr
 /* ---- trap: this process's own AMX instructions, executed by the software tile machine ---- */
 
 struct amx_trap_options {
-    const char *cpu;      /* of struct amxemu_cpu: spr, gnr, gnr-d, dmr */
-    int patch;            /* whether sites that trapped are patched; 0: every instruction traps */
-    const char *trace;    /* absolute path of a directory; NULL: none */
-    int hybrid;           /* -1: find out; 1: the CPU has AMX, and runs configuration instructions itself */
-    const char *announce; /* to traced programs, beside AMX: csrc/trap/announce.h; NULL: what oneDNN wants */
+    const char *cpu;   /* of struct amxemu_cpu: spr, gnr, gnr-d, dmr */
+    int patch;         /* whether sites that trapped are patched; 0: every instruction traps */
+    const char *trace; /* absolute path of a directory; NULL: none */
+    int hybrid;        /* -1: find out; 1: the CPU has AMX, and runs configuration instructions itself */
+    const char
+        *announce; /* to traced programs, beside AMX: csrc/trap/answers/announce.h; NULL: what oneDNN wants */
 };
 /* (s) Takes SIGILL, SIGSEGV, SIGBUS and SIGTRAP and chains what is not AMX's. -EINVAL unknown cpu; -EALREADY
  * active, or this program runs under `amx emulate`; -EPERM this process has the kernel's permission, so that

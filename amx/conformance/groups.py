@@ -29,7 +29,7 @@ GROUPS = {
 def load() -> None:
     """Import every group, so that its checks are declared."""
     for group in GROUPS:
-        importlib.import_module(f"amx.conformance.{group.lower()}")
+        importlib.import_module(f"amx.conformance.checks.{group.lower()}")
 
 
 def subject(group: str) -> str:

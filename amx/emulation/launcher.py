@@ -16,7 +16,7 @@ LIBRARY = "libamxemu.so"
 CPU, PATCH = "AMX_EMULATE_CPU", "AMX_EMULATE_PATCH"
 REPORT = "AMX_EMULATE_REPORT"  # a file, one line from each process
 TRACE = "AMX_EMULATE_TRACE"  # a directory, one file from each process
-ANNOUNCE = "AMX_EMULATE_ANNOUNCE"  # csrc/trap/announce.h
+ANNOUNCE = "AMX_EMULATE_ANNOUNCE"  # csrc/trap/answers/announce.h
 PRELOAD = "LD_PRELOAD"
 # Of LeakSanitizer, which AddressSanitizer brings along. At its end it traces the process that it is in.
 LEAKS, NO_LEAKS = "LSAN_OPTIONS", "detect_leaks=0"

@@ -23,7 +23,7 @@ def directory(what: str) -> Iterator[str]:
     """Its path; in the end it is removed by the process that made it. `what` needs it, as an error says.
 
     Nobody but this user can reach anything in it, and the program's processes write to no other
-    (csrc/trap/own_directory.h). What the program has put too deep into it to be removed stays.
+    (csrc/trap/files/own_directory.h). What the program has put too deep into it to be removed stays.
 
     Raises
     ------

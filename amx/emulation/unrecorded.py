@@ -1,4 +1,4 @@
-"""How many processes of a program could not write what they were to: the file of csrc/trap/unrecorded.h.
+"""How many processes of a program could not write what they were to: csrc/trap/files/unrecorded.h.
 
 It is made before the program starts, with its block on the disk, since it is needed when there are none left.
 """

@@ -26,7 +26,7 @@ class Selection:
     objects: Path
 
     def environment(self, objects: str) -> dict[str, str]:
-        """Of the tests, in a guest and on the host; `objects` is the folder of tests/compiling.py there."""
+        """Of the tests, in a guest and on the host; `objects` is the folder of compiling.py there."""
         return {
             "PATH": os.environ["PATH"],
             "LANG": "C.UTF-8",
@@ -63,7 +63,7 @@ class Selection:
             return False
         code = "import compiling; compiling.objects(compiling.TRAP)"  # whose processes share the work
         compilers = [
-            subprocess.Popen([PYTHON, "-c", code], cwd=CHECKOUT / "tests", env=environment)
+            subprocess.Popen([PYTHON, "-c", code], cwd=CHECKOUT / "tests/support", env=environment)
             for _ in os.sched_getaffinity(0)
         ]
         return [compiler.wait() for compiler in compilers] == [0] * len(compilers)

@@ -3,7 +3,7 @@
 
 #if !AMX_STUBS
 
-#include "trap/signals.h"
+#include "trap/signals/signals.h"
 #include "trap/trap.h"
 
 #include <errno.h>

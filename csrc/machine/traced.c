@@ -9,7 +9,7 @@ int amx_is_traced(void) {
 
 #else
 
-#include "trap/traced.h"
+#include "trap/host/traced.h"
 
 /* Where CPUID announces tiles; elsewhere no tracer of ours is there, and a filter may kill for the question.
  */

@@ -1,8 +1,8 @@
 /* amx-provoke list | faults | run ID [--model] [--fault NAME] */
 #define _GNU_SOURCE /* NSIG */
-#include "main.h"
-#include "provoke.h"
-#include "see_list.h"
+#include "provoke/main.h"
+#include "provoke/provoke.h"
+#include "provoke/harness/see_list.h"
 
 #include <errno.h>
 #include <signal.h>

@@ -27,7 +27,7 @@ int amx_probe_guarded(int what, uint64_t address, struct amx_probe *probe) {
 
 #include "fpstate.h"
 #include "insn.h"
-#include "trap/traps.h"
+#include "trap/signals/traps.h"
 #include "trap/trap.h"
 
 #include <pthread.h>

@@ -10,7 +10,7 @@
 #include "tile/tile.h"
 
 /* A pointer: what is loaded late has hundreds of bytes of static TLS, which the emulation of instructions
- * (csrc/trap/thread.c) needs this library to live in. */
+ * (csrc/trap/thread/thread.c) needs this library to live in. */
 static _Thread_local struct amxemu_state *emulated;
 static _Thread_local int native_owned;
 static pthread_key_t at_thread_end;

@@ -1,18 +1,18 @@
 #define _GNU_SOURCE /* RTLD_DEFAULT */
 #include "trap/trap.h"
 
-#include "trap/address.h"
-#include "trap/altstack.h"
-#include "trap/cpuid.h"
-#include "trap/frame.h"
-#include "trap/memory.h"
-#include "trap/native_config.h"
-#include "trap/patch.h"
-#include "trap/signals.h"
-#include "trap/thread.h"
+#include "trap/host/address.h"
+#include "trap/thread/altstack.h"
+#include "trap/answers/cpuid.h"
+#include "trap/thread/frame.h"
+#include "trap/thread/memory.h"
+#include "trap/thread/native_config.h"
+#include "trap/patch/patch.h"
+#include "trap/signals/signals.h"
+#include "trap/thread/thread.h"
 #include "trap/trace/trace.h"
-#include "trap/traced.h"
-#include "trap/virtual_cpu.h"
+#include "trap/host/traced.h"
+#include "trap/cpu/virtual_cpu.h"
 
 #include <dlfcn.h>
 #include <errno.h>

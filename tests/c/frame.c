@@ -1,5 +1,5 @@
-/* csrc/trap/frame.c over XSAVE areas that the caller makes up, with the offsets of Granite Rapids. */
-#include "trap/frame.c"
+/* csrc/trap/thread/frame.c over XSAVE areas that the caller makes up, with the offsets of Granite Rapids. */
+#include "trap/thread/frame.c"
 
 void frame_prepare(void) {
     components[AVX].at = 576, components[AVX].size = 256;

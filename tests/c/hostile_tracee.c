@@ -1,5 +1,5 @@
-/* What the hostile traced programs of tests/test_hostile_tracees.py do: `hostile_tracee CASE [FILE...]`. Each
- * ends with status 7 if it comes to its end. */
+/* What the hostile traced programs of tests/emulate/test_hostile_tracees.py do: `hostile_tracee CASE
+ * [FILE...]`. Each ends with status 7 if it comes to its end. */
 #define _GNU_SOURCE
 #include "insn.h"
 

@@ -1,5 +1,5 @@
-/* csrc/trap/kernel_model.c for callers without C structures. */
-#include "trap/kernel_model.h"
+/* csrc/kernel_model/kernel_model.c for callers without C structures. */
+#include "kernel_model/kernel_model.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -3,8 +3,8 @@
 #define _GNU_SOURCE
 #include "amx.h"
 #include "insn.h"
-#include "trap/patch.h"
-#include "trap/signals.h"
+#include "trap/patch/patch.h"
+#include "trap/signals/signals.h"
 
 #include <cpuid.h>
 #include <errno.h>

@@ -1,9 +1,9 @@
 /* A child of child_run() that says whether it is dumpable and dies; or with an argument, "fork" or "clone",
  * one that waits beside its parent. */
 #define _GNU_SOURCE /* CLONE_VM */
-#include "provoke/frames.h"
+#include "provoke/harness/frames.h"
 #include "provoke/main.h"
-#include "provoke/system.h"
+#include "provoke/harness/system.h"
 
 #include <sched.h>
 #include <sys/prctl.h>

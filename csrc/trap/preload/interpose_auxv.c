@@ -3,9 +3,9 @@
 #define _GNU_SOURCE
 #include "trap/preload/interpose.h"
 
-#include "trap/mm_map.h"
+#include "trap/host/mm_map.h"
 #include "trap/trap.h"
-#include "trap/virtual_cpu.h"
+#include "trap/cpu/virtual_cpu.h"
 
 #include <elf.h>
 #include <errno.h>

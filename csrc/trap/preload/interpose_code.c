@@ -3,7 +3,7 @@
 #define _GNU_SOURCE
 #include "trap/preload/interpose.h"
 
-#include "trap/patch.h"
+#include "trap/patch/patch.h"
 #include "trap/trap.h"
 
 #include <stdarg.h>

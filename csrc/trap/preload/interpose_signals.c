@@ -6,8 +6,8 @@
 #define _GNU_SOURCE
 #include "trap/preload/interpose.h"
 
-#include "trap/altstack.h"
-#include "trap/signals.h"
+#include "trap/thread/altstack.h"
+#include "trap/signals/signals.h"
 #include "trap/trap.h"
 
 #include <errno.h>

@@ -3,8 +3,8 @@
 #define _GNU_SOURCE
 #include "trap/preload/interpose.h"
 
-#include "trap/signals.h"
-#include "trap/thread.h"
+#include "trap/signals/signals.h"
+#include "trap/thread/thread.h"
 #include "trap/trap.h"
 
 #include <errno.h>

@@ -6,15 +6,15 @@
  * AMX_EMULATE_REPORT, a file (preload/report.h).
  */
 #define _GNU_SOURCE
-#include "trap/announce.h"
-#include "trap/cpuid.h"
+#include "trap/answers/announce.h"
+#include "trap/answers/cpuid.h"
 #include "trap/preload/interpose.h"
-#include "trap/objects.h"
-#include "trap/patch.h"
+#include "trap/answers/objects.h"
+#include "trap/patch/patch.h"
 #include "trap/preload/report.h"
 #include "trap/preload/seccomp.h"
-#include "trap/signals.h"
-#include "trap/traced.h"
+#include "trap/signals/signals.h"
+#include "trap/host/traced.h"
 #include "trap/trap.h"
 
 #include <dlfcn.h>

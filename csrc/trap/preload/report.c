@@ -1,14 +1,14 @@
 #define _GNU_SOURCE
 #include "trap/preload/report.h"
 
-#include "trap/cpuid.h"
-#include "trap/objects.h"
-#include "trap/own_directory.h"
-#include "trap/own_file.h"
-#include "trap/run.h"
+#include "trap/answers/cpuid.h"
+#include "trap/answers/objects.h"
+#include "trap/files/own_directory.h"
+#include "trap/files/own_file.h"
+#include "trap/thread/run.h"
 #include "trap/trace/trace.h"
 #include "trap/trap.h"
-#include "trap/unrecorded.h"
+#include "trap/files/unrecorded.h"
 
 #include <errno.h>
 #include <fcntl.h>

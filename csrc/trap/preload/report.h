@@ -6,8 +6,8 @@
 #ifndef TRAP_PRELOAD_REPORT_H
 #define TRAP_PRELOAD_REPORT_H
 
-/* path: the file, which may not exist yet, in a directory of this user's own (trap/own_directory.h); NULL: no
- * report. 0 or -errno. Forked children get lines too. */
+/* path: the file, which may not exist yet, in a directory of this user's own (trap/files/own_directory.h);
+ * NULL: no report. 0 or -errno. Forked children get lines too. */
 int report_start(const char *path);
 /* Brings the line up to date. Async-signal-safe; does nothing where another thread is at it. */
 void report_update(void);

@@ -1,8 +1,8 @@
 /* What a new image and new code of a tracee look like on the emulated CPU. */
 #include "machine/proc.h"
-#include "trap/mm_map.h"
+#include "trap/host/mm_map.h"
 #include "trap/ptrace/ptrace.h"
-#include "trap/virtual_cpu.h"
+#include "trap/cpu/virtual_cpu.h"
 
 #include <elf.h>
 #include <errno.h>

@@ -1,9 +1,9 @@
 /* What the instruction that stopped a tracee does. */
 #include "trap/ptrace/ptrace.h"
-#include "trap/announce.h"
+#include "trap/answers/announce.h"
 #include "trap/code/insn_length.h"
 #include "trap/trace/trace.h"
-#include "trap/virtual_cpu.h"
+#include "trap/cpu/virtual_cpu.h"
 
 #include <errno.h>
 #include <string.h>

@@ -2,7 +2,7 @@
  * looked at once, unless there are very many. */
 #include "trap/ptrace/ptrace.h"
 
-#include "trap/announce.h"
+#include "trap/answers/announce.h"
 #include "trap/code/file.h"
 #include "trap/code/image.h"
 #include "trap/code/scan.h"

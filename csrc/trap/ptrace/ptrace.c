@@ -4,8 +4,8 @@
  * gone, however it ended, the kernel kills them (PTRACE_O_EXITKILL).
  */
 #include "trap/ptrace/ptrace.h"
-#include "trap/announce.h"
-#include "trap/virtual_cpu.h"
+#include "trap/answers/announce.h"
+#include "trap/cpu/virtual_cpu.h"
 
 #include <errno.h>
 #include <pthread.h>

@@ -10,8 +10,8 @@
 
 #include "amx.h"
 #include "trap/code/mapping.h"
-#include "trap/execute.h"
-#include "trap/kernel_model.h"
+#include "trap/cpu/execute.h"
+#include "kernel_model/kernel_model.h"
 
 #include <signal.h>
 #include <stddef.h>

@@ -1,8 +1,8 @@
 /* System calls of a tracee that the model of the kernel answers, or has to know of. */
 #include "trap/ptrace/ptrace.h"
-#include "trap/address.h"
-#include "trap/traced.h"
-#include "trap/virtual_cpu.h"
+#include "trap/host/address.h"
+#include "trap/host/traced.h"
+#include "trap/cpu/virtual_cpu.h"
 
 #include <errno.h>
 #include <linux/audit.h>

@@ -1,8 +1,8 @@
 #define _GNU_SOURCE
 #include "trap/trace/map.h"
 
-#include "trap/own_directory.h"
-#include "trap/own_file.h"
+#include "trap/files/own_directory.h"
+#include "trap/files/own_file.h"
 #include "trap/trace/trace.h"
 
 #include <errno.h>

@@ -2,8 +2,8 @@
 #define _GNU_SOURCE
 #include "trap/trace/map.h"
 
-#include "trap/own_directory.h"
-#include "trap/own_file.h"
+#include "trap/files/own_directory.h"
+#include "trap/files/own_file.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -2,9 +2,9 @@
 #define _GNU_SOURCE
 #include "trap/trace/trace.h"
 
-#include "trap/own_file.h"
+#include "trap/files/own_file.h"
 #include "trap/trace/map.h"
-#include "trap/unrecorded.h"
+#include "trap/files/unrecorded.h"
 
 #include <errno.h>
 #include <pthread.h>

@@ -7,7 +7,7 @@
 #define TRAP_TRACE_H
 
 #include "emulator/emulator.h"
-#include "trap/execute.h"
+#include "trap/cpu/execute.h"
 
 #include <stdatomic.h>
 

@@ -6,8 +6,8 @@
 #include "native.h"
 #include "registers.h"
 
-#include "trap/patch.h"
-#include "trap/thread.h"
+#include "trap/patch/patch.h"
+#include "trap/thread/thread.h"
 #include "trap/trap.h"
 #include "amx.h"
 #include <errno.h>

@@ -4,8 +4,8 @@
 #include "trapped.h"
 
 #include "insn.h"
-#include "trap/signals.h"
-#include "trap/thread.h"
+#include "trap/signals/signals.h"
+#include "trap/thread/thread.h"
 
 #include <signal.h>
 #include <stdio.h>

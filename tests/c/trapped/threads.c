@@ -4,9 +4,9 @@
 
 #include "amx.h"
 #include "insn.h"
-#include "trap/altstack.h"
-#include "trap/signals.h"
-#include "trap/thread.h"
+#include "trap/thread/altstack.h"
+#include "trap/signals/signals.h"
+#include "trap/thread/thread.h"
 #include "trap/trap.h"
 
 #include <pthread.h>

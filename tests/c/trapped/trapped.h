@@ -1,5 +1,5 @@
 /* A program whose AMX instructions are emulated. Each scenario prints what it saw, one `name value` a line;
- * the expectations are in tests/test_trap_faults.py and tests/test_trap_signals.py.
+ * the expectations are in tests/emulate/test_trap_faults.py and tests/emulate/test_trap_signals.py.
  */
 #ifndef TRAPPED_H
 #define TRAPPED_H

@@ -1,0 +1,87 @@
+"""Test-only C, compiled on the fly with $CC or cc against the sources in csrc/."""
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import shlex
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+import children
+import pytest
+
+ROOT = Path(__file__).parents[2]
+EMULATOR = [source for source in sorted(ROOT.glob("csrc/emulator/*.c")) if source.name != "binding.c"]
+TRAP = sorted(
+    source
+    for source in [*ROOT.glob("csrc/kernel_model/*.c"), *ROOT.glob("csrc/trap/**/*.c")]
+    if source.name != "stub.c" and source.parent.name not in ("preload", "ptrace")  # as csrc/CMakeLists.txt
+)
+TRAP += EMULATOR
+# Errors in ci/matrix only: what a later compiler warns of is no reason to fail on a user's machine.
+WARNINGS = ["-Wall", "-Wextra", *(["-Werror"] if os.environ.get("AMX_WERROR") == "ON" else [])]
+FLAGS = ["-std=gnu11", "-O2", *WARNINGS, "-ffp-contract=off", f"-I{ROOT}/csrc", f"-I{ROOT}/tests/c"]
+OBJECTS = "AMX_TEST_OBJECTS"
+
+
+def compiler():
+    """The C compiler as a list of words; skips the test where there is none."""
+    words = shlex.split(os.environ.get("CC", "cc"))
+    if not words or shutil.which(words[0]) is None:
+        pytest.skip(f"no C compiler at CC={shlex.join(words)}")
+    return words
+
+
+def compile_c(output, sources, *flags):
+    """Compile and link; `sources` may be objects."""
+    return link(output, *FLAGS, *flags, *sources)
+
+
+def link(output, *words):
+    run([*words, "-o", output, "-lpthread", "-ldl"])
+    return output
+
+
+def run(words):
+    children.run([*compiler(), *map(str, words)], check=True, stdin=subprocess.DEVNULL)
+
+
+@contextlib.contextmanager
+def objects_of_this_run():
+    """While it lasts, whatever is compiled by `objects` is so once, in this process and its children."""
+    if OBJECTS in os.environ:
+        yield
+        return
+    with tempfile.TemporaryDirectory() as directory:
+        os.environ[OBJECTS] = directory
+        try:
+            yield
+        finally:
+            del os.environ[OBJECTS]
+
+
+def objects(sources, *flags):
+    """The sources compiled, as objects that programs and shared libraries can be linked of.
+
+    What another process compiles at the moment is left to it, and waited for at the end.
+    """
+    directory = Path(os.environ[OBJECTS])
+    made = {}
+    for source in sources:
+        words = [*FLAGS, "-fPIC", *flags, "-c", source]
+        made[directory / f"{hashlib.sha256(repr((compiler(), words)).encode()).hexdigest()}.o"] = words
+    for patience in (fcntl.LOCK_NB, 0):
+        for output, words in made.items():
+            with (
+                output.with_suffix(".lock").open("w") as lock,
+                contextlib.suppress(BlockingIOError),
+            ):
+                fcntl.flock(lock, fcntl.LOCK_EX | patience)
+                if not output.exists():
+                    unfinished = output.with_suffix(".unfinished")
+                    run([*words, "-o", unfinished])
+                    unfinished.rename(output)
+    return list(made)
