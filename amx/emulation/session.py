@@ -7,6 +7,7 @@ import errno
 import os
 import signal
 import threading
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,10 +20,11 @@ from amx.emulation.machine import Emulated
 from amx.errors import ContextError, EmulatedCpuError, EmulationError
 from amx.machine import Step
 from amx.permission import ARCH_GET_XCOMP_PERM
+from amx.printable import printable_lines
 from amx.xstate import XFEATURE_MASK_XTILEDATA
 
 if TYPE_CHECKING:
-    from contextlib import _GeneratorContextManager
+    from contextlib import AbstractContextManager, _GeneratorContextManager
 
     from amx.emulation.trace import Trace
 
@@ -86,9 +88,13 @@ def emulate(
         already, by another block or `amx emulate`; or the real kernel has granted this process permission,
         so that nothing would trap; or a `TileContext` is open; or this build has no machine layer; or there
         is no room in TMPDIR for what `trace` records.
-    EmulationError (when left): other code requested permission of the real kernel, and was granted it.
+    EmulationError (when left): other code requested permission of the real kernel, and was granted it; or
+        what `trace` recorded was removed meanwhile.
     ContextError (when left): a `TileContext` was still open; it is closed then.
     OSError (when left): `trace` cannot be written.
+
+    A block that an exception ends goes on ending by that one. What becomes of `trace` is added to it as a
+    note, to SystemExit as a RuntimeWarning.
 
     Examples
     --------
@@ -121,15 +127,16 @@ def emulate(
 @contextlib.contextmanager
 def _emulate(cpu: str, patch: bool, trace: Path | None) -> Iterator[Emulation]:
     emulation = Emulation(cpu)
-    with _one_at_a_time(emulation), _recorded(emulation, trace) as directory:
+    with _one_at_a_time(emulation), _place_for(trace) as directory:
         _start(cpu, patch, directory)
-        try:
-            with backend.decided_anew(), machine.use(Emulated(cpu)):
-                yield emulation
-        finally:
-            left_open = tiles.close_native()
-            emulation._counts = _counts()
-            lib.amx_trap_stop()
+        with _recorded(emulation, directory, trace):
+            try:
+                with backend.decided_anew(), machine.use(Emulated(cpu)):
+                    yield emulation
+            finally:
+                left_open = tiles.close_native()
+                emulation._counts = _counts()
+                lib.amx_trap_stop()
     if _granted_for_real():
         raise EmulationError(
             "The kernel granted permission for AMX while it was emulated",
@@ -168,22 +175,49 @@ def _one_at_a_time(emulation: Emulation) -> Iterator[None]:
         _active = None
 
 
+def _place_for(trace: Path | None) -> AbstractContextManager[str]:
+    """A directory for what is recorded; its name is empty where nothing is."""
+    if trace is None:
+        return contextlib.nullcontext("")
+    from amx.emulation import scratch
+
+    return scratch.directory(f"amx.emulate(trace={str(trace)!r})")
+
+
 @contextlib.contextmanager
-def _recorded(emulation: Emulation, file: Path | None) -> Iterator[str]:
-    """A directory for what is recorded, which goes to the file in the end; empty where nothing is."""
-    if file is None:
-        yield ""
-        return
+def _recorded(emulation: Emulation, directory: str, file: Path | None) -> Iterator[None]:
+    """What was recorded goes to the file in the end. An exception of the block stays what it is for all that.
+
+    It may be the program's exit status.
+    """
+    owner = os.getpid()
+    try:
+        yield
+    except BaseException as ended:
+        if file is not None and os.getpid() == owner:  # else it is a forked child that leaves the block, too
+            try:
+                _keep(emulation, directory, file)
+            except Exception as error:
+                _tell(ended, f"amx.emulate(trace={str(file)!r}): nothing is written. {error}")
+        raise
+    if file is not None and os.getpid() == owner:
+        _keep(emulation, directory, file)
+
+
+def _keep(emulation: Emulation, directory: str, file: Path) -> None:
     from amx.emulation import scratch, trace
 
-    owner = os.getpid()
-    with scratch.directory(f"amx.emulate(trace={str(file)!r})") as directory:
-        try:
-            yield directory
-        finally:
-            if os.getpid() == owner:  # else it is a forked child that leaves the block, too
-                emulation.trace = trace.read(directory)
-                emulation.trace.write(file)
+    scratch.require(directory)
+    emulation.trace = trace.read(directory)
+    emulation.trace.write(file)
+
+
+def _tell(ended: BaseException, text: str) -> None:
+    """Along with an exception; as a warning where that is none that people are shown."""
+    ended.add_note(printable_lines(text))
+    if isinstance(ended, SystemExit):
+        with contextlib.suppress(RuntimeWarning):  # raised where warnings are errors
+            warnings.warn(printable_lines(text), RuntimeWarning, stacklevel=6)
 
 
 def _granted_for_real() -> bool:
