@@ -1,13 +1,18 @@
-"""A console of rich on which nothing is cut, however narrow it is, and brackets are no markup."""
+"""A console of rich on which nothing is cut, however narrow it is, and no text is markup or an escape."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from typing import IO, Any
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.measure import Measurement
+from rich.segment import Segment
 from rich.table import Table
+from rich.text import Text
+
+from amx.printable import printable_lines
 
 __all__ = ["NarrowConsole", "open_console"]
 
@@ -25,6 +30,15 @@ class NarrowConsole(Console):
             words = [Measurement.get(self, room, cell).minimum for cell in (column.header, *column.cells)]
             column.min_width = max(words)
         super().print(*objects, **{"crop": False, **options})
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """As Console.render_str, of what is printed for the text in the end, which is as wide."""
+        return super().render_str(printable_lines(text), **options)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """As Console.render; what acts on a terminal does not come from a text."""
+        for each in super().render(renderable, options):
+            yield each if each.control else each._replace(text=printable_lines(each.text))
 
 
 def open_console(file: IO[str] | None = None, *, stderr: bool = False) -> Console:

@@ -87,7 +87,7 @@ def _run(words: list[str]) -> int:
     try:
         status: int = arguments.run(arguments)
     except amx.AmxError as error:
-        print(f"amx: {printable_lines(str(error))}", file=sys.stderr)
+        _streams.print_error(f"amx: {error}")
         return 1
     except (OSError, MemoryError) as error:
         return _trouble(words, error)
@@ -103,5 +103,5 @@ def _trouble(words: Sequence[str], error: Exception) -> int:
     text = str(error) or type(error).__name__
     if type(error).__str__ is OSError.__str__ and isinstance(error, OSError) and error.strerror:
         text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    print(" ".join(["amx", *filter(None, [_asked(words)])]) + f": {printable_lines(text)}", file=sys.stderr)
+    _streams.print_error(" ".join(["amx", *filter(None, [_asked(words)])]) + f": {text}")
     return TROUBLE

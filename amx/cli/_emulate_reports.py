@@ -18,7 +18,7 @@ from amx.emulation.report import Process
 from amx.emulation.traced import Ended
 from amx.emulation.unrecorded import Unrecorded
 from amx.errors import AmxError, EmulationError
-from amx.printable import printable, printable_lines
+from amx.printable import printable_lines
 
 if TYPE_CHECKING:
     from amx.emulation.trace import Trace
@@ -50,7 +50,7 @@ class Reports:
     def of_tracer(self, path: str, ended: Ended, directory: str) -> None:
         """Of a program that was traced."""
         if ended.failure:
-            _say(f"amx emulate: the tracer failed, and killed {printable(path)}: {ended.failure}")
+            _say(f"amx emulate: the tracer failed, and killed {path}: {ended.failure}")
         with _said("the counts could not be read"):
             self._counts((Process(None, path, ended.counts),), Unrecorded(), ended.status)
         self._recorded(directory, (str(ended.unrecorded),) if ended.unrecorded else ())
@@ -74,7 +74,10 @@ class Reports:
             found = dataclasses.replace(found, unrecorded=found.unrecorded + missing)
             with _said(f"--trace {self._trace} could not be written"):
                 write_text(self._trace, found.to_json())
-            _say(_tables(found) if sys.stderr is not None and sys.stderr.isatty() else str(found))
+            if sys.stderr is not None and sys.stderr.isatty():
+                _write(_tables(found))
+            else:
+                _say(str(found))
 
 
 def _counted(directory: str) -> tuple[tuple[Process, ...], Unrecorded]:
@@ -110,12 +113,16 @@ def _said(what: str) -> Iterator[None]:
     except KeyboardInterrupt:
         _say(f"amx emulate: {what}: interrupted")
     except (AmxError, OSError, WriteError) as error:
-        _say(printable_lines(f"amx emulate: {what}: {getattr(error, 'strerror', '') or error}"))
+        _say(f"amx emulate: {what}: {getattr(error, 'strerror', '') or error}")
     except Exception as error:
-        _say(printable_lines(f"amx emulate: {what}: {type(error).__name__}: {error}"))
+        _say(f"amx emulate: {what}: {type(error).__name__}: {error}")
 
 
 def _say(text: str) -> None:
+    _write(printable_lines(text))
+
+
+def _write(text: str) -> None:
     """On standard error, if that can be; not through Python's buffer, which fails once more at the end."""
     with contextlib.suppress(OSError, ValueError, AttributeError):  # closed from the beginning: None
         sys.stderr.flush()

@@ -14,7 +14,9 @@ import signal
 import sys
 from typing import TextIO
 
-__all__ = ["WriteError", "die_of", "errors_were_lost", "take_over"]
+from amx.printable import printable_lines
+
+__all__ = ["WriteError", "die_of", "errors_were_lost", "print_error", "take_over"]
 
 
 class WriteError(Exception):
@@ -91,6 +93,11 @@ def take_over() -> None:
         sys.stdin = io.TextIOWrapper(io.BufferedReader(io.FileIO(0, "r", closefd=False)))
     sys.stdout = _Output(1, sys.stdout)
     sys.stderr = _Stream(2, sys.stderr)
+
+
+def print_error(text: str) -> None:
+    """What a command has to say on the standard error, where names that others gave are text."""
+    print(printable_lines(text), file=sys.stderr)
 
 
 def errors_were_lost() -> bool:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from amx._console import open_console
 from amx.cli._files import STANDARD, refusal, writing
+from amx.cli._streams import print_error
 
 if TYPE_CHECKING:
     from amx.bench.session import Options, Report
@@ -73,7 +74,7 @@ def run(arguments: argparse.Namespace) -> int:
     from amx.bench import session
 
     if arguments.seed < 0:
-        print(f"amx bench: --seed {arguments.seed}: a seed is 0 or more", file=sys.stderr)
+        print_error(f"amx bench: --seed {arguments.seed}: a seed is 0 or more")
         return 2
     if arguments.emulation:
         return _run_emulation(arguments)
@@ -82,13 +83,13 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.plot is not None:
             _check_plot(arguments)
     except ValueError as error:
-        print(f"amx bench: {error}", file=sys.stderr)
+        print_error(f"amx bench: {error}")
         return 2
     try:
         with _progress() as progress:
             report = session.run(options, progress)
     except KeyboardInterrupt:
-        print("amx bench: interrupted before any product was measured", file=sys.stderr)
+        print_error("amx bench: interrupted before any product was measured")
         return INTERRUPTED
     _print(report, arguments)
     if arguments.plot is not None:
@@ -97,9 +98,9 @@ def run(arguments: argparse.Namespace) -> int:
         with writing(arguments.plot) as file:
             draw(report, file, _format_of(arguments.plot))
     for difference in report.differences:
-        print(f"amx bench: {difference}", file=sys.stderr)
+        print_error(f"amx bench: {difference}")
     if report.interrupted:
-        print("amx bench: interrupted; what is missing is listed as left out", file=sys.stderr)
+        print_error("amx bench: interrupted; what is missing is listed as left out")
         return INTERRUPTED
     return 1 if report.differences else 0
 
@@ -108,7 +109,7 @@ def _run_emulation(arguments: argparse.Namespace) -> int:
     from amx.bench import emulation
 
     if arguments.what != ["square"] or arguments.csv or arguments.plot:
-        print("amx bench: --emulation goes with --quick, --seed and --json only", file=sys.stderr)
+        print_error("amx bench: --emulation goes with --quick, --seed and --json only")
         return 2
     costs = emulation.measure(quick=arguments.quick, seed=arguments.seed)
     if arguments.json:
@@ -120,7 +121,7 @@ def _run_emulation(arguments: argparse.Namespace) -> int:
 
         show_costs(costs, open_console())
     for how in costs.wrong:
-        print(f"amx bench: {emulation.PRODUCT} {how.value}: the product is wrong", file=sys.stderr)
+        print_error(f"amx bench: {emulation.PRODUCT} {how.value}: the product is wrong")
     return 1 if costs.wrong else 0
 
 

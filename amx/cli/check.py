@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterable
 
 from amx.cli._files import STANDARD, FileError, refusal, write_text
+from amx.cli._streams import print_error
 from amx.conformance import environment as _environment
 from amx.conformance.check import Need
 from amx.conformance.environment import Environment
@@ -79,7 +80,7 @@ def run(arguments: argparse.Namespace) -> int:
         try:
             write_text(file, text)
         except FileError as error:  # the others can still be
-            print(f"amx check: {error}", file=sys.stderr)
+            print_error(f"amx check: {error}")
             is_written = False
     return report.exit_status if is_written else TROUBLE
 

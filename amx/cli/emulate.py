@@ -8,12 +8,11 @@ import dataclasses
 import errno
 import json
 import os
-import sys
 from typing import TYPE_CHECKING
 
 from amx.cli._files import STANDARD, refusal
+from amx.cli._streams import print_error
 from amx.errors import EmulationError, ProgramError
-from amx.printable import printable_lines
 
 if TYPE_CHECKING:
     from amx.emulation.probe import Survey
@@ -88,13 +87,13 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         return _emulate(arguments, command)
     except ProgramError as error:
-        print(f"amx: {printable_lines(str(error))}", file=sys.stderr)
+        print_error(f"amx: {error}")
         return NOT_FOUND if error.errno == errno.ENOENT else NOT_EXECUTABLE
     except EmulationError as error:
-        print(f"amx: {printable_lines(str(error))}", file=sys.stderr)
+        print_error(f"amx: {error}")
         return OWN_FAILURE
     except OSError as error:  # no process, no memory: before there was a program
-        print(f"amx emulate: {error.strerror}", file=sys.stderr)
+        print_error(f"amx emulate: {error.strerror}")
         return OWN_FAILURE
 
 

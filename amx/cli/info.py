@@ -12,6 +12,7 @@ import amx
 from amx import cpu, lifetime, machine, permission, xstate
 from amx.cli._files import write_text
 from amx.diagnosis import Outcome, RungName, explain
+from amx.printable import printable
 
 __all__ = ["Info", "Permission", "add_parser", "gather", "run"]
 
@@ -157,7 +158,7 @@ def _brand_found_elsewhere() -> str:
     command = [sys.executable, "-P", "-m", "cpuinfo", "--json"]
     try:
         done = lifetime.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=CPUINFO_SECONDS)
-        return str(json.loads(done.stdout).get("brand_raw", ""))
+        return printable(str(json.loads(done.stdout).get("brand_raw", "")))
     except (OSError, ValueError, subprocess.SubprocessError):
         return ""
 

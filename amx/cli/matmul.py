@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 import amx
 from amx.cli import _npy
 from amx.cli._files import STANDARD, reading, refusal, writing
+from amx.cli._streams import print_error
 from amx.dtypes import NAMES
+from amx.printable import printable
 
 __all__ = ["add_parser", "run"]
 
@@ -36,8 +38,8 @@ class Report:
 
     def __str__(self) -> str:
         return (
-            f"{self.output}: {self.shape} {self.dtype}, {self.backend} backend, {self.threads} thread(s), "
-            f"{self.seconds:.6f} s, {self.gops:.1f} GOP/s"
+            f"{printable(self.output)}: {self.shape} {self.dtype}, {self.backend} backend, "
+            f"{self.threads} thread(s), {self.seconds:.6f} s, {self.gops:.1f} GOP/s"
         )
 
 
@@ -133,7 +135,7 @@ def _plan(a: NDArray[Any], b: NDArray[Any], c: NDArray[Any], dtype: str) -> amx.
 
 
 def _unusable(problem: object) -> int:
-    print(f"amx matmul: {problem}", file=sys.stderr)
+    print_error(f"amx matmul: {problem}")
     return 2
 
 

@@ -2,6 +2,7 @@
 
 import json
 import struct
+import subprocess
 import sys
 
 import children
@@ -11,6 +12,7 @@ import pytest
 import amx
 from amx import cli, machine, recording
 from amx._lib import lib
+from amx.cli import info
 from amx.cpu import Feature
 
 needs_layer = pytest.mark.skipif(lib.amx_is_stub() == 1, reason="this build has no machine layer")
@@ -61,6 +63,13 @@ def test_what_a_hypervisor_calls_itself_is_text(capsys, command, vendor, shown):
     text = capsys.readouterr().out
     assert f"{shown} family" in text
     assert "\x1b" not in text
+
+
+@needs_layer
+def test_what_the_system_calls_a_processor_without_a_name_is_text(monkeypatch):
+    said = subprocess.CompletedProcess((), 0, json.dumps({"brand_raw": "a\x1b[2Jb"}))
+    monkeypatch.setattr(info.lifetime, "run", lambda *_, **__: said)
+    assert info._brand_found_elsewhere() == r"a\x1b[2Jb"
 
 
 def test_info_as_json(capsys):

@@ -2,14 +2,20 @@
 
 import contextlib
 import errno
+import io
 import os
+import re
 import tempfile
 from pathlib import Path
 
 import children
+import numpy as np
 import pytest
+from rich.table import Table
+from rich.text import Text
 
 from amx import cli, foreign_file
+from amx._console import open_console
 from amx.printable import printable, printable_lines
 
 NOBODY = 65534
@@ -151,16 +157,49 @@ def test_a_text_keeps_its_lines():
         ("emulate", "--", "/no/\x1b[2J\x9b"),
         ("emulate", "--trace", "/no/\x1b[2J\x9b", "--", "/bin/true"),
         ("matmul", "/no/\x1b[2J\x9b", "/no/\x1b[2J\x9b", "-o", "/no"),
+        ("matmul", "a\x1b[2J\x9b.npy", "a\x1b[2J\x9b.npy", "-o", "/dev/null"),
+        ("matmul", "a.npy", "a.npy", "-o", "/no/\x1b[2J\x9b"),
+        ("bench", "\x1b[2J\x9b", "--peers", "none"),
+        ("bench", "--peers", "\x1b[2J\x9b"),
+        ("bench", "--dtype", "\x1b[2J\x9b"),
+        ("emulate", "--stats-file", "/no/\x1b[2J\x9b", "--", "/bin/true"),
+        ("check", "\x1b[2J\x9b"),
         ("info", "--record", "/no/\x1b[2J\x9b"),
         ("check", "--html", "/no/\x1b[2J\x9b"),
         ("\x1b[2J",),
     ],
     ids=lambda words: words[0].strip("\x1b"),
 )
-def test_no_command_prints_a_name_that_acts_on_the_terminal(words, capfd):
+def test_no_command_prints_a_name_that_acts_on_the_terminal(words, capfd, tmp_path, monkeypatch):
     """Names come from globs, and from files."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a\x1b[2J\x9b.npy").write_text("no .npy file")
     with contextlib.suppress(SystemExit):
         assert cli.main(list(words)) != 0
     said = capfd.readouterr()
     assert r"\x1b[2J" in said.err
     assert not {"\x1b", "\x9b"} & {*said.out, *said.err}
+
+
+def test_the_report_of_a_product_names_its_file_as_text(tmp_path, capfd, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    np.save("a.npy", np.ones((2, 2), np.int8))
+    assert cli.main(["matmul", "a.npy", "a.npy", "-o", "c\x1b[2J\x9b.npy"]) == 0
+    assert capfd.readouterr().out.startswith(r"c\x1b[2J\x9b.npy: (2, 2) int32")
+
+
+def test_commands_say_their_errors_at_one_place():
+    """Which is where names become text."""
+    modules = Path(cli.__file__).parent.glob("*.py")
+    assert [each.name for each in modules if "file=sys.stderr)" in each.read_text()] == ["_streams.py"]
+
+
+@pytest.mark.parametrize("kind", [str, Text, lambda text: Table(text), lambda text: Text(text, "red")])
+@pytest.mark.parametrize("is_terminal", [False, True])
+def test_nothing_that_a_console_prints_acts_on_the_terminal(kind, is_terminal):
+    console = open_console(io.StringIO())
+    console._force_terminal = is_terminal
+    console.print(kind("a\x1b[2Jb\x9b[31m\u202ec"))
+    said = re.sub("\x1b\\[[0-9;]*m", "", console.file.getvalue())  # the console's own colours
+    assert r"a\x1b[2Jb\x9b[31m\u202ec" in said
+    assert not {"\x1b", "\x9b", "\u202e"} & {*said}
