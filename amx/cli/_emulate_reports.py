@@ -92,6 +92,8 @@ def _counted(directory: str) -> tuple[tuple[Process, ...], Unrecorded]:
     except OSError as error:
         processes, unreadable = (), Unrecorded(None, f"the report cannot be read: {error.strerror}")
     _, missing = unrecorded.read(directory)
+    if missing and unreadable:
+        missing = dataclasses.replace(missing, reason=f"{missing.reason}; {unreadable.reason}")
     return processes, missing or unreadable
 
 

@@ -49,11 +49,10 @@ def read(path: str) -> tuple[tuple[Process, ...], Unrecorded]:
     OSError: there is no such file, or it cannot be read; it is no regular file of this user's.
     """
     with foreign_file.opened(path, owned=True, links=False) as file:
-        content = file.read(0, PROCESSES * LINE)
-        is_longer = file.status.st_size > len(content)
-    said = [_parse(line) for line in content.split(b"\n") if line.strip()]
+        content = file.read(0, PROCESSES * LINE + 1)
+    said = [_parse(line) for line in content[: PROCESSES * LINE].split(b"\n") if line.strip()]
     found = tuple(process for process in said if process is not None)
-    if is_longer:
+    if len(content) > PROCESSES * LINE:
         return found, Unrecorded(None, f"the report has more than {PROCESSES:,} lines")
     wrong = len(said) - len(found)
     lines = "1 line of the report is" if wrong == 1 else f"{wrong:,} lines of the report are"

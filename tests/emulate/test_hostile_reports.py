@@ -10,6 +10,7 @@ import preloading
 import pytest
 from test_cli_emulate import LINES
 
+from amx import foreign_file
 from amx._lib import lib
 from amx.emulation import report, trace, unrecorded
 from amx.emulation.unrecorded import Unrecorded
@@ -65,6 +66,30 @@ def test_a_report_of_any_length_is_read_as_far_as_processes_are_counted(tmp_path
     found, missing = report.read(str(path))
     assert [process.pid for process in found] == [12, 13]
     assert missing == Unrecorded(None, "the report has more than 2 lines")
+
+
+@pytest.mark.parametrize(
+    ("more", "missing"), [(0, Unrecorded()), (1, Unrecorded(None, "the report has more than 2 lines"))]
+)
+def test_a_report_as_long_as_can_be_is_no_longer_one(tmp_path, monkeypatch, more, missing):
+    monkeypatch.setattr(report, "PROCESSES", 2)
+    (tmp_path / "report").write_text(LINES.ljust(2 * report.LINE + more, "\n"))
+    assert report.read(str(tmp_path / "report"))[1] == missing
+
+
+def test_a_report_that_is_cut_short_when_it_is_open_is_no_longer_one(tmp_path, monkeypatch):
+    """What is wrong with the lines that it has is said."""
+    path = tmp_path / "report"
+    path.write_text(f"{LINES}wrong\nmore\n")
+    read = foreign_file.ForeignFile.read
+
+    def cut(file, offset, size):
+        os.truncate(path, len(LINES) + 6)
+        return read(file, offset, size)
+
+    monkeypatch.setattr(foreign_file.ForeignFile, "read", cut)
+    _, missing = report.read(str(path))
+    assert missing == Unrecorded(None, "1 line of the report is not as the emulation writes them")
 
 
 def test_the_name_of_a_program_is_printed_as_text(tmp_path):
@@ -157,7 +182,8 @@ DAMAGE = {
     "no end": ("ln -sf /dev/zero $d/report", "the report cannot be read: it is no regular file"),
     "fifo": (
         "mkfifo $d/1.trace; ln -f $d/1.trace $d/report; ln -f $d/1.trace $d/unrecorded",
-        "the file that counts them cannot be read: it is no regular file",
+        "the file that counts them cannot be read: it is no regular file; "
+        "the report cannot be read: it is no regular file",
     ),
     "sparse": (
         "truncate -s 8G $d/unrecorded $d/1.trace",
