@@ -339,7 +339,8 @@ def read(directory: str | Path) -> Trace:
     """Read the files that the emulation recorded in a directory.
 
     Processes may still be running. Symbols come from the files that the processes had mapped, so this is to
-    be done on the same machine, and before those change.
+    be done on the same machine, before those change, and by the user whose processes they are: files of
+    others, but for root's, are among the unreadable ones, since tools would be run on what they name.
 
     Raises
     ------

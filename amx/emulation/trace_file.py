@@ -106,10 +106,10 @@ def read_file(path: Path) -> RawProcess:
 
     Raises
     ------
-    OSError: it cannot be read; it is no regular file, or too large to be a trace.
+    OSError: it cannot be read; it is no regular file of this user's, or too large to be a trace.
     TraceError: it is none, or of another version.
     """
-    content = foreign_file.read(path, BYTES, links=False)
+    content = foreign_file.read(path, BYTES, owned=True, links=False)
     if len(content) < HEADER.size or content[:8] != MAGIC:
         raise _unreadable(path, "It does not begin as a trace does, or ended before it was begun")
     fields = HEADER.unpack_from(content)

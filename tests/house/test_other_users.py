@@ -213,6 +213,19 @@ def test_names_of_generated_code_come_from_a_file_only(what, tmp_path):
 
 
 @as_two_users
+def test_a_trace_of_another_user_is_not_believed(tmp_path):
+    """Nor is a file looked into that it names."""
+    tmp_path.chmod(0o700)
+    assert preloading.run(["/bin/true"], tmp_path, trace=True).returncode == 0
+    (recorded,) = tmp_path.glob("*.trace")
+    assert len(trace.read(tmp_path).processes) == 1
+    os.chown(recorded, NOBODY, NOBODY)
+    found = trace.read(tmp_path)
+    assert found.processes == ()
+    assert found.unreadable == (f"[Errno 1] it is another user's: {str(recorded)!r}",)
+
+
+@as_two_users
 def test_a_count_of_another_user_is_not_believed(tmp_path):
     unrecorded.prepare(str(tmp_path))
     os.chown(tmp_path / "unrecorded", NOBODY, NOBODY)
