@@ -10,17 +10,16 @@ import errno
 import fcntl
 import functools
 import os
-import stat
 import sys
-import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+from amx.own_directory import is_own, places
+
 __all__ = ["turn"]
 
 SILENT = 5.0  # seconds of waiting, then a word about it
-OTHERS = stat.S_IRWXG | stat.S_IRWXO
 OPENED = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
@@ -65,7 +64,7 @@ def _files(opened: contextlib.ExitStack) -> tuple[str, int, int] | None:
     Where no file can be made, those of this package: then among the runs from here alone.
     """
     taken = ""
-    for place in _places():
+    for place in places():
         name = os.path.join(place, f"amx-conformance-{os.geteuid()}")
         try:
             return name, *_files_in(name, opened)
@@ -81,14 +80,6 @@ def _files(opened: contextlib.ExitStack) -> tuple[str, int, int] | None:
     return str(here), gate, room
 
 
-def _places() -> Iterator[str]:
-    runtime = os.environ.get("XDG_RUNTIME_DIR", "")
-    if os.path.isabs(runtime):
-        yield runtime
-    with contextlib.suppress(OSError):
-        yield tempfile.gettempdir()
-
-
 def _files_in(name: str, opened: contextlib.ExitStack) -> tuple[int, int]:
     """A directory that nobody else can open, and a file in it; they stay."""
     with contextlib.suppress(FileExistsError):
@@ -99,8 +90,7 @@ def _files_in(name: str, opened: contextlib.ExitStack) -> tuple[int, int]:
         if error.errno in (errno.ENOTDIR, errno.ELOOP, errno.EACCES) and os.path.lexists(name):
             raise _TakenError from error
         raise
-    found = os.fstat(directory)
-    if found.st_uid != os.geteuid() or found.st_mode & OTHERS:
+    if not is_own(os.fstat(directory)):
         raise _TakenError
     return directory, _open(opened, "lock", os.O_CREAT, directory)
 

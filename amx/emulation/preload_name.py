@@ -13,13 +13,13 @@ import errno
 import hashlib
 import os
 import stat
-import tempfile
-from collections.abc import Iterator
 
 from amx.errors import EmulationError
+from amx.own_directory import is_own, places
 
 __all__ = ["of"]
 
+MODE = 0o755
 WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 SPECIAL = frozenset(" :\t\n\v\f\r")  # to musl all white space
 
@@ -34,7 +34,7 @@ def of(path: str) -> str:
     if not SPECIAL & {*path}:
         return path
     refusals = []
-    for place in _places():
+    for place in places():
         try:
             return _link(place, path)
         except OSError as error:
@@ -45,14 +45,6 @@ def of(path: str) -> str:
         f"to it ({'; '.join(refusals) or 'no directory can be written'})",
         remedy="Set TMPDIR to a directory that can be written and has neither in its path, or install so",
     )
-
-
-def _places() -> Iterator[str]:
-    runtime = os.environ.get("XDG_RUNTIME_DIR", "")
-    if os.path.isabs(runtime):
-        yield runtime
-    with contextlib.suppress(OSError):
-        yield os.path.abspath(tempfile.gettempdir())
 
 
 def _require_fit(place: str) -> None:
@@ -70,9 +62,8 @@ def _link(place: str, path: str) -> str:
     number = hashlib.sha256(os.fsencode(path)).hexdigest()[:16]
     directory = os.path.join(place, f"amx-emulate-{os.geteuid()}-{number}")
     with contextlib.suppress(FileExistsError):
-        os.mkdir(directory, 0o755)
-    found = os.lstat(directory)
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & WRITABLE_BY_OTHERS:
+        os.mkdir(directory, MODE)
+    if not is_own(os.lstat(directory), MODE):
         raise PermissionError(errno.EPERM, f"{directory} is not this user's alone")
     link = os.path.join(directory, os.path.basename(path))
     with contextlib.suppress(FileExistsError):

@@ -6,12 +6,12 @@ import contextlib
 import os
 import resource
 import shutil
-import stat
 import tempfile
 from collections.abc import Iterator
 
 from amx.emulation import unrecorded
 from amx.errors import EmulationError
+from amx.own_directory import is_own
 
 __all__ = ["directory", "require"]
 
@@ -53,20 +53,13 @@ def require(path: str) -> None:
     ------
     EmulationError: it is not this user's, or open to others, or not there.
     """
-    try:
-        found = os.lstat(path)
-    except OSError:
-        found = None
-    if not (
-        found
-        and stat.S_ISDIR(found.st_mode)
-        and found.st_uid == os.geteuid()
-        and not found.st_mode & (stat.S_IRWXG | stat.S_IRWXO)
-    ):
-        raise EmulationError(
-            f"There is no directory {path!r} of this user's alone any more",
-            cause="What was recorded in it was removed while the program ran",
-        )
+    with contextlib.suppress(OSError):
+        if is_own(os.lstat(path)):
+            return
+    raise EmulationError(
+        f"There is no directory {path!r} of this user's alone any more",
+        cause="What was recorded in it was removed while the program ran",
+    )
 
 
 def _none(what: str, error: OSError) -> EmulationError:
