@@ -63,17 +63,15 @@ def require(path: str) -> None:
 
 
 def _none(what: str, error: OSError) -> EmulationError:
-    return EmulationError(
-        f"{what}: this needs a temporary file, and none can be written",
-        cause=_cause(error),
-        remedy="Set TMPDIR to a directory that can be written",
-    )
-
-
-def _cause(error: OSError) -> str:
     """Python tries several directories, and in the end says only that none would do."""
     limit, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
-    if limit != resource.RLIM_INFINITY and limit < ENOUGH:
-        return f"No file may be larger than {limit} bytes (ulimit -f), whatever TMPDIR is"
     named = os.environ.get("TMPDIR")
-    return f"TMPDIR is {named!r}: {error.strerror}" if named else f"TMPDIR is not set: {error.strerror}"
+    if limit != resource.RLIM_INFINITY and limit < ENOUGH:
+        cause = f"No file may be larger than {limit} bytes, in whatever directory"
+        remedy = "Raise that limit (ulimit -f)"
+    else:
+        cause = f"TMPDIR is {repr(named) if named else 'not set'}: {error.strerror}"
+        remedy = "Set TMPDIR to a directory that can be written"
+    return EmulationError(
+        f"{what}: this needs a temporary file, and none can be written", cause=cause, remedy=remedy
+    )
