@@ -12,13 +12,15 @@ from typing import BinaryIO
 
 __all__ = ["writing"]
 
+PERMISSIONS = 0o777  # without those of the owner to whoever executes it, which writing takes away, too
+
 
 @contextlib.contextmanager
 def writing(file: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """Where a file's bytes are written: beside it, under a name of their own, until all are on the disk.
 
-    What is no regular file (a terminal, a pipe, /dev/null), or cannot be replaced as it is, is itself written
-    at the end, once there is room for all.
+    What is no regular file (a terminal, a pipe, /dev/null), or cannot be replaced by one with its owner and
+    group, is itself written at the end, once there is room for all.
 
     Raises
     ------
@@ -27,30 +29,42 @@ def writing(file: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     # In this order: the kernel, when asked what is there, refuses to follow a link of others in /tmp, and
     # what is no link before is not followed.
     path = os.path.realpath(file) if os.path.islink(file) else os.fspath(file)
-    if _can_be_replaced(file, os.path.dirname(path)):
-        with _beside(path) as opened:
-            yield opened
-    else:
+    try:
+        old = os.stat(file)
+    except FileNotFoundError:
+        old = None
+    made = _beside(path, old) if _can_be_replaced(path, old) else None
+    if made is None:
         memory = io.BytesIO()
         yield memory
         _write_over(file, memory.getbuffer())
-
-
-def _can_be_replaced(file: str | os.PathLike[str], directory: str) -> bool:
-    """Whether another file under this name would be all that it is: not a device, a second name, a log."""
+        return
+    temporary, opened = made
     try:
-        found = os.stat(file)
-    except FileNotFoundError:
-        found = None
-    if found and not (
-        stat.S_ISREG(found.st_mode)
-        and found.st_nlink == 1
-        and (found.st_uid, found.st_gid) == (os.geteuid(), os.getegid())
-        and os.access(file, os.W_OK)
-        and not any(os.path.samestat(found, each) for each in _standard_streams())
+        with opened:
+            yield opened
+            opened.flush()
+            os.fsync(opened.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+
+
+def _can_be_replaced(path: str, old: os.stat_result | None) -> bool:
+    """Whether another file under this name would be all that it is: not a device, a second name, a log."""
+    directory = os.path.dirname(path) or os.curdir
+    if old and not (
+        stat.S_ISREG(old.st_mode)
+        and old.st_nlink == 1
+        and os.access(path, os.W_OK)
+        and not any(os.path.samestat(old, each) for each in _standard_streams())
+        # In /tmp another user's file is theirs to remove, and the kernel decides who writes into it.
+        and (old.st_uid == os.geteuid() or not os.stat(directory).st_mode & stat.S_ISVTX)
     ):
         return False
-    return os.access(directory or os.curdir, os.W_OK | os.X_OK)
+    return os.access(directory, os.W_OK | os.X_OK)
 
 
 def _standard_streams() -> Iterator[os.stat_result]:
@@ -59,22 +73,24 @@ def _standard_streams() -> Iterator[os.stat_result]:
             yield os.fstat(descriptor)
 
 
-@contextlib.contextmanager
-def _beside(path: str) -> Iterator[BinaryIO]:
+def _beside(path: str, old: os.stat_result | None) -> tuple[str, BinaryIO] | None:
+    """A new file, by name and open, with the owner, group and permissions of the old one.
+
+    None where this user may not make such a file.
+    """
     temporary = os.path.join(os.path.dirname(path), f".amx-{os.urandom(8).hex()}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     try:
-        with open(descriptor, "wb") as opened:
-            with contextlib.suppress(FileNotFoundError):
-                os.fchmod(descriptor, stat.S_IMODE(os.stat(path).st_mode))
-            yield opened
-            opened.flush()
-            os.fsync(descriptor)
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
+        if old:
+            made = os.fstat(descriptor)
+            if (made.st_uid, made.st_gid) != (old.st_uid, old.st_gid):
+                os.fchown(descriptor, old.st_uid, old.st_gid)
+            os.fchmod(descriptor, old.st_mode & PERMISSIONS)
+    except OSError:
+        os.close(descriptor)
+        os.unlink(temporary)
+        return None
+    return temporary, open(descriptor, "wb")
 
 
 def _write_over(file: str | os.PathLike[str], content: memoryview) -> None:

@@ -1,9 +1,12 @@
 """Files that commands write: whole or not at all, and what a name stands for stays what it is."""
 
+import contextlib
 import os
 import shutil
 import stat
 import sys
+import tempfile
+from pathlib import Path
 
 import children
 import pytest
@@ -11,6 +14,9 @@ import pytest
 from amx.cli import _files
 from amx.cli._files import FileError, reading, refusal, write_text, writing
 
+as_two_users = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+
+NOBODY = 65534
 OLD, NEW = "what was there", "what comes in its place"
 
 
@@ -19,6 +25,16 @@ def file(tmp_path):
     path = tmp_path / "report"
     path.write_text(OLD)
     return path
+
+
+@pytest.fixture
+def reachable():
+    """A file that other users can get to."""
+    with tempfile.TemporaryDirectory() as directory:
+        os.chmod(directory, 0o755)
+        path = Path(directory, "report")
+        path.write_text(OLD)
+        yield path
 
 
 def test_a_new_file_has_the_permissions_that_any_has(tmp_path):
@@ -138,6 +154,69 @@ def test_a_second_name_stays_one_of_the_same_file(file):
     os.link(file, file.with_name("other"))
     write_text(file, NEW)
     assert file.with_name("other").read_text() == NEW
+
+
+@as_two_users
+def test_a_file_of_another_user_is_replaced_by_one_of_theirs(file):
+    file.chmod(0o640)
+    os.chown(file, NOBODY, NOBODY)
+    before = file.stat()
+    write_text(file, NEW)
+    after = file.stat()
+    assert file.read_text() == NEW
+    assert (after.st_uid, after.st_gid, stat.S_IMODE(after.st_mode)) == (NOBODY, NOBODY, 0o640)
+    assert after.st_ino != before.st_ino
+    assert os.listdir(file.parent) == [file.name]
+
+
+@as_two_users
+def test_a_file_in_a_directory_of_a_group_is_replaced_by_one_of_the_group(reachable):
+    """Whoever is in the group, and may not have given the reachable away."""
+    os.chown(reachable.parent, 0, NOBODY)
+    reachable.parent.chmod(0o2775)
+    os.chown(reachable, 1, NOBODY)
+    before = reachable.stat().st_ino
+    code = (
+        "import os, sys\n"
+        "from amx.cli._files import write_text\n"
+        f"os.setgroups([{NOBODY}]), os.setresgid(1, 1, 1), os.setresuid(1, 1, 1)\n"
+        "write_text(sys.argv[1], sys.argv[2])\n"
+    )
+    done = children.run_python("-c", code, reachable, NEW)
+    assert done.returncode == 0, done.stderr
+    assert reachable.read_text() == NEW
+    assert (reachable.stat().st_uid, reachable.stat().st_gid) == (1, NOBODY)
+    assert reachable.stat().st_ino != before
+
+
+@as_two_users
+def test_a_file_that_can_be_given_to_nobody_else_is_written_itself(reachable):
+    reachable.chmod(0o666)
+    os.chown(reachable.parent, NOBODY, NOBODY)
+    before = reachable.stat()
+    code = (
+        "import os, sys\n"
+        "from amx.cli._files import write_text\n"
+        f"os.setgroups([]), os.setresgid(*[{NOBODY}] * 3), os.setresuid(*[{NOBODY}] * 3)\n"
+        "write_text(sys.argv[1], sys.argv[2])\n"
+    )
+    done = children.run_python("-c", code, reachable, NEW)
+    assert done.returncode == 0, done.stderr
+    assert reachable.read_text() == NEW
+    assert (reachable.stat().st_uid, reachable.stat().st_ino) == (0, before.st_ino)
+    assert os.listdir(reachable.parent) == [reachable.name]
+
+
+@as_two_users
+def test_a_file_that_another_user_has_laid_into_tmp_is_not_replaced(file):
+    """The kernel refuses to write into it (fs.protected_regular), and that is not gone round."""
+    file.parent.chmod(0o1777)
+    os.chown(file, NOBODY, NOBODY)
+    before = file.stat().st_ino
+    with contextlib.suppress(FileError):
+        write_text(file, NEW)
+    assert file.stat().st_ino == before
+    assert os.listdir(file.parent) == [file.name]
 
 
 def test_a_pipe_stays_a_pipe_and_gets_all_of_it(tmp_path):
