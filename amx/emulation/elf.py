@@ -1,6 +1,6 @@
 """What of an ELF file is needed to say which function an address is in: segments, symbols, build id.
 
-Only 64-bit little-endian files. Layout: ELF-64 object file format, and elf(5). What a file says of itself is
+Only 64-bit little-endian files. What a file says of itself is
 not believed: sizes and numbers are bounded as below, and what is beyond is as if it were not there.
 """
 
@@ -15,23 +15,29 @@ from pathlib import Path
 import numpy as np
 
 from amx import foreign_file
+from amx.emulation.elf_headers import (
+    ELFCLASS64,
+    ELFDATA2LSB,
+    ELFMAG,
+    HEADER,
+    MOST_SEGMENTS,
+    PROGRAM_HEADER,
+    PT_LOAD,
+    PT_NOTE,
+    SECTION_HEADER,
+)
 from amx.foreign_file import ForeignFile
 
 __all__ = ["SYMBOL_BYTES", "ElfFile", "Symbol", "read"]
 
-IDENT = b"\x7fELF\x02\x01"  # ELFCLASS64, ELFDATA2LSB
-HEADER = struct.Struct("<16s 2H I 3Q I 6H")
-PROGRAM_HEADER = struct.Struct("<2I 6Q")
-SECTION_HEADER = struct.Struct("<2I 4Q 2I 2Q")
+IDENT = bytes((*ELFMAG, ELFCLASS64, ELFDATA2LSB))
 NOTE = struct.Struct("<3I")
 SYMBOL = np.dtype([("name", "<u4"), ("info", "u1"), ("other", "u1"), ("index", "<u2"), ("value", "<u8"),
                    ("size", "<u8")])  # fmt: skip
-PT_LOAD, PT_NOTE = 1, 4
 SHT_SYMTAB, SHT_DYNSYM = 2, 11
 STT_FUNC, STT_GNU_IFUNC = 2, 10
 NT_GNU_BUILD_ID = 3
 
-MOST_SEGMENTS = 65536 // PROGRAM_HEADER.size  # as fs/binfmt_elf.c (load_elf_phdrs) has it
 SYMBOL_BYTES = 64 * 2**20  # of all tables of a file
 NAME_BYTES = 4096  # of a name; what is longer is cut
 NOTE_BYTES = 64 * 2**10  # of all notes of a file

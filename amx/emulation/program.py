@@ -6,23 +6,24 @@ import errno
 import os
 import re
 import stat
-import struct
 import sys
 from dataclasses import dataclass
 
 from amx import foreign_file
+from amx.emulation.elf_headers import (
+    ELFCLASS64,
+    ELFMAG,
+    EM_X86_64,
+    HEADER,
+    MOST_SEGMENTS,
+    PROGRAM_HEADER,
+    PT_INTERP,
+)
 from amx.errors import EmulationError, ProgramError
 from amx.foreign_file import ForeignFile
 from amx.printable import printable
 
 __all__ = ["Program", "find", "require_preloadable", "require_traceable"]
-
-# elf.h
-ELF_MAGIC, ELFCLASS32, ELFCLASS64, EM_X86_64, PT_INTERP = b"\x7fELF", 1, 2, 62, 3
-ELF_HEADER = struct.Struct("<16xHHIQQQIHHHHHH")
-PROGRAM_HEADER = struct.Struct("<IIQQQQQQ")
-
-MOST_SEGMENTS = 65536 // PROGRAM_HEADER.size  # load_elf_phdrs() of fs/binfmt_elf.c
 
 INTERPRETERS = 5  # how deep the kernel follows `#!` (fs/exec.c, exec_binprm)
 INTERPRETER_LINE = 256  # BINPRM_BUF_SIZE
@@ -192,8 +193,8 @@ def _interpreter_of(path: str) -> str:
 
 def _inspect(path: str, binary: str) -> Program:
     with _look_into(binary) as file:
-        header = file.read(0, ELF_HEADER.size)
-        if len(header) < ELF_HEADER.size or not header.startswith(ELF_MAGIC):
+        header = file.read(0, HEADER.size)
+        if len(header) < HEADER.size or not header.startswith(ELFMAG):
             # Without a first line that names one, only a shell would know what to do with a text file.
             raise _not_executable(path, errno.ENOEXEC)
         machine = int.from_bytes(header[18:20], "little")
@@ -207,7 +208,7 @@ def _inspect(path: str, binary: str) -> Program:
 
 def _loader(file: ForeignFile, header: bytes) -> str:
     """What PT_INTERP names, empty where there is none; ValueError for what load_elf_binary() refuses."""
-    _, _, _, _, offset, _, _, _, size, count, _, _, _ = ELF_HEADER.unpack(header)
+    _, _, _, _, _, offset, _, _, _, size, count, _, _, _ = HEADER.unpack(header)
     if size != PROGRAM_HEADER.size or not 0 < count <= MOST_SEGMENTS:
         raise ValueError("program headers")
     table = file.read(offset, size * count)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import compiling
 
-from amx.emulation import elf, program
+from amx.emulation import elf, elf_headers, program
 from amx.emulation.disassembly import decode
 from amx.emulation.symbols import Symbols
 from amx.emulation.trace_file import RawModule, RawProcess, RawSite
@@ -186,8 +186,8 @@ def _plant_headers() -> None:
     """The place of the program headers is believed to be one."""
 
     def loader(file: ForeignFile, header: bytes) -> str:
-        offset = program.ELF_HEADER.unpack(header)[4]
-        return str(program.PROGRAM_HEADER.unpack(file.read(offset, PROGRAM_HEADER)))
+        offset = elf_headers.HEADER.unpack(header)[5]
+        return str(elf_headers.PROGRAM_HEADER.unpack(file.read(offset, PROGRAM_HEADER)))
 
     program._loader = loader
 
