@@ -1,7 +1,7 @@
 /* amx-provoke list | faults | run ID [--model] [--fault NAME] */
 #define _GNU_SOURCE /* NSIG */
 #include "provoke/main.h"
-#include "provoke/provoke.h"
+#include "provoke/kernel.h"
 #include "provoke/harness/see_list.h"
 
 #include <errno.h>

@@ -1,7 +1,7 @@
 /* A child of child_run() that says whether it is dumpable and dies; or with an argument, "fork" or "clone",
  * one that waits beside its parent. */
 #define _GNU_SOURCE /* CLONE_VM */
-#include "provoke/harness/frames.h"
+#include "provoke/harness/area.h"
 #include "provoke/main.h"
 #include "provoke/harness/system.h"
 

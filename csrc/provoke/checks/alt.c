@@ -1,6 +1,6 @@
 /* Alternate signal stacks. */
 #define _GNU_SOURCE /* environ */
-#include "provoke/harness/frames.h"
+#include "provoke/harness/area.h"
 
 #include <errno.h>
 #include <setjmp.h>

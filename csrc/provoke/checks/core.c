@@ -1,6 +1,6 @@
 /* CORE: the saved state in core files. */
 #define _GNU_SOURCE
-#include "provoke/harness/frames.h"
+#include "provoke/harness/area.h"
 #include "provoke/harness/system.h"
 
 #include <dirent.h>

@@ -1,6 +1,6 @@
 /* CTX: tiles over context switches and everything else that may happen to a thread. */
 #define _GNU_SOURCE
-#include "provoke/harness/frames.h"
+#include "provoke/harness/area.h"
 #include "provoke/harness/system.h"
 
 #include <errno.h>

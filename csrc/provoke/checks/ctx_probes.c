@@ -1,6 +1,6 @@
 /* CTX-03: what may happen to a thread with live tiles, one probe each, which says whether it happened. */
 #define _GNU_SOURCE
-#include "provoke/harness/frames.h"
+#include "provoke/harness/area.h"
 #include "provoke/harness/system.h"
 
 #include <fcntl.h>

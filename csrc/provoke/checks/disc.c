@@ -1,6 +1,6 @@
 /* Discovery, and what the interface does not offer. */
 #define _GNU_SOURCE /* sched_setaffinity */
-#include "provoke/provoke.h"
+#include "provoke/kernel.h"
 
 #include <errno.h>
 #include <sched.h>

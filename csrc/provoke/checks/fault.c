@@ -1,6 +1,6 @@
 /* Faults of tile instructions. */
 #define _GNU_SOURCE /* REG_TRAPNO */
-#include "provoke/provoke.h"
+#include "provoke/kernel.h"
 
 #include <errno.h>
 #include <fcntl.h>

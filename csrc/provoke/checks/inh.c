@@ -1,6 +1,6 @@
 /* What a new process, thread or program inherits. */
 #define _GNU_SOURCE /* CLONE_VM */
-#include "provoke/provoke.h"
+#include "provoke/kernel.h"
 
 #include <errno.h>
 #include <sched.h>

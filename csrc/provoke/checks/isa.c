@@ -1,5 +1,5 @@
 /* ISA: what the XSAVE instructions write into user space's own areas. */
-#include "provoke/harness/frames.h"
+#include "provoke/harness/area.h"
 
 #include <stdio.h>
 

@@ -1,6 +1,6 @@
 /* KVM: permission for guests. */
 #define _GNU_SOURCE
-#include "provoke/harness/frames.h"
+#include "provoke/harness/area.h"
 #include "provoke/harness/system.h"
 
 #include <errno.h>

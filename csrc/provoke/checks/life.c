@@ -1,6 +1,6 @@
 /* LIFE: the buffer for a task's tile data, from its first use to its end. */
 #define _GNU_SOURCE
-#include "provoke/harness/frames.h"
+#include "provoke/harness/area.h"
 #include "provoke/main.h"
 #include "provoke/harness/system.h"
 

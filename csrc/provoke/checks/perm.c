@@ -1,6 +1,6 @@
 /* Asking for permission. */
 #define _GNU_SOURCE /* setresuid, gettid */
-#include "provoke/provoke.h"
+#include "provoke/kernel.h"
 #include "provoke/harness/system.h"
 
 #include <errno.h>

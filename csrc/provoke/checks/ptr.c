@@ -1,5 +1,5 @@
 /* PTR: the saved state of another task, read and written as NT_X86_XSTATE. */
-#include "provoke/harness/frames.h"
+#include "provoke/harness/area.h"
 
 #include <errno.h>
 

@@ -1,5 +1,5 @@
 /* Permission in sandboxes. */
-#include "provoke/provoke.h"
+#include "provoke/kernel.h"
 
 #include <errno.h>
 #include <linux/audit.h>

@@ -1,5 +1,5 @@
 /* SIG: what a signal handler finds in its frame. */
-#include "provoke/harness/frames.h"
+#include "provoke/harness/area.h"
 
 #include <errno.h>
 #include <stdlib.h>

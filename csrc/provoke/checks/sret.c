@@ -1,6 +1,6 @@
 /* SRET: what sigreturn makes of a frame that the handler has edited. */
 #define _GNU_SOURCE
-#include "provoke/harness/frames.h"
+#include "provoke/harness/area.h"
 #include "provoke/harness/system.h"
 
 #include <setjmp.h>

@@ -1,6 +1,6 @@
 /* XS: the extended components that need no permission, over context switches, ptrace and signals. */
 #define _GNU_SOURCE
-#include "provoke/harness/frames.h"
+#include "provoke/harness/area.h"
 
 #include <stdatomic.h>
 #include <stdlib.h>

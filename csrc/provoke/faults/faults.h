@@ -2,7 +2,7 @@
 #ifndef AMX_PROVOKE_FAULTS_H
 #define AMX_PROVOKE_FAULTS_H
 
-#include "provoke/provoke.h"
+#include "provoke/kernel.h"
 
 struct fault {
     const char *name, *what;

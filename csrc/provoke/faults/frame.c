@@ -1,7 +1,7 @@
 /* Deliberate faults of signal frames, sigreturn, ptrace and core files. */
 #define _GNU_SOURCE
 #include "provoke/faults/faults.h"
-#include "provoke/harness/frames.h"
+#include "provoke/harness/area.h"
 #include "provoke/harness/system.h"
 
 #include <elf.h>

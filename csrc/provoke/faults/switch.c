@@ -1,6 +1,6 @@
 /* Deliberate faults of context switches, the buffers for tile data, permission for guests, and XSAVE. */
 #include "provoke/faults/faults.h"
-#include "provoke/harness/frames.h"
+#include "provoke/harness/area.h"
 #include "provoke/harness/system.h"
 
 #include <errno.h>

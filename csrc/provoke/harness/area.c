@@ -1,5 +1,5 @@
 /* The XSAVE area, signals that disturb no register, and tiles to recognise again. */
-#include "provoke/harness/frames.h"
+#include "provoke/harness/area.h"
 #include "provoke/harness/system.h"
 
 #include <errno.h>

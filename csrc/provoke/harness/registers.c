@@ -5,7 +5,7 @@
  * belongs to the component is touched; code without VEX instructions keeps it, and this file is compiled for
  * baseline x86-64.
  */
-#include "provoke/harness/frames.h"
+#include "provoke/harness/area.h"
 
 #define LOW8   "0,1,2,3,4,5,6,7"
 #define LOW16  LOW8 ",8,9,10,11,12,13,14,15"

@@ -1,6 +1,6 @@
 /* Where and how often a thread runs. */
 #define _GNU_SOURCE /* RUSAGE_THREAD, sched_getcpu */
-#include "provoke/harness/frames.h"
+#include "provoke/harness/area.h"
 
 #include <errno.h>
 #include <sched.h>

@@ -5,7 +5,7 @@
  * libc state is touched, so that handlers and vfork children may call these.
  */
 #define _GNU_SOURCE /* REG_RIP */
-#include "provoke/provoke.h"
+#include "provoke/kernel.h"
 #include "provoke/main.h"
 #include "provoke/harness/see_list.h"
 #include "provoke/harness/system.h"

@@ -2,7 +2,7 @@
 #ifndef AMX_PROVOKE_SEE_LIST_H
 #define AMX_PROVOKE_SEE_LIST_H
 
-#include "provoke/provoke.h"
+#include "provoke/kernel.h"
 
 void see_provocation(const struct provocation *provocation);
 void see_fault(const char *name, const char *what);

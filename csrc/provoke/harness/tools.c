@@ -1,6 +1,6 @@
 /* What several groups of provocations need. */
 #define _GNU_SOURCE /* REG_RIP, __WALL */
-#include "provoke/provoke.h"
+#include "provoke/kernel.h"
 #include "provoke/main.h"
 #include "provoke/harness/system.h"
 

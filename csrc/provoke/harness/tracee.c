@@ -1,5 +1,5 @@
 /* Children that are traced, and children that may not hang. */
-#include "provoke/harness/frames.h"
+#include "provoke/harness/area.h"
 #include "provoke/main.h"
 #include "provoke/harness/system.h"
 

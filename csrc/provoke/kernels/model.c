@@ -5,7 +5,7 @@
  * process's permission one atomic word; everything else takes one lock with all signals blocked.
  */
 #define _GNU_SOURCE /* gettid, CLONE_VM */
-#include "provoke/provoke.h"
+#include "provoke/kernel.h"
 #include "provoke/kernels/model_frames.h"
 #include "provoke/kernels/model_insn.h"
 #include "provoke/kernels/model_state.h"

@@ -7,7 +7,7 @@
  * check_xstate_in_sigframe(),
  * __fpu_restore_sig(); what they do was also observed on hardware.
  */
-#include "provoke/harness/frames.h"
+#include "provoke/harness/area.h"
 #include "provoke/kernels/model_frames.h"
 
 #include <stdatomic.h>

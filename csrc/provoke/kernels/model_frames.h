@@ -2,7 +2,7 @@
 #ifndef AMX_PROVOKE_MODEL_FRAMES_H
 #define AMX_PROVOKE_MODEL_FRAMES_H
 
-#include "provoke/provoke.h"
+#include "provoke/kernel.h"
 
 /* Whether this thread's state has room for tile data. */
 int model_expanded(void);

@@ -2,7 +2,7 @@
 #ifndef AMX_PROVOKE_MODEL_INSN_H
 #define AMX_PROVOKE_MODEL_INSN_H
 
-#include "provoke/provoke.h"
+#include "provoke/kernel.h"
 
 #include "kernel_model/kernel_model.h"
 

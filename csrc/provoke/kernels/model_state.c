@@ -6,7 +6,7 @@
  */
 #define _GNU_SOURCE /* process_vm_readv */
 #include "provoke/kernels/model_state.h"
-#include "provoke/harness/frames.h"
+#include "provoke/harness/area.h"
 #include "provoke/harness/system.h"
 
 #include <errno.h>

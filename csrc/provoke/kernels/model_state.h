@@ -2,7 +2,7 @@
 #ifndef AMX_PROVOKE_MODEL_STATE_H
 #define AMX_PROVOKE_MODEL_STATE_H
 
-#include "provoke/provoke.h"
+#include "provoke/kernel.h"
 
 #include "kernel_model/kernel_model.h"
 

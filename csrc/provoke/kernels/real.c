@@ -1,8 +1,8 @@
 /* The kernel and the tile unit of this machine. */
 #define _GNU_SOURCE /* clone */
-#include "provoke/provoke.h"
+#include "provoke/kernel.h"
 #include "fpstate.h"
-#include "provoke/harness/frames.h"
+#include "provoke/harness/area.h"
 #include "provoke/harness/system.h"
 
 #include <cpuid.h>

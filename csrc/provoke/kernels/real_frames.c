@@ -1,6 +1,6 @@
 /* This machine's kernel, for signal frames, ptrace, core files, KVM and the buffers of dynamic state. */
 #define _GNU_SOURCE
-#include "provoke/harness/frames.h"
+#include "provoke/harness/area.h"
 #include "provoke/harness/system.h"
 
 #include <errno.h>

@@ -1,10 +1,10 @@
 /* What the groups about the saved register state share: the XSAVE area as the kernel shows it in signal
  * frames, ptrace and core files, tiles and the other extended registers to fill it with, and processes to
  * look at. */
-#ifndef AMX_PROVOKE_FRAMES_H
-#define AMX_PROVOKE_FRAMES_H
+#ifndef AMX_PROVOKE_AREA_H
+#define AMX_PROVOKE_AREA_H
 
-#include "provoke/provoke.h"
+#include "provoke/kernel.h"
 
 #include <string.h>
 

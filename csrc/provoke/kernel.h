@@ -4,8 +4,8 @@
  * kernel` alone, so that a model of the kernel, or one with a deliberate fault, can be put in the kernel's
  * place. Everything here is libc and system calls: the program runs statically linked in an initramfs.
  */
-#ifndef AMX_PROVOKE_H
-#define AMX_PROVOKE_H
+#ifndef AMX_PROVOKE_KERNEL_H
+#define AMX_PROVOKE_KERNEL_H
 
 #include <signal.h>
 #include <stddef.h>
