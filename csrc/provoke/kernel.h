@@ -1,8 +1,7 @@
-/* amx-provoke: one provocation of the kernel a process, and what was seen as JSON lines on standard output.
+/* The kernel and the tile unit, as a provocation reaches them.
  *
- * A provocation never judges. It reaches the kernel's AMX interface and the tile instructions through `struct
- * kernel` alone, so that a model of the kernel, or one with a deliberate fault, can be put in the kernel's
- * place. Everything here is libc and system calls: the program runs statically linked in an initramfs.
+ * All that a provocation does to them goes through this table, so that a model of the kernel, or one with a
+ * deliberate fault, can be put in the kernel's place.
  */
 #ifndef AMX_PROVOKE_KERNEL_H
 #define AMX_PROVOKE_KERNEL_H
@@ -11,6 +10,10 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
+
+#ifdef __AVX__
+#error "baseline x86-64 alone: VEX instructions of the compiler's would change the registers looked at"
+#endif
 
 /* uapi/asm/prctl.h and asm/fpu/types.h; written out because headers before 5.16 lack them. */
 enum {
@@ -21,11 +24,10 @@ enum {
     ARCH_REQ_XCOMP_GUEST_PERM = 0x1025,
     XFEATURE_XTILECFG = 17,
     XFEATURE_XTILEDATA = 18,
+    AT_MINSIGSTKSZ_TYPE = 51, /* uapi/asm/auxvec.h since 5.14 */
 };
 #define XFEATURE_MASK_XTILECFG  (UINT64_C(1) << XFEATURE_XTILECFG)
 #define XFEATURE_MASK_XTILEDATA (UINT64_C(1) << XFEATURE_XTILEDATA)
-
-/* ---- the kernel and the tile unit, as a provocation reaches them -------------------------------------- */
 
 /* What a signal handler finds in its frame (A9 of the ABI: magic, sizes, feature masks, the saved state). */
 struct frame {
@@ -75,6 +77,7 @@ struct kernel {
     void (*tilestored)(void *rows);                         /* TMM0 */
     void (*tdpbssd)(void);                                  /* TMM0 += TMM1 * TMM2 */
     void (*xrstor)(const uint8_t *area, uint64_t features); /* 64-byte aligned, standard format */
+    int (*xrstor_reaches_tiles)(void);                      /* 0: tiles are emulated, and not there for it */
     uint64_t (*xinuse)(void);                               /* XGETBV(1), 0 where the CPU lacks it */
     /* Where each instruction lies, for comparison with si_addr. A handler that wants it skipped adds
      * tool_insn_length() to RIP. */
@@ -95,93 +98,5 @@ struct kernel {
     int (*xstate_buffers)(void); /* tasks with a buffer for dynamic state, of the whole system, or -errno */
     void (*xsave)(enum xsave how, uint8_t *area, uint64_t features); /* 64-byte aligned */
 };
-
-extern const struct kernel provoke_real_kernel;
-/* A model of the kernel's permission machine with the tiles emulated, and any kernel with the deliberate
- * fault of that name over it; NULL: unknown name. */
-const struct kernel *provoke_model_kernel(void);
-const struct kernel *provoke_faulty_kernel(const struct kernel *base, const char *fault);
-void provoke_list_faults(void); /* one JSON line each: {"fault": name, "what": ...} */
-
-/* ---- a provocation ------------------------------------------------------------------------------------ */
-
-struct provocation {
-    const char *id;   /* the check's, e.g. "PERM-02" */
-    const char *what; /* one line */
-    /* A run that returns is complete. It starts with default dispositions, nothing blocked, and no core dumps
-     * (RLIMIT_CORE 1, which also keeps pipes of core_pattern away). */
-    void (*run)(const struct kernel *k);
-    int needs_real_frames; /* reads or edits real signal frames, ptrace or cores of tile data: no model can
-                              stand in */
-};
-/* After tool_exec_again(k, "stage"): that stage; NULL in the first image. */
-extern const char *provoke_stage;
-/* Ends a complete run from wherever it is, e.g. a thread that outlived the leader. */
-_Noreturn void provoke_end(void);
-/* One array a group, ended by {0}; main.c lists them. */
-extern const struct provocation provoke_disc[], provoke_perm[], provoke_inh[], provoke_fault[], provoke_alt[],
-    provoke_sig[], provoke_sret[], provoke_ptr[], provoke_core[], provoke_ctx[], provoke_life[],
-    provoke_kvm[], provoke_sbx[], provoke_xs[], provoke_isa[];
-
-/* ---- what was seen: one JSON line each, by a single write(2), safe in signal handlers, threads and vfork
- * children
- */
-
-void see_int(const char *key, int64_t value);
-void see_bits(const char *key, uint64_t value); /* a mask, address or register */
-void see_text(const char *key, const char *value);
-void see_ints(const char *key, const int64_t *values, size_t count); /* up to 200 */
-void see_bytes(const char *key, const void *bytes, size_t count);    /* as hexadecimal text, up to 1500 */
-/* How a child ended, from waitpid: {"exit": n} or {"signal": n, "core": bool}. */
-void see_ending(const char *key, int wait_status);
-/* A caught signal: {"signal": n, "code": si_code, "address": si_addr, "ip": RIP, "trapno": n}. */
-void see_signal(const char *key, const siginfo_t *info, const void *ucontext);
-void see_frame(const char *key, const struct frame *frame);
-
-/* This check cannot be made here, because a stated precondition lacks: ends the process (77), the check is a
- * SKIP. */
-_Noreturn void provoke_cannot(const char *format, ...) __attribute__((format(printf, 1, 2)));
-/* The harness itself failed, e.g. mmap: ends the process (70), the check is an ERROR. */
-_Noreturn void provoke_broken(const char *format, ...) __attribute__((format(printf, 1, 2)));
-
-/* ---- tools that several groups use (tools.c) ---------------------------------------------------------- */
-
-void tool_config(uint8_t config[64], int rows, int colsb); /* all eight tiles alike */
-void tool_pattern(uint8_t rows[1024], unsigned seed);      /* never zero */
-/* A child that does not outlive this thread, 0 in the child; one that was made otherwise, or -errno; a
- * thread, for thread_join(); zeroed memory, never freed, that children share. What the machine does not allow
- * here (limits, filters) is provoke_cannot(). */
-pid_t tool_fork(const struct kernel *k);
-pid_t tool_made(pid_t pid);
-uint64_t tool_thread(const struct kernel *k, void *(*run)(void *), void *argument);
-void *tool_map_shared(size_t size);
-void tool_drop_privilege(void); /* of root; provoke_cannot() where that is impossible */
-int tool_wait(pid_t child);     /* wait status; a child that cannot or is broken ends the caller likewise */
-/* Install a SA_SIGINFO handler; on_altstack: SA_ONSTACK. */
-void tool_handle(int signo, void (*handler)(int, siginfo_t *, void *), int on_altstack);
-/* Run `action` and say how it ended: 0, or the signal it raised, with *info. Catches SIGILL, SIGSEGV, SIGBUS,
- * SIGTRAP on this thread by siglongjmp (so tile configuration and data are gone after a signal). */
-int tool_catch(void (*action)(const struct kernel *), const struct kernel *k, siginfo_t *info);
-/* The process image again from its start, by k->execve: `run` is called with provoke_stage set. Returns
- * -errno. */
-long tool_exec_again(const struct kernel *k, const char *stage);
-size_t tool_insn_length(enum insn insn);
-void tool_skip(void *ucontext, enum insn insn); /* resume behind the instruction */
-void tool_need_tiles(const struct kernel *k);   /* CPU and XCR0 have tiles, else provoke_cannot() */
-void tool_need_xcr0(const struct kernel *k);    /* the same of XCR0 itself */
-void tool_need_xsave(const struct kernel *k);   /* and of XSAVE, which a CPU that is emulated may lack */
-void tool_need_xinuse(const struct kernel *k);  /* the same of XGETBV(1) */
-void tool_request(const struct kernel *k); /* needs tiles; permission, else provoke_cannot() with the errno */
-void tool_answered(const char *operation, long result); /* with 0, else provoke_cannot() */
-uint64_t tool_permission(const struct kernel *k);       /* GET_PERM; provoke_cannot() where it fails */
-uint64_t tool_minsigstksz(const struct kernel *k);      /* AT_MINSIGSTKSZ, else provoke_cannot() */
-struct xcomponent {
-    uint32_t size, offset, flags; /* CPUID.D.n: EAX, EBX, ECX */
-};
-struct xcomponent tool_component(const struct kernel *k, uint32_t number);
-void tool_touch(const struct kernel *k);                      /* LDTILECFG, TILEZERO; for tool_catch() */
-void tool_see_touch(const struct kernel *k, const char *key); /* the signal of tool_touch(), 0: none */
-void *tool_map(size_t size); /* zeroed pages, never freed; provoke_cannot() where there is no memory */
-void tool_await(const _Atomic int *flag); /* until it is not 0 */
 
 #endif

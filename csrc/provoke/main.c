@@ -1,8 +1,14 @@
-/* amx-provoke list | faults | run ID [--model] [--fault NAME] */
+/* amx-provoke list | faults | run ID [--model] [--fault NAME]: one provocation of the kernel a process, and
+ * what was seen as JSON lines on standard output.
+ *
+ * Everything here and below is libc and system calls: the program runs statically linked in an initramfs.
+ */
 #define _GNU_SOURCE /* NSIG */
-#include "provoke/main.h"
-#include "provoke/kernel.h"
-#include "provoke/harness/see_list.h"
+#include "provoke/checks/checks.h"
+#include "provoke/faults/faults.h"
+#include "provoke/kernels/kernels.h"
+#include "provoke/harness/see.h"
+#include "provoke/harness/stage.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -17,25 +23,7 @@ static const struct provocation *const groups[] = {
 };
 enum { GROUPS = sizeof groups / sizeof *groups };
 
-const char *provoke_stage;
-static char *id, *fault;
-static int on_model;
-
-void provoke_arguments(char *arguments[PROVOKE_ARGUMENTS], const char *stage) {
-    size_t count = 0;
-    arguments[count++] = "amx-provoke";
-    arguments[count++] = "run";
-    arguments[count++] = id;
-    if (on_model)
-        arguments[count++] = "--model";
-    if (fault) {
-        arguments[count++] = "--fault";
-        arguments[count++] = fault;
-    }
-    arguments[count++] = "--stage";
-    arguments[count++] = (char *)stage;
-    arguments[count] = NULL;
-}
+enum { EXIT_USAGE = 2 };
 
 static int usage(void) {
     fputs(
@@ -54,7 +42,7 @@ static int usage(void) {
 static int list(void) {
     for (size_t g = 0; g < GROUPS; g++)
         for (const struct provocation *p = groups[g]; p->id; p++)
-            see_provocation(p);
+            see_provocation(p->id, p->what, p->needs_real_frames);
     return 0;
 }
 
@@ -103,14 +91,16 @@ static void start_afresh(void) {
 static int run(char *arguments[]) {
     if (!arguments[0])
         return usage();
-    id = arguments[0];
+    char *const id = arguments[0], *fault = NULL;
+    const char *stage = NULL;
+    int on_model = 0;
     for (char **option = arguments + 1; *option; option++) {
         if (!strcmp(*option, "--model"))
             on_model = 1;
         else if (!strcmp(*option, "--fault") && option[1])
             fault = *++option;
-        else if (!strcmp(*option, "--stage") && option[1]) /* of tool_exec_again() alone */
-            provoke_stage = *++option;
+        else if (!strcmp(*option, "--stage") && option[1]) /* of stage_exec() alone */
+            stage = *++option;
         else
             return usage();
     }
@@ -124,6 +114,7 @@ static int run(char *arguments[]) {
         fprintf(stderr, "amx-provoke: no fault %s; `amx-provoke faults` names them\n", fault);
         return EXIT_USAGE;
     }
+    stage_enter(stage, id, on_model, fault);
     start_afresh();
     if (on_model && provocation->needs_real_frames)
         provoke_cannot("only a real kernel shows this, not the model");

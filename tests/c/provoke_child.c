@@ -1,20 +1,16 @@
 /* A child of child_run() that says whether it is dumpable and dies; or with an argument, "fork" or "clone",
  * one that waits beside its parent. */
 #define _GNU_SOURCE /* CLONE_VM */
-#include "provoke/harness/area.h"
-#include "provoke/main.h"
+#include "provoke/kernels/kernels.h"
+#include "provoke/harness/see.h"
 #include "provoke/harness/system.h"
+#include "provoke/harness/tools.h"
+#include "provoke/harness/tracee.h"
 
 #include <sched.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
-
-const char *provoke_stage;
-
-void provoke_arguments(char *arguments[PROVOKE_ARGUMENTS], const char *stage) {
-    (void)stage;
-    arguments[0] = NULL;
-}
 
 static void die(const struct kernel *k, void *unused) {
     (void)k, (void)unused;
@@ -23,7 +19,7 @@ static void die(const struct kernel *k, void *unused) {
     sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
-    area_raise(SIGSEGV);
+    tool_raise(SIGSEGV);
 }
 
 static _Noreturn int wait_here(void *unused) {

@@ -1,6 +1,10 @@
 /* Alternate signal stacks. */
 #define _GNU_SOURCE /* environ */
+#include "provoke/checks/checks.h"
 #include "provoke/harness/area.h"
+#include "provoke/harness/see.h"
+#include "provoke/harness/tiles.h"
+#include "provoke/harness/tools.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -39,7 +43,7 @@ static void alt_01(const struct kernel *k) {
     const uint64_t minsigstksz = tool_minsigstksz(k);
     see_int("minsigstksz", (int64_t)minsigstksz);
     see_bits("before", tool_permission(k));
-    see_int("set", set_stack(k, minsigstksz - tool_component(k, XFEATURE_XTILEDATA).size, 0));
+    see_int("set", set_stack(k, minsigstksz - area_component(k, XFEATURE_XTILEDATA).size, 0));
     see_int("refused", request(k));
     see_bits("after refusal", tool_permission(k));
     see_int("disabled", disable(k));
@@ -168,11 +172,11 @@ static void alt_05(const struct kernel *k) {
         if (set_stack(k, (size_t)size, 0))
             _exit(2);
         tool_handle(SIGUSR1, on_signal, 1);
-        tool_config(config, 16, 64);
-        tool_pattern(pattern, 9);
+        tiles_config(config, 16, 64);
+        tiles_pattern(pattern, 9);
         k->ldtilecfg(config);
         k->tileloadd(pattern);
-        area_raise(SIGUSR1);
+        tool_raise(SIGUSR1);
         k->tilestored(stored);
         see_int("delivered", delivered);
         see_int("same data", !memcmp(pattern, stored, sizeof stored));
@@ -279,7 +283,7 @@ static void deliver_on(const struct kernel *k, const char *name, size_t size) {
         provoke_cannot("sigaltstack refuses %zu bytes: %s", size, strerror((int)-set));
     delivered = 0;
     if (!sigsetjmp(back, 1))
-        area_raise(SIGUSR1);
+        tool_raise(SIGUSR1);
     see_int(name, delivered);
     disable(k);
 }
@@ -289,7 +293,7 @@ static void alt_07(const struct kernel *k) {
     kernel = k;
     tool_handle(SIGSEGV, on_overflow, 0);
     tool_handle(SIGUSR1, look_at_frame, 0);
-    area_raise(SIGUSR1);
+    tool_raise(SIGUSR1);
     see_frame("frame", &seen_frame);
     tool_handle(SIGUSR1, on_signal, 1);
     see_int("size", SMALL);

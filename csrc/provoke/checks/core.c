@@ -1,7 +1,11 @@
 /* CORE: the saved state in core files. */
 #define _GNU_SOURCE
+#include "provoke/checks/checks.h"
 #include "provoke/harness/area.h"
+#include "provoke/harness/see.h"
 #include "provoke/harness/system.h"
+#include "provoke/harness/tiles.h"
+#include "provoke/harness/tools.h"
 
 #include <dirent.h>
 #include <elf.h>
@@ -10,6 +14,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -76,7 +81,7 @@ static void dump(const struct kernel *k, const char *directory, int with_tiles) 
     if (with_tiles)
         tiles_load(k, &of_main);
     signal(SIGABRT, SIG_DFL);
-    area_raise(SIGABRT);
+    tool_raise(SIGABRT);
     _exit(1);
 }
 
@@ -197,8 +202,8 @@ static int is_zero(const uint8_t *bytes, size_t size) {
 /* [bytes of the note, XSTATE_BV, 1 configuration loaded, the seed of TMM0: 0 all tiles zero, -1 something
  * else] */
 static void see_state(const struct kernel *k, uint32_t type, const uint8_t *desc, uint32_t length) {
-    const struct xcomponent config = tool_component(k, XFEATURE_XTILECFG);
-    const struct xcomponent data = tool_component(k, XFEATURE_XTILEDATA);
+    const struct xcomponent config = area_component(k, XFEATURE_XTILECFG);
+    const struct xcomponent data = area_component(k, XFEATURE_XTILEDATA);
     if (type != NT_X86_XSTATE)
         return;
     int64_t seen[4] = {length, 0, -1, -1};
@@ -250,7 +255,7 @@ static void core_02(const struct kernel *k) {
     const uint64_t features = area_features(k);
     const size_t size = make_core(k, 0, bytes);
     for (uint32_t number = 2; number < 63; number++) {
-        const struct xcomponent component = tool_component(k, number);
+        const struct xcomponent component = area_component(k, number);
         if (features >> number & 1)
             see_ints("component", (const int64_t[]){number, component.size, component.offset}, 3);
     }

@@ -1,10 +1,16 @@
 /* CTX: tiles over context switches and everything else that may happen to a thread. */
 #define _GNU_SOURCE
-#include "provoke/harness/area.h"
+#include "provoke/checks/checks.h"
+#include "provoke/checks/ctx_probes.h"
+#include "provoke/harness/schedule.h"
+#include "provoke/harness/see.h"
 #include "provoke/harness/system.h"
+#include "provoke/harness/tiles.h"
+#include "provoke/harness/tools.h"
 
 #include <errno.h>
 #include <stdatomic.h>
+#include <string.h>
 #include <sys/wait.h>
 
 enum { WORKERS = 6, SPECTATORS = 2, ROUNDS = 400 };

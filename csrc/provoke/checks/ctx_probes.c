@@ -1,7 +1,12 @@
 /* CTX-03: what may happen to a thread with live tiles, one probe each, which says whether it happened. */
 #define _GNU_SOURCE
-#include "provoke/harness/area.h"
+#include "provoke/checks/ctx_probes.h"
+#include "provoke/harness/registers.h"
+#include "provoke/harness/schedule.h"
+#include "provoke/harness/see.h"
 #include "provoke/harness/system.h"
+#include "provoke/harness/tiles.h"
+#include "provoke/harness/tools.h"
 
 #include <fcntl.h>
 #include <linux/futex.h>
@@ -178,7 +183,7 @@ static int probe_poll(const struct kernel *k) {
 static int probe_ignored_signal(const struct kernel *k) {
     (void)k;
     signal(SIGUSR1, SIG_IGN);
-    area_raise(SIGUSR1);
+    tool_raise(SIGUSR1);
     return 1;
 }
 

@@ -1,6 +1,9 @@
 /* Discovery, and what the interface does not offer. */
 #define _GNU_SOURCE /* sched_setaffinity */
-#include "provoke/kernel.h"
+#include "provoke/checks/checks.h"
+#include "provoke/harness/see.h"
+#include "provoke/harness/stage.h"
+#include "provoke/harness/tools.h"
 
 #include <errno.h>
 #include <sched.h>
@@ -160,7 +163,7 @@ static void disc_07(const struct kernel *k) {
 
 static void disc_08(const struct kernel *k) {
     uint32_t xsave[4];
-    if (provoke_stage) {
+    if (stage_name) {
         see_int("after exec", (int64_t)tool_minsigstksz(k));
         return;
     }
@@ -169,7 +172,7 @@ static void disc_08(const struct kernel *k) {
     see_int("xsave", xsave[1]); /* D.0:EBX, the largest state that XCR0 allows */
     see_int("request", k->arch_prctl(ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA));
     see_int("after", (int64_t)tool_minsigstksz(k));
-    provoke_broken("exec: %ld", tool_exec_again(k, "exec"));
+    provoke_broken("exec: %ld", stage_exec(k, "exec"));
 }
 
 /* arch_prctl is 384 of the i386 table, the same function (entry/syscalls/syscall_32.tbl). */

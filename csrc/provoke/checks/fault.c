@@ -1,6 +1,10 @@
 /* Faults of tile instructions. */
 #define _GNU_SOURCE /* REG_TRAPNO */
-#include "provoke/kernel.h"
+#include "provoke/checks/checks.h"
+#include "provoke/harness/area.h"
+#include "provoke/harness/see.h"
+#include "provoke/harness/tiles.h"
+#include "provoke/harness/tools.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -40,7 +44,7 @@ static void observe(const char *name, void (*action)(const struct kernel *), con
 
 static void configure(const struct kernel *k) {
     uint8_t config[64];
-    tool_config(config, ROWS, COLSB);
+    tiles_config(config, ROWS, COLSB);
     k->ldtilecfg(config);
 }
 
@@ -70,9 +74,9 @@ static uint8_t *area_with(const struct kernel *k, uint64_t features, int rows) {
     k->cpuid(0xd, 0, xsave);
     uint8_t *const area = tool_map(xsave[1]);
     memcpy(area + XSTATE_BV, &features, sizeof features);
-    tool_config(area + tool_component(k, XFEATURE_XTILECFG).offset, rows, COLSB);
+    tiles_config(area + area_component(k, XFEATURE_XTILECFG).offset, rows, COLSB);
     for (int tile = 0; tile < 8; tile++)
-        tool_pattern(area + tool_component(k, XFEATURE_XTILEDATA).offset + tile * TILE, 11);
+        tiles_pattern(area + area_component(k, XFEATURE_XTILEDATA).offset + tile * TILE, 11);
     return area;
 }
 
@@ -82,9 +86,8 @@ static void restore_data(const struct kernel *k) {
     k->xrstor(restored, XFEATURE_MASK_XTILEDATA);
 }
 
-/* Under `amx emulate` XRSTOR runs on the CPU, which need not have tiles, and touches no emulated one. */
 static int leaves_out_xrstor(const struct kernel *k) {
-    if (k != &provoke_real_kernel || getenv("AMX_EMULATE_CPU") == NULL)
+    if (k->xrstor_reaches_tiles())
         return 0;
     see_text("left out", "xrstor");
     return 1;
@@ -119,7 +122,7 @@ static void fault_02(const struct kernel *k) {
     tool_need_tiles(k);
     tool_need_xinuse(k);
     restored = area_with(k, 0, ROWS);
-    tool_config(config, ROWS, COLSB);
+    tiles_config(config, ROWS, COLSB);
     see_int("ldtilecfg", tool_catch(configure, k, &info));
     see_bits("xinuse after ldtilecfg", k->xinuse());
     k->sttilecfg(stored);
@@ -148,7 +151,7 @@ static void fault_03(const struct kernel *k) {
     skipping = k;
     tool_handle(SIGILL, skip_xrstor, 0);
     const uint8_t *const area = area_with(k, tiles, ROWS / 2);
-    tool_config(config, ROWS, COLSB);
+    tiles_config(config, ROWS, COLSB);
     k->ldtilecfg(config);
     see_bits("xinuse before", k->xinuse() & tiles);
     k->xrstor(area, tiles);
@@ -227,7 +230,7 @@ static void zero_unconfigured(const struct kernel *k) {
 
 static void with(int at, int value, const char *name, void (*action)(const struct kernel *),
                  const struct kernel *k) {
-    tool_config(image, ROWS, COLSB);
+    tiles_config(image, ROWS, COLSB);
     image[at] = (uint8_t)value;
     observe(name, action, k);
 }
@@ -279,7 +282,7 @@ static void fault_06(const struct kernel *k) {
     tool_need_tiles(k);
     skipping = k;
     tool_handle(SIGILL, request_and_retry, 0);
-    tool_pattern(pattern, 5);
+    tiles_pattern(pattern, 5);
     configure(k);
     k->tileloadd(pattern);
     k->tilestored(stored);
@@ -292,7 +295,7 @@ static void fault_06(const struct kernel *k) {
     k->xrstor(area, tiles);
     k->tilestored(stored);
     see_int("same restored data",
-            !memcmp(area + tool_component(k, XFEATURE_XTILEDATA).offset, stored, sizeof stored));
+            !memcmp(area + area_component(k, XFEATURE_XTILEDATA).offset, stored, sizeof stored));
 }
 
 static uint8_t *second_half;
@@ -316,13 +319,13 @@ static void fault_07(const struct kernel *k) {
     uint8_t config[64], pattern[TILE], stored[TILE];
     tool_request(k);
     skipping = k;
-    config_offset = tool_component(k, XFEATURE_XTILECFG).offset;
+    config_offset = area_component(k, XFEATURE_XTILECFG).offset;
     tool_handle(SIGSEGV, map_and_resume, 0);
     uint8_t *const pages = tool_map(2 * PAGE);
     uint8_t *const rows = pages + PAGE - TILE / 2; /* row 8 is the first on the second page */
     second_half = pages + PAGE;
     see_bits("page", (uintptr_t)second_half);
-    tool_pattern(pattern, 7);
+    tiles_pattern(pattern, 7);
 
     memcpy(rows, pattern, sizeof pattern);
     mprotect(second_half, PAGE, PROT_NONE);

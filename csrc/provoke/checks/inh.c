@@ -1,6 +1,10 @@
 /* What a new process, thread or program inherits. */
 #define _GNU_SOURCE /* CLONE_VM */
-#include "provoke/kernel.h"
+#include "provoke/checks/checks.h"
+#include "provoke/harness/see.h"
+#include "provoke/harness/stage.h"
+#include "provoke/harness/tiles.h"
+#include "provoke/harness/tools.h"
 
 #include <errno.h>
 #include <sched.h>
@@ -79,8 +83,8 @@ static void inh_02(const struct kernel *k) {
 enum { ROWS = 16, COLSB = 64, TILE = ROWS * COLSB };
 
 static void load_tile(const struct kernel *k, uint8_t config[64], uint8_t rows[TILE]) {
-    tool_config(config, ROWS, COLSB);
-    tool_pattern(rows, 3);
+    tiles_config(config, ROWS, COLSB);
+    tiles_pattern(rows, 3);
     k->ldtilecfg(config);
     k->tileloadd(rows);
 }
@@ -185,38 +189,38 @@ static void fill(const struct kernel *k) {
 static void *exec_from_thread(void *argument) {
     const struct kernel *const k = argument;
     fill(k);
-    provoke_broken("exec: %ld", tool_exec_again(k, "thread"));
+    provoke_broken("exec: %ld", stage_exec(k, "thread"));
 }
 
 static int exec_from_vfork(void *argument) {
-    tool_exec_again(argument, "spawn");
+    stage_exec(argument, "spawn");
     return 1;
 }
 
 static void inh_05(const struct kernel *k) {
     tool_need_tiles(k);
-    if (!provoke_stage) {
+    if (!stage_name) {
         see_bits("fresh", tool_permission(k));
         fill(k);
-        provoke_broken("exec: %ld", tool_exec_again(k, "1"));
+        provoke_broken("exec: %ld", stage_exec(k, "1"));
     }
-    if (!strcmp(provoke_stage, "spawn")) {
+    if (!strcmp(stage_name, "spawn")) {
         see_after_exec(k, "spawned");
         _exit(0);
     }
-    if (!strcmp(provoke_stage, "thread")) {
+    if (!strcmp(stage_name, "thread")) {
         see_after_exec(k, "by a thread");
         fill(k);
         see_ending("spawned ended", tool_wait(tool_made(k->vfork_run(exec_from_vfork, (void *)k))));
         return;
     }
     see_after_exec(k, "by the leader");
-    const int leaders = atoi(provoke_stage);
+    const int leaders = atoi(stage_name);
     if (leaders < LEADERS) {
         char next[16];
         snprintf(next, sizeof next, "%d", leaders + 1);
         fill(k);
-        provoke_broken("exec: %ld", tool_exec_again(k, next));
+        provoke_broken("exec: %ld", stage_exec(k, next));
     }
     k->thread_join(tool_thread(k, exec_from_thread, (void *)k)); /* never: exec ends this thread */
 }

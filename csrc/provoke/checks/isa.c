@@ -1,12 +1,16 @@
 /* ISA: what the XSAVE instructions write into user space's own areas. */
+#include "provoke/checks/checks.h"
 #include "provoke/harness/area.h"
+#include "provoke/harness/see.h"
+#include "provoke/harness/tools.h"
 
 #include <stdio.h>
+#include <string.h>
 
 enum { POISON = 0xa5 };
 
 static void save(const struct kernel *k, const char *name, enum xsave how, uint64_t features) {
-    const struct xcomponent data = tool_component(k, XFEATURE_XTILEDATA);
+    const struct xcomponent data = area_component(k, XFEATURE_XTILEDATA);
     static uint8_t *area;
     char key[60];
     if (!area)
@@ -31,7 +35,7 @@ static void isa_01(const struct kernel *k) {
     const uint64_t features = area_features(k);
     tool_need_tiles(k);
     see_bits("permission", tool_permission(k));
-    see_int("data_size", tool_component(k, XFEATURE_XTILEDATA).size);
+    see_int("data_size", area_component(k, XFEATURE_XTILEDATA).size);
     see_int("small", area_end(k, features & ~XFEATURE_MASK_XTILEDATA));
     see_int("big", area_end(k, features));
     save(k, "xsave_all", XSAVE_PLAIN, UINT64_MAX);

@@ -1,7 +1,11 @@
 /* KVM: permission for guests. */
 #define _GNU_SOURCE
+#include "provoke/checks/checks.h"
 #include "provoke/harness/area.h"
-#include "provoke/harness/system.h"
+#include "provoke/harness/see.h"
+#include "provoke/harness/stage.h"
+#include "provoke/harness/tools.h"
+#include "provoke/harness/tracee.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -87,7 +91,7 @@ static void request_in_child(const struct kernel *k, void *unused) {
 
 static void kvm_02(const struct kernel *k) {
     tool_need_tiles(k);
-    if (provoke_stage) {
+    if (stage_name) {
         see_int("after_exec", request(k));
         return;
     }
@@ -97,7 +101,7 @@ static void kvm_02(const struct kernel *k) {
     close_all(machine);
     see_int("after_close", request(k));
     see_ending("child_ending", child_run(k, request_in_child, NULL, 6000));
-    provoke_broken("execve: errno %d", (int)-tool_exec_again(k, "exec"));
+    provoke_broken("execve: errno %d", (int)-stage_exec(k, "exec"));
 }
 
 static void kvm_03(const struct kernel *k) {

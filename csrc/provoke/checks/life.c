@@ -1,8 +1,13 @@
 /* LIFE: the buffer for a task's tile data, from its first use to its end. */
 #define _GNU_SOURCE
+#include "provoke/checks/checks.h"
 #include "provoke/harness/area.h"
-#include "provoke/main.h"
+#include "provoke/harness/schedule.h"
+#include "provoke/harness/see.h"
 #include "provoke/harness/system.h"
+#include "provoke/harness/tiles.h"
+#include "provoke/harness/tools.h"
+#include "provoke/harness/tracee.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -10,6 +15,7 @@
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
@@ -254,7 +260,7 @@ static void *raise_with_tiles(void *argument) {
     if (life->name)
         see_int(life_key(life, "room"), life->room);
     tiles_load(kernel, &tiles);
-    area_raise(SIGUSR1);
+    tool_raise(SIGUSR1);
     kernel->tilerelease();
     return NULL;
 }

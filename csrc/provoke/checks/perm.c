@@ -1,7 +1,9 @@
 /* Asking for permission. */
 #define _GNU_SOURCE /* setresuid, gettid */
-#include "provoke/kernel.h"
+#include "provoke/checks/checks.h"
+#include "provoke/harness/see.h"
 #include "provoke/harness/system.h"
+#include "provoke/harness/tools.h"
 
 #include <errno.h>
 #include <signal.h>

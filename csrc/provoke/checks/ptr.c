@@ -1,7 +1,14 @@
 /* PTR: the saved state of another task, read and written as NT_X86_XSTATE. */
+#include "provoke/checks/checks.h"
 #include "provoke/harness/area.h"
+#include "provoke/harness/registers.h"
+#include "provoke/harness/see.h"
+#include "provoke/harness/tiles.h"
+#include "provoke/harness/tools.h"
+#include "provoke/harness/tracee.h"
 
 #include <errno.h>
+#include <string.h>
 
 static uint8_t area[AREA_MAX], other[AREA_MAX];
 
@@ -82,7 +89,7 @@ static void ptr_02(const struct kernel *k) {
         for (uint32_t number = 2; number < 63; number++) {
             if (!(init >> number & 1))
                 continue;
-            const struct xcomponent component = tool_component(k, number);
+            const struct xcomponent component = area_component(k, number);
             for (uint32_t i = 0; i < component.size; i++)
                 nonzero += area[component.offset + i] != 0;
         }
@@ -132,7 +139,7 @@ static void ptr_03(const struct kernel *k) {
     tool_request(k);
     tiles_make(&before, 16, 64, 3);
     tiles_make(&after, 16, 64, 33);
-    const struct xcomponent tiles = tool_component(k, XFEATURE_XTILEDATA);
+    const struct xcomponent tiles = area_component(k, XFEATURE_XTILEDATA);
     const uint32_t data = tiles.offset;
     const pid_t pid = tracee_start(k, written_to, NULL);
     get(k, pid, area, &length);
@@ -174,13 +181,13 @@ static void with_avx(const struct kernel *k, void *unused) {
     registers_load(2, loaded);
     tracee_stop();
     registers_store(2, stored);
-    see_int("tracee_lost", memcmp(loaded, stored, tool_component(k, 2).size) != 0);
+    see_int("tracee_lost", memcmp(loaded, stored, area_component(k, 2).size) != 0);
 }
 
 /* The first of the numbers from `from` on that neither XCR0 nor IA32_XSS knows. */
 static unsigned foreign_bit(const struct kernel *k, unsigned from) {
     for (unsigned number = from; number < 62; number++)
-        if (tool_component(k, number).size == 0 && !(k->xcr0() >> number & 1))
+        if (area_component(k, number).size == 0 && !(k->xcr0() >> number & 1))
             return number;
     provoke_broken("every component number is taken");
 }
@@ -212,7 +219,7 @@ static void ptr_05(const struct kernel *k) {
         memcpy(other, area, sizeof other);
         area_put(other, edits[i].offset, area_get(other, edits[i].offset) | edits[i].bits);
         /* A refused write that was carried out none the less would show. */
-        other[tool_component(k, 2).offset] ^= 0xff;
+        other[area_component(k, 2).offset] ^= 0xff;
         see_int(edits[i].name, set_whole(k, pid, other));
         get(k, pid, other, &length_again);
         changed += length_again != length || memcmp(other, area, length) != 0;
@@ -236,8 +243,8 @@ static void untouched(const struct kernel *k, void *unused) {
 static void ptr_06(const struct kernel *k) {
     tool_need_tiles(k);
     tiles_make(&before, 16, 64, 6);
-    const struct xcomponent config = tool_component(k, XFEATURE_XTILECFG);
-    const struct xcomponent data = tool_component(k, XFEATURE_XTILEDATA);
+    const struct xcomponent config = area_component(k, XFEATURE_XTILECFG);
+    const struct xcomponent data = area_component(k, XFEATURE_XTILEDATA);
     see_bits("first_permission", tool_permission(k));
     const pid_t pid = tracee_start(k, untouched, NULL);
     int more = 1;

@@ -1,5 +1,7 @@
 /* Permission in sandboxes. */
-#include "provoke/kernel.h"
+#include "provoke/checks/checks.h"
+#include "provoke/harness/see.h"
+#include "provoke/harness/tools.h"
 
 #include <errno.h>
 #include <linux/audit.h>

@@ -1,8 +1,14 @@
 /* SIG: what a signal handler finds in its frame. */
+#include "provoke/checks/checks.h"
 #include "provoke/harness/area.h"
+#include "provoke/harness/see.h"
+#include "provoke/harness/tiles.h"
+#include "provoke/harness/tools.h"
+#include "provoke/harness/tracee.h"
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/klog.h>
 #include <sys/mman.h>
 #include <sys/time.h>
@@ -23,7 +29,7 @@ static void raise_and_show(const struct kernel *k, const char *key) {
     kernel = k;
     caught_key = key;
     tool_handle(SIGUSR1, show, 0);
-    area_raise(SIGUSR1);
+    tool_raise(SIGUSR1);
 }
 
 /* What the sizes of a frame follow from. */
@@ -67,8 +73,8 @@ static int64_t bytes_of(const uint8_t *bytes, size_t size, uint8_t value) {
 static struct tiles live;
 
 static void show_data(int signo, siginfo_t *info, void *ucontext) {
-    const struct xcomponent config = tool_component(kernel, XFEATURE_XTILECFG);
-    const struct xcomponent data = tool_component(kernel, XFEATURE_XTILEDATA);
+    const struct xcomponent config = area_component(kernel, XFEATURE_XTILECFG);
+    const struct xcomponent data = area_component(kernel, XFEATURE_XTILEDATA);
     show(signo, info, ucontext);
     if (!caught.xstate || caught.xstate_size < data.offset + data.size)
         return;
@@ -86,7 +92,7 @@ static void sig_03(const struct kernel *k) {
     tool_handle(SIGUSR1, show_data, 0);
     tiles_make(&live, 16, 64, 3);
     tiles_load(k, &live);
-    area_raise(SIGUSR1);
+    tool_raise(SIGUSR1);
     k->tilerelease();
 }
 
@@ -98,7 +104,7 @@ static void show_unwritten(int signo, siginfo_t *info, void *ucontext) {
     int64_t unwritten = 0, zero = 0, total = 0;
     show(signo, info, ucontext);
     for (int i = 0; i < 2; i++) {
-        const struct xcomponent component = tool_component(kernel, numbers[i]);
+        const struct xcomponent component = area_component(kernel, numbers[i]);
         if (!caught.xstate || caught.xstate_size < component.offset + component.size)
             return;
         unwritten += bytes_of(caught.xstate + component.offset, component.size, UNWRITTEN);
@@ -124,7 +130,7 @@ static void sig_04(const struct kernel *k) {
     tiles_make(&live, 16, 64, 4);
     tiles_load(k, &live);
     k->tilerelease();
-    area_raise(SIGUSR1);
+    tool_raise(SIGUSR1);
 }
 
 static void *thread_frame(void *k) {
@@ -177,7 +183,7 @@ static void nesting(int signo, siginfo_t *info, void *ucontext) {
     kernel->read_frame(ucontext, &frame);
     see_init("handler_xinuse", "handler_config");
     tiles_load(kernel, &in_handler);
-    area_raise(SIGUSR2);
+    tool_raise(SIGUSR2);
     see_int("handler_lost", tiles_lost(kernel, &in_handler));
     kernel->sigreturn(ucontext);
 }
@@ -191,7 +197,7 @@ static void sig_06(const struct kernel *k) {
     tiles_make(&in_handler, 8, 32, 61);
     tiles_make(&in_nested, 3, 16, 62);
     tiles_load(k, &live);
-    area_raise(SIGUSR1);
+    tool_raise(SIGUSR1);
     see_int("main_lost", tiles_lost(k, &live));
     k->tilerelease();
 }

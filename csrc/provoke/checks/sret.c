@@ -1,10 +1,17 @@
 /* SRET: what sigreturn makes of a frame that the handler has edited. */
 #define _GNU_SOURCE
+#include "provoke/checks/checks.h"
 #include "provoke/harness/area.h"
+#include "provoke/harness/registers.h"
+#include "provoke/harness/see.h"
 #include "provoke/harness/system.h"
+#include "provoke/harness/tiles.h"
+#include "provoke/harness/tools.h"
+#include "provoke/harness/tracee.h"
 
 #include <setjmp.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 
@@ -49,7 +56,7 @@ static int config_nonzero(const struct kernel *k) {
 }
 
 static uint8_t *component(const struct frame *frame, uint32_t number) {
-    return frame->xstate + tool_component(kernel, number).offset;
+    return frame->xstate + area_component(kernel, number).offset;
 }
 
 static void clear_bits(const struct frame *frame, size_t offset, uint64_t bits) {
@@ -73,7 +80,7 @@ static void sret_01(const struct kernel *k) {
     tiles_make(&after, 16, 64, 2);
     edit = overwrite_data;
     tiles_load(k, &before);
-    area_raise(SIGUSR1);
+    tool_raise(SIGUSR1);
     see_int("differs_from_edit", tiles_lost(k, &after));
     see_int("differs_from_original", tiles_lost(k, &before));
     k->tilerelease();
@@ -103,7 +110,7 @@ static void sret_02(const struct kernel *k) {
     for (size_t i = 0; i < sizeof variants / sizeof *variants; i++) {
         edit = variants[i].edit;
         tiles_load(k, &before);
-        area_raise(SIGUSR1);
+        tool_raise(SIGUSR1);
         see_bits(key(variants[i].name, "xinuse"), tiles_inuse(k));
         see_int(key(variants[i].name, "config_nonzero"), config_nonzero(k));
         see_int(key(variants[i].name, "differs_from_init_data"), tiles_lost(k, &after));
@@ -122,7 +129,7 @@ static void segv(int signo, siginfo_t *info, void *ucontext) {
     see_signal("caught", info, ucontext);
     int64_t live = 0;
     if (frame.xstate && frame.xstate_bv >> 2 & 1) {
-        const struct xcomponent avx = tool_component(kernel, 2);
+        const struct xcomponent avx = area_component(kernel, 2);
         for (uint32_t i = 0; i < avx.size; i++)
             live += frame.xstate[avx.offset + i] != 0;
     }
@@ -146,7 +153,7 @@ static void try(const struct kernel *k, const struct variant *variant, int with_
         if (with_tiles)
             tiles_load(k, &before);
         registers_load(2, loaded);
-        area_raise(SIGUSR1);
+        tool_raise(SIGUSR1);
         registers_store(2, stored);
         see_int(key(variant->name, "signal"), 0);
     } else {
@@ -154,7 +161,7 @@ static void try(const struct kernel *k, const struct variant *variant, int with_
         registers_store(2, stored);
     }
     int64_t kept = 0, nonzero = 0;
-    const uint32_t size = tool_component(k, 2).size;
+    const uint32_t size = area_component(k, 2).size;
     for (uint32_t i = 0; i < size; i++) {
         kept += stored[i] == loaded[i];
         nonzero += stored[i] != 0;
@@ -203,7 +210,7 @@ static void try_all(const struct kernel *k, const struct variant *variants) {
     start(k);
     tool_handle(SIGSEGV, segv, 0);
     tiles_make(&before, 16, 64, 1);
-    see_int("avx", tool_component(k, 2).size);
+    see_int("avx", area_component(k, 2).size);
     see_int("tiles", with_tiles);
     for (; variants->name; variants++)
         try(k, variants, with_tiles);
@@ -271,18 +278,18 @@ static void sret_05(const struct kernel *k) {
     tiles_make(&after, 4, 16, 2);
     edit = set_data_bit;
     k->ldtilecfg(before.config);
-    area_raise(SIGUSR1);
+    tool_raise(SIGUSR1);
     see_after(k, "unpermitted");
     see_int("unpermitted.touch", tool_catch(tilezero, k, &info));
 
     tool_request(k);
     see_bits("granted", tool_permission(k));
     k->ldtilecfg(before.config);
-    area_raise(SIGUSR1);
+    tool_raise(SIGUSR1);
     see_after(k, "untouched");
     k->ldtilecfg(before.config);
     edit = touch_inside;
-    area_raise(SIGUSR1);
+    tool_raise(SIGUSR1);
     see_after(k, "inside");
     k->tilerelease();
 }
@@ -321,7 +328,7 @@ static void return_to_unmapped(const struct kernel *k, void *unused) {
     for (int file = 0; file <= 2; file++)
         system_call(SYS_close, file, 0, 0, 0, 0, 0);
     tiles_load(k, &before);
-    area_raise(SIGUSR1);
+    tool_raise(SIGUSR1);
 }
 
 static void sret_06(const struct kernel *k) {
@@ -352,13 +359,13 @@ static void sret_07(const struct kernel *k) {
     tiles_make(&before, 16, 64, 1);
     edit = bad_palette;
     tiles_load(k, &before);
-    area_raise(SIGUSR1);
+    tool_raise(SIGUSR1);
     see_bits("sigreturn.xinuse", tiles_inuse(k));
     see_int("sigreturn.config_nonzero", config_nonzero(k));
     tiles_load(k, &before);
     area_put(area, AREA_XSTATE_BV, XFEATURE_MASK_XTILECFG);
-    memcpy(area + tool_component(k, XFEATURE_XTILECFG).offset, before.config, sizeof before.config);
-    area[tool_component(k, XFEATURE_XTILECFG).offset] = 7;
+    memcpy(area + area_component(k, XFEATURE_XTILECFG).offset, before.config, sizeof before.config);
+    area[area_component(k, XFEATURE_XTILECFG).offset] = 7;
     k->xrstor(area, XFEATURE_MASK_XTILECFG);
     see_bits("xrstor.xinuse", tiles_inuse(k));
     see_int("xrstor.config_nonzero", config_nonzero(k));

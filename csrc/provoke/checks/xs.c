@@ -1,9 +1,16 @@
 /* XS: the extended components that need no permission, over context switches, ptrace and signals. */
 #define _GNU_SOURCE
+#include "provoke/checks/checks.h"
 #include "provoke/harness/area.h"
+#include "provoke/harness/registers.h"
+#include "provoke/harness/schedule.h"
+#include "provoke/harness/see.h"
+#include "provoke/harness/tools.h"
+#include "provoke/harness/tracee.h"
 
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/wait.h>
 
 enum { SWITCHERS = 5, ROUNDS = 200 };
@@ -13,7 +20,7 @@ static int component;
 static uint8_t before[REGISTERS_MAX], after[REGISTERS_MAX];
 
 static uint32_t size_of(const struct kernel *k) {
-    return tool_component(k, (uint32_t)component).size;
+    return area_component(k, (uint32_t)component).size;
 }
 
 /* ---- context switches --------------------------------------------------------------------------------- */
@@ -101,7 +108,7 @@ static void stop_with_registers(const struct kernel *k, void *unused) {
 
 static void through_ptrace(const struct kernel *k) {
     static uint8_t area[AREA_MAX];
-    const struct xcomponent where = tool_component(k, (uint32_t)component);
+    const struct xcomponent where = area_component(k, (uint32_t)component);
     const pid_t pid = tracee_start(k, stop_with_registers, NULL);
     size_t length = sizeof area;
     see_int("ptrace.get", tracee_get(k, pid, area, &length));
@@ -124,7 +131,7 @@ static void through_ptrace(const struct kernel *k) {
 /* ---- signal frame ------------------------------------------------------------------------------------- */
 
 static void show_and_edit(int signo, siginfo_t *info, void *ucontext) {
-    const struct xcomponent where = tool_component(kernel, (uint32_t)component);
+    const struct xcomponent where = area_component(kernel, (uint32_t)component);
     struct frame frame;
     (void)signo, (void)info;
     kernel->read_frame(ucontext, &frame);
@@ -141,7 +148,7 @@ static void through_signal(const struct kernel *k) {
     tool_handle(SIGUSR1, show_and_edit, 0);
     memset(seen, 0, sizeof seen);
     registers_load(component, before);
-    area_raise(SIGUSR1);
+    tool_raise(SIGUSR1);
     registers_store(component, seen);
     see_int("frame.live_differs", memcmp(seen, after, size_of(k)) != 0);
 }

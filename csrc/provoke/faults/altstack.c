@@ -1,6 +1,9 @@
 /* Kernels that watch alternate stacks badly (group ALT). */
 #define _GNU_SOURCE /* gettid */
-#include "provoke/faults/faults.h"
+#include "provoke/faults/base.h"
+#include "provoke/faults/lists.h"
+#include "provoke/harness/see.h"
+#include "provoke/harness/tools.h"
 
 #include <errno.h>
 #include <stdatomic.h>
@@ -8,7 +11,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { AT_MINSIGSTKSZ_TYPE = 51, AUTODISARM = (int)(1u << 31) };
+enum { AUTODISARM = (int)(1u << 31) };
 
 static int is_request(int op, uint64_t argument) {
     return op == ARCH_REQ_XCOMP_PERM && argument == XFEATURE_XTILEDATA;

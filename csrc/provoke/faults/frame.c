@@ -1,11 +1,14 @@
 /* Deliberate faults of signal frames, sigreturn, ptrace and core files. */
 #define _GNU_SOURCE
-#include "provoke/faults/faults.h"
+#include "provoke/faults/base.h"
+#include "provoke/faults/lists.h"
 #include "provoke/harness/area.h"
 #include "provoke/harness/system.h"
+#include "provoke/harness/tiles.h"
 
 #include <elf.h>
 #include <errno.h>
+#include <string.h>
 #include <sys/uio.h>
 
 static uint64_t permission(void) {
@@ -43,7 +46,7 @@ static void size_by_permission(const void *ucontext, struct frame *frame) {
 
 static void write_released(const void *ucontext, struct frame *frame) {
     fault_base->read_frame(ucontext, frame);
-    const struct xcomponent data = tool_component(fault_base, XFEATURE_XTILEDATA);
+    const struct xcomponent data = area_component(fault_base, XFEATURE_XTILEDATA);
     if (data.size && frame->xstate_size >= data.offset + data.size &&
         !(frame->xstate_bv & XFEATURE_MASK_XTILEDATA))
         memset(frame->xstate + data.offset, 0x77, data.size);
@@ -54,7 +57,7 @@ static void keep_configuration(const void *ucontext, struct frame *frame) {
     fault_base->read_frame(ucontext, frame);
     if (!(fault_base->xcr0() & XFEATURE_MASK_XTILEDATA))
         return;
-    tool_config(config, 16, 64);
+    tiles_config(config, 16, 64);
     fault_base->ldtilecfg(config);
 }
 
@@ -115,7 +118,7 @@ static void drop_edits(void *ucontext) {
 
 static void lose_opmask(void *ucontext) {
     struct frame frame;
-    const struct xcomponent opmask = tool_component(fault_base, 5);
+    const struct xcomponent opmask = area_component(fault_base, 5);
     fault_base->read_frame(ucontext, &frame);
     if (frame.xstate && opmask.size && frame.xstate_size >= opmask.offset + opmask.size)
         memset(frame.xstate + opmask.offset, 0, opmask.size);
@@ -135,7 +138,7 @@ static void lose_tile_data(void *ucontext) {
 static void grant_what_is_claimed(void *ucontext) {
     struct frame frame;
     fault_base->read_frame(ucontext, &frame);
-    const struct xcomponent data = tool_component(fault_base, XFEATURE_XTILEDATA);
+    const struct xcomponent data = area_component(fault_base, XFEATURE_XTILEDATA);
     if (frame.xstate && frame.magic1 && frame.xstate_size < data.offset + data.size &&
         area_get(frame.xstate, AREA_XSTATE_BV) & XFEATURE_MASK_XTILEDATA)
         fault_base->arch_prctl(ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA);
@@ -148,7 +151,7 @@ static void loop_on_unmapped(void *ucontext) {
     struct frame frame;
     unsigned char resident[8];
     fault_base->read_frame(ucontext, &frame);
-    const struct xcomponent data = tool_component(fault_base, XFEATURE_XTILEDATA);
+    const struct xcomponent data = area_component(fault_base, XFEATURE_XTILEDATA);
     const uintptr_t from = ((uintptr_t)frame.xstate + data.offset) & ~(uintptr_t)(PAGE - 1);
     const uintptr_t to = (uintptr_t)frame.xstate + data.offset + data.size;
     const size_t pages = (to - from + PAGE - 1) / PAGE;
@@ -183,7 +186,7 @@ static long take_headers(long request, pid_t pid, void *address, void *data) {
 
 static long show_stale(long request, pid_t pid, void *address, void *data) {
     const long result = fault_base->ptrace(request, pid, address, data);
-    const struct xcomponent tiles = tool_component(fault_base, XFEATURE_XTILEDATA);
+    const struct xcomponent tiles = area_component(fault_base, XFEATURE_XTILEDATA);
     if (request != GETREGSET || result != 0 || !tiles.size)
         return result;
     const struct iovec *const vector = data;
@@ -197,7 +200,7 @@ static long show_stale(long request, pid_t pid, void *address, void *data) {
 /* The registers of a component that the tracer wrote never arrive. */
 static long drop_component(long request, pid_t pid, void *address, void *data, uint32_t number) {
     static uint8_t area[AREA_MAX];
-    const struct xcomponent component = tool_component(fault_base, number);
+    const struct xcomponent component = area_component(fault_base, number);
     const struct iovec *const vector = data;
     if (request != SETREGSET || !component.size || vector->iov_len > sizeof area)
         return fault_base->ptrace(request, pid, address, data);
@@ -252,14 +255,14 @@ static void rename_note(Elf64_Nhdr *note, uint8_t *contents) {
     note->n_type = 1;
 }
 static void share_tiles(Elf64_Nhdr *note, uint8_t *contents) {
-    const struct xcomponent data = tool_component(fault_base, XFEATURE_XTILEDATA);
+    const struct xcomponent data = area_component(fault_base, XFEATURE_XTILEDATA);
     if (!first_state)
         first_state = contents;
     else if (note->n_descsz >= data.offset + data.size)
         memcpy(contents + data.offset, first_state + data.offset, data.size);
 }
 static void stale_tiles(Elf64_Nhdr *note, uint8_t *contents) {
-    const struct xcomponent data = tool_component(fault_base, XFEATURE_XTILEDATA);
+    const struct xcomponent data = area_component(fault_base, XFEATURE_XTILEDATA);
     if (note->n_descsz >= data.offset + data.size &&
         !(area_get(contents, AREA_XSTATE_BV) & XFEATURE_MASK_XTILEDATA))
         memset(contents + data.offset, 0x33, data.size);

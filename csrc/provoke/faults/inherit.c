@@ -1,6 +1,9 @@
 /* Kernels that let too much or too little be inherited (group INH). */
 #define _GNU_SOURCE /* setenv */
-#include "provoke/faults/faults.h"
+#include "provoke/faults/base.h"
+#include "provoke/faults/lists.h"
+#include "provoke/harness/see.h"
+#include "provoke/harness/tiles.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -99,7 +102,7 @@ static long kept_prctl(int op, uint64_t argument) {
 
 static void kept_sttilecfg(uint8_t config[64]) {
     if (getenv(kept)) {
-        tool_config(config, 16, 64);
+        tiles_config(config, 16, 64);
         fault_base->ldtilecfg(config);
     }
     unsetenv(kept);

@@ -1,6 +1,7 @@
 /* Kernels that answer or grant wrongly (groups DISC, PERM, SBX). */
 #define _GNU_SOURCE /* gettid */
-#include "provoke/faults/faults.h"
+#include "provoke/faults/base.h"
+#include "provoke/faults/lists.h"
 
 #include <errno.h>
 #include <stdatomic.h>

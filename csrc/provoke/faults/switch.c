@@ -1,10 +1,13 @@
 /* Deliberate faults of context switches, the buffers for tile data, permission for guests, and XSAVE. */
-#include "provoke/faults/faults.h"
-#include "provoke/harness/area.h"
+#include "provoke/faults/base.h"
+#include "provoke/faults/lists.h"
+#include "provoke/harness/registers.h"
 #include "provoke/harness/system.h"
+#include "provoke/harness/tiles.h"
 
 #include <errno.h>
 #include <stdatomic.h>
+#include <string.h>
 #include <time.h>
 
 /* ---- context switches --------------------------------------------------------------------------------- */
@@ -24,7 +27,7 @@ static long switch_to_foreign(void) {
     uint8_t config[64];
     const long result = fault_base->sched_yield();
     if (has_tiles() && !(fault_base->xinuse() & (XFEATURE_MASK_XTILECFG | XFEATURE_MASK_XTILEDATA))) {
-        tool_config(config, 16, 64);
+        tiles_config(config, 16, 64);
         fault_base->ldtilecfg(config);
     }
     return result;
@@ -130,10 +133,9 @@ static long grant_host(int op, uint64_t argument) {
 }
 
 static long check_stack_for_guest(int op, uint64_t argument) {
-    enum { MINSIGSTKSZ_TYPE = 51 };
     stack_t stack;
     if (op == ARCH_REQ_XCOMP_GUEST_PERM && fault_base->sigaltstack(NULL, &stack) == 0 &&
-        !(stack.ss_flags & SS_DISABLE) && stack.ss_size < fault_base->auxv(MINSIGSTKSZ_TYPE))
+        !(stack.ss_flags & SS_DISABLE) && stack.ss_size < fault_base->auxv(AT_MINSIGSTKSZ_TYPE))
         return -ENOSPC;
     return fault_base->arch_prctl(op, argument);
 }

@@ -1,5 +1,7 @@
 /* Kernels that raise the wrong faults (group FAULT). */
-#include "provoke/faults/faults.h"
+#include "provoke/faults/base.h"
+#include "provoke/faults/lists.h"
+#include "provoke/harness/area.h"
 
 #include <signal.h>
 #include <string.h>
@@ -89,7 +91,7 @@ static void zero_unconfigured(void) {
 static void hide_start_row(const void *ucontext, struct frame *frame) {
     enum { START_ROW = 1 };
     fault_base->read_frame(ucontext, frame);
-    const struct xcomponent config = tool_component(fault_base, XFEATURE_XTILECFG);
+    const struct xcomponent config = area_component(fault_base, XFEATURE_XTILECFG);
     if (config.size && frame->xstate && frame->xstate_size >= config.offset + config.size)
         frame->xstate[config.offset + START_ROW] = 0;
 }

@@ -5,7 +5,10 @@
  * belongs to the component is touched; code without VEX instructions keeps it, and this file is compiled for
  * baseline x86-64.
  */
+#include "provoke/harness/registers.h"
 #include "provoke/harness/area.h"
+
+#include <string.h>
 
 #define LOW8   "0,1,2,3,4,5,6,7"
 #define LOW16  LOW8 ",8,9,10,11,12,13,14,15"
@@ -32,7 +35,7 @@ int registers_present(const struct kernel *k, int component) {
 }
 
 void registers_make(const struct kernel *k, int component, unsigned seed, uint8_t data[REGISTERS_MAX]) {
-    const uint32_t size = tool_component(k, (uint32_t)component).size;
+    const uint32_t size = area_component(k, (uint32_t)component).size;
     memset(data, 0, REGISTERS_MAX);
     for (uint32_t i = 0; i < size && i < REGISTERS_MAX; i++)
         data[i] =

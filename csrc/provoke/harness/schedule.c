@@ -1,9 +1,11 @@
 /* Where and how often a thread runs. */
 #define _GNU_SOURCE /* RUSAGE_THREAD, sched_getcpu */
-#include "provoke/harness/area.h"
+#include "provoke/harness/schedule.h"
+#include "provoke/harness/see.h"
 
 #include <errno.h>
 #include <sched.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <time.h>
 

@@ -5,9 +5,7 @@
  * libc state is touched, so that handlers and vfork children may call these.
  */
 #define _GNU_SOURCE /* REG_RIP */
-#include "provoke/kernel.h"
-#include "provoke/main.h"
-#include "provoke/harness/see_list.h"
+#include "provoke/harness/see.h"
 #include "provoke/harness/system.h"
 
 #include <errno.h>
@@ -179,13 +177,12 @@ void see_frame(const char *key, const struct frame *frame) {
     end(&line);
 }
 
-void see_provocation(const struct provocation *provocation) {
+void see_provocation(const char *id, const char *what, int needs_real_frames) {
     struct line line = begin("id");
-    put_string(&line, provocation->id);
+    put_string(&line, id);
     put_raw(&line, ", \"what\": ");
-    put_string(&line, provocation->what);
-    put_raw(&line, provocation->needs_real_frames ? ", \"needs_real_frames\": true"
-                                                  : ", \"needs_real_frames\": false");
+    put_string(&line, what);
+    put_raw(&line, needs_real_frames ? ", \"needs_real_frames\": true" : ", \"needs_real_frames\": false");
     end(&line);
 }
 

@@ -1,8 +1,9 @@
 /* What several groups of provocations need. */
 #define _GNU_SOURCE /* REG_RIP, __WALL */
-#include "provoke/kernel.h"
-#include "provoke/main.h"
+#include "provoke/harness/tools.h"
+#include "provoke/harness/see.h"
 #include "provoke/harness/system.h"
+#include "provoke/harness/tiles.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -13,23 +14,6 @@
 #include <time.h>
 #include <ucontext.h>
 #include <unistd.h>
-
-enum { AT_MINSIGSTKSZ_TYPE = 51 }; /* uapi/asm/auxvec.h since 5.14 */
-
-void tool_config(uint8_t config[64], int rows, int colsb) {
-    enum { COLSB = 16, ROWS = 48, TILES = 8 };
-    memset(config, 0, 64);
-    config[0] = 1; /* palette */
-    for (int t = 0; t < TILES; t++) {
-        config[COLSB + 2 * t] = (uint8_t)colsb;
-        config[ROWS + t] = (uint8_t)rows;
-    }
-}
-
-void tool_pattern(uint8_t rows[1024], unsigned seed) {
-    for (unsigned i = 0; i < 1024; i++)
-        rows[i] = (uint8_t)((i * 131 + (i >> 8) * 31 + seed * 97) % 255 + 1);
-}
 
 pid_t tool_made(pid_t pid) {
     if (pid < 0)
@@ -110,13 +94,12 @@ int tool_catch(void (*action)(const struct kernel *), const struct kernel *k, si
     return caught.info.si_signo;
 }
 
-long tool_exec_again(const struct kernel *k, const char *stage) {
-    char *arguments[PROVOKE_ARGUMENTS];
-    provoke_arguments(arguments, stage);
-    const long error = k->execve("/proc/self/exe", arguments, environ);
-    if (error != -ENOENT)
-        return error;
-    return k->execve((const char *)getauxval(AT_EXECFN), arguments, environ); /* no /proc is mounted */
+void tool_raise(int signo) {
+    const long process = system_call(SYS_getpid, 0, 0, 0, 0, 0, 0);
+    const long thread = system_call(SYS_gettid, 0, 0, 0, 0, 0, 0);
+    const long error = system_call(SYS_tgkill, process, thread, signo, 0, 0, 0);
+    if (error)
+        provoke_cannot("a thread may not send itself a signal here: %s", strerror((int)-error));
 }
 
 size_t tool_insn_length(enum insn insn) {
@@ -188,15 +171,9 @@ uint64_t tool_minsigstksz(const struct kernel *k) {
     return size;
 }
 
-struct xcomponent tool_component(const struct kernel *k, uint32_t number) {
-    uint32_t registers[4];
-    k->cpuid(0xd, number, registers);
-    return (struct xcomponent){registers[0], registers[1], registers[2]};
-}
-
 void tool_touch(const struct kernel *k) {
     uint8_t config[64];
-    tool_config(config, 16, 64);
+    tiles_config(config, 16, 64);
     k->ldtilecfg(config);
     k->tilezero();
 }

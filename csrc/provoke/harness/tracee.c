@@ -1,7 +1,8 @@
 /* Children that are traced, and children that may not hang. */
-#include "provoke/harness/area.h"
-#include "provoke/main.h"
+#include "provoke/harness/tracee.h"
+#include "provoke/harness/see.h"
 #include "provoke/harness/system.h"
+#include "provoke/harness/tools.h"
 
 #include <elf.h>
 #include <errno.h>
@@ -62,7 +63,7 @@ pid_t tracee_start(const struct kernel *k, void (*run)(const struct kernel *k, v
 }
 
 void tracee_stop(void) {
-    area_raise(SIGSTOP);
+    tool_raise(SIGSTOP);
 }
 
 int tracee_resume(const struct kernel *k, pid_t pid) {

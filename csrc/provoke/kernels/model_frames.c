@@ -7,10 +7,13 @@
  * check_xstate_in_sigframe(),
  * __fpu_restore_sig(); what they do was also observed on hardware.
  */
-#include "provoke/harness/area.h"
 #include "provoke/kernels/model_frames.h"
+#include "provoke/kernels/model_tasks.h"
+#include "provoke/harness/area.h"
+#include "provoke/harness/see.h"
 
 #include <stdatomic.h>
+#include <string.h>
 #include <ucontext.h>
 
 static const uint32_t magic1 = 0x46505853, magic2 = 0x46505845;
@@ -29,7 +32,7 @@ static const struct kernel *model;
 /* fpstate->user_xfeatures */
 static uint64_t user_features(void) {
     const uint64_t supported = area_features(model);
-    return model_expanded() ? supported : supported & ~XFEATURE_MASK_XTILEDATA;
+    return model_current()->expanded ? supported : supported & ~XFEATURE_MASK_XTILEDATA;
 }
 
 static struct shown *find(const void *context) {
@@ -67,9 +70,9 @@ static void deliver(uint8_t *area, struct frame *frame) {
     area_put(area, AREA_XSTATE_BV, frame->xstate_bv);
     area_put32(area, frame->xstate_size, magic2);
     if (frame->xstate_bv & XFEATURE_MASK_XTILECFG)
-        model->sttilecfg(area + tool_component(model, XFEATURE_XTILECFG).offset);
+        model->sttilecfg(area + area_component(model, XFEATURE_XTILECFG).offset);
     if (frame->xstate_bv & XFEATURE_MASK_XTILEDATA) /* provocations load no tile but TMM0 */
-        model->tilestored(area + tool_component(model, XFEATURE_XTILEDATA).offset);
+        model->tilestored(area + area_component(model, XFEATURE_XTILEDATA).offset);
     model->tilerelease();
 }
 

@@ -4,8 +4,6 @@
 
 #include "provoke/kernel.h"
 
-/* Whether this thread's state has room for tile data. */
-int model_expanded(void);
 /* Replaces entries of the model's table, which must be complete. */
 void model_add_frames(struct kernel *table);
 

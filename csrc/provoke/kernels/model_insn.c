@@ -1,5 +1,7 @@
 /* Tile instructions on the model: its state changes, or its fault becomes a signal. */
 #include "provoke/kernels/model_insn.h"
+#include "provoke/kernels/model_tasks.h"
+#include "provoke/harness/see.h"
 #include "provoke/harness/system.h"
 
 #include "kernel_model/kernel_model.h"

@@ -6,11 +6,16 @@
  */
 #define _GNU_SOURCE /* process_vm_readv */
 #include "provoke/kernels/model_state.h"
+#include "provoke/kernels/model_tasks.h"
 #include "provoke/harness/area.h"
+#include "provoke/harness/see.h"
 #include "provoke/harness/system.h"
+
+#include "kernel_model/kernel_model.h"
 
 #include <errno.h>
 #include <stdatomic.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/uio.h>
 
@@ -81,12 +86,12 @@ static void copy_task(pid_t pid, struct kernel_model_task *task, int to_tracee) 
 }
 
 static void get(const struct kernel_model_task *task) {
-    const struct xcomponent data = tool_component(model, XFEATURE_XTILEDATA);
+    const struct xcomponent data = area_component(model, XFEATURE_XTILEDATA);
     const uint64_t in_use = kernel_model_xinuse(task);
     memset(area, 0, sizeof area);
     area_put(area, AREA_MAGIC1, model->xcr0());
     area_put(area, AREA_XSTATE_BV, in_use);
-    kernel_model_sttilecfg(task, area + tool_component(model, XFEATURE_XTILECFG).offset);
+    kernel_model_sttilecfg(task, area + area_component(model, XFEATURE_XTILECFG).offset);
     if (in_use & XFEATURE_MASK_XTILEDATA)
         memcpy(area + data.offset, task->tiles.tile, data.size);
 }
@@ -146,8 +151,8 @@ static long trace(long request, pid_t pid, void *address, void *data) {
 
 /* XSAVEC's compacted area is not laid out: nobody here saves live tiles with it. */
 static void save(enum xsave how, uint8_t *to, uint64_t features) {
-    const struct xcomponent config = tool_component(model, XFEATURE_XTILECFG);
-    const struct xcomponent data = tool_component(model, XFEATURE_XTILEDATA);
+    const struct xcomponent config = area_component(model, XFEATURE_XTILECFG);
+    const struct xcomponent data = area_component(model, XFEATURE_XTILEDATA);
     const uint64_t in_use = model->xinuse() & tiles & features;
     const uint64_t written = how == XSAVE_PLAIN ? tiles & features : in_use;
     area_put(to, AREA_XSTATE_BV, in_use);

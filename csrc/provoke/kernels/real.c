@@ -1,14 +1,17 @@
 /* The kernel and the tile unit of this machine. */
 #define _GNU_SOURCE /* clone */
-#include "provoke/kernel.h"
-#include "fpstate.h"
-#include "provoke/harness/area.h"
+#include "provoke/kernels/kernels.h"
+#include "provoke/kernels/real_frames.h"
 #include "provoke/harness/system.h"
+#include "provoke/harness/tools.h"
+
+#include "fpstate.h"
 
 #include <cpuid.h>
 #include <errno.h>
 #include <pthread.h>
 #include <sched.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/auxv.h>
 #include <ucontext.h>
@@ -175,6 +178,11 @@ static uint64_t real_xinuse(void) {
     return real_xcr0() && registers[0] & CPUID_D_1_EAX_XGETBV1 ? xgetbv(1) : 0;
 }
 
+/* Under `amx emulate` XRSTOR runs on the CPU, which need not have tiles, and touches no emulated one. */
+static int real_xrstor_reaches_tiles(void) {
+    return getenv("AMX_EMULATE_CPU") == NULL;
+}
+
 static uint64_t real_auxv(uint64_t type) {
     return getauxval(type);
 }
@@ -196,6 +204,7 @@ const struct kernel provoke_real_kernel = {
     .tilestored = store,
     .tdpbssd = real_tdpbssd,
     .xrstor = real_xrstor,
+    .xrstor_reaches_tiles = real_xrstor_reaches_tiles,
     .xinuse = real_xinuse,
     .address_of = real_address_of,
     .read_frame = real_read_frame,

@@ -1,11 +1,12 @@
 /* This machine's kernel, for signal frames, ptrace, core files, KVM and the buffers of dynamic state. */
 #define _GNU_SOURCE
-#include "provoke/harness/area.h"
+#include "provoke/kernels/real_frames.h"
 #include "provoke/harness/system.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 /* The kernel needs no help; a deliberate fault changes the frame here, as the last before the handler

@@ -1,0 +1,13 @@
+/* The kernel behind a deliberate fault, as the entries in its place call it. */
+#ifndef AMX_PROVOKE_BASE_H
+#define AMX_PROVOKE_BASE_H
+
+#include "provoke/kernel.h"
+
+extern const struct kernel *fault_base;
+
+int fault_permitted(void); /* tile data, as the base says */
+/* SIGILL as the instruction at this address would raise it; comes back when a handler returns. */
+void fault_raise(int code, uintptr_t address);
+
+#endif
