@@ -1,8 +1,8 @@
 /* Deliberate faults: entries of the table that falsify what the kernel behind them says or does.
  *
- * The program that is installed carries them, and the model of the kernel, 100 of its 250 KB: that a check
- * can fail is shown by the program, and on the kernel, whose word is taken when it passes. Of real signal
- * frames, ptrace and core files no model shows it; and the tests of an installed package judge what is in it.
+ * The program that is installed carries them, and the model of the kernel (100 of its 250 KB): whoever doubts
+ * that a check can fail sees it in the same program on the same kernel, and where a provocation needs real
+ * frames, nowhere else. The tests of an installed package judge by them what is installed.
  */
 #ifndef AMX_PROVOKE_FAULTS_H
 #define AMX_PROVOKE_FAULTS_H
