@@ -207,7 +207,7 @@ def test_places_are_printed_as_text():
 
 
 @pytest.fixture
-def names(monkeypatch):
+def names():
     """What perf_map finds at addresses in such a content."""
     return lambda content, *wanted: perf_map._find(content, sorted(wanted))
 

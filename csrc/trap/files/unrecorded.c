@@ -28,7 +28,7 @@ static int open_page(const char *directory) {
     syscall(SYS_close, place);
     if (fd >= 0 && (fstat(fd, &found) != 0 || found.st_size < PAGE)) {
         syscall(SYS_close, fd);
-        return -1;
+        return -ENOSPC;
     }
     return fd;
 }
