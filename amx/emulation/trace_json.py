@@ -7,10 +7,10 @@ from pathlib import Path
 
 import amx
 from amx import foreign_file
-from amx.emulation.json_values import SIGNED, Json
 from amx.emulation.symbols import Code, Location
 from amx.emulation.trace import Configuration, Extent, Lost, Process, Site, Thread, Trace, dimensions
 from amx.errors import TraceError
+from amx.foreign_json import SIGNED, Json
 from amx.printable import printable
 
 __all__ = ["as_json", "from_json", "load"]

@@ -6,7 +6,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from amx.emulation import json_values, trace, trace_file
+from amx import foreign_json
+from amx.emulation import trace, trace_file
 from amx.errors import TraceError
 from fuzz import changing
 from fuzz.engine import Fuzzer
@@ -76,7 +77,7 @@ def _entries(tables: list[Any]) -> list[tuple[int, int]]:
 
 def _plant_unchecked() -> None:
     """Numbers are believed to be some."""
-    json_values.Json.number = lambda self, name, within=None: self._content[name]
+    foreign_json.Json.number = lambda self, name, within=None: self._content[name]
 
 
 def _plant_short() -> None:
