@@ -14,7 +14,10 @@ ADDRESS = re.compile("0x[0-9a-f]{1,16}")
 
 
 class Json:
-    """An object. Everything raises KeyError for what is missing, ValueError for what is something else."""
+    """An object. Everything raises ValueError for what is something else, and KeyError for what is missing.
+
+    But for what has a default.
+    """
 
     def __init__(self, content: object) -> None:
         if not isinstance(content, dict):
@@ -29,21 +32,21 @@ class Json:
         """An array of objects."""
         return tuple(map(Json, self._of(name, list)))
 
-    def text(self, name: str, *default: str) -> str:
+    def text(self, name: str, default: str | None = None) -> str:
         """A string."""
-        found: str = self._of(name, str, *default)
+        found: str = self._of(name, str, default)
         return found
 
-    def texts(self, name: str, *default: tuple[str, ...]) -> tuple[str, ...]:
+    def texts(self, name: str, default: tuple[str, ...] | None = None) -> tuple[str, ...]:
         """An array of strings."""
-        found = self._of(name, (list, tuple), *default)
+        found = self._of(name, (list, tuple), default)
         if not all(isinstance(each, str) for each in found):
             raise ValueError(f"{name} has something else than strings")
         return tuple(found)
 
-    def number(self, name: str, within: range = UNSIGNED) -> int:
+    def number(self, name: str, within: range = UNSIGNED, default: int | None = None) -> int:
         """An integer."""
-        found = self._content[name]
+        found = self._found(name, default)
         if type(found) is not int or found not in within:
             raise ValueError(f"{name} is {_shown(found)}")
         return found
@@ -70,8 +73,11 @@ class Json:
             raise ValueError(f"{name} is {_shown(found)}")
         return int(found, 16)
 
-    def _of(self, name: str, kind: type | tuple[type, ...], *default: object) -> Any:
-        found = self._content.get(name, *default) if default else self._content[name]
+    def _found(self, name: str, default: object) -> Any:
+        return self._content[name] if default is None else self._content.get(name, default)
+
+    def _of(self, name: str, kind: type | tuple[type, ...], default: object = None) -> Any:
+        found = self._found(name, default)
         if not isinstance(found, kind):
             raise ValueError(f"{name} is {_shown(found)}")
         return found

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from amx import foreign_file
 from amx.emulation.counts import Counts
 from amx.emulation.unrecorded import Unrecorded
+from amx.foreign_json import Json
 from amx.printable import printable
 
 __all__ = ["SCHEMA", "Process", "as_json", "read", "table", "total"]
@@ -18,8 +19,8 @@ SCHEMA = 1
 NONE = Unrecorded()
 PROCESSES = 2**16
 LINE = 1024  # bytes, as csrc/trap/preload/report.c has it
-COUNTER = 2**64
 COUNTS = tuple(field.name for field in dataclasses.fields(Counts))
+NUMBERS = "pid", "unplaced", "unscanned", *COUNTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,18 +62,14 @@ def read(path: str) -> tuple[tuple[Process, ...], Unrecorded]:
 
 def _parse(line: bytes) -> Process | None:
     line = line[max(line.rfind(b'{"pid"'), 0) :]  # behind what was cut short
+    if len(line) > LINE:
+        return None
     try:
-        said = json.loads(line.decode(errors="replace")) if len(line) <= LINE else None
+        said = Json(json.loads(line.decode(errors="replace")))
+        pid, unplaced, unscanned, *counts = (said.number(name, default=0) for name in NUMBERS)
+        return Process(pid, said.text("program", ""), Counts(*counts), unplaced, unscanned)
     except (ValueError, RecursionError):
         return None
-    if not isinstance(said, dict):
-        return None
-    numbers = [said.get(name, 0) for name in (*COUNTS, "pid", "unplaced", "unscanned")]
-    program = said.get("program", "")
-    if not isinstance(program, str) or not all(type(n) is int and 0 <= n < COUNTER for n in numbers):
-        return None
-    *counts, pid, unplaced, unscanned = numbers
-    return Process(pid, program, Counts(*counts), unplaced, unscanned)
 
 
 def total(processes: Iterable[Process]) -> Counts:
