@@ -14,6 +14,7 @@ from typing import Any
 from amx import foreign_file
 from amx.errors import RecordError
 from amx.machine import Step
+from amx.printable import printable
 
 __all__ = ["read"]
 
@@ -53,7 +54,9 @@ def read(path: Path) -> Mapping[str, Any]:
 
 def _refused(path: Path, cause: str) -> RecordError:
     return RecordError(
-        f"{path} is no record of a machine", cause=cause, remedy="Record it again: amx info --record FILE"
+        f"{printable(str(path))} is no record of a machine",
+        cause=cause,
+        remedy="Record it again: amx info --record FILE",
     )
 
 

@@ -256,6 +256,12 @@ def test_what_is_no_json_object_is_no_record(tmp_path, content):
         recording.load(tmp_path / "file")
 
 
+def test_a_file_that_is_no_record_is_named_as_text(tmp_path):
+    (tmp_path / "\x1b[2J").write_bytes(b"[]")
+    with pytest.raises(amx.errors.RecordError, match=re.escape(r"/\x1b[2J is no record of a machine")):
+        recording.load(tmp_path / "\x1b[2J")
+
+
 def test_a_fifo_is_no_record(tmp_path):
     """And is not waited for."""
     os.mkfifo(tmp_path / "file")
