@@ -13,6 +13,7 @@ from typing import BinaryIO
 __all__ = ["writing"]
 
 PERMISSIONS = 0o777  # without those of the owner to whoever executes it, which writing takes away, too
+ACCESS_LIST = "system.posix_acl_access"  # acl(5); with it the mode's bits of the group are those of a mask
 
 
 @contextlib.contextmanager
@@ -58,6 +59,7 @@ def _can_be_replaced(path: str, old: os.stat_result | None) -> bool:
     if old and not (
         stat.S_ISREG(old.st_mode)
         and old.st_nlink == 1
+        and not _has_access_list(path)
         and os.access(path, os.W_OK)
         and not any(os.path.samestat(old, each) for each in _standard_streams())
         # In /tmp another user's file is theirs to remove, and the kernel decides who writes into it.
@@ -65,6 +67,13 @@ def _can_be_replaced(path: str, old: os.stat_result | None) -> bool:
     ):
         return False
     return os.access(directory, os.W_OK | os.X_OK)
+
+
+def _has_access_list(file: str | os.PathLike[str]) -> bool:
+    try:
+        return ACCESS_LIST in os.listxattr(file)
+    except (OSError, AttributeError):  # a file system without, or another than Linux
+        return False
 
 
 def _standard_streams() -> Iterator[os.stat_result]:
@@ -79,18 +88,27 @@ def _beside(path: str, old: os.stat_result | None) -> tuple[str, BinaryIO] | Non
     None where this user may not make such a file.
     """
     temporary = os.path.join(os.path.dirname(path), f".amx-{os.urandom(8).hex()}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    # Whoever opens it before it has the old one's permissions reads what comes later.
+    mode = 0o600 if old else 0o666
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     try:
         if old:
-            made = os.fstat(descriptor)
-            if (made.st_uid, made.st_gid) != (old.st_uid, old.st_gid):
-                os.fchown(descriptor, old.st_uid, old.st_gid)
-            os.fchmod(descriptor, old.st_mode & PERMISSIONS)
+            _be_as_open_as(descriptor, old)
     except OSError:
         os.close(descriptor)
         os.unlink(temporary)
         return None
     return temporary, open(descriptor, "wb")
+
+
+def _be_as_open_as(descriptor: int, old: os.stat_result) -> None:
+    """To the same owner and group and no others, whatever the directory gives to new files in it."""
+    with contextlib.suppress(OSError, AttributeError):  # it has none
+        os.removexattr(descriptor, ACCESS_LIST)
+    made = os.fstat(descriptor)
+    if (made.st_uid, made.st_gid) != (old.st_uid, old.st_gid):
+        os.fchown(descriptor, old.st_uid, old.st_gid)
+    os.fchmod(descriptor, old.st_mode & PERMISSIONS)
 
 
 def _write_over(file: str | os.PathLike[str], content: memoryview) -> None:

@@ -4,6 +4,7 @@ import contextlib
 import os
 import shutil
 import stat
+import struct
 import sys
 import tempfile
 from pathlib import Path
@@ -53,6 +54,73 @@ def test_an_old_file_is_replaced_by_one_with_its_permissions(file):
     assert stat.S_IMODE(file.stat().st_mode) == 0o640
     assert file.stat().st_ino != before
     assert os.listdir(file.parent) == [file.name]
+
+
+def access_list(*entries):
+    """The attribute with which the kernel keeps one (acl(5)): tag, permissions, who."""
+    return struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)
+
+
+NOBODY, ALL = 65534, 2**32 - 1
+OWNER, USER, GROUP, MASK, OTHERS = 1, 2, 4, 16, 32
+ONE_MORE_READER = access_list(
+    (OWNER, 6, ALL), (USER, 4, NOBODY), (GROUP, 0, ALL), (MASK, 4, ALL), (OTHERS, 0, ALL)
+)
+
+
+def give(path, attribute, value):
+    try:
+        os.setxattr(path, attribute, value)
+    except OSError as error:
+        pytest.skip(f"this file system keeps no such list: {error}")
+
+
+def test_the_new_file_is_at_no_time_open_to_others_than_the_old_one(file, monkeypatch):
+    """Who has opened it before its permissions change goes on reading."""
+    file.chmod(0o600)
+    created = []
+    fchmod = os.fchmod
+
+    def change(descriptor, mode):
+        created.append(stat.S_IMODE(os.fstat(descriptor).st_mode))
+        fchmod(descriptor, mode)
+
+    monkeypatch.setattr(os, "fchmod", change)
+    umask = os.umask(0)
+    try:
+        write_text(file, NEW)
+    finally:
+        os.umask(umask)
+    assert created == [0o600]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory to a foreign group")
+def test_the_new_file_has_the_group_of_the_old_one_whatever_the_directory_gives(file):
+    file.chmod(0o640)
+    os.chown(file.parent, -1, NOBODY)
+    file.parent.chmod(0o2770)
+    write_text(file, NEW)
+    assert (file.read_text(), file.stat().st_gid) == (NEW, os.getegid())
+    assert stat.S_IMODE(file.stat().st_mode) == 0o640
+
+
+def test_the_new_file_has_no_readers_that_the_directory_gives(file):
+    file.chmod(0o640)
+    give(file.parent, "system.posix_acl_default", ONE_MORE_READER)
+    write_text(file, NEW)
+    assert file.read_text() == NEW
+    assert "system.posix_acl_access" not in os.listxattr(file)
+    assert stat.S_IMODE(file.stat().st_mode) == 0o640
+
+
+def test_a_file_with_an_access_control_list_keeps_it(file):
+    """Its mode says that the group may read it, which is the most that the list allows to anybody."""
+    give(file, "system.posix_acl_access", ONE_MORE_READER)
+    before = file.stat()
+    write_text(file, NEW)
+    assert file.read_text() == NEW
+    assert os.getxattr(file, "system.posix_acl_access") == ONE_MORE_READER
+    assert file.stat().st_ino == before.st_ino
 
 
 def test_an_old_file_stays_where_the_new_one_does_not_become_whole(file):
