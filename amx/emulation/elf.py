@@ -1,7 +1,8 @@
 """What of an ELF file is needed to say which function an address is in: segments, symbols, build id.
 
 Only 64-bit little-endian files. What a file says of itself is
-not believed: sizes and numbers are bounded as below, and what is beyond is as if it were not there.
+not believed: sizes and numbers are bounded as below, and what is beyond is as if it were not there. What is
+read of tables, of this file and of others, is taken from a `Room`.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from amx.emulation.elf_headers import (
     PT_NOTE,
     SECTION_HEADER,
 )
+from amx.emulation.room import Room
 from amx.foreign_file import ForeignFile
 
 __all__ = ["SYMBOL_BYTES", "ElfFile", "Symbol", "read"]
@@ -38,7 +40,7 @@ SHT_SYMTAB, SHT_DYNSYM = 2, 11
 STT_FUNC, STT_GNU_IFUNC = 2, 10
 NT_GNU_BUILD_ID = 3
 
-SYMBOL_BYTES = 64 * 2**20  # of all tables of a file
+SYMBOL_BYTES = 64 * 2**20  # of all tables of symbols of a file
 NAME_BYTES = 4096  # of a name; what is longer is cut
 NOTE_BYTES = 64 * 2**10  # of all notes of a file
 BUILD_ID_BYTES = 64
@@ -74,9 +76,10 @@ class _Section:
 class ElfFile:
     """An ELF file. Addresses are the file's own: as if it were loaded at 0."""
 
-    def __init__(self, content: ForeignFile, symbol_bytes: int = SYMBOL_BYTES) -> None:
-        """symbol_bytes: of symbol tables that may be read; `symbol_bytes` is then what was."""
+    def __init__(self, content: ForeignFile, room: Room) -> None:
+        """room: for what is read of its tables."""
         self._content = content
+        self._room = room
         header = HEADER.unpack(content.read(0, HEADER.size))
         program_at, section_at = header[5], header[6]
         program_bytes, programs, section_bytes, sections, names = header[9:14]
@@ -93,8 +96,7 @@ class ElfFile:
             )
         ]
         self._names_at = self._sections[names].offset if sections else 0
-        self.symbol_bytes = 0
-        self._symbols, self._strings_at = self._read_symbols(symbol_bytes)
+        self._symbols, self._strings_at = self._read_symbols()
 
     def close(self) -> None:
         """The file; what was asked before is still known."""
@@ -108,6 +110,8 @@ class ElfFile:
             if segment.kind == PT_NOTE and room > 0:
                 size = min(segment.file_bytes, room)
                 room -= size
+                if not self._room.take(size):
+                    break
                 found = _build_id_in(self._content.read(segment.offset, size + BUILD_ID_BYTES), size)
                 if found:
                     return found
@@ -150,6 +154,8 @@ class ElfFile:
             return iter(())
         if entry_bytes != form.size:
             raise ValueError(f"entries of {entry_bytes} bytes")
+        if not self._room.take(entries * entry_bytes):
+            raise ValueError("no room")
         return form.iter_unpack(self._whole(at, entries * entry_bytes))
 
     def _whole(self, at: int, size: int) -> bytes:
@@ -158,16 +164,17 @@ class ElfFile:
             raise ValueError("the file ends before")
         return content
 
-    def _read_symbols(self, room: int) -> tuple[np.ndarray, np.ndarray]:
+    def _read_symbols(self) -> tuple[np.ndarray, np.ndarray]:
         """Functions in the order of addresses, and for each where its table of strings begins."""
+        own = Room(SYMBOL_BYTES)
         tables = [np.empty(0, SYMBOL)]
         strings = [np.empty(0, np.uint64)]
         for wanted in (SHT_SYMTAB, SHT_DYNSYM):
             for section in self._sections:
                 size = section.size // SYMBOL.itemsize * SYMBOL.itemsize
-                if section.kind != wanted or size > room - self.symbol_bytes:
+                if section.kind != wanted or size > self._room.left or not own.take(size):
                     continue
-                self.symbol_bytes += size
+                self._room.take(size)
                 table = np.frombuffer(self._whole(section.offset, size), SYMBOL)
                 kind = table["info"] & 15
                 table = table[((kind == STT_FUNC) | (kind == STT_GNU_IFUNC)) & (table["index"] != 0)]
@@ -183,15 +190,15 @@ class ElfFile:
         return name[:NAME_BYTES].decode(errors="replace") if end or len(name) > NAME_BYTES else ""
 
 
-def read(path: Path, symbol_bytes: int = SYMBOL_BYTES) -> ElfFile | None:
-    """The file, to be closed; None where it cannot be read, or is no such ELF file."""
+def read(path: Path, room: Room) -> ElfFile | None:
+    """The file, to be closed; None where it cannot be read, is no such ELF file, or there is no room."""
     try:
         content = foreign_file.opened(path)
     except OSError:
         return None
     try:
         if content.read(0, len(IDENT)) == IDENT:
-            return ElfFile(content, symbol_bytes)
+            return ElfFile(content, room)
     except (OSError, struct.error, IndexError, ValueError):
         pass
     content.close()

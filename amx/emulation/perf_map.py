@@ -10,36 +10,39 @@ from bisect import bisect_left
 from collections.abc import Iterable
 
 from amx import foreign_file
+from amx.emulation.room import Room
 
 __all__ = ["names"]
 
 BYTES = 16 * 2**20  # of a file
+LINE_BYTES = 64  # that could be read in the time that a line takes, however short it is
 NAME_BYTES = 4096  # of a name; what is longer is cut
 DIGITS = 18  # of an address
 TICK_NS = 10_000_000  # the times of files may lag behind the clock by one tick, 10 ms at the most
 
 
-def names(pid: int, started: int, addresses: Iterable[int]) -> dict[int, tuple[int, str]]:
+def names(pid: int, started: int, addresses: Iterable[int], room: Room) -> dict[int, tuple[int, str]]:
     """For each address that is in a function its begin and name; `started` in nanoseconds since 1970.
 
-    None of a file from before the process. The last writer of an address owns it.
+    None of a file from before the process. The last writer of an address owns it. What there is no room for
+    is not read.
     """
     try:
         with foreign_file.opened(f"/tmp/perf-{pid}.map", owned=True, links=False, most=BYTES) as file:
             if file.status.st_mtime_ns + TICK_NS <= started:
                 return {}
-            content = file.read(0, BYTES)
+            content = file.read(0, BYTES) if room.take(file.status.st_size) else b""
     except OSError:
         return {}
-    return _find(content, sorted(set(addresses)))
+    return _find(content, sorted(set(addresses)), room)
 
 
-def _find(content: bytes, wanted: list[int]) -> dict[int, tuple[int, str]]:
+def _find(content: bytes, wanted: list[int], room: Room) -> dict[int, tuple[int, str]]:
     """From the last line on, so that each address is named once, however many lines have it."""
     found: dict[int, tuple[int, str]] = {}
     following = list(range(len(wanted) + 1))  # the first from there on that has no name yet
     end = len(content)
-    while end > 0 and len(found) < len(wanted):
+    while end > 0 and len(found) < len(wanted) and room.take(LINE_BYTES):
         begin = content.rfind(b"\n", 0, end) + 1
         start, size, name = _parse(content[begin:end])
         i = _first(following, bisect_left(wanted, start))

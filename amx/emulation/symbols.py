@@ -17,6 +17,7 @@ from typing import Self
 
 from amx.emulation import elf, perf_map
 from amx.emulation.disassembly import Instruction, decode
+from amx.emulation.room import Room
 from amx.emulation.tools import Tools
 from amx.emulation.trace_file import RawModule, RawProcess, RawSite
 from amx.printable import printable
@@ -24,7 +25,7 @@ from amx.printable import printable
 __all__ = ["Code", "Location", "Symbols"]
 
 OPEN_FILES = 16
-SYMBOL_BYTES = 2**30  # of the symbol tables of all files
+TABLE_BYTES = 2**30  # of the tables of all files, as often as they are read
 NAME_BYTES = 128 * 2**20  # of the names and lines of all sites
 OFFSETS = 2**63
 MANGLED = re.compile(r"_Z[A-Za-z0-9_.$@]+")
@@ -80,12 +81,12 @@ class Location:
 class Symbols:
     """Looks sites up; remembers the files that it has read last. A context manager, since they are open.
 
-    Names of more bytes than NAME_BYTES in all are left out, and so are symbols of more than SYMBOL_BYTES.
+    Names of more bytes than NAME_BYTES in all are left out, and tables of more than TABLE_BYTES not read.
     """
 
     def __init__(self) -> None:
         self._files: dict[str, elf.ElfFile | None] = {}  # by path, the last used last
-        self._symbol_bytes = SYMBOL_BYTES
+        self._room = Room(TABLE_BYTES)
         self._name_bytes = NAME_BYTES
         self._tools = Tools()
 
@@ -133,11 +134,8 @@ class Symbols:
             return self._files[path]
         if len(self._files) == OPEN_FILES:
             self._close_oldest()
-        file = elf.read(Path(path), min(elf.SYMBOL_BYTES, self._symbol_bytes))
-        if file is not None:
-            self._symbol_bytes -= file.symbol_bytes
-        self._files[path] = file
-        return file
+        self._files[path] = elf.read(Path(path), self._room)
+        return self._files[path]
 
     def _close_oldest(self) -> None:
         file = self._files.pop(next(iter(self._files)))
@@ -158,7 +156,7 @@ class Symbols:
             for site, location in zip(sites, locations, strict=True)
             if location.code is not Code.FILE
         ]
-        found = perf_map.names(process.pid, process.started, wanted) if wanted else {}
+        found = perf_map.names(process.pid, process.started, wanted, self._room) if wanted else {}
         result = []
         for site, location in zip(sites, locations, strict=True):
             if location.code is not Code.FILE and site.address in found:

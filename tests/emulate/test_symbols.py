@@ -1,6 +1,7 @@
 """Names of functions and lines, as hostile files and the tools that are asked give them."""
 
 import os
+import shutil
 import struct
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from amx._lib import lib
 from amx.emulation import perf_map, symbols, tools
 from amx.emulation.disassembly import decode
+from amx.emulation.room import Room
 from amx.emulation.symbols import Code, Location, Symbols
 from amx.emulation.trace_file import RawModule, RawProcess, RawSite
 
@@ -201,6 +203,36 @@ def test_more_files_than_are_kept_open_are_all_read(tmp_path, tool, monkeypatch)
         assert [each.symbol for each in found.locate(process(sites), sites)] == [f"f{i}" for i in range(5)]
 
 
+def test_a_file_is_not_read_for_ever_again(tmp_path, tool, monkeypatch):
+    """Others that are read in between take its place among the open ones; each time counts."""
+    tool("none", "")
+    monkeypatch.setattr(symbols, "OPEN_FILES", 1)
+    monkeypatch.setattr(symbols, "TABLE_BYTES", 5 * (56 + 4 * 64 + 24))  # of five files
+    at = executable(tmp_path / "0", [b"f"])
+    executable(tmp_path / "1", [b"f"])
+    modules = [RawModule(0x7000, 0x8000, 0, (0, 0), 1, str(tmp_path / name)) for name in ("0", "1")]
+    sites = [site(0x7000 + at, modules[i % 2]) for i in range(8)]
+    with Symbols() as found:
+        assert [each.symbol for each in found.locate(process(sites), sites)] == ["f"] * 5 + [""] * 3
+
+
+def test_tables_of_a_file_that_is_none_are_counted_too(tmp_path, tool, monkeypatch):
+    """Where the names of its symbols should be there is no section."""
+    tool("none", "")
+    monkeypatch.setattr(symbols, "TABLE_BYTES", 2 * (56 + 4 * 64 + 24) - 1)
+    at = executable(tmp_path / "0", [b"f"])
+    shutil.copy(tmp_path / "0", tmp_path / "1")
+    with (tmp_path / "0").open("r+b") as file:
+        file.seek(-4 * 64 + 40, os.SEEK_END)
+        file.write(struct.pack("<I", 4))
+    sites = [
+        site(0x7000 + at, RawModule(0x7000, 0x8000, 0, (0, 0), 1, str(tmp_path / name)))
+        for name in ("0", "1")
+    ]
+    with Symbols() as found:
+        assert [each.symbol for each in found.locate(process(sites), sites)] == ["", ""]
+
+
 def test_places_are_printed_as_text():
     where = Location(Code.FILE, "/a/\x1b[2Jb", 1, "", "f\nunction\x9b", 2, "x\x07.c:3")
     assert str(where) == r"f\nunction\x9b+0x2 (\x1b[2Jb) x\x07.c:3"
@@ -209,7 +241,7 @@ def test_places_are_printed_as_text():
 @pytest.fixture
 def names():
     """What perf_map finds at addresses in such a content."""
-    return lambda content, *wanted: perf_map._find(content, sorted(wanted))
+    return lambda content, *wanted: perf_map._find(content, sorted(wanted), Room(2**30))
 
 
 def test_the_last_writer_of_an_address_owns_it(names):
@@ -237,6 +269,17 @@ def test_as_many_lines_as_there_are_for_every_site(names):
     found = names(content, *range(10_000))
     assert set(found.values()) == {(0, "f99999")}
     assert len(found) == 10_000
+
+
+def test_no_more_lines_than_there_is_room_for_are_read_of_all_files():
+    """From the last on; the files before are not even opened."""
+    content = b"10 10 first\n20 10 second\n30 10 third"
+    room = Room(2 * perf_map.LINE_BYTES)
+    assert perf_map._find(content, [0x10, 0x20, 0x30], room) == {
+        0x20: (0x20, "second"),
+        0x30: (0x30, "third"),
+    }
+    assert perf_map._find(content, [0x30], room) == {}
 
 
 def test_a_name_of_any_length_is_cut(names):

@@ -23,6 +23,7 @@ from amx import machine
 from amx._lib import lib
 from amx.emulation import perf_map, trace
 from amx.emulation.disassembly import Action, decode, mnemonics
+from amx.emulation.room import Room
 from amx.emulation.symbols import Code
 from amx.emulation.trace import Extent, Trace
 from amx.emulation.trace_file import USED
@@ -431,7 +432,7 @@ def test_the_names_of_an_earlier_process_are_not_taken(age_ms, names):
     try:
         written = started - age_ms * 1_000_000
         os.utime(path, ns=(written, written))
-        assert perf_map.names(pid, started, [0x1008, 0x1010]) == names
+        assert perf_map.names(pid, started, [0x1008, 0x1010], Room(2**30)) == names
     finally:
         path.unlink()
 

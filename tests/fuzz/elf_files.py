@@ -14,6 +14,7 @@ import compiling
 
 from amx.emulation import elf, elf_headers, program
 from amx.emulation.disassembly import decode
+from amx.emulation.room import Room
 from amx.emulation.symbols import Symbols
 from amx.emulation.trace_file import RawModule, RawProcess, RawSite
 from amx.errors import AmxError
@@ -96,7 +97,7 @@ def _scan(path: Path) -> None:
 
 
 def _symbols(path: Path) -> None:
-    file = elf.read(path)
+    file = elf.read(path, Room(2**30))
     if file is None:
         return
     with contextlib.closing(file):

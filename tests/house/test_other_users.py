@@ -14,6 +14,7 @@ import pytest
 
 from amx._lib import lib
 from amx.emulation import launcher, perf_map, trace, unrecorded
+from amx.emulation.room import Room
 
 pytestmark = [
     pytest.mark.skipif(bool(lib.amx_is_stub()), reason="this build has no machine layer"),
@@ -191,9 +192,9 @@ def test_names_of_generated_code_are_not_taken_from_another_user():
     path.unlink(missing_ok=True)
     path.write_text("1000 10 f\n")
     try:
-        assert perf_map.names(pid, 0, [0x1000]) == {0x1000: (0x1000, "f")}
+        assert perf_map.names(pid, 0, [0x1000], Room(2**30)) == {0x1000: (0x1000, "f")}
         os.chown(path, NOBODY, NOBODY)
-        assert perf_map.names(pid, 0, [0x1000]) == {}
+        assert perf_map.names(pid, 0, [0x1000], Room(2**30)) == {}
     finally:
         path.unlink()
 
@@ -207,7 +208,7 @@ def test_names_of_generated_code_come_from_a_file_only(what, tmp_path):
     (tmp_path / "map").write_text("1000 10 f\n")
     try:
         os.mkfifo(path) if what == "FIFO" else path.symlink_to(tmp_path / "map")
-        assert perf_map.names(pid, 0, [0x1000]) == {}
+        assert perf_map.names(pid, 0, [0x1000], Room(2**30)) == {}
     finally:
         path.unlink()
 
