@@ -173,7 +173,8 @@ def pytest_configure(config: pytest.Config) -> None:
     for name in _markers(config):
         config.addinivalue_line("markers", MARKERS[name])
     for plugin in config.pluginmanager.get_plugins():
-        if hasattr(plugin, "add_global_property"):  # what the fixture record_testsuite_property calls
+        # What the fixture record_testsuite_property calls; of the class: a mock and a proxy have everything.
+        if hasattr(type(plugin), "add_global_property"):
             config.pluginmanager.register(_InJunit(plugin.add_global_property))
 
 

@@ -370,6 +370,24 @@ def test_the_lane_is_in_the_junit_file_of_workers_too(on, pytester):
     assert properties(pytester)[1]["test_bf16"] == {"amx_lane": "none"}
 
 
+def test_a_plugin_that_has_everything_is_no_junit_file(pytester, monkeypatch):
+    """A stand-in that a project registers, whose every attribute is there and cannot be called."""
+    monkeypatch.setenv("AMX_BACKEND", "emulated")
+    pytester.makeconftest("""
+        class StandIn:
+            def __getattr__(self, name):
+                if name.startswith("__"):
+                    raise AttributeError(name)
+                return 0
+
+        def pytest_configure(config):
+            config.pluginmanager.register(StandIn(), "stand-in")
+    """)
+    pytester.makepyfile(TESTS)
+    done = pytester.runpytest_subprocess("-p", "no:cacheprovider", "-k", "test_emulated or test_plain")
+    assert done.ret == 0
+
+
 def test_the_markers_are_registered(on):
     assert on("zen5-kvm", "--strict-markers").ret == 0
     on("zen5-kvm", "--markers").stdout.fnmatch_lines(["@pytest.mark.amx_feature(name): *"])
