@@ -1,6 +1,7 @@
 """One check at a time where it must be: among workers of pytest-xdist, and between runs of one user.
 
-What others can lock, they can lock for ever: the lock is in a directory that is this user's alone.
+What others can lock, they can lock for ever: the lock is in a directory that is this user's alone. Where none
+can be made, it is on files that others can open too, and nobody waits for that so long.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ import functools
 import os
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from amx.own_directory import is_own, places
@@ -20,6 +22,9 @@ from amx.own_directory import is_own, places
 __all__ = ["turn"]
 
 SILENT = 5.0  # seconds of waiting, then a word about it
+PATIENCE = 600.0  # seconds of waiting for what others can lock: as long as a check may take, emulated
+PAUSE = 0.02  # seconds between two looks at that
+_is_patient = True
 OPENED = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
@@ -36,14 +41,15 @@ def turn(*, alone: bool) -> Iterator[None]:
     with contextlib.ExitStack() as opened:  # closing a descriptor unlocks it
         found = _files(opened)
         if found is not None:
-            name, gate, room = found
-            _lock(gate, fcntl.LOCK_EX, name)
-            _lock(room, fcntl.LOCK_EX if alone else fcntl.LOCK_SH, name)
+            name, gate, room, is_ours = found
+            wait = fcntl.flock if is_ours else _flock_in_time
+            _lock(gate, fcntl.LOCK_EX, name, wait)
+            _lock(room, fcntl.LOCK_EX if alone else fcntl.LOCK_SH, name, wait)
             fcntl.flock(gate, fcntl.LOCK_UN)
         yield
 
 
-def _lock(descriptor: int, kind: int, name: str) -> None:
+def _lock(descriptor: int, kind: int, name: str, wait: Callable[[int, int], object]) -> None:
     """Wait for a lock; where that takes long, say what for."""
     with contextlib.suppress(BlockingIOError):
         fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
@@ -53,13 +59,27 @@ def _lock(descriptor: int, kind: int, name: str) -> None:
     notice.daemon = True
     notice.start()
     try:
-        fcntl.flock(descriptor, kind)
+        wait(descriptor, kind)
     finally:
         notice.cancel()
 
 
-def _files(opened: contextlib.ExitStack) -> tuple[str, int, int] | None:
-    """A name, and two descriptors to lock: gate and room. None where others have taken our name.
+def _flock_in_time(descriptor: int, kind: int) -> None:
+    """As flock(2), but for no longer than PATIENCE; then this process goes on without, now and later."""
+    global _is_patient
+    waited = 0.0
+    while _is_patient and waited < PATIENCE:
+        time.sleep(PAUSE)
+        waited += PAUSE
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+            return
+    _is_patient = False
+    _warn(f"the lock has not been given back in {PATIENCE:.0f} s")
+
+
+def _files(opened: contextlib.ExitStack) -> tuple[str, int, int, bool] | None:
+    """A name, two descriptors to lock, gate and room, and whether only we can. None where our name is taken.
 
     Where no file can be made, those of this package: then among the runs from here alone.
     """
@@ -67,17 +87,17 @@ def _files(opened: contextlib.ExitStack) -> tuple[str, int, int] | None:
     for place in places():
         name = os.path.join(place, f"amx-conformance-{os.geteuid()}")
         try:
-            return name, *_files_in(name, opened)
+            return name, *_files_in(name, opened), True
         except _TakenError:
             taken = name
         except OSError:
             pass
     if taken:
-        _warn(taken)
+        _warn(f"{taken} is not a directory of this user alone")
         return None
     here = Path(__file__)
     gate, room = (_open(opened, path) for path in (here.parent, here))
-    return str(here), gate, room
+    return str(here), gate, room, False
 
 
 def _files_in(name: str, opened: contextlib.ExitStack) -> tuple[int, int]:
@@ -104,9 +124,9 @@ def _open(
 
 
 @functools.cache
-def _warn(name: str) -> None:
+def _warn(why: str) -> None:
     print(
-        f"amx check: {name} is not a directory of this user alone, so checks that need the machine to "
-        "themselves may meet those of other runs. Set TMPDIR to a directory of your own",
+        f"amx check: {why}, so checks that need the machine to themselves may meet those of other runs. "
+        "Set TMPDIR to a directory of your own",
         file=sys.stderr,
     )

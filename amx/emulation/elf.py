@@ -1,8 +1,8 @@
 """What of an ELF file is needed to say which function an address is in: segments, symbols, build id.
 
-Only 64-bit little-endian files. What a file says of itself is
-not believed: sizes and numbers are bounded as below, and what is beyond is as if it were not there. What is
-read of tables, of this file and of others, is taken from a `Room`.
+Only 64-bit little-endian files. What a file says of itself is not believed: sizes and numbers are bounded as
+below, and what is beyond is as if it were not there. What is read of tables, of this file and of others, is
+taken from a `Room`.
 """
 
 from __future__ import annotations

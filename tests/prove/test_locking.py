@@ -169,3 +169,25 @@ def test_where_no_temporary_file_can_be_made_runs_lock_the_package(place, monkey
         pass
     with locking.turn(alone=False), locked(locking.__file__, fcntl.LOCK_SH):
         pass
+
+
+FOR_A_MOMENT = """
+import sys, tempfile
+from amx.conformance import locking
+def none():
+    raise FileNotFoundError("No usable temporary directory")
+tempfile.gettempdir = none
+locking.PATIENCE = 0.1
+for _ in range(2):
+    with locking.turn(alone=True):
+        print("had its turn")
+"""
+
+
+def test_others_who_keep_the_package_locked_are_not_waited_for_for_ever(place):
+    """All users can open its files. It is said once, and later turns do not wait at all."""
+    with locked(locking.__file__):
+        done = children.run([sys.executable, "-c", FOR_A_MOMENT], timeout=60, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "had its turn\n" * 2), done.stderr
+    assert done.stderr.count("\n") == 1
+    assert "the lock has not been given back in 0 s" in done.stderr
