@@ -5,21 +5,29 @@
 
 #include <elf.h>
 #include <fcntl.h>
+#include <linux/audit.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/shm.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { DONE = 7, IMPOSSIBLE = 77, PAGE = 4096, ATTEMPTS = 20 };
+enum { ARCH_REQ_XCOMP_PERM = 0x1023, XFEATURE_XTILEDATA = 18 };
+enum { DONE = 7, WRITTEN_TO = 8, IMPOSSIBLE = 77, PAGE = 4096, ATTEMPTS = 20, INT3 = 0xcc };
 
 static void *map_code(const char *path, void *where, int shared) {
     struct stat about;
@@ -61,6 +69,125 @@ static void map_shared(const char *path, unsigned mode) {
     map_code(path, free_place, 1);
     pthread_join(thread, NULL);
     munmap(free_place, place_size);
+}
+
+/* ---- code that shared memory is laid over, while the tracer writes to it ---- */
+
+static const char *way;
+static int data, segment;   /* a file, and memory of System V */
+static uint32_t *arguments; /* below 4 GiB, as `place` is */
+static useconds_t delay;
+static int _Atomic is_ready, listener;
+
+/* By the 32-bit table's first mmap, whose arguments are in memory. */
+static void map_by_int80(void) {
+    long result = 90;
+    arguments[0] = (uint32_t)(uintptr_t)place;
+    arguments[1] = (uint32_t)place_size;
+    arguments[2] = PROT_READ | PROT_WRITE;
+    arguments[3] = MAP_SHARED | MAP_FIXED;
+    arguments[4] = (uint32_t)data;
+    __asm__ volatile("int $0x80" : "+a"(result) : "b"(arguments) : "memory", "r8", "r9", "r10", "r11");
+}
+
+/* A filter of its own, which asks about it, and is told to go on. */
+static void hide_mmap(void) {
+    struct sock_filter filter[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_mmap, 0, 3),
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[3])),
+        BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, MAP_SHARED, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_USER_NOTIF),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    const struct sock_fprog program = {sizeof filter / sizeof *filter, filter};
+    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+    const long made =
+        syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER, &program);
+    if (made < 0)
+        exit(IMPOSSIBLE);
+    listener = (int)made;
+}
+
+static void *let_go_on(void *unused) {
+    struct seccomp_notif asked = {0};
+    while (listener < 0)
+        ;
+    if (ioctl(listener, SECCOMP_IOCTL_NOTIF_RECV, &asked) == 0)
+        ioctl(listener, SECCOMP_IOCTL_NOTIF_SEND,
+              &(struct seccomp_notif_resp){.id = asked.id, .flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE});
+    close(listener);
+    return unused;
+}
+
+static void *lay_over(void *unused) {
+    unsigned char resident;
+    void *const from = mmap(NULL, place_size, PROT_READ | PROT_WRITE, MAP_SHARED, data, 0);
+    if (strcmp(way, "listener") == 0)
+        hide_mmap();
+    is_ready = 1;
+    while (mincore(place, PAGE, &resident) != 0)
+        ;
+    usleep(delay);
+    if (strcmp(way, "mremap") == 0)
+        mremap(from, place_size, place_size, MREMAP_MAYMOVE | MREMAP_FIXED, place);
+    else if (strcmp(way, "shmat") == 0)
+        shmat(segment, place, SHM_REMAP);
+    else if (strcmp(way, "int 0x80") == 0)
+        map_by_int80();
+    else
+        mmap(place, place_size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, data, 0);
+    return unused;
+}
+
+static int lay_over_and_end(void *unused) {
+    lay_over(unused);
+    return 0;
+}
+
+/* A thread, or a process in the same memory. */
+static void map_beside(const char *code) {
+    static uint8_t stack[1 << 16];
+    const int is_process = strcmp(way, "process") == 0, is_untraced = strcmp(way, "untraced") == 0;
+    pthread_t thread, answering;
+    is_ready = 0;
+    listener = -1;
+    if (strcmp(way, "listener") == 0)
+        pthread_create(&answering, NULL, let_go_on, NULL);
+    if (is_process || is_untraced)
+        clone(lay_over_and_end, stack + sizeof stack, CLONE_VM | SIGCHLD | (is_untraced ? CLONE_UNTRACED : 0),
+              NULL);
+    else
+        pthread_create(&thread, NULL, lay_over, NULL);
+    while (!is_ready)
+        ;
+    map_code(code, place, 0);
+    if (is_process || is_untraced)
+        wait(NULL);
+    else
+        pthread_join(thread, NULL);
+    if (strcmp(way, "listener") == 0)
+        pthread_join(answering, NULL);
+    munmap(place, place_size);
+}
+
+static int map_over(const char *code, const char *path) {
+    struct stat about;
+    data = open(path, O_RDWR);
+    fstat(data, &about);
+    place_size = (size_t)about.st_size;
+    segment = shmget(IPC_PRIVATE, place_size, 0600);
+    const uint8_t *const file = mmap(NULL, place_size, PROT_READ, MAP_SHARED, data, 0);
+    const uint8_t *const shared = shmat(segment, NULL, SHM_RDONLY);
+    uint8_t *const low =
+        mmap(NULL, PAGE + place_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
+    shmctl(segment, IPC_RMID, NULL);
+    arguments = (uint32_t *)low;
+    place = low + PAGE;
+    munmap(place, place_size);
+    for (delay = 0; delay < 5000; delay += 1000)
+        map_beside(code);
+    return memchr(file, INT3, place_size) || memchr(shared, INT3, place_size) ? WRITTEN_TO : DONE;
 }
 
 /* ---- a vDSO that is none: what the tracer takes for a system call there cannot be executed ---- */
@@ -109,12 +236,14 @@ static int false_vdso(void) {
     struct sigaction action = {.sa_handler = on_sigill};
     sigset_t all;
     page[0] = 0x0f, page[1] = 0x05;
+    syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA);
     if (replace_vdso(page) != 0)
         return IMPOSSIBLE;
     sigaction(SIGILL, &action, NULL);
     sigfillset(&all);
     sigprocmask(SIG_SETMASK, &all, NULL);
     AMX_LDTILECFG(config); /* the handler is put back by a system call that is injected */
+    AMX_TILEZERO(0);       /* where the CPU has tiles, it is this one that traps */
     return DONE;
 }
 
@@ -141,6 +270,8 @@ int main(int argc, char *argv[]) {
     else if (strcmp(what, "map shared") == 0)
         for (unsigned i = 0; i < ATTEMPTS; i++)
             map_shared(argv[2], 0600 | (i & 1));
+    else if (strcmp(what, "map over") == 0)
+        return way = argv[2], map_over(argv[3], argv[4]);
     else if (strcmp(what, "false vDSO") == 0)
         return false_vdso();
     else if (strcmp(what, "become a FIFO") == 0)

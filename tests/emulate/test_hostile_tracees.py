@@ -1,6 +1,8 @@
 """Traced programs that mean harm: the launcher works for them within bounds, and tells how they ended."""
 
+import errno
 import platform
+import signal
 import sys
 
 import children
@@ -65,6 +67,23 @@ def test_no_file_is_written_to_by_a_shared_mapping(tracee, tmp_path):
     assert traced.counts["unpatchable"] == 9 * ATTEMPTS
 
 
+OVER = "mmap", "mremap", "shmat", "int 0x80", "process", "untraced", "listener"
+"""Ways in which something else is laid over code: system calls of another thread; of a process in the same
+memory, traced or not; of a thread under a filter that hides them from the tracer's."""
+
+
+@pytest.mark.parametrize("way", OVER)
+def test_no_shared_memory_is_written_to_that_is_laid_over_code_meanwhile(tracee, tmp_path, way):
+    """A file or memory of System V, while the tracer writes breakpoints there."""
+    path = code(tmp_path / "file", SITE * SITES_OF_FILE)
+    data = tmp_path / "data"
+    data.write_bytes(bytes(path.stat().st_size + PAGE - 1 & -PAGE))
+    traced = tracing.run(tracee, "map over", way, path, data)
+    if traced.status == IMPOSSIBLE:
+        pytest.skip("there are no listeners of filters here")
+    assert (traced.result, traced.status) == (0, DONE)
+
+
 def test_a_file_of_65535_segments_is_not_looked_at(tracee, tmp_path):
     """Of a sparse one, each of them a gigabyte of code."""
     size = 1 << 30
@@ -97,8 +116,11 @@ def test_a_program_whose_file_becomes_a_fifo(tracee):
 
 
 def test_a_vdso_that_is_none_holds_nobody_up(tracee):
-    """The tracer has its own calls made by what stands there, which here faults again and again."""
+    """The tracer has its own calls made by what stands there, which here faults again and again.
+
+    So it cannot give the program back its handler of SIGILL, and ends it rather than let it go on without.
+    """
     traced = tracing.run(tracee, "false vDSO")
     if traced.status == IMPOSSIBLE:
         pytest.skip("PR_SET_MM_MAP is forbidden here")
-    assert traced.result < 0 or traced.status == DONE
+    assert (traced.result, traced.status) == (-errno.ENOSYS, -signal.SIGKILL)

@@ -25,24 +25,43 @@ enum {
 
 /* ---- code ---- */
 
-/* *known is the mapping of the last site, and becomes that of this one. */
+/* Where code is written: the mapping that the last site was in, and how many more are looked up. A program
+ * that takes it to pieces meanwhile would have one looked up for every site. */
+struct place {
+    struct mapping mapping;
+    unsigned lookups;
+};
+enum { LOOKUPS_MOST = 16 };
+
+static int find(struct place *place, pid_t tid, uint64_t address) {
+    if (address >= place->mapping.start && address < place->mapping.end)
+        return 1;
+    if (place->lookups == 0)
+        return 0;
+    place->lookups--;
+    if (tracer_mapping_at(tid, address, &place->mapping) == 0)
+        return 1;
+    place->mapping = (struct mapping){0};
+    return 0;
+}
+
 static void patch(struct tracer *tracer, struct tracee *tracee, uint64_t address, int concerned,
-                  struct mapping *known) {
+                  struct place *place) {
     const pid_t tid = tracee->tid;
     struct tracer_site site = {.address = address, .concerned = (uint8_t)concerned};
-    if ((address < known->start || address >= known->end) && tracer_mapping_at(tid, address, known) != 0)
-        *known = (struct mapping){0};
-    if (tracer_make_room(tracee->process) != 0 ||
-        tracer_write_code(tid, known, address, INT3, &site.byte) != 0)
+    if (tracer_make_room(tracee->process) != 0 || !find(place, tid, address) ||
+        tracer_write_code(tid, &place->mapping, address, INT3, &site.byte) != 0)
         tracer->counts.unpatchable++;
     else if (site.byte != INT3) /* else the page has been ours before */
         tracer_add_site(tracee->process, site);
 }
 
-/* `size` bytes at `address` are those of the file from `offset` on. */
+/* `size` bytes at `address` are those of the file from `offset` on. What was looked up of the place stays
+ * true while it is written to: whether it is shared cannot be asked and written to in one step. */
 static void patch_mapping(struct tracer *tracer, struct tracee *tracee, const struct tracer_image *image,
                           uint64_t address, uint64_t size, uint64_t offset) {
-    struct mapping known = {0};
+    const int settled = image->site_count && tracer_settle(tracer) == 0 && !tracer->has_listener;
+    struct place place = {.lookups = settled ? LOOKUPS_MOST : 0};
     for (size_t i = 0; i < image->segment_count; i++) {
         const uint64_t from = image->segments[i].address, to = from + image->segments[i].size;
         /* where the file's address 0 would be */
@@ -50,7 +69,7 @@ static void patch_mapping(struct tracer *tracer, struct tracee *tracee, const st
         for (size_t j = 0; j < image->site_count; j++) {
             const uint64_t site = image->sites[j];
             if (site >= from && site < to && base + site - address < size)
-                patch(tracer, tracee, base + site, image->concerned, &known);
+                patch(tracer, tracee, base + site, image->concerned, &place);
         }
     }
 }

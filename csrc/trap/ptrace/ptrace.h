@@ -58,9 +58,11 @@ struct tracee {
     int enters_handler;             /* resumed so that it stops at the handler's first instruction */
     struct trap_fault fault;        /* for the next SIGSEGV stop; signal 0: none */
     uint64_t fault_rip;
+    int maps; /* it is in a system call that may map shared memory */
 };
 
 struct tracer_image;
+struct tracer_event;
 
 struct tracer {
     const struct amxemu_cpu *cpu;
@@ -69,6 +71,8 @@ struct tracer {
     struct amx_trap_counts counts;
     struct tracee *tracees;
     struct tracer_image *images; /* all that were looked at */
+    struct tracer_event *events; /* taken from the kernel, and not served yet; the oldest first */
+    int has_listener;            /* some of the program's calls may be hidden from our filter */
     sigset_t mask;               /* the program's, at first */
     _Atomic pid_t first;         /* the program; 0 once it has ended */
     int status;                  /* of the first, once it has ended; -1 before */
@@ -104,6 +108,14 @@ const struct tracer_site *tracer_site_at(const struct tracer_process *process, u
 /* For one more: 0; -ENOMEM, -ENOSPC. */
 int tracer_make_room(struct tracer_process *process);
 void tracer_add_site(struct tracer_process *process, struct tracer_site site);
+
+/* ---- ptrace/events.c: what tracees report ---- */
+
+/* The next stop or end, as waitpid() gives it. Its tid; 0 when no tracee is left. */
+pid_t tracer_next_event(struct tracer *tracer, int *status);
+/* Until no tracee is in a call that may map shared memory. No other begins one before its stop is served, so
+ * that what is private stays so. 0 or -ENOMEM. */
+int tracer_settle(struct tracer *tracer);
 
 /* ---- ptrace/memory.c ---- */
 

@@ -234,9 +234,7 @@ void tracer_serve(struct tracer *tracer) {
     pid_t tid;
     tracer_machine(&tracer->machine);
     begin_first(tracer);
-    while ((tid = waitpid(-1, &status, __WALL | __WNOTHREAD)) > 0 || errno == EINTR) {
-        if (tid < 0)
-            continue;
+    while ((tid = tracer_next_event(tracer, &status)) > 0) {
         if (!WIFSTOPPED(status)) {
             ended(tracer, tid, status);
             continue;

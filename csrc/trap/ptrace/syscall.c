@@ -19,7 +19,14 @@
 enum {
     ARCH_GET_XCOMP_SUPP = 0x1021,
     ARCH_REQ_XCOMP_GUEST_PERM = 0x1025,
+    /* arch/x86/entry/syscalls/syscall_32.tbl */
+    I386_MMAP = 90,
+    I386_IPC = 117,
+    I386_MREMAP = 163,
+    I386_MMAP2 = 192,
+    I386_SECCOMP = 354,
     I386_ARCH_PRCTL = 384,
+    I386_SHMAT = 397,
     USER_CS_64 = 0x33,    /* __USER_CS */
     X32_BIT = 0x40000000, /* __X32_SYSCALL_BIT */
     /* SECCOMP_RET_DATA, of the two tables of system calls */
@@ -38,33 +45,43 @@ int tracer_install_filter(void) {
      * ints. Distances are in instructions from the next one. */
     struct sock_filter filter[] = {
         /* 0 */ FIELD(arch),
-        /* 1 */ IF(JEQ, AUDIT_ARCH_X86_64, 5, 0),
-        /* 2 */ IF(JEQ, AUDIT_ARCH_I386, 0, 23),
+        /* 1 */ IF(JEQ, AUDIT_ARCH_X86_64, 11, 0),
+        /* 2 */ IF(JEQ, AUDIT_ARCH_I386, 0, 33),
         /* 3 */ FIELD(nr),
-        /* 4 */ IF(JEQ, I386_ARCH_PRCTL, 0, 21),
-        /* 5 */ FIELD(args[0]),
-        /* 6 */ IF(JGE, ARCH_GET_XCOMP_SUPP, 17, 19),
-        /* 7 */ FIELD(nr),
-        /* 8 */ BPF_STMT(BPF_ALU | BPF_AND | BPF_K, ~(unsigned)X32_BIT),
-        /* 9 */ IF(JEQ, SYS_arch_prctl, 4, 0),
-        /* 10 */ IF(JEQ, SYS_sigaltstack, 16, 0),
-        /* 11 */ IF(JEQ, SYS_rt_sigreturn, 15, 0),
-        /* 12 */ IF(JEQ, SYS_rt_sigaction, 5, 0),
-        /* 13 */ IF(JEQ, SYS_mmap, 6, 12),
-        /* 14 */ FIELD(args[0]),
-        /* 15 */ IF(JEQ, ARCH_AMX_IS_TRACED, 11, 0),
-        /* 16 */ IF(JGE, ARCH_GET_XCOMP_SUPP, 0, 9),
-        /* 17 */ IF(JGT, ARCH_REQ_XCOMP_GUEST_PERM, 8, 9),
-        /* 18 */ FIELD(args[0]),
-        /* 19 */ IF(JEQ, SIGILL, 7, 6),
-        /* 20 */ FIELD(args[2]),
-        /* 21 */ IF(JSET, PROT_EXEC, 0, 4),
-        /* 22 */ FIELD(args[3]),
-        /* 23 */ IF(JSET, MAP_ANONYMOUS, 2, 3),
-        /* 24 */ IF(JGT, ARCH_REQ_XCOMP_GUEST_PERM, 1, 0),
-        /* 25 */ RETURN(SECCOMP_RET_TRACE | I386),
-        /* 26 */ RETURN(SECCOMP_RET_ALLOW),
-        /* 27 */ RETURN(SECCOMP_RET_TRACE | NATIVE),
+        /* 4 */ IF(JEQ, I386_ARCH_PRCTL, 6, 0),
+        /* 5 */ IF(JEQ, I386_MMAP, 29, 0),
+        /* 6 */ IF(JEQ, I386_MMAP2, 28, 0),
+        /* 7 */ IF(JEQ, I386_MREMAP, 27, 0),
+        /* 8 */ IF(JEQ, I386_IPC, 26, 0),
+        /* 9 */ IF(JEQ, I386_SHMAT, 25, 0),
+        /* 10 */ IF(JEQ, I386_SECCOMP, 24, 25),
+        /* 11 */ FIELD(args[0]),
+        /* 12 */ IF(JGE, ARCH_GET_XCOMP_SUPP, 21, 23),
+        /* 13 */ FIELD(nr),
+        /* 14 */ BPF_STMT(BPF_ALU | BPF_AND | BPF_K, ~(unsigned)X32_BIT),
+        /* 15 */ IF(JEQ, SYS_arch_prctl, 14, 0),
+        /* 16 */ IF(JEQ, SYS_mmap, 6, 0),
+        /* 17 */ IF(JEQ, SYS_rt_sigaction, 10, 0),
+        /* 18 */ IF(JEQ, SYS_sigaltstack, 18, 0),
+        /* 19 */ IF(JEQ, SYS_rt_sigreturn, 17, 0),
+        /* 20 */ IF(JEQ, SYS_mremap, 16, 0),
+        /* 21 */ IF(JEQ, SYS_shmat, 15, 0),
+        /* 22 */ IF(JEQ, SYS_seccomp, 14, 13),
+        /* 23 */ FIELD(args[3]),
+        /* 24 */ IF(JSET, MAP_SHARED, 12, 0),
+        /* 25 */ IF(JSET, MAP_ANONYMOUS, 10, 0),
+        /* 26 */ FIELD(args[2]),
+        /* 27 */ IF(JSET, PROT_EXEC, 9, 8),
+        /* 28 */ FIELD(args[0]),
+        /* 29 */ IF(JEQ, SIGILL, 7, 6),
+        /* 30 */ FIELD(args[0]),
+        /* 31 */ IF(JEQ, ARCH_AMX_IS_TRACED, 5, 0),
+        /* 32 */ IF(JGE, ARCH_GET_XCOMP_SUPP, 0, 3),
+        /* 33 */ IF(JGT, ARCH_REQ_XCOMP_GUEST_PERM, 2, 3),
+        /* 34 */ IF(JGT, ARCH_REQ_XCOMP_GUEST_PERM, 1, 0),
+        /* 35 */ RETURN(SECCOMP_RET_TRACE | I386),
+        /* 36 */ RETURN(SECCOMP_RET_ALLOW),
+        /* 37 */ RETURN(SECCOMP_RET_TRACE | NATIVE),
     };
     const struct sock_fprog program = {sizeof filter / sizeof *filter, filter};
     if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_SPEC_ALLOW, &program) == 0)
@@ -147,11 +164,41 @@ static void mapped_code(struct tracer *tracer, struct tracee *tracee, const stru
     tracer_new_code(tracer, tracee, &mapping, path);
 }
 
+/* By which shared memory can come to where code was, in either table of system calls: which of them is meant
+ * is what a filter says, and one of the program's own may say it wrongly. */
+static int may_map_shared(uint64_t number) {
+    switch (number) {
+    case SYS_mmap:
+    case SYS_mremap:
+    case SYS_shmat:
+    case I386_MMAP:
+    case I386_MMAP2:
+    case I386_MREMAP:
+    case I386_IPC:
+    case I386_SHMAT:
+        return 1;
+    }
+    return 0;
+}
+
+/* Who is asked by a filter, and lets a call go on, hides it from ours (seccomp(2), SECCOMP_RET_USER_NOTIF).
+ * Without a program the call only asks what the kernel knows. */
+static int has_listener(const struct user_regs_struct *u, uint64_t number) {
+    const uint64_t flags = number == SYS_seccomp ? u->rsi : number == I386_SECCOMP ? u->rcx : 0;
+    return flags & SECCOMP_FILTER_FLAG_NEW_LISTENER && u->rdx != 0;
+}
+
 void tracer_syscall_entry(struct tracer *tracer, struct tracee *tracee) {
     struct user_regs_struct u;
     unsigned long table = NATIVE;
     if (ptrace(PTRACE_GETREGS, tracee->tid, NULL, &u) != 0)
         return;
+    const uint64_t number = u.orig_rax & ~(uint64_t)X32_BIT;
+    tracer->has_listener |= has_listener(&u, number);
+    if (may_map_shared(number)) {
+        tracee->maps = 1;
+        tracee->exit_of = (long)number;
+    }
     if (!tracer->every_syscall)
         ptrace(PTRACE_GETEVENTMSG, tracee->tid, NULL, &table);
     else if (u.cs != USER_CS_64)
@@ -161,7 +208,7 @@ void tracer_syscall_entry(struct tracer *tracer, struct tracee *tracee) {
             arch_prctl(tracer, tracee, &u, (int)u.rbx, (uint32_t)u.rcx);
         return;
     }
-    switch (u.orig_rax & ~(uint64_t)X32_BIT) {
+    switch (number) {
     case SYS_arch_prctl:
         arch_prctl(tracer, tracee, &u, (int)u.rdi, u.rsi);
         break;
@@ -173,10 +220,6 @@ void tracer_syscall_entry(struct tracer *tracer, struct tracee *tracee) {
         break;
     case SYS_rt_sigaction:
         rt_sigaction(tracee, &u);
-        break;
-    case SYS_mmap:
-        if (maps_code(&u))
-            tracee->exit_of = SYS_mmap;
         break;
     }
 }
@@ -201,6 +244,6 @@ void tracer_syscall_exit(struct tracer *tracer, struct tracee *tracee) {
         new_image(tracer, tracee);
     else if (call == SYS_sigaltstack && failed)
         tracee->task.altstack_size = tracee->altstack_size;
-    else if (call == SYS_mmap && !failed)
+    else if (call == SYS_mmap && !failed && maps_code(&u))
         mapped_code(tracer, tracee, &u);
 }
