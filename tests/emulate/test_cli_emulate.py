@@ -7,8 +7,9 @@ import subprocess
 import sys
 
 import children
+import elf_writing
+import preloading
 import pytest
-import test_emulation_program as files
 from preloading import SANITIZED
 
 from amx._lib import lib
@@ -158,7 +159,7 @@ def test_a_program_that_cannot_run_has_the_status_of_env(words, status):
 
 
 def test_a_static_program_is_refused_before_it_runs(tmp_path):
-    done = amx("--", files.elf(tmp_path / "static"))
+    done = amx("--", elf_writing.program(tmp_path / "static"))
     assert done.returncode == 125
     assert "static" in done.stderr
     assert "--ptrace" in done.stderr
@@ -238,16 +239,9 @@ def test_what_is_announced_goes_to_the_library():
 
 # reports
 
-LINES = (
-    '{"pid": 12, "program": "/a", "instructions": 100, "traps": 5, "sites": 4, "patched": 3, '
-    '"unpatchable": 1, "faults": 2, "cpuid": 6, "xgetbv": 7, "arch_prctl": 8, "unplaced": 1, '
-    '"unscanned": 0}    \n'
-    '{"pid": 13, "program": "/b", "instructions":          11}\n\n'
-)
-
 
 def test_a_report_has_each_process_and_the_sums(tmp_path):
-    (tmp_path / "report").write_text(LINES)
+    (tmp_path / "report").write_text(preloading.LINES)
     (a, b), missing = report.read(str(tmp_path / "report"))
     assert not missing
     assert a == report.Process(12, "/a", Counts(100, 5, 4, 3, 1, 2, 6, 7, 8), unplaced=1)
@@ -262,7 +256,7 @@ def test_a_report_has_each_process_and_the_sums(tmp_path):
 
 @pytest.mark.parametrize("end", ['{"pid": 14, "prog', "[14]\n", "14\n", '{"pid": \0\n'])
 def test_a_line_cut_short_is_left_out(end, tmp_path):
-    (tmp_path / "report").write_text(LINES + end)
+    (tmp_path / "report").write_text(preloading.LINES + end)
     found, missing = report.read(str(tmp_path / "report"))
     assert [process.pid for process in found] == [12, 13]
     assert str(missing) == (

@@ -6,9 +6,9 @@ import textwrap
 
 import children
 import compiling
+import elf_writing
 import preloading
 import pytest
-import scanning
 
 from amx._lib import lib
 
@@ -39,13 +39,13 @@ def library(tmp_path):
     content = bytearray(path.read_bytes())
     (at,), (count,) = struct.unpack_from("<Q", content, 32), struct.unpack_from("<H", content, 56)
     headers = [struct.unpack_from("<2I6Q", content, at + 56 * number) for number in range(count)]
-    loaded = [number for number, header in enumerate(headers) if header[0] == scanning.PT_LOAD]
+    loaded = [number for number, header in enumerate(headers) if header[0] == elf_writing.PT_LOAD]
     notes = [number for number, header in enumerate(headers) if header[0] == PT_NOTE]
     if not notes or notes[-1] < loaded[-1]:
         pytest.skip("the linker has put no note behind the segments")
     behind = max(headers[number][3] + headers[number][6] for number in loaded)
     address, offset = (behind + 16 * PAGE) // PAGE * PAGE, -(-len(content) // PAGE) * PAGE
-    segment = scanning.segment(offset=offset, address=address, size=2 * PAGE)
+    segment = elf_writing.segment(offset=offset, address=address, size=2 * PAGE)
     content[at + 56 * notes[-1] : at + 56 * (notes[-1] + 1)] = segment
     path.write_bytes(content)
     return path

@@ -5,14 +5,24 @@ import random
 import struct
 
 import pytest
+from elf_writing import (
+    HEADER_BYTES,
+    PROGRAM_BYTES,
+    PT_NOTE,
+    SECTION_BYTES,
+    SHT_STRTAB,
+    SHT_SYMTAB,
+    R,
+    function,
+    header,
+    section,
+    segment,
+)
 
 from amx import foreign_file
 from amx.emulation import elf
 from amx.emulation.room import Room
 
-PT_LOAD, PT_NOTE, SHT_SYMTAB, SHT_STRTAB = 1, 4, 2, 3
-STT_FUNC = 2
-HEADER_BYTES, PROGRAM_BYTES, SECTION_BYTES, SYMBOL_BYTES = 64, 56, 64, 24
 BUILD_ID = bytes(range(20))
 NAMES = b"\0.strtab\0function\0"
 FAR = 2**64 - 1
@@ -22,25 +32,20 @@ def content(*, note_bytes=36, symbol_name=9, names_at=None, symbols_at=None, sec
     """A file with a note, a function of 16 bytes at 0x1010 and its name; some of it elsewhere."""
     at = HEADER_BYTES + 2 * PROGRAM_BYTES
     note = struct.pack("<3I4s", 4, len(BUILD_ID), 3, b"GNU\0") + BUILD_ID
-    symbol = struct.pack("<IBBHQQ", symbol_name, STT_FUNC, 0, 1, 0x1010, 16)
+    symbol = function(symbol_name, 0x1010, 16)
     body = note + symbol + NAMES
-    note_at, symbol_at, string_at = at, at + len(note), at + len(note) + len(symbol)
+    symbol_at, string_at = at + len(note), at + len(note) + len(symbol)
     section_at = at + len(body) if sections_at is None else sections_at
-    ident = b"\x7fELF\x02\x01\x01".ljust(16, b"\0")
-    header = struct.pack(
-        "<16s2HI3QI6H", ident, 3, 62, 1, 0, HEADER_BYTES, section_at, 0, HEADER_BYTES, PROGRAM_BYTES, 2,
-        SECTION_BYTES, 2, 0,
-    )  # fmt: skip
-    load = struct.pack("<2I6Q", PT_LOAD, 5, 0, 0x1000, 0x1000, 0x1000, 0x1000, 0x1000)
-    notes = struct.pack("<2I6Q", PT_NOTE, 4, note_at, 0, 0, note_bytes, note_bytes, 4)
-    strings = struct.pack(
-        "<2I4Q2I2Q", 1, SHT_STRTAB, 0, 0, string_at if names_at is None else names_at, len(NAMES), 0, 0, 1, 0
+    return b"".join(
+        (
+            header(2, sections=(section_at, 2, 0)),
+            segment(address=0x1000),
+            segment(PT_NOTE, R, at, size=note_bytes),
+            body,
+            section(SHT_STRTAB, string_at if names_at is None else names_at, len(NAMES), name=1),
+            section(SHT_SYMTAB, symbol_at if symbols_at is None else symbols_at, len(symbol), name=1),
+        )
     )
-    table = struct.pack(
-        "<2I4Q2I2Q", 1, SHT_SYMTAB, 0, 0, symbol_at if symbols_at is None else symbols_at, SYMBOL_BYTES, 0, 0,
-        8, SYMBOL_BYTES,
-    )  # fmt: skip
-    return header + load + notes + body + strings + table
 
 
 def ask(path):

@@ -7,24 +7,14 @@ import struct
 import sys
 
 import children
+import elf_writing
 import pytest
+from elf_writing import X86_64
 
 from amx import errors, foreign_file
 from amx.emulation import program
 
-X86_64, AARCH64, I386 = 62, 183, 3
-
-
-def elf(path, *, bits=64, machine=X86_64, loader=None):
-    """An executable file that is a header only, with PT_LOAD and, for a loader, PT_INTERP."""
-    name = (loader or "").encode() + b"\0"
-    kinds = [(1, 0, 0)] + ([(3, 64 + 2 * 56, len(name))] if loader else [])
-    header = b"\x7fELF" + bytes([bits // 32, 1, 1]) + bytes(9)
-    header += struct.pack("<HHIQQQIHHHHHH", 2, machine, 1, 0, 64, 0, 0, 64, 56, len(kinds), 0, 0, 0)
-    table = b"".join(struct.pack("<IIQQQQQQ", k, 4, at, 0, 0, size, size, 1) for k, at, size in kinds)
-    path.write_bytes((header + table).ljust(64 + 2 * 56, b"\0") + name)
-    path.chmod(0o755)
-    return path
+AARCH64, I386 = 183, 3
 
 
 def script(path, first):
@@ -50,7 +40,7 @@ def test_this_interpreter_can_be_preloaded():
 
 
 def test_a_program_without_a_loader_is_static(tmp_path):
-    error = refusal(elf(tmp_path / "static"))
+    error = refusal(elf_writing.program(tmp_path / "static"))
     assert "static" in error.what
     assert "--ptrace" in error.remedy
 
@@ -60,22 +50,25 @@ def test_a_program_without_a_loader_is_static(tmp_path):
     [(32, I386, "32-bit"), (32, X86_64, "32-bit"), (64, AARCH64, "another processor")],
 )
 def test_other_processors_are_refused(tmp_path, bits, machine, words):
-    assert words in refusal(elf(tmp_path / "other", bits=bits, machine=machine, loader="/lib/x")).what
+    assert (
+        words
+        in refusal(elf_writing.program(tmp_path / "other", bits=bits, machine=machine, loader="/lib/x")).what
+    )
 
 
 def test_another_c_library_is_refused_with_ptrace_as_the_remedy(tmp_path):
-    error = refusal(elf(tmp_path / "other", loader="/lib/ld-other-x86_64.so.1"))
+    error = refusal(elf_writing.program(tmp_path / "other", loader="/lib/ld-other-x86_64.so.1"))
     assert "/lib/ld-other-x86_64.so.1" in error.what
     assert "--ptrace" in error.remedy
 
 
 def test_the_same_c_library_elsewhere_is_not(tmp_path):
     loader = f"/elsewhere/{os.path.basename(own_loader())}"
-    program.require_preloadable(program.find(str(elf(tmp_path / "mine", loader=loader))))
+    program.require_preloadable(program.find(str(elf_writing.program(tmp_path / "mine", loader=loader))))
 
 
 def test_a_script_is_what_its_interpreter_is(tmp_path):
-    static = elf(tmp_path / "static")
+    static = elf_writing.program(tmp_path / "static")
     inner = script(tmp_path / "inner", f"#! {static} -x")
     outer = script(tmp_path / "outer", f"#!{inner}")
     found = program.find(str(outer))
@@ -95,8 +88,8 @@ def test_scripts_that_name_each_other_are_refused_as_by_the_kernel(tmp_path):
 def test_a_program_is_found_in_path_behind_what_cannot_be_executed(tmp_path, monkeypatch):
     for name in "ab":
         (tmp_path / name).mkdir()
-    elf(tmp_path / "a" / "tool").chmod(0o644)
-    tool = elf(tmp_path / "b" / "tool")
+    elf_writing.program(tmp_path / "a" / "tool").chmod(0o644)
+    tool = elf_writing.program(tmp_path / "b" / "tool")
     monkeypatch.setenv("PATH", f"{tmp_path}/none:{tmp_path}/a:{tmp_path}/b")
     assert program.find("tool").path == str(tool)
 
@@ -106,7 +99,7 @@ def test_a_program_is_found_in_path_behind_what_cannot_be_executed(tmp_path, mon
     [
         (lambda path: None, errno.ENOENT),
         (lambda path: path.mkdir(), errno.EISDIR),
-        (lambda path: elf(path).chmod(0o644), errno.EACCES),
+        (lambda path: elf_writing.program(path).chmod(0o644), errno.EACCES),
         (lambda path: script(path, "no program"), errno.ENOEXEC),
         (lambda path: script(path, "#!"), errno.ENOEXEC),
         (lambda path: script(path, "#!/no/such/interpreter"), errno.ENOENT),
@@ -127,7 +120,7 @@ def test_a_program_that_gains_privileges_is_refused(tmp_path):
         pytest.skip("only root can make a file that is another user's")
     if os.statvfs(tmp_path).f_flag & os.ST_NOSUID:
         pytest.skip("set-user-ID means nothing on this file system")
-    path = elf(tmp_path / "su", loader=own_loader())
+    path = elf_writing.program(tmp_path / "su", loader=own_loader())
     os.chown(path, 65534, 65534)
     for bit, words in ((stat.S_ISUID, "set-user-ID"), (stat.S_ISGID, "set-group-ID")):
         path.chmod(0o755 | bit)
@@ -174,7 +167,7 @@ FAR = 2**64 - 1
     ],
 )
 def test_headers_that_cannot_be_are_refused_as_by_the_kernel(tmp_path, at, form, value):
-    path = elf(tmp_path / "program", loader="/lib/x")
+    path = elf_writing.program(tmp_path / "program", loader="/lib/x")
     with path.open("r+b") as file:
         file.seek(at)
         file.write(struct.pack(form, value))
@@ -184,7 +177,7 @@ def test_headers_that_cannot_be_are_refused_as_by_the_kernel(tmp_path, at, form,
 
 
 def test_headers_of_gigabytes_are_not_read(tmp_path, monkeypatch):
-    path = elf(tmp_path / "program", loader="/lib/x")
+    path = elf_writing.program(tmp_path / "program", loader="/lib/x")
     with path.open("r+b") as file:
         file.seek(54)
         file.write(struct.pack("<2H", 0xFFFF, 0xFFFF))

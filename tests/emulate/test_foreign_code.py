@@ -11,10 +11,11 @@ import struct
 import subprocess
 
 import children
+import elf_writing
 import pytest
 import scanning
 from compiling import ROOT, compile_c
-from scanning import PAGE, PT_GNU_EH_FRAME, R
+from elf_writing import PAGE, PT_GNU_EH_FRAME, SHT_PROGBITS, R
 
 pytestmark = pytest.mark.skipif(platform.machine() != "x86_64", reason="about x86-64 code")
 
@@ -61,14 +62,14 @@ def write(path, *parts, size=None):
 
 
 def elf(path, *segments, size=None, code=(), **options):
-    headers = scanning.header(len(segments), **options) + b"".join(segments)
+    headers = elf_writing.header(len(segments), **options) + b"".join(segments)
     return write(path, (0, headers), *code, size=size)
 
 
 def test_a_file_of_code_that_is_in_order(library, tmp_path):
     """What the hostile ones below differ from."""
     code = b"\xb8\x07\0\0\0" + CPUID  # mov $7, %eax
-    path = elf(tmp_path / "file", scanning.segment(offset=PAGE), size=2 * PAGE, code=[(PAGE + 16, code)])
+    path = elf(tmp_path / "file", elf_writing.segment(offset=PAGE), size=2 * PAGE, code=[(PAGE + 16, code)])
     assert scanning.scan(library, path) == ([(scanning.CPUID, 21, 2)], 0)
 
 
@@ -112,7 +113,7 @@ def test_a_file_that_is_cut_off_meanwhile(path_of_library, tmp_path):
     """When its first site is found: it was read, and whoever had mapped it would die of SIGBUS."""
     size, code = 64 * PAGE, b"\xb8\x07\0\0\0" + CPUID
     path = elf(
-        tmp_path / "file", scanning.segment(size=size), size=size, code=[(PAGE, code), (size - PAGE, code)]
+        tmp_path / "file", elf_writing.segment(size=size), size=size, code=[(PAGE, code), (size - PAGE, code)]
     )
     result = children.run_python("-c", CUTS, path_of_library, path)
     found = [(scanning.CPUID, PAGE + 5, 2), (scanning.CPUID, size - PAGE + 5, 2)]
@@ -125,7 +126,7 @@ def test_a_file_that_is_cut_off_meanwhile(path_of_library, tmp_path):
 )
 def test_the_number_of_segments_is_limited(library, tmp_path, count, expected):
     """To as many as the kernel takes of a program; a file may say 65,535."""
-    path = elf(tmp_path / "file", *[scanning.segment()] * count, size=1 << 20)
+    path = elf(tmp_path / "file", *[elf_writing.segment()] * count, size=1 << 20)
     assert scanning.scan(library, path) == (-errno.EFBIG if expected is None else expected)
 
 
@@ -134,7 +135,7 @@ def test_what_the_segments_hold_together_is_limited(library, tmp_path, count):
     """Also where they are the same bytes of a sparse file again and again."""
     size = BYTES_MOST // count
     files = [
-        elf(tmp_path / str(more), *[scanning.segment(size=size + more)] * count, size=2 * BYTES_MOST)
+        elf(tmp_path / str(more), *[elf_writing.segment(size=size + more)] * count, size=2 * BYTES_MOST)
         for more in (0, 1)
     ]
     assert [scanning.scan(library, path) for path in files] == [([], 0), -errno.EFBIG]
@@ -146,7 +147,7 @@ def test_the_distance_of_segments_is_limited(library, tmp_path):
         (SPAN_MOST, -errno.EFBIG),
         (1 << 63, -errno.EFBIG),
     ):
-        path = elf(tmp_path / "file", scanning.segment(), scanning.segment(address=address), size=PAGE)
+        path = elf(tmp_path / "file", elf_writing.segment(), elf_writing.segment(address=address), size=PAGE)
         assert scanning.scan(library, path) == expected
 
 
@@ -154,8 +155,8 @@ def test_what_can_be_written_is_not_read(library, tmp_path):
     """Data may be of any size, and code that can be written is never changed."""
     path = elf(
         tmp_path / "file",
-        scanning.segment(offset=PAGE),
-        scanning.segment(flags=6, address=PAGE, size=2 * BYTES_MOST),
+        elf_writing.segment(offset=PAGE),
+        elf_writing.segment(flags=6, address=PAGE, size=2 * BYTES_MOST),
         size=2 * BYTES_MOST,
     )
     assert scanning.scan(library, path) == ([], 0)
@@ -164,14 +165,14 @@ def test_what_can_be_written_is_not_read(library, tmp_path):
 @pytest.mark.parametrize(
     ("segment", "at"),
     [
-        (scanning.segment(address=2**64 - PAGE), 64),
-        (scanning.segment(offset=2**64 - PAGE), 64),
-        (scanning.segment(offset=2**63), 64),
-        (scanning.segment(size=2**64 - 1), 64),
-        (scanning.segment(size=2 * PAGE), 64),
-        (scanning.segment(address=1), 64),
-        (scanning.segment(), 2**63 - 1),
-        (scanning.segment(), 2**64 - 1),
+        (elf_writing.segment(address=2**64 - PAGE), 64),
+        (elf_writing.segment(offset=2**64 - PAGE), 64),
+        (elf_writing.segment(offset=2**63), 64),
+        (elf_writing.segment(size=2**64 - 1), 64),
+        (elf_writing.segment(size=2 * PAGE), 64),
+        (elf_writing.segment(address=1), 64),
+        (elf_writing.segment(), 2**63 - 1),
+        (elf_writing.segment(), 2**64 - 1),
     ],
     ids=[
         "address",
@@ -191,14 +192,14 @@ def test_numbers_that_no_file_can_have(library, tmp_path, segment, at):
 
 def test_sections_without_number_or_place(library, tmp_path):
     for sections in ((2**64 - 8, 65535, 65535), (0, 65535, 0), (2**63, 1, 1), (PAGE, 65535, 2)):
-        path = elf(tmp_path / "file", scanning.segment(), size=PAGE, sections=sections)
+        path = elf(tmp_path / "file", elf_writing.segment(), size=PAGE, sections=sections)
         assert scanning.scan(library, path) == ([], 0)
 
 
 def test_places_that_are_costly_to_judge_are_given_up(library, tmp_path):
     """Of a file that is full of CPUID's bytes, what is behind the most work is one unknown place."""
     size = 2 << 20
-    path = elf(tmp_path / "file", scanning.segment(size=size), code=[(PAGE, CPUID * ((size - PAGE) // 2))])
+    path = elf(tmp_path / "file", elf_writing.segment(size=size), code=[(PAGE, CPUID * ((size - PAGE) // 2))])
     _, unknown = scanning.scan(library, path)
     assert 1000 < unknown < (size - PAGE) // 2
 
@@ -219,11 +220,12 @@ def test_functions_that_all_begin_at_the_beginning_are_given_up(library, tmp_pat
         frame += struct.pack("<2IiI", 12, len(frame) + 4, text - (at + 8), 16 * (place + 1))
     frame += bytes(4)
     strings = tables + len(frame)
-    sections = scanning.section(0, 0, strings, len(names)) + scanning.section(1, tables, tables, len(frame))
+    sections = elf_writing.section(SHT_PROGBITS, strings, len(names))
+    sections += elf_writing.section(SHT_PROGBITS, tables, len(frame), name=1, address=tables)
     path = elf(
         tmp_path / "file",
-        scanning.segment(offset=text, address=text, size=len(code)),
-        scanning.segment(flags=R, offset=tables, address=tables, size=len(frame)),
+        elf_writing.segment(offset=text, address=text, size=len(code)),
+        elf_writing.segment(flags=R, offset=tables, address=tables, size=len(frame)),
         code=[(text, code), (tables, frame), (strings, names), (strings + 64, sections)],
         sections=(strings + 64, 2, 0),
     )
@@ -291,10 +293,10 @@ def test_a_function_that_ends_beyond_all_addresses(sanitized, tmp_path, size):
     function = struct.pack("<2IqQ", 20, record - 20 + 4, text - (tables + record + 8), size)
     path = elf(
         tmp_path / "file",
-        scanning.segment(flags=R),
-        scanning.segment(offset=text, address=text),
-        scanning.segment(flags=R, offset=tables, address=tables),
-        scanning.segment(PT_GNU_EH_FRAME, R, tables, tables, len(table)),
+        elf_writing.segment(flags=R),
+        elf_writing.segment(offset=text, address=text),
+        elf_writing.segment(flags=R, offset=tables, address=tables),
+        elf_writing.segment(PT_GNU_EH_FRAME, R, tables, tables, len(table)),
         code=[(text, b"\xb8\x07\0\0\0" + CPUID), (tables, table + common_record(0x1C) + function)],
         size=3 * PAGE,
     )

@@ -8,7 +8,7 @@ import sys
 import children
 import preloading
 import pytest
-from test_cli_emulate import LINES
+from preloading import LINES
 
 from amx import foreign_file
 from amx._lib import lib

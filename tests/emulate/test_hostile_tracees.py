@@ -7,10 +7,10 @@ import sys
 
 import children
 import compiling
+import elf_writing
 import pytest
-import scanning
 import tracing
-from scanning import PAGE
+from elf_writing import PAGE
 
 from amx._lib import lib
 
@@ -42,9 +42,9 @@ def tracee(tmp_path):
 def code(path, content, *, size=None, segments=None):
     """A file with code from its second page on."""
     size = size or PAGE + len(content)
-    segments = segments or [scanning.segment(size=size)]
+    segments = segments or [elf_writing.segment(size=size)]
     with path.open("wb") as file:
-        file.write((scanning.header(len(segments)) + b"".join(segments)).ljust(PAGE, b"\0") + content)
+        file.write((elf_writing.header(len(segments)) + b"".join(segments)).ljust(PAGE, b"\0") + content)
         file.truncate(size)
     return path
 
@@ -87,7 +87,7 @@ def test_no_shared_memory_is_written_to_that_is_laid_over_code_meanwhile(tracee,
 def test_a_file_of_65535_segments_is_not_looked_at(tracee, tmp_path):
     """Of a sparse one, each of them a gigabyte of code."""
     size = 1 << 30
-    path = code(tmp_path / "file", b"", segments=[scanning.segment(size=size)] * 65535, size=size + PAGE)
+    path = code(tmp_path / "file", b"", segments=[elf_writing.segment(size=size)] * 65535, size=size + PAGE)
     traced = tracing.run(tracee, "map", path)
     assert (traced.result, traced.status) == (0, DONE)
 

@@ -4,7 +4,9 @@ import os
 import shutil
 import struct
 
+import elf_writing
 import pytest
+from elf_writing import SHT_PROGBITS, SHT_STRTAB, SHT_SYMTAB
 
 from amx._lib import lib
 from amx.emulation import perf_map, symbols, tools
@@ -22,29 +24,28 @@ FAR = 2**64 - 1
 
 def executable(path, names):
     """An ELF file with a function of each name, which begins with TILEZERO, and with lines."""
-    code_at = 64 + 56
+    code_at = elf_writing.HEADER_BYTES + elf_writing.PROGRAM_BYTES
     code = b"".join(TILEZERO.ljust(BYTES, b"\x90") for _ in names)
     strings, table = b"\0", b""
     for i, name in enumerate(names):
-        table += struct.pack("<IBBHQQ", len(strings), 2, 0, 1, BASE + code_at + i * BYTES, BYTES)
+        table += elf_writing.function(len(strings), BASE + code_at + i * BYTES, BYTES)
         strings += name + b"\0"
     kinds = b"\0.debug_line\0"
-    tables_at = code_at + len(code)
-    header = struct.pack(
-        "<16s2HI3QI6H", b"\x7fELF\x02\x01\x01".ljust(16, b"\0"), 3, 62, 1, 0, 64,
-        tables_at + len(table) + len(strings) + len(kinds), 0, 64, 56, 1, 64, 4, 2,
-    )  # fmt: skip
-    load = struct.pack("<2I6Q", 1, 5, 0, BASE, BASE, tables_at, tables_at, 4096)
-    sections = b"".join(
-        struct.pack("<2I4Q2I2Q", name, kind, 0, 0, at, size, link, 0, 1, 0)
-        for name, kind, at, size, link in (
-            (0, 2, tables_at, len(table), 1),
-            (0, 3, tables_at + len(table), len(strings), 0),
-            (0, 3, tables_at + len(table) + len(strings), len(kinds), 0),
-            (1, 1, 0, 0, 0),
-        )
+    table_at = code_at + len(code)
+    strings_at = table_at + len(table)
+    kinds_at = strings_at + len(strings)
+    path.write_bytes(
+        elf_writing.header(1, sections=(kinds_at + len(kinds), 4, 2))
+        + elf_writing.segment(address=BASE, size=table_at)
+        + code
+        + table
+        + strings
+        + kinds
+        + elf_writing.section(SHT_SYMTAB, table_at, len(table), link=1)
+        + elf_writing.section(SHT_STRTAB, strings_at, len(strings))
+        + elf_writing.section(SHT_STRTAB, kinds_at, len(kinds))
+        + elf_writing.section(SHT_PROGBITS, 0, 0, name=1)
     )
-    path.write_bytes(header + load + code + table + strings + kinds + sections)
     return code_at
 
 

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import compiling
+import scanning
+from elf_writing import HEADER_BYTES, PROGRAM_BYTES, SECTION_BYTES
 
 from amx.emulation import elf, elf_headers, program
 from amx.emulation.disassembly import decode
@@ -26,10 +28,7 @@ KINDS = 7  # all of enum code_kind
 LDTILECFG = bytes.fromhex("c4e2784900")  # as it stands in the programs of the corpus
 MOST_SITES = 3
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-ROOM = 256
 ADDRESSES = (0, 1, 0x1000, 0x1010, 0x401000, 2**63, 2**64 - 1)
-HEADER, PROGRAM_HEADER, SECTION_HEADER = 64, 56, 64
-SOURCES = ("file", "scan", "image", "unwind_table", "insn_length")
 BEYOND = """
 #include "trap/code/insn_length.h"
 unsigned __real_insn_length(const uint8_t *code, size_t size);
@@ -40,10 +39,6 @@ unsigned __wrap_insn_length(const uint8_t *code, size_t size) {
 _library: ctypes.CDLL | None = None
 
 
-class Found(ctypes.Structure):
-    _fields_ = (("kind", ctypes.c_uint), ("length", ctypes.c_uint), ("address", ctypes.c_uint64))
-
-
 def prepare() -> None:
     """Compile the scan, with what AMX_FUZZ_FLAGS says."""
     global _library
@@ -51,17 +46,9 @@ def prepare() -> None:
 
 
 def _compiled(*more: str) -> ctypes.CDLL:
-    sources = [
-        compiling.ROOT / "tests/c/code_scan.c",
-        *(compiling.ROOT / f"csrc/trap/code/{name}.c" for name in SOURCES),
-        compiling.ROOT / "csrc/emulator/decode.c",
-    ]
     sanitizers = os.environ.get("AMX_FUZZ_FLAGS", "").split()
     with tempfile.TemporaryDirectory() as directory, compiling.objects_of_this_run():
-        path = Path(directory, "scan.so")
-        made = compiling.objects(sources, *sanitizers)
-        compiling.link(path, *compiling.FLAGS, *sanitizers, "-shared", "-fPIC", *more, *made)
-        return ctypes.CDLL(str(path))
+        return scanning.load(scanning.build(Path(directory, "scan.so"), *sanitizers, more=more))
 
 
 @contextlib.contextmanager
@@ -89,9 +76,10 @@ def symbols(data: bytes) -> None:
 
 def _scan(path: Path) -> None:
     assert _library is not None
-    found, unknown = (Found * ROOM)(), ctypes.c_size_t()
-    count = _library.scan_file(os.fsencode(path), KINDS, found, ROOM, ctypes.byref(unknown))
-    sites = [(site.address, site.length) for site in found[: max(0, min(count, ROOM))]]
+    answer = scanning.scan(_library, path, KINDS)
+    if isinstance(answer, int):
+        return
+    sites = [(address, length) for _, address, length in answer[0]]
     assert sites == sorted(set(sites)), "not in ascending order"
     assert all(3 <= length <= 15 or length == 2 for _, length in sites)
 
@@ -144,13 +132,13 @@ def change(chance: random.Random, corpus: list[bytes]) -> bytes:
     for _ in range(chance.choice((1, 1, 2, 3, 5))):
         changing.set_field(chance, changed, chance.choice(_fields(data)))
     if kind == 1:
-        del changed[chance.randrange(HEADER, len(changed)) :]
+        del changed[chance.randrange(HEADER_BYTES, len(changed)) :]
     return bytes(changed)
 
 
 def fields_of_headers(data: bytes) -> list[int]:
     """Where the numbers of the headers are, each as likely as another."""
-    places = [*range(16, HEADER, 2)]
+    places = [*range(16, HEADER_BYTES, 2)]
     for entry, size in _headers(data):
         places += range(entry, entry + size, 8)
     return [place for place in places if 0 <= place <= len(data) - 8]
@@ -160,7 +148,7 @@ def _fields(data: bytes) -> list[int]:
     """These, and where what they name begins."""
     places = fields_of_headers(data)
     for entry, size in _headers(data):
-        at = struct.unpack_from("<Q", data, entry + (8 if size == PROGRAM_HEADER else 24))[0]
+        at = struct.unpack_from("<Q", data, entry + (8 if size == PROGRAM_BYTES else 24))[0]
         places += range(at, at + 64, 4)
     return [place for place in places if 0 <= place <= len(data) - 8]
 
@@ -169,8 +157,8 @@ def _headers(data: bytes) -> list[tuple[int, int]]:
     """Where the headers of segments and sections are, and of how many bytes."""
     program_at, section_at = struct.unpack_from("<QQ", data, 32)
     programs, sections = struct.unpack_from("<H", data, 56)[0], struct.unpack_from("<H", data, 60)[0]
-    return [(program_at + number * PROGRAM_HEADER, PROGRAM_HEADER) for number in range(programs)] + [
-        (section_at + number * SECTION_HEADER, SECTION_HEADER) for number in range(sections)
+    return [(program_at + number * PROGRAM_BYTES, PROGRAM_BYTES) for number in range(programs)] + [
+        (section_at + number * SECTION_BYTES, SECTION_BYTES) for number in range(sections)
     ]
 
 
@@ -188,7 +176,7 @@ def _plant_headers() -> None:
 
     def loader(file: ForeignFile, header: bytes) -> str:
         offset = elf_headers.HEADER.unpack(header)[5]
-        return str(elf_headers.PROGRAM_HEADER.unpack(file.read(offset, PROGRAM_HEADER)))
+        return str(elf_headers.PROGRAM_HEADER.unpack(file.read(offset, PROGRAM_BYTES)))
 
     program._loader = loader
 

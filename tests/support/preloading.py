@@ -16,6 +16,14 @@ SANITIZED = "asan" in os.environ.get(launcher.PRELOAD, "")
 # What programs that are not ours start with: a sanitizer's runtime is not for them.
 FOREIGN = {name: value for name, value in os.environ.items() if not (SANITIZED and name == launcher.PRELOAD)}
 
+# Of a report, as two processes write them.
+LINES = (
+    '{"pid": 12, "program": "/a", "instructions": 100, "traps": 5, "sites": 4, "patched": 3, '
+    '"unpatchable": 1, "faults": 2, "cpuid": 6, "xgetbv": 7, "arch_prctl": 8, "unplaced": 1, '
+    '"unscanned": 0}    \n'
+    '{"pid": 13, "program": "/b", "instructions":          11}\n\n'
+)
+
 
 def environment(directory, *, cpu="spr", patch=True, trace=False, **more):
     """Of a program whose processes report to `directory`."""
