@@ -10,7 +10,6 @@
 #include "provoke/harness/see.h"
 #include "provoke/harness/stage.h"
 
-#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>

@@ -1,4 +1,4 @@
-/* What several groups of provocations need. */
+/* What many provocations do to processes, signals and memory, and ask of the machine first. */
 #define _GNU_SOURCE /* REG_RIP, __WALL */
 #include "provoke/harness/tools.h"
 #include "provoke/harness/see.h"
@@ -8,7 +8,6 @@
 #include <errno.h>
 #include <setjmp.h>
 #include <string.h>
-#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <time.h>
