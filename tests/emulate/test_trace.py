@@ -17,9 +17,9 @@ import pytest
 from compiling import compile_c, compiler
 from emulator_encode import row_code
 from emulator_machine import image
+from self_tracing import HAS_TILES, START, TRACED, executed, expected
 from trapping import PRELUDE
 
-from amx import machine
 from amx._lib import lib
 from amx.emulation import perf_map, trace
 from amx.emulation.disassembly import Action, decode, mnemonics
@@ -28,49 +28,20 @@ from amx.emulation.symbols import Code
 from amx.emulation.trace import Extent, Trace
 from amx.emulation.trace_file import USED
 from amx.errors import TraceError
-from amx.xstate import XFEATURE_MASK_XTILE
 
 needs_machine_layer = pytest.mark.skipif(bool(lib.amx_is_stub()), reason="this build has no machine layer")
 foreign_programs = pytest.mark.skipif(
     preloading.SANITIZED, reason="a sanitizer's runtime must be the first library"
 )
 
-HAS_TILES = not lib.amx_is_stub() and bool((machine.Real().xgetbv(0) or 0) & XFEATURE_MASK_XTILE)
-CONFIGURING = ("ldtilecfg", "sttilecfg", "tilerelease")
-
-# TDPBSSD tmm0, tmm1, tmm2; TDPBF16PS tmm0, tmm1, tmm2; TILEZERO tmm3
-TRACED = (
-    PRELUDE
-    + """
-def start_traced(directory, patch=0):
-    name, path = ffi.new("char[]", b"spr"), ffi.new("char[]", directory.encode())
-    options = {"cpu": name, "patch": patch, "hybrid": -1, "trace": path}
-    return lib.amx_trap_start(ffi.new("struct amx_trap_options *", options))
-
-tdpbssd, tdpbf16ps = function("c4e26b5ec1"), function("c4e26a5cc1")
-tilezero3 = function("c4e27b49d8")
-assert start_traced(sys.argv[1]) == 0 and request() == 0
-"""
-)
-
 
 def record(directory, script, *arguments, kill=None):
     """Run a script with the emulation on and its trace in a directory; the trace."""
     done = children.run_python(
-        "-c", TRACED + textwrap.dedent(script), directory, *arguments, AMX_TEST_LANE=""
+        "-c", TRACED + START + textwrap.dedent(script), directory, *arguments, AMX_TEST_LANE=""
     )
     assert children.how_it_ended(done) == (kill or 0), done.stderr
     return trace.read(directory)
-
-
-def expected(**counts):
-    """Counts by mnemonic, without what a CPU with AMX executes by itself."""
-    return {name: count for name, count in counts.items() if not (HAS_TILES and name in CONFIGURING)}
-
-
-def executed(found):
-    """The same of a trace."""
-    return expected(**{total.mnemonic: total.executed for total in found.totals})
 
 
 def only(found, mnemonic):
@@ -286,7 +257,7 @@ def test_without_a_trace_nothing_is_written(tmp_path):
 @needs_machine_layer
 def test_a_directory_that_cannot_be_written_to_is_refused(tmp_path):
     """And nothing is emulated then."""
-    script = TRACED.replace("== 0 and request() == 0", "== -2")
+    script = TRACED + START.replace("== 0 and request() == 0", "== -2")
     done = children.run_python(
         "-c", script + "print(lib.amx_trap_stop())", tmp_path / "nowhere", AMX_TEST_LANE=""
     )

@@ -10,7 +10,8 @@ import textwrap
 import children
 import preloading
 import pytest
-from test_trace import TRACED, executed, expected
+from denying import DENY
+from self_tracing import START, TRACED, executed, expected
 
 from amx._lib import lib
 from amx.emulation import scratch, trace, unrecorded
@@ -27,21 +28,7 @@ SYS_MADVISE, SYS_FALLOCATE = 28, 285
 POPULATE_WRITE = 23  # of madvise
 LIMIT = 500_000  # bytes of a file: enough for reports, and not for a trace
 
-DENY = """
-import resource, struct
-def deny(number, error, second=None):
-    "A system call, or only with that second argument, to this process from now on."
-    program = [(0x20, 0, 0, 0), (0x15, 0, 1 if second is None else 3, number)]
-    if second is not None:
-        program += [(0x20, 0, 0, 32), (0x15, 0, 1, second)]
-    program += [(6, 0, 0, 0x50000 | error), (6, 0, 0, 0x7FFF0000)]
-    code = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *insn) for insn in program))
-    prog = struct.pack("@HP", len(program), ctypes.addressof(code))
-    libc = ctypes.CDLL(None)
-    assert libc.prctl(38, 1, 0, 0, 0) == 0 and libc.prctl(22, 2, prog) == 0
-"""
-START = "assert start_traced(sys.argv[1]) == 0 and request() == 0\n"
-PRELUDE = TRACED.replace(START, "") + DENY
+PRELUDE = TRACED + DENY + "import resource\n"
 USE = """
 ldtilecfg(config, 0)
 for _ in range(3):

@@ -11,7 +11,7 @@ import children
 import pytest
 import stand_in
 from compiling import EMULATOR, ROOT, compile_c
-from test_trace_room import DENY
+from denying import DENY
 
 from amx._lib import lib
 from amx.conformance import provoke

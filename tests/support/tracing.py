@@ -8,11 +8,14 @@ import sys
 from pathlib import Path
 
 import children
+from denying import DENY
 
 SUPPORT = Path(__file__).parent
 
 # The last line of standard error is what the call gave.
-SCRIPT = """
+SCRIPT = (
+    DENY
+    + """
 import json, os, sys
 from amx._lib import ffi, lib
 
@@ -20,14 +23,6 @@ SYS_process_vm_readv, SYS_process_vm_writev = 310, 311
 
 def kill_for(number):
     deny(number, action=0x80000000)
-
-def deny(number, error=0, action=0x50000):  # a system call, to this process and its children
-    import ctypes, struct
-    program = ((0x20, 0, 0, 0), (0x15, 0, 1, number), (6, 0, 0, action | error), (6, 0, 0, 0x7FFF0000))
-    code = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *insn) for insn in program))
-    prog = struct.pack("@HP", len(program), ctypes.addressof(code))
-    libc = ctypes.CDLL(None)
-    assert libc.prctl(38, 1, 0, 0, 0) == 0 and libc.prctl(22, 2, prog) == 0
 
 def hide_proc():
     import ctypes
@@ -56,6 +51,7 @@ result = lib.amx_ptrace_run(
 numbers = {name: getattr(counts, name) for name, _ in ffi.typeof(counts[0]).fields}
 print(json.dumps({"result": result, "status": status[0], "counts": numbers}), file=sys.stderr)
 """
+)
 
 
 @dataclasses.dataclass(frozen=True)
