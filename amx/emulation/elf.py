@@ -40,7 +40,10 @@ SHT_SYMTAB, SHT_DYNSYM = 2, 11
 STT_FUNC, STT_GNU_IFUNC = 2, 10
 NT_GNU_BUILD_ID = 3
 
+OPENING = 16 * 2**10  # bytes that could be read in the time that a file takes to be opened, whatever it is
+MOST_SECTIONS = 1024
 SYMBOL_BYTES = 64 * 2**20  # of all tables of symbols of a file
+SECTION_NAME_BYTES = 64 * 2**10  # of all of a file
 NAME_BYTES = 4096  # of a name; what is longer is cut
 NOTE_BYTES = 64 * 2**10  # of all notes of a file
 BUILD_ID_BYTES = 64
@@ -92,10 +95,10 @@ class ElfFile:
         self._sections = [
             _Section(name, kind, offset, size, link)
             for name, kind, _, _, offset, size, link, _, _, _ in self._table(
-                SECTION_HEADER, section_at, sections, section_bytes
+                SECTION_HEADER, section_at, min(sections, MOST_SECTIONS), section_bytes
             )
         ]
-        self._names_at = self._sections[names].offset if sections else 0
+        self._names = names
         self._symbols, self._strings_at = self._read_symbols()
 
     def close(self) -> None:
@@ -120,11 +123,17 @@ class ElfFile:
     @functools.cached_property
     def has_lines(self) -> bool:
         """Whether it has the line numbers of its sources."""
-        wanted = b".debug_line\0"
-        return any(self._content.read(self._names_at + s.name, len(wanted)) == wanted for s in self._sections)
+        if self._names >= len(self._sections):
+            return False
+        table = self._sections[self._names]
+        size = min(table.size, SECTION_NAME_BYTES)
+        names = self._content.read(table.offset, size) if self._room.take(size) else b""
+        return any(names.startswith(b".debug_line\0", section.name) for section in self._sections)
 
     def address_of(self, offset: int) -> int | None:
         """The address of a byte of the file; None where it is not loaded."""
+        if not self._room.take(len(self._segments)):
+            return None
         for segment in self._segments:
             if segment.kind == PT_LOAD and segment.offset <= offset < segment.offset + segment.file_bytes:
                 address = segment.address + offset - segment.offset
@@ -156,13 +165,10 @@ class ElfFile:
             raise ValueError(f"entries of {entry_bytes} bytes")
         if not self._room.take(entries * entry_bytes):
             raise ValueError("no room")
-        return form.iter_unpack(self._whole(at, entries * entry_bytes))
-
-    def _whole(self, at: int, size: int) -> bytes:
-        content = self._content.read(at, size)
-        if len(content) < size:
+        content = self._content.read(at, entries * entry_bytes)
+        if len(content) < entries * entry_bytes:
             raise ValueError("the file ends before")
-        return content
+        return form.iter_unpack(content)
 
     def _read_symbols(self) -> tuple[np.ndarray, np.ndarray]:
         """Functions in the order of addresses, and for each where its table of strings begins."""
@@ -172,10 +178,15 @@ class ElfFile:
         for wanted in (SHT_SYMTAB, SHT_DYNSYM):
             for section in self._sections:
                 size = section.size // SYMBOL.itemsize * SYMBOL.itemsize
-                if section.kind != wanted or size > self._room.left or not own.take(size):
+                if section.kind != wanted or section.link >= len(self._sections):
+                    continue
+                if size > self._room.left or not own.take(size):
                     continue
                 self._room.take(size)
-                table = np.frombuffer(self._whole(section.offset, size), SYMBOL)
+                content = self._content.read(section.offset, size)
+                if len(content) < size:
+                    continue
+                table = np.frombuffer(content, SYMBOL)
                 kind = table["info"] & 15
                 table = table[((kind == STT_FUNC) | (kind == STT_GNU_IFUNC)) & (table["index"] != 0)]
                 tables.append(table)
@@ -192,6 +203,8 @@ class ElfFile:
 
 def read(path: Path, room: Room) -> ElfFile | None:
     """The file, to be closed; None where it cannot be read, is no such ELF file, or there is no room."""
+    if not room.take(OPENING):
+        return None
     try:
         content = foreign_file.opened(path)
     except OSError:

@@ -7,7 +7,7 @@ is believed: anybody can make one of that name.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from amx import foreign_file
 from amx.emulation.room import Room
@@ -16,6 +16,8 @@ __all__ = ["names"]
 
 BYTES = 16 * 2**20  # of a file
 LINE_BYTES = 64  # that could be read in the time that a line takes, however short it is
+CHUNK_BYTES = 2**16  # that are made lines of at a time
+SHORTEST = len("1 1 ")
 NAME_BYTES = 4096  # of a name; what is longer is cut
 DIGITS = 18  # of an address
 TICK_NS = 10_000_000  # the times of files may lag behind the clock by one tick, 10 ms at the most
@@ -41,17 +43,30 @@ def _find(content: bytes, wanted: list[int], room: Room) -> dict[int, tuple[int,
     """From the last line on, so that each address is named once, however many lines have it."""
     found: dict[int, tuple[int, str]] = {}
     following = list(range(len(wanted) + 1))  # the first from there on that has no name yet
-    end = len(content)
-    while end > 0 and len(found) < len(wanted) and room.take(LINE_BYTES):
-        begin = content.rfind(b"\n", 0, end) + 1
-        start, size, name = _parse(content[begin:end])
+    for line in _lines(content, room):
+        if len(found) == len(wanted):
+            break
+        start, size, name = _parse(line)
         i = _first(following, bisect_left(wanted, start))
         while i < len(wanted) and wanted[i] < start + size:
             found[wanted[i]] = start, name
             following[i] = i + 1
             i = _first(following, i)
-        end = begin - 1
     return found
+
+
+def _lines(content: bytes, room: Room) -> Iterator[bytes]:
+    """From the last one on; without those that are too short to name anything."""
+    end = len(content)
+    while end > 0:
+        begin = content.rfind(b"\n", 0, max(0, end - CHUNK_BYTES)) + 1
+        lines = content[begin:end].split(b"\n")
+        affordable = min(len(lines), room.left // LINE_BYTES)
+        room.take(affordable * LINE_BYTES)
+        yield from (line for line in reversed(lines[len(lines) - affordable :]) if len(line) >= SHORTEST)
+        if affordable < len(lines):
+            return
+        end = begin - 1
 
 
 def _first(following: list[int], i: int) -> int:

@@ -90,11 +90,30 @@ def test_names_beyond_the_file(tmp_path, names_at):
     assert ask(tmp_path / "file")[3] == elf.Symbol(0x1010, 16, "")
 
 
-@pytest.mark.parametrize("where", ["symbols_at", "sections_at"])
 @pytest.mark.parametrize("at", [2**20, 2**63, FAR])
-def test_tables_beyond_the_file(tmp_path, where, at):
-    (tmp_path / "file").write_bytes(content(**{where: at}))
+def test_sections_beyond_the_file(tmp_path, at):
+    (tmp_path / "file").write_bytes(content(sections_at=at))
     assert ask(tmp_path / "file") is None
+
+
+@pytest.mark.parametrize("at", [len(content()) - SYMBOL_BYTES + 1, 2**20, 2**63, FAR])
+def test_a_table_of_symbols_that_ends_beyond_the_file_is_none(tmp_path, at):
+    """What else the file says is known."""
+    (tmp_path / "file").write_bytes(content(symbols_at=at))
+    assert ask(tmp_path / "file") == (BUILD_ID.hex(), False, 0x1010, None, None)
+
+
+@pytest.mark.parametrize(("before", "found"), [(elf.MOST_SECTIONS - 2, True), (elf.MOST_SECTIONS - 1, False)])
+def test_so_many_sections_of_a_file_are_looked_at(tmp_path, before, found):
+    """The table of symbols comes behind the others."""
+    whole = bytearray(content())
+    sections = before + 2
+    at = len(whole) - 2 * SECTION_BYTES
+    strings = whole[at : at + SECTION_BYTES]
+    whole[60:62] = struct.pack("<H", sections)
+    (tmp_path / "file").write_bytes(whole[:at] + strings * (before + 1) + whole[at + SECTION_BYTES :])
+    function = elf.Symbol(0x1010, 16, "function")
+    assert ask(tmp_path / "file")[3] == (function if found else None)
 
 
 def test_a_name_without_end(tmp_path):
@@ -154,7 +173,7 @@ def test_very_many_symbol_tables_are_read_up_to_a_limit(tmp_path, bytes_read, mo
     (tmp_path / "file").write_bytes(header + whole[HEADER_BYTES:at] + bytes(table) * 0xFFFF)
     monkeypatch.setattr(elf, "SYMBOL_BYTES", 2**22)
     file = elf.read(tmp_path / "file", Room(2**30))
-    assert sum(bytes_read) < 2**22 + 0xFFFF * SECTION_BYTES + 2**12
+    assert sum(bytes_read) < 2**22 + elf.MOST_SECTIONS * SECTION_BYTES + 2**12
     file.close()
 
 

@@ -1,15 +1,15 @@
 """Names of functions and lines, as hostile files and the tools that are asked give them."""
 
 import os
-import shutil
 import struct
+from pathlib import Path
 
 import elf_writing
 import pytest
 from elf_writing import SHT_PROGBITS, SHT_STRTAB, SHT_SYMTAB
 
 from amx._lib import lib
-from amx.emulation import perf_map, symbols, tools
+from amx.emulation import elf, perf_map, symbols, tools
 from amx.emulation.disassembly import decode
 from amx.emulation.room import Room
 from amx.emulation.symbols import Code, Location, Symbols
@@ -208,7 +208,7 @@ def test_a_file_is_not_read_for_ever_again(tmp_path, tool, monkeypatch):
     """Others that are read in between take its place among the open ones; each time counts."""
     tool("none", "")
     monkeypatch.setattr(symbols, "OPEN_FILES", 1)
-    monkeypatch.setattr(symbols, "TABLE_BYTES", 5 * (56 + 4 * 64 + 24))  # of five files
+    monkeypatch.setattr(symbols, "TABLE_BYTES", 5 * (elf.OPENING + TABLES + 1))  # of five files
     at = executable(tmp_path / "0", [b"f"])
     executable(tmp_path / "1", [b"f"])
     modules = [RawModule(0x7000, 0x8000, 0, (0, 0), 1, str(tmp_path / name)) for name in ("0", "1")]
@@ -217,21 +217,60 @@ def test_a_file_is_not_read_for_ever_again(tmp_path, tool, monkeypatch):
         assert [each.symbol for each in found.locate(process(sites), sites)] == ["f"] * 5 + [""] * 3
 
 
-def test_tables_of_a_file_that_is_none_are_counted_too(tmp_path, tool, monkeypatch):
-    """Where the names of its symbols should be there is no section."""
+TABLES = 56 + 4 * 64 + 24
+"""Bytes of the tables of `executable` with one function, which has one segment."""
+
+
+def not_elf(path):
+    path.write_bytes(b"none")
+    return elf.OPENING
+
+
+def table_cut_off(path):
+    """Its symbols are beyond the end of the file."""
+    executable(path, [b"f"])
+    with path.open("r+b") as file:
+        file.seek(-4 * 64 + 24, os.SEEK_END)
+        file.write(struct.pack("<Q", 2**40))
+    return elf.OPENING + TABLES + 1
+
+
+def whole(path):
+    executable(path, [b"f"])
+    return elf.OPENING + TABLES + 1
+
+
+@pytest.mark.parametrize("first", [not_elf, table_cut_off, whole])
+@pytest.mark.parametrize(("missing", "symbol"), [(0, "f"), (1, "")])
+def test_what_is_read_of_a_file_is_missing_for_the_next(tmp_path, tool, monkeypatch, first, missing, symbol):
+    """Whether it could be read or not."""
     tool("none", "")
-    monkeypatch.setattr(symbols, "TABLE_BYTES", 2 * (56 + 4 * 64 + 24) - 1)
-    at = executable(tmp_path / "0", [b"f"])
-    shutil.copy(tmp_path / "0", tmp_path / "1")
-    with (tmp_path / "0").open("r+b") as file:
-        file.seek(-4 * 64 + 40, os.SEEK_END)
-        file.write(struct.pack("<I", 4))
-    sites = [
-        site(0x7000 + at, RawModule(0x7000, 0x8000, 0, (0, 0), 1, str(tmp_path / name)))
-        for name in ("0", "1")
-    ]
+    at = executable(tmp_path / "1", [b"f"])
+    room = first(tmp_path / "0") + elf.OPENING + TABLES + 1 - missing
+    monkeypatch.setattr(symbols, "TABLE_BYTES", room)
+    modules = [RawModule(0x7000, 0x8000, 0, (0, 0), 1, str(tmp_path / name)) for name in ("0", "1")]
+    sites = [site(0x7000 + at, module) for module in modules]
     with Symbols() as found:
-        assert [each.symbol for each in found.locate(process(sites), sites)] == ["", ""]
+        assert found.locate(process(sites), sites)[1].symbol == symbol
+
+
+@pytest.mark.parametrize(("missing", "symbol"), [(0, "f"), (1, "")])
+def test_what_is_read_of_a_map_is_missing_for_the_next_process(monkeypatch, tool, missing, symbol):
+    """Also where both say that they have the same pid."""
+    tool("none", "")
+    pid = os.getpid()
+    path = Path(f"/tmp/perf-{pid}.map")
+    path.unlink(missing_ok=True)
+    content = "1000 10 f"
+    monkeypatch.setattr(symbols, "TABLE_BYTES", 2 * (len(content) + perf_map.LINE_BYTES) - missing)
+    path.write_text(content)
+    sites = [site(0x1000, None)]
+    try:
+        with Symbols() as found:
+            assert found.locate(process(sites, pid), sites)[0].symbol == "f"
+            assert found.locate(process(sites, pid), sites)[0].symbol == symbol
+    finally:
+        path.unlink()
 
 
 def test_places_are_printed_as_text():
@@ -281,6 +320,17 @@ def test_no_more_lines_than_there_is_room_for_are_read_of_all_files():
         0x30: (0x30, "third"),
     }
     assert perf_map._find(content, [0x30], room) == {}
+
+
+@pytest.mark.parametrize("chunk", range(1, 40))
+def test_lines_are_whole_however_they_are_read(names, monkeypatch, chunk):
+    monkeypatch.setattr(perf_map, "CHUNK_BYTES", chunk)
+    content = b"10 10 first\n\n\n20 10 second\n1\n30 10 \n"
+    assert names(content, 0x10, 0x20, 0x30) == {
+        0x10: (0x10, "first"),
+        0x20: (0x20, "second"),
+        0x30: (0x30, ""),
+    }
 
 
 def test_a_name_of_any_length_is_cut(names):
