@@ -12,6 +12,7 @@ from elf_writing import (
     SECTION_BYTES,
     SHT_STRTAB,
     SHT_SYMTAB,
+    SYMBOL_BYTES,
     R,
     function,
     header,
