@@ -1,8 +1,10 @@
 /* One instruction over and over: where the CPU meets it, which may execute it, trap, or find a jump instead;
  * and by a call of the software tile machine. */
+#include "emulator/emulator.h"
+#include "tile/tiles.h"
 #include <errno.h>
 
-#include "amx.h"
+#include "bench/bench.h"
 #include "insn.h"
 
 #if !AMX_STUBS

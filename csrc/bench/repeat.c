@@ -1,5 +1,5 @@
 /* A packed product many times in one call, so that what a call from Python costs is left out. */
-#include "amx.h"
+#include "bench/bench.h"
 
 int amx_bench_repeat(int64_t repetitions, int engine, int op, int threads, int64_t m, int64_t n, int64_t k,
                      int64_t batch, const void *a, int64_t a_row, int64_t a_column, const int64_t *a_offset,

@@ -2,7 +2,7 @@
  * stores that bypass the caches. */
 #include <errno.h>
 
-#include "amx.h"
+#include "bench/bench.h"
 #include "bench/team.h"
 
 #if defined(__SSE2__)

@@ -1,7 +1,7 @@
 /* See team.h. */
 #include "bench/team.h"
 
-#include "amx.h"
+#include "bench/bench.h"
 
 #if defined(_OPENMP)
 #include <omp.h>

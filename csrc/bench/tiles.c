@@ -8,9 +8,10 @@
  *         be checked
  * Leaves  the tiles in the INIT state; what they held before is lost
  */
+#include "tile/tiles.h"
 #include <errno.h>
 
-#include "amx.h"
+#include "bench/bench.h"
 #include "bench/team.h"
 #include "insn.h"
 

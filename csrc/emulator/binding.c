@@ -1,5 +1,6 @@
 /* The tile machine for callers without C structures: states by pointer, memory as one window of bytes. */
-#include "amx.h"
+#include "emulator/binding.h"
+
 #include "emulator/mxcsr.h"
 
 #include <stdlib.h>

@@ -31,8 +31,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "amx.h"
 #include "emulator/emulator.h"
+#include "gemm/products.h"
+#include "tile/tiles.h"
 
 enum {
     GEMM_TILE = 1024,          /* bytes */

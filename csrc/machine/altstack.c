@@ -1,5 +1,5 @@
 /* This thread's alternate signal stack, which the kernel measures before it grants AMX. */
-#include "amx.h"
+#include "machine/machine.h"
 
 #include <errno.h>
 

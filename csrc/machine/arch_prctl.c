@@ -1,5 +1,5 @@
 /* The system call that reads and asks for AMX permission. glibc has no wrapper for it. */
-#include "amx.h"
+#include "machine/machine.h"
 
 #include <errno.h>
 

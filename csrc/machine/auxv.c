@@ -1,5 +1,5 @@
 /* The auxiliary vector, where the kernel states the worst-case size of a signal frame (AT_MINSIGSTKSZ). */
-#include "amx.h"
+#include "machine/machine.h"
 
 #if defined(__linux__)
 

@@ -1,5 +1,5 @@
 /* A probe in a forked child: AMX's system calls, and tiles once permission was asked for. */
-#include "amx.h"
+#include "machine/machine.h"
 
 #include <errno.h>
 
@@ -14,7 +14,7 @@ int amx_probe_child(int action, int op, uint64_t component, int timeout_ms, stru
 
 #include "forked.h"
 #include "insn.h"
-#include "trap/trap.h"
+#include "machine/stand_in.h"
 
 enum { REQ_XCOMP_PERM = 0x1023, XFEATURE_XTILEDATA = 18 };
 
@@ -24,7 +24,8 @@ struct attempt {
 };
 
 static int ask(int op, uint64_t argument) {
-    return trap_cpu() != NULL ? amx_trap_arch_prctl(op, argument) : amx_arch_prctl(op, argument);
+    const struct machine_stand_in *const stand_in = machine_stand_in();
+    return stand_in ? stand_in->arch_prctl(op, argument) : amx_arch_prctl(op, argument);
 }
 
 static void execute(volatile struct amx_probe *report, int action) {

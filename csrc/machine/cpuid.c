@@ -1,5 +1,5 @@
 /* CPUID as it is: no check of the highest leaf, no interpretation. */
-#include "amx.h"
+#include "machine/machine.h"
 
 #if AMX_STUBS
 

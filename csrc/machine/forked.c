@@ -3,8 +3,7 @@
 
 #if !AMX_STUBS
 
-#include "trap/signals/signals.h"
-#include "trap/trap.h"
+#include "machine/stand_in.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -41,11 +40,12 @@ void machine_die_with(pid_t parent) {
 
 static void prepare(void) {
     struct sigaction caught = {.sa_sigaction = on_signal, .sa_flags = SA_SIGINFO};
+    const struct machine_stand_in *const stand_in = machine_stand_in();
     sigset_t mask;
     sigfillset(&mask);
     for (int i = 0; i < CAUGHT_SIGNALS; i++) {
-        if (trap_cpu() != NULL) /* the emulation's handler stays, and gets to see it first */
-            trap_sigaction(caught_signals[i], &caught, NULL);
+        if (stand_in) /* the emulation's handler stays, and gets to see it first */
+            stand_in->sigaction(caught_signals[i], &caught, NULL);
         else
             sigaction(caught_signals[i], &caught, NULL);
         sigdelset(&mask, caught_signals[i]);

@@ -7,7 +7,7 @@
 #ifndef AMX_MACHINE_FORKED_H
 #define AMX_MACHINE_FORKED_H
 
-#include "amx.h"
+#include "machine/machine.h"
 
 #include <sys/types.h>
 

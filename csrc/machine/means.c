@@ -1,6 +1,6 @@
 /* What an emulator of AMX would use on this machine, each tried in a forked child rather than believed. */
 #define _GNU_SOURCE /* syscall */
-#include "amx.h"
+#include "machine/machine.h"
 
 #include <errno.h>
 

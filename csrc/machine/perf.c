@@ -1,6 +1,6 @@
 /* Counters of the processor's performance monitoring unit, as the kernel hands them out. */
 #define _GNU_SOURCE
-#include "amx.h"
+#include "machine/machine.h"
 
 #include <errno.h>
 

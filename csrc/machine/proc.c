@@ -1,5 +1,5 @@
 /* Whether /proc tells of the processes that this one knows. */
-#include "amx.h"
+#include "machine/machine.h"
 
 #if !AMX_STUBS
 

@@ -1,5 +1,5 @@
 /* Whether this build has a machine layer at all. */
-#include "amx.h"
+#include "machine/machine.h"
 
 int amx_is_stub(void) {
 #if AMX_STUBS

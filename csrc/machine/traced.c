@@ -1,5 +1,5 @@
 /* Whether this process is a tracee of ours: its tracer answers a question that the kernel does not know. */
-#include "amx.h"
+#include "machine/machine.h"
 
 #if AMX_STUBS
 
@@ -9,7 +9,7 @@ int amx_is_traced(void) {
 
 #else
 
-#include "trap/host/traced.h"
+#include "machine/traced.h"
 
 /* Where CPUID announces tiles; elsewhere no tracer of ours is there, and a filter may kill for the question.
  */

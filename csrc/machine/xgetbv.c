@@ -1,5 +1,5 @@
 /* XCR0 and XINUSE. Both instructions fault where they do not exist, so CPUID is asked first. */
-#include "amx.h"
+#include "machine/machine.h"
 
 #include <errno.h>
 

@@ -7,7 +7,7 @@
  * our handler.
  */
 #define _GNU_SOURCE /* REG_RIP */
-#include "amx.h"
+#include "tile/tiles.h"
 
 #include <errno.h>
 
@@ -27,8 +27,7 @@ int amx_probe_guarded(int what, uint64_t address, struct amx_probe *probe) {
 
 #include "fpstate.h"
 #include "insn.h"
-#include "trap/signals/traps.h"
-#include "trap/trap.h"
+#include "machine/stand_in.h"
 
 #include <pthread.h>
 #include <signal.h>
@@ -156,7 +155,8 @@ static void on_fault(int number, siginfo_t *info, void *context) {
     greg_t *registers = ((ucontext_t *)context)->uc_mcontext.gregs;
     const int saved_errno = errno;
     siginfo_t fault = *info;
-    if (trap_handle(number, &fault, context)) { /* amx.emulate(): not a fault, or not yet */
+    const struct machine_stand_in *const stand_in = machine_stand_in();
+    if (stand_in && stand_in->handle(number, &fault, context)) { /* not a fault, or not yet */
         errno = saved_errno;
         return;
     }
@@ -238,7 +238,8 @@ static void leave(const sigset_t *mask) {
 #define TILEZERO_TMM0 ".byte 0xc4, 0xe2, 0x7b, 0x49, 0xc0"
 
 static int read_xinuse(uint64_t *value) {
-    return trap_cpu() != NULL ? amx_trap_xgetbv(1, value) : amx_xgetbv(1, value);
+    const struct machine_stand_in *const stand_in = machine_stand_in();
+    return stand_in ? stand_in->xgetbv(1, value) : amx_xgetbv(1, value);
 }
 
 int amx_probe_tilezero(struct amx_probe *probe) {

@@ -4,10 +4,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "amx.h"
+#include "tile/tile.h"
+
 #include "emulator/emulator.h"
 #include "tile/native.h"
-#include "tile/tile.h"
+#include "tile/tiles.h"
 
 /* A pointer: what is loaded late has hundreds of bytes of static TLS, which the emulation of instructions
  * (csrc/trap/thread/thread.c) needs this library to live in. */

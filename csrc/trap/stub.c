@@ -1,5 +1,6 @@
 /* What platforms other than x86-64 Linux get. */
-#include "amx.h"
+#include "trap/emulation.h"
+#include "trap/ptrace/run.h"
 
 #include <errno.h>
 #include <string.h>

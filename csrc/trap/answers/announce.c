@@ -1,7 +1,7 @@
 #define _GNU_SOURCE /* REG_RIP */
 #include "trap/answers/announce.h"
 
-#include "trap/answers/cpuid.h"
+#include "trap/host/cpu.h"
 #include "trap/thread/memory.h"
 
 #include <emmintrin.h>

@@ -2,36 +2,19 @@
 #include "trap/answers/cpuid.h"
 
 #include "trap/answers/announce.h"
+#include "trap/answers/answers.h"
 #include "trap/code/byte.h"
 #include "trap/code/insn_length.h"
+#include "trap/emulation.h"
+#include "trap/host/cpu.h"
 #include "trap/thread/memory.h"
-#include "trap/trap.h"
 
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum { ARCH_SET_CPUID = 0x1012 };
-
 static int active;
-static int faulting; /* of every thread, since it is inherited */
-
-/* Not <cpuid.h>'s, which compilers may move or leave out. */
-static void execute(uint32_t leaf, uint32_t subleaf, uint32_t registers[4]) {
-    __asm__ volatile("cpuid"
-                     : "=a"(registers[0]), "=b"(registers[1]), "=c"(registers[2]), "=d"(registers[3])
-                     : "a"(leaf), "c"(subleaf)
-                     : "memory");
-}
-
-void cpuid_of_host(uint32_t leaf, uint32_t subleaf, uint32_t registers[4]) {
-    if (faulting)
-        syscall(SYS_arch_prctl, ARCH_SET_CPUID, 1);
-    execute(leaf, subleaf, registers);
-    if (faulting)
-        syscall(SYS_arch_prctl, ARCH_SET_CPUID, 0);
-}
 
 /* ---- sites ---- */
 
@@ -89,9 +72,9 @@ static void trap_site(void *context, enum code_kind kind, const uint8_t *at, uns
 
 void cpuid_trap_image(const struct code_image *image) {
     const struct code_sink sink = {trap_site, &image};
-    const unsigned kinds = CODE_XGETBV | (faulting ? 0 : CODE_CPUID), before = site_count;
+    const unsigned kinds = CODE_XGETBV | (cpuid_is_faulting() ? 0 : CODE_CPUID), before = site_count;
     unknown_places += code_scan(image, kinds, &sink);
-    if (faulting || site_count != before)
+    if (cpuid_is_faulting() || site_count != before)
         announce_look_at(image);
 }
 
@@ -103,17 +86,14 @@ struct cpuid_missed cpuid_missed(void) {
 void cpuid_start(void) {
     uint32_t ignored[4];
     active = 1;
-    if (syscall(SYS_arch_prctl, ARCH_SET_CPUID, 0) != 0)
+    if (cpuid_set_faulting(1) != 0)
         return;
     const uint64_t before = trap_answers.cpuid;
-    faulting = 1;
-    execute(0, 0, ignored);
-    if (trap_answers.cpuid != before) {
+    cpuid_execute(0, 0, ignored);
+    if (trap_answers.cpuid != before)
         trap_answers.cpuid = before;
-        return;
-    }
-    faulting = 0;
-    syscall(SYS_arch_prctl, ARCH_SET_CPUID, 1);
+    else
+        cpuid_set_faulting(0);
 }
 
 /* ---- signals ---- */
@@ -193,7 +173,7 @@ int cpuid_handle(int signal, siginfo_t *info, ucontext_t *context) {
     case SIGTRAP:
         return has_site(opcode) ? answer((const uint8_t *)(uintptr_t)opcode + 1, info, context, opcode) : 0;
     case SIGSEGV:
-        return info->si_code == SI_KERNEL && faulting ? at_instruction(info, context) : 0;
+        return info->si_code == SI_KERNEL && cpuid_is_faulting() ? at_instruction(info, context) : 0;
     case SIGILL:
         return at_instruction(info, context);
     default:

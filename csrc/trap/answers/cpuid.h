@@ -11,9 +11,6 @@
 #include <signal.h>
 #include <ucontext.h>
 
-/* The host's own answer. Async-signal-safe. */
-void cpuid_of_host(uint32_t leaf, uint32_t subleaf, uint32_t registers[4]);
-
 /* From now on they are answered; makes CPUID fault where this CPU and kernel can (ARCH_SET_CPUID), and finds
  * out whether it really does. Once, before other threads. */
 void cpuid_start(void);

@@ -1,8 +1,6 @@
 #define _GNU_SOURCE
 #include "trap/files/own_file.h"
 
-#include "trap/files/unrecorded.h"
-
 #include <errno.h>
 #include <stdatomic.h>
 #include <sys/mman.h>
@@ -34,19 +32,19 @@ void own_mapping_guard(enum own_mapping which, void *at, size_t size) {
     atomic_store(&mappings[which].size, size);
 }
 
-int own_mapping_fault(int signal, const siginfo_t *info) {
+int own_mapping_fault(int signal, const siginfo_t *info, enum own_mapping *which) {
     const uintptr_t address = (uintptr_t)info->si_addr;
     if (signal != SIGBUS || info->si_code != BUS_ADRERR)
         return 0;
-    for (int which = 0; which < OWN_MAPPINGS; which++) {
-        const uintptr_t start = atomic_load(&mappings[which].start);
-        const size_t size = atomic_load(&mappings[which].size);
+    for (int i = 0; i < OWN_MAPPINGS; i++) {
+        const uintptr_t start = atomic_load(&mappings[i].start);
+        const size_t size = atomic_load(&mappings[i].size);
         if (address < start || address - start >= size)
             continue;
         if (mmap((void *)start, size, PROT_READ | PROT_WRITE,
                  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) == MAP_FAILED)
             return 0;
-        unrecorded_add((enum own_mapping)which, -EIO);
+        *which = (enum own_mapping)i;
         return 1;
     }
     return 0;

@@ -2,7 +2,7 @@
  *
  * A file that is mapped can fail at any access, by SIGBUS: where the disk is full, the quota used up, or
  * somebody cut the file short. So blocks are reserved before the first access; and where that was not enough,
- * anonymous memory takes the mapping's place, and what is written there is lost (trap/files/unrecorded.h).
+ * anonymous memory takes the mapping's place, and what is written there is lost.
  */
 #ifndef TRAP_OWN_FILE_H
 #define TRAP_OWN_FILE_H
@@ -22,7 +22,8 @@ int own_file_reserve(int fd, off_t offset, size_t size);
 /* What is mapped, one of each; `size` 0: it is no more. */
 enum own_mapping { OWN_TRACE = 0, OWN_REPORT, OWN_UNRECORDED, OWN_MAPPINGS };
 void own_mapping_guard(enum own_mapping which, void *at, size_t size);
-/* Whether a SIGBUS was a failed access to one of them, which can be repeated then. */
-int own_mapping_fault(int signal, const siginfo_t *info);
+/* Whether a SIGBUS was a failed access to one of them, `*which`, which can be repeated then: what is written
+ * there is lost from now on. */
+int own_mapping_fault(int signal, const siginfo_t *info, enum own_mapping *which);
 
 #endif

@@ -1,7 +1,7 @@
 #define _GNU_SOURCE
 #include "trap/host/address.h"
 
-#include "trap/answers/cpuid.h"
+#include "trap/host/cpu.h"
 
 #include <sys/mman.h>
 #include <sys/syscall.h>

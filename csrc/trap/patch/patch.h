@@ -12,7 +12,8 @@
 #ifndef TRAP_PATCH_H
 #define TRAP_PATCH_H
 
-#include "amx.h"
+#include "emulator/emulator.h"
+#include "trap/emulation.h"
 
 #include <stddef.h>
 #include <stdint.h>

@@ -3,9 +3,9 @@
 
 #include "trap/code/memory.h"
 #include "trap/code/write.h"
+#include "trap/cpu/emulated.h"
 #include "trap/thread/native_config.h"
 #include "trap/thread/run.h"
-#include "trap/trap.h"
 
 #include <cpuid.h>
 #include <errno.h>

@@ -3,14 +3,10 @@
 
 #include <dlfcn.h>
 
-static void look_up(const struct interposed *list) {
-    for (; list->name != NULL; list++)
-        *list->real = dlsym(RTLD_NEXT, list->name);
-}
+/* Where the section begins and ends, as linkers name it. */
+__attribute__((visibility("hidden"))) extern struct interposed __start_interposed[], __stop_interposed[];
 
 void interpose_start(void) {
-    look_up(interposed_features);
-    look_up(interposed_signals);
-    look_up(interposed_processes);
-    look_up(interposed_threads);
+    for (const struct interposed *each = __start_interposed; each != __stop_interposed; each++)
+        *each->real = dlsym(RTLD_NEXT, each->name);
 }

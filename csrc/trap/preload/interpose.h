@@ -12,18 +12,18 @@
 /* libc's function of that name, looked up when the library is initialised, since a signal handler may need
  * it. `REAL(int, execve, const char *, ...)` declares the pointer real_execve, LIBCS(execve) has it. Before
  * the initialisation come constructors where another library is to be the first too: one linked with
- * -z initfirst, as libpthread is before glibc 2.34. */
+ * -z initfirst, as libpthread is before glibc 2.34. The linker makes one array of all, in a section of its
+ * own. */
 struct interposed {
     void **real;
     const char *name;
 };
-#define REAL(result, name, ...) static result (*real_##name)(__VA_ARGS__)
-#define LOOKED_UP(name)         {(void **)&real_##name, #name}
-#define LIBCS(name)             (real_##name == NULL ? interpose_start() : (void)0, real_##name)
+#define REAL(result, name, ...)                                                                              \
+    static result (*real_##name)(__VA_ARGS__);                                                               \
+    __attribute__((used, section("interposed"))) static struct interposed looked_up_##name = {               \
+        (void **)&real_##name, #name}
+#define LIBCS(name) (real_##name == NULL ? interpose_start() : (void)0, real_##name)
 
-/* Each file's list, ending with {NULL, NULL}. */
-extern const struct interposed interposed_features[], interposed_processes[], interposed_signals[],
-    interposed_threads[];
 void interpose_start(void);
 
 /* Blocks for real, or no longer, what the program only believes to be blocked: exec hands masks on. */

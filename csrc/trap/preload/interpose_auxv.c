@@ -1,11 +1,10 @@
 /* How large signal frames are on a kernel with AMX, in all the ways that a program can ask. Who sizes its
  * alternate stack by any of them is granted permission. */
 #define _GNU_SOURCE
-#include "trap/preload/interpose.h"
-
-#include "trap/host/mm_map.h"
-#include "trap/trap.h"
+#include "trap/cpu/emulated.h"
 #include "trap/cpu/virtual_cpu.h"
+#include "trap/host/mm_map.h"
+#include "trap/preload/interpose.h"
 
 #include <elf.h>
 #include <errno.h>

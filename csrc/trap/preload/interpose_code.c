@@ -1,10 +1,9 @@
 /* System calls by which code that was generated becomes writable, or moves: patched sites in it become the
  * program's own before (patch.h). libc's own calls, of malloc for one, concern no code. */
 #define _GNU_SOURCE
-#include "trap/preload/interpose.h"
-
+#include "trap/cpu/emulated.h"
 #include "trap/patch/patch.h"
-#include "trap/trap.h"
+#include "trap/preload/interpose.h"
 
 #include <stdarg.h>
 #include <stdint.h>

@@ -1,7 +1,6 @@
 /* What glibc found at its beginning, before this library was there, and tells by <sys/platform/x86.h>. */
+#include "trap/emulation.h"
 #include "trap/preload/interpose.h"
-
-#include "trap/trap.h"
 
 #include <stdint.h>
 
@@ -11,8 +10,6 @@ struct cpuid_feature {
 };
 
 REAL(const struct cpuid_feature *, __x86_get_cpuid_feature_leaf, unsigned);
-
-const struct interposed interposed_features[] = {LOOKED_UP(__x86_get_cpuid_feature_leaf), {NULL, NULL}};
 
 /* Places of AMX in leaf 7, by glibc's number for its subleaves 0 and 1. */
 static const struct {

@@ -6,9 +6,7 @@
  */
 #define _GNU_SOURCE
 #include "trap/preload/interpose.h"
-
 #include "trap/preload/report.h"
-#include "trap/trap.h"
 
 #include <alloca.h>
 #include <errno.h>
@@ -28,11 +26,6 @@ REAL(int, posix_spawn, pid_t *, const char *, spawn_actions, spawn_attributes, c
 REAL(int, posix_spawnp, pid_t *, const char *, spawn_actions, spawn_attributes, char *const[], char *const[]);
 REAL(void, _exit, int);
 REAL(void, abort, void);
-
-const struct interposed interposed_processes[] = {
-    LOOKED_UP(execve),       LOOKED_UP(execvpe), LOOKED_UP(fexecve), LOOKED_UP(posix_spawn),
-    LOOKED_UP(posix_spawnp), LOOKED_UP(_exit),   LOOKED_UP(abort),   {NULL, NULL},
-};
 
 /* On the stack: a child of vfork() shares the heap with its parent. */
 #define COMPLETE(environment)                                                                                \

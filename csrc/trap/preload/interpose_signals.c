@@ -4,11 +4,10 @@
  * sleeping calls (sigsuspend, ppoll and the like) are left alone: no instruction of the thread runs then.
  */
 #define _GNU_SOURCE
+#include "trap/cpu/emulated.h"
 #include "trap/preload/interpose.h"
-
-#include "trap/thread/altstack.h"
 #include "trap/signals/signals.h"
-#include "trap/trap.h"
+#include "trap/thread/altstack.h"
 
 #include <errno.h>
 #include <string.h>
@@ -23,14 +22,6 @@ REAL(sighandler_t, __sysv_signal, int, sighandler_t);
 REAL(int, siginterrupt, int, int);
 REAL(int, pthread_sigmask, int, const sigset_t *, sigset_t *);
 REAL(int, sigaltstack, const stack_t *, stack_t *);
-
-const struct interposed interposed_signals[] = {
-    LOOKED_UP(sigaction),     LOOKED_UP(signal),
-#ifdef __GLIBC__
-    LOOKED_UP(__sysv_signal),
-#endif
-    LOOKED_UP(siginterrupt),  LOOKED_UP(pthread_sigmask), LOOKED_UP(sigaltstack), {NULL, NULL},
-};
 
 static const uint64_t ours = UINT64_C(1) << (SIGILL - 1) | UINT64_C(1) << (SIGTRAP - 1) |
                              UINT64_C(1) << (SIGBUS - 1) | UINT64_C(1) << (SIGSEGV - 1) |

@@ -2,9 +2,9 @@
  * allowed.
  */
 #define _GNU_SOURCE
+#include "trap/answers/answers.h"
+#include "trap/emulation.h"
 #include "trap/preload/interpose.h"
-
-#include "trap/trap.h"
 
 #include <errno.h>
 #include <stdarg.h>

@@ -1,11 +1,10 @@
 /* New threads begin with their creator's tile configuration, as the kernel has it (fpu_clone()), and with the
  * creator's beliefs about which signals are blocked. */
 #define _GNU_SOURCE
+#include "trap/cpu/emulated.h"
 #include "trap/preload/interpose.h"
-
 #include "trap/signals/signals.h"
 #include "trap/thread/thread.h"
-#include "trap/trap.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -14,12 +13,6 @@
 
 REAL(int, pthread_create, pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
 REAL(int, thrd_create, thrd_t *, thrd_start_t, void *);
-
-const struct interposed interposed_threads[] = {
-    LOOKED_UP(pthread_create),
-    LOOKED_UP(thrd_create),
-    {NULL, NULL},
-};
 
 struct beginning {
     uint8_t config[AMXEMU_CONFIG_BYTES];

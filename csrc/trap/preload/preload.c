@@ -14,7 +14,7 @@
 #include "trap/preload/report.h"
 #include "trap/preload/seccomp.h"
 #include "trap/signals/signals.h"
-#include "trap/host/traced.h"
+#include "machine/traced.h"
 #include "trap/trap.h"
 
 #include <dlfcn.h>

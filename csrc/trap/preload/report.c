@@ -1,14 +1,15 @@
 #define _GNU_SOURCE
 #include "trap/preload/report.h"
 
+#include "trap/answers/answers.h"
 #include "trap/answers/cpuid.h"
 #include "trap/answers/objects.h"
 #include "trap/files/own_directory.h"
 #include "trap/files/own_file.h"
+#include "trap/files/unrecorded.h"
 #include "trap/thread/run.h"
 #include "trap/trace/trace.h"
 #include "trap/trap.h"
-#include "trap/files/unrecorded.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,7 +1,7 @@
 #define _GNU_SOURCE
 #include "trap/preload/seccomp.h"
 
-#include "trap/trap.h"
+#include "trap/answers/answers.h"
 
 #include <errno.h>
 #include <linux/audit.h>

@@ -1,9 +1,10 @@
 /* What the instruction that stopped a tracee does. */
-#include "trap/ptrace/ptrace.h"
+#include "machine/machine.h"
 #include "trap/answers/announce.h"
 #include "trap/code/insn_length.h"
-#include "trap/trace/trace.h"
 #include "trap/cpu/virtual_cpu.h"
+#include "trap/ptrace/ptrace.h"
+#include "trap/trace/record.h"
 
 #include <errno.h>
 #include <string.h>

@@ -8,10 +8,10 @@
 #ifndef AMX_TRAP_PTRACE_H
 #define AMX_TRAP_PTRACE_H
 
-#include "amx.h"
+#include "kernel_model/kernel_model.h"
 #include "trap/code/mapping.h"
 #include "trap/cpu/execute.h"
-#include "kernel_model/kernel_model.h"
+#include "trap/emulation.h"
 
 #include <signal.h>
 #include <stddef.h>

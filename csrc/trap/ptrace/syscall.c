@@ -1,8 +1,9 @@
 /* System calls of a tracee that the model of the kernel answers, or has to know of. */
-#include "trap/ptrace/ptrace.h"
-#include "trap/host/address.h"
-#include "trap/host/traced.h"
+#include "machine/machine.h"
 #include "trap/cpu/virtual_cpu.h"
+#include "trap/host/address.h"
+#include "machine/traced.h"
+#include "trap/ptrace/ptrace.h"
 
 #include <errno.h>
 #include <linux/audit.h>

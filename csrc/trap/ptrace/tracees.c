@@ -1,6 +1,6 @@
 /* Who is traced: threads, and the processes they belong to. */
 #include "trap/ptrace/ptrace.h"
-#include "trap/trace/trace.h"
+#include "trap/trace/map.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -1,7 +1,7 @@
 /* A tracee's vector registers and its CPU's tile configuration, out of and into its XSAVE area (standard
  * format: SDM vol. 1, 13.4). */
+#include "machine/machine.h"
 #include "trap/ptrace/ptrace.h"
-
 #include <elf.h>
 #include <errno.h>
 #include <string.h>

@@ -1,7 +1,7 @@
 #include "trap/signals/handler.h"
 
+#include "trap/cpu/emulated.h"
 #include "trap/thread/thread.h"
-#include "trap/trap.h"
 
 #include <sys/mman.h>
 

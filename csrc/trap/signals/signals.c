@@ -2,11 +2,11 @@
 #include "trap/signals/signals.h"
 
 #include "trap/answers/announce.h"
+#include "trap/cpu/emulated.h"
 #include "trap/signals/handler.h"
+#include "trap/signals/traps.h"
 #include "trap/thread/run.h"
 #include "trap/thread/thread.h"
-#include "trap/trap.h"
-#include "trap/signals/traps.h"
 
 #include <errno.h>
 #include <string.h>

@@ -1,19 +1,23 @@
 #define _GNU_SOURCE /* REG_RIP */
 #include "trap/signals/traps.h"
 
+#include "trap/answers/answers.h"
 #include "trap/answers/cpuid.h"
+#include "trap/answers/objects.h"
+#include "trap/cpu/emulated.h"
+#include "trap/emulation.h"
+#include "trap/files/own_file.h"
+#include "trap/files/unrecorded.h"
+#include "trap/patch/patch.h"
+#include "trap/patch/thunk.h"
 #include "trap/thread/frame.h"
 #include "trap/thread/memory.h"
 #include "trap/thread/native_config.h"
-#include "trap/answers/objects.h"
-#include "trap/files/own_file.h"
-#include "trap/patch/patch.h"
 #include "trap/thread/run.h"
 #include "trap/thread/thread.h"
-#include "trap/patch/thunk.h"
 #include "trap/trace/trace.h"
-#include "trap/trap.h"
 
+#include <errno.h>
 #include <string.h>
 #include <sys/syscall.h>
 
@@ -113,6 +117,14 @@ static int on_sigsys(const siginfo_t *info, ucontext_t *context) {
     return 1;
 }
 
+static int is_own_mapping(int signal, const siginfo_t *info) {
+    enum own_mapping which;
+    if (!own_mapping_fault(signal, info, &which))
+        return 0;
+    unrecorded_add(which, -EIO);
+    return 1;
+}
+
 int trap_handle(int signal, siginfo_t *info, ucontext_t *context) {
     if (info->si_code <= 0 || trap_cpu() == NULL) /* sent by somebody, or meant for nobody any more */
         return 0;
@@ -124,7 +136,7 @@ int trap_handle(int signal, siginfo_t *info, ucontext_t *context) {
     case SIGSYS:
         return on_sigsys(info, context);
     default:
-        return trap_memory_fixup(signal, info, context) || own_mapping_fault(signal, info) ||
+        return trap_memory_fixup(signal, info, context) || is_own_mapping(signal, info) ||
                cpuid_handle(signal, info, context);
     }
 }

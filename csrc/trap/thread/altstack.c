@@ -1,8 +1,8 @@
 #define _GNU_SOURCE
 #include "trap/thread/altstack.h"
 
+#include "trap/cpu/emulated.h"
 #include "trap/thread/thread.h"
-#include "trap/trap.h"
 
 #include <errno.h>
 #include <stddef.h>

@@ -1,8 +1,8 @@
 #include "trap/thread/run.h"
 
+#include "trap/cpu/emulated.h"
 #include "trap/thread/memory.h"
 #include "trap/trace/trace.h"
-#include "trap/trap.h"
 
 void (*trap_progress)(void);
 

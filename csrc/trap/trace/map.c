@@ -3,7 +3,9 @@
 
 #include "trap/files/own_directory.h"
 #include "trap/files/own_file.h"
-#include "trap/trace/trace.h"
+#include "trap/trace/layout.h"
+#include "trap/trace/room.h"
+#include "trap/trace/text.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -15,34 +17,6 @@
 #include <unistd.h>
 
 _Static_assert(offsetof(struct trace_layout, threads) % 64 == 0, "no entry shares a cache line by accident");
-
-/* ---- texts ---- */
-
-char *trap_trace_text(char *at, const char *text) {
-    const size_t length = strlen(text);
-    memcpy(at, text, length);
-    return at + length;
-}
-
-char *trap_trace_number(char *at, unsigned number) {
-    if (number >= 10)
-        at = trap_trace_number(at, number / 10);
-    *at = (char)('0' + number % 10);
-    return at + 1;
-}
-
-static int is_self(int pid) {
-    return pid == (int)syscall(SYS_getpid);
-}
-
-void trap_trace_proc(char path[TRACE_PROC_PATH], int pid, const char *name) {
-    char *at = trap_trace_text(path, "/proc/");
-    at = is_self(pid) ? trap_trace_text(at, "thread-self") : trap_trace_number(at, (unsigned)pid);
-    *at++ = '/';
-    *trap_trace_text(at, name) = '\0';
-}
-
-/* ---- the file ---- */
 
 static void read_process(struct trace_header *trace, int pid) {
     char path[TRACE_PROC_PATH];

@@ -1,6 +1,10 @@
 /* Modules, read from /proc/PID/maps (Documentation/filesystems/proc.rst) a character at a time: a handler's
  * stack may be small. */
-#include "trap/trace/map.h"
+#include "trap/trace/module.h"
+
+#include "trap/trace/layout.h"
+#include "trap/trace/room.h"
+#include "trap/trace/text.h"
 
 #include <errno.h>
 #include <fcntl.h>

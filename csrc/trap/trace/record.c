@@ -1,8 +1,9 @@
 /* One instruction into the tables of a trace file. */
-#include "trap/trace/trace.h"
+#include "trap/trace/record.h"
 
-#include "trap/trace/file.h"
-#include "trap/trace/map.h"
+#include "trap/trace/layout.h"
+#include "trap/trace/module.h"
+#include "trap/trace/room.h"
 
 #include <string.h>
 

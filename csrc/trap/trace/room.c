@@ -1,9 +1,10 @@
 /* Blocks for the pages of a trace file. */
 #define _GNU_SOURCE
-#include "trap/trace/map.h"
+#include "trap/trace/room.h"
 
 #include "trap/files/own_directory.h"
 #include "trap/files/own_file.h"
+#include "trap/trace/layout.h"
 
 #include <errno.h>
 #include <fcntl.h>

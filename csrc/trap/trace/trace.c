@@ -3,8 +3,11 @@
 #include "trap/trace/trace.h"
 
 #include "trap/files/own_file.h"
-#include "trap/trace/map.h"
 #include "trap/files/unrecorded.h"
+#include "trap/trace/layout.h"
+#include "trap/trace/map.h"
+#include "trap/trace/record.h"
+#include "trap/trace/room.h"
 
 #include <errno.h>
 #include <pthread.h>

@@ -4,8 +4,11 @@
  * gone, however it ended, the kernel kills them (PTRACE_O_EXITKILL).
  */
 #include "trap/ptrace/ptrace.h"
+
+#include "machine/machine.h"
 #include "trap/answers/announce.h"
 #include "trap/cpu/virtual_cpu.h"
+#include "trap/ptrace/run.h"
 
 #include <errno.h>
 #include <pthread.h>
