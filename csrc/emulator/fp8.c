@@ -4,7 +4,7 @@
  * into one element of d are added exactly, that sum is rounded once, and then added to d.
  */
 #include "float32.h"
-#include "tdp.h"
+#include "product.h"
 
 #include <string.h>
 

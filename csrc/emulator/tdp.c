@@ -1,5 +1,5 @@
 /* When a tile product is valid and what it leaves in d: TDPBSSD ... TDPHF8PS. */
-#include "tdp.h"
+#include "product.h"
 
 #include <stdatomic.h>
 #include <string.h>

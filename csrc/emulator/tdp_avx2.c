@@ -7,7 +7,7 @@
  * is zeroed by amxemu_tdp. Nothing here depends on data outside the shape, which may hold anything.
  */
 #include "mxcsr.h"
-#include "tdp.h"
+#include "product.h"
 
 #ifdef __x86_64__
 #include <immintrin.h>

@@ -1,5 +1,5 @@
 /* The reference for every tile product: each element in the order the instruction defines. */
-#include "tdp.h"
+#include "product.h"
 
 #include "float32.h"
 

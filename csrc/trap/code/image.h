@@ -5,7 +5,7 @@
 #ifndef AMX_CODE_IMAGE_H
 #define AMX_CODE_IMAGE_H
 
-#include "trap/code/scan.h"
+#include "trap/code/object.h"
 
 /* What a file may have at most, else it is not looked at: docs/emulation.md, "What a program can do to its
  * launcher". */

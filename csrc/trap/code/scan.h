@@ -7,7 +7,8 @@
 #ifndef AMX_CODE_SCAN_H
 #define AMX_CODE_SCAN_H
 
-#include <elf.h>
+#include "trap/code/object.h"
+
 #include <stddef.h>
 #include <stdint.h>
 
@@ -15,16 +16,6 @@ enum code_kind {
     CODE_CPUID = 1,
     CODE_XGETBV = 2,
     CODE_AMX_CONFIG = 4, /* LDTILECFG, STTILECFG, TILERELEASE: what works without permission */
-};
-
-/* An object as the dynamic linker maps it; `base` is where its address 0 would be. Addresses are numbers
- * until they are known to lie in a segment: a file may say anything. */
-struct code_image {
-    uint64_t base;
-    const Elf64_Phdr *headers;
-    size_t count;
-    /* .eh_frame, for objects without .eh_frame_hdr, such as static programs; 0: not known. */
-    uint64_t eh_frame, eh_frame_size;
 };
 
 struct code_sink {

@@ -5,7 +5,7 @@
 #ifndef AMX_UNWIND_TABLE_H
 #define AMX_UNWIND_TABLE_H
 
-#include "trap/code/scan.h"
+#include "trap/code/object.h"
 
 struct code_range {
     uint64_t begin, end;

@@ -4,8 +4,8 @@
  * rows of d, words of a row of d, and words of a row of a. What a kernel leaves in d outside M x N is zeroed
  * by amxemu_tdp.
  */
-#ifndef AMXEMU_TDP_H
-#define AMXEMU_TDP_H
+#ifndef AMXEMU_PRODUCT_H
+#define AMXEMU_PRODUCT_H
 
 #include "emulator.h"
 
