@@ -39,12 +39,12 @@ def test_a_use_without_any_include_is_found(csrc):
     append(
         csrc / "emulator/step.c", "int later(void);\nint later(void) {\n    return amx_gemm_threads();\n}\n"
     )
-    assert said(csrc) == ["emulator/step uses amx_gemm_threads: gemm/threads is not below it"]
+    assert said(csrc) == ["emulator/step uses amx_gemm_threads: gemm/plan is not below it"]
 
 
 def test_a_use_of_a_variable_is_found(csrc):
-    append(csrc / "trap/host/address.c", "extern int trap_answers;\nint *later = &trap_answers;\n")
-    assert said(csrc) == ["trap/host/address uses trap_answers: trap/answers/answers is not below it"]
+    append(csrc / "trap/host/mm_map.c", "extern int trap_answers;\nint *later = &trap_answers;\n")
+    assert said(csrc) == ["trap/host/mm_map uses trap_answers: trap/answers/answers is not below it"]
 
 
 def test_rooms_of_one_layer_know_nothing_of_each_other(csrc):
