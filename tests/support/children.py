@@ -113,7 +113,7 @@ def descendants(pid):
     """The processes that have come of one, by /proc; zombies are none."""
     parents = {}
     for entry in filter(str.isdigit, os.listdir("/proc")):
-        with contextlib.suppress(OSError), open(f"/proc/{entry}/stat") as stat:
+        with contextlib.suppress(OSError), open(f"/proc/{entry}/stat", errors="replace") as stat:
             state, parent = stat.read().rpartition(")")[2].split()[:2]
             if state not in "ZX":
                 parents[int(entry)] = int(parent)
