@@ -1,8 +1,8 @@
 /* csrc/trap/code/scan.c over a file, for callers without C structures. */
 #include "trap/code/file.h"
 #include "trap/code/image.h"
-#include "trap/code/scan.h"
 #include "trap/code/insn_length.h"
+#include "trap/code/scan.h"
 
 #include <unistd.h>
 
