@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from amx.own_directory import is_own, places
+from amx.printable import printable
 
 __all__ = ["turn"]
 
@@ -54,7 +55,9 @@ def _lock(descriptor: int, kind: int, name: str, wait: Callable[[int, int], obje
     with contextlib.suppress(BlockingIOError):
         fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
         return
-    text = f"amx check: waiting for another run, which has locked {name} (lslocks names the process)"
+    text = (
+        f"amx check: waiting for another run, which has locked {printable(name)} (lslocks names the process)"
+    )
     notice = threading.Timer(SILENT, print, [text], {"file": sys.stderr})
     notice.daemon = True
     notice.start()
@@ -93,7 +96,7 @@ def _files(opened: contextlib.ExitStack) -> tuple[str, int, int, bool] | None:
         except OSError:
             pass
     if taken:
-        _warn(f"{taken} is not a directory of this user alone")
+        _warn(f"{printable(taken)} is not a directory of this user alone")
         return None
     here = Path(__file__)
     gate, room = (_open(opened, path) for path in (here.parent, here))

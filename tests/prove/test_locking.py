@@ -142,6 +142,14 @@ def test_a_name_that_others_have_taken_makes_nobody_wait(place, what):
     assert "Set TMPDIR" in done.stderr
 
 
+def test_a_place_is_named_as_text(place):
+    odd = place / "\x1b[2J"
+    odd.mkdir()
+    ours(odd).touch()
+    done = children.run_python("-c", ONE, "0", TMPDIR=str(odd))
+    assert f"{place}/\\x1b[2J/amx-conformance-{os.geteuid()} is not a directory" in done.stderr
+
+
 def test_who_waits_says_what_for(place):
     """At once here; when the lock is given back, it goes on."""
     with locking.turn(alone=True):

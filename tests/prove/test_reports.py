@@ -161,6 +161,12 @@ def test_ktap_explains_a_failure_before_its_line():
         assert text in before
 
 
+def test_in_ktap_a_reason_is_text():
+    *others, last = sample().results[:4]
+    results = (*others, dataclasses.replace(last, reason="a\x1b[2Jb"))
+    assert r"ok 1 BB-01 # SKIP a\x1b[2Jb" in ktap.render(sample(results=results))
+
+
 class Page(html.parser.HTMLParser):
     """Checks that elements nest, and collects what a test wants to know."""
 

@@ -10,6 +10,7 @@ from amx.conformance.provoke import HUNG
 from amx.conformance.report import words
 from amx.conformance.runner import Report
 from amx.conformance.verdict import Result
+from amx.printable import printable
 
 __all__ = ["render"]
 
@@ -73,4 +74,4 @@ def _group(number: int, name: str, results: list[Result], *, complete: bool) -> 
 
 
 def _plain(text: str) -> str:
-    return " ".join(text.split())
+    return printable(" ".join(text.split()))
