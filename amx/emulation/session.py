@@ -217,7 +217,7 @@ def _tell(ended: BaseException, text: str) -> None:
     ended.add_note(printable_lines(text))
     if isinstance(ended, SystemExit):
         with contextlib.suppress(RuntimeWarning):  # raised where warnings are errors
-            warnings.warn(printable_lines(text), RuntimeWarning, stacklevel=6)
+            warnings.warn(printable_lines(text), RuntimeWarning, stacklevel=6)  # at the block
 
 
 def _granted_for_real() -> bool:
