@@ -8,6 +8,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from amx.version import __version__
+
 if TYPE_CHECKING:
     from amx import caches, cpu, emulation, errors, lowlevel, permission, xstate
     from amx.backend import Backend, get_backend, set_backend
@@ -22,8 +24,6 @@ if TYPE_CHECKING:
     from amx.threads import get_num_threads, set_num_threads
     from amx.tile_config import TileConfig
     from amx.tiles import TileContext
-
-__version__ = "0.1.0"
 
 _MODULES = ("caches", "cpu", "emulation", "errors", "lowlevel", "permission", "xstate")
 _HOMES = {

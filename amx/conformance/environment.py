@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import amx
 from amx import cpu, diagnosis, machine, xstate
 from amx._lib import lib
 from amx.causes import FIRST_KERNEL, Cause
@@ -18,6 +17,7 @@ from amx.conformance.check import Check, Need, version
 from amx.conformance.lane import Lane, lane_of
 from amx.diagnosis import Diagnosis, Outcome, RungName
 from amx.emulation.machine import Emulated
+from amx.version import __version__
 
 __all__ = ["FAULT", "MODEL", "Environment", "read"]
 
@@ -179,7 +179,7 @@ def _facts(found: Diagnosis) -> Iterator[tuple[str, str]]:
             yield "note", str(disagreement)
     yield "user", f"uid {os.geteuid()}{', seccomp filter' if _filtered() else ''}"
     yield "core pattern", _text("/proc/sys/kernel/core_pattern") or "unknown"
-    yield "linux-amx", f"{amx.__version__}, Python {sys.version.split()[0]}"
+    yield "linux-amx", f"{__version__}, Python {sys.version.split()[0]}"
 
 
 _KERNEL_RUNGS = (RungName.KERNEL, RungName.PERMISSION, RungName.REQUEST, RungName.CONFIRMED)

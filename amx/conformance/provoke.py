@@ -54,10 +54,8 @@ def program() -> str:
     ------
     FileNotFoundError: it is not installed.
     """
-    from amx import conformance
-
     candidates = [os.environ[PROGRAM]] if os.environ.get(PROGRAM) else []
-    candidates += [os.path.join(directory, "amx-provoke") for directory in conformance.__path__]
+    candidates += [os.path.join(directory, "amx-provoke") for directory in sys.modules[__package__].__path__]
     for candidate in candidates:
         if os.path.isfile(candidate):
             return os.path.abspath(candidate)  # it is started in another directory

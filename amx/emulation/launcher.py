@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Mapping
 
 from amx.emulation import preload_name
@@ -31,9 +32,8 @@ def library() -> str:
     ------
     EmulationError: this build has none, or its path cannot be named in LD_PRELOAD.
     """
-    from amx import emulation
-
-    paths = [os.path.abspath(os.path.join(directory, LIBRARY)) for directory in emulation.__path__]
+    directories = sys.modules[__package__].__path__
+    paths = [os.path.abspath(os.path.join(directory, LIBRARY)) for directory in directories]
     path = next(filter(os.path.isfile, paths), None)
     if path is None:
         raise EmulationError(

@@ -7,13 +7,13 @@ from html import escape
 from importlib.resources import files
 from itertools import groupby
 
-import amx
 from amx.conformance import groups
 from amx.conformance.check import Check, Verdict
 from amx.conformance.lane import Lane
 from amx.conformance.report import words
 from amx.conformance.runner import Report
 from amx.conformance.verdict import Result
+from amx.version import __version__
 
 __all__ = ["render"]
 
@@ -55,7 +55,7 @@ def _page(report: Report) -> Iterator[str]:
         yield "</section>"
     yield from _documented(report)
     yield from _not_made(report.selected[len(report.results) :])
-    yield f"<footer>Written by amx check of linux-amx {escape(amx.__version__)}.</footer>"
+    yield f"<footer>Written by amx check of linux-amx {escape(__version__)}.</footer>"
     yield "</body></html>"
 
 

@@ -6,11 +6,11 @@ import dataclasses
 import json
 from typing import Any
 
-import amx
 from amx.conformance.check import Verdict
 from amx.conformance.report import words
 from amx.conformance.runner import Report
 from amx.conformance.verdict import Result
+from amx.version import __version__
 
 __all__ = ["as_json", "render"]
 
@@ -28,7 +28,7 @@ def as_json(report: Report) -> dict[str, object]:
     cause = environment.diagnosis.cause
     return {
         "schema": SCHEMA,
-        "version": amx.__version__,
+        "version": __version__,
         "lane": environment.lane.value,
         "emulated": environment.diagnosis.emulated or None,
         "fault": environment.fault or None,
