@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["Check", "Expectation", "Judge", "KnownBug", "Need", "Verdict", "check", "checks", "version"]
+__all__ = ["Check", "Expectation", "Judge", "KnownBug", "Need", "Verdict", "check", "version"]
 
 
 class Verdict(enum.Enum):
@@ -145,7 +145,7 @@ def version(text: str) -> tuple[int, ...]:
     return tuple(map(int, found.group().split("."))) if found else ()
 
 
-_checks: dict[str, Check] = {}
+_checks: dict[str, Check] = {}  # declared so far
 
 
 def check(
@@ -160,11 +160,3 @@ def check(
         return judge
 
     return declare
-
-
-def checks() -> Iterator[Check]:
-    """Every check, in the catalogue's order."""
-    from amx.conformance import groups
-
-    groups.load()
-    return iter(_checks.values())

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Iterator
 
-__all__ = ["GROUPS", "load", "subject"]
+from amx.conformance import check
+from amx.conformance.check import Check
+
+__all__ = ["GROUPS", "checks", "load", "subject"]
 
 # What each is about.
 GROUPS = {
@@ -35,3 +39,9 @@ def load() -> None:
 def subject(group: str) -> str:
     """What a group is about, empty for one of no module."""
     return GROUPS.get(group, "")
+
+
+def checks() -> Iterator[Check]:
+    """Every check, in the catalogue's order."""
+    load()
+    return iter(check._checks.values())

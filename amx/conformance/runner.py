@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from amx.conformance import locking, provoke, verdict
-from amx.conformance.check import Check, Need, Verdict, checks
+from amx.conformance.check import Check, Need, Verdict
 from amx.conformance.environment import Environment
+from amx.conformance.groups import checks
 from amx.conformance.lane import Lane
 from amx.conformance.verdict import Result
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from amx.conformance.check import Check, checks
+from amx.conformance.check import Check
+from amx.conformance.groups import checks
 
 __all__ = ["Selection", "select"]
 

@@ -7,8 +7,9 @@ from collections.abc import Callable
 import pytest
 
 from amx.conformance import environment
-from amx.conformance.check import Check, Verdict, checks
+from amx.conformance.check import Check, Verdict
 from amx.conformance.environment import Environment
+from amx.conformance.groups import checks
 from amx.conformance.report import junit, words
 from amx.conformance.runner import Runner
 from amx.conformance.selection import select

@@ -25,7 +25,8 @@ from amx import cli, machine
 from amx._lib import lib
 from amx.conformance import check as check_module
 from amx.conformance import environment, groups, provoke
-from amx.conformance.check import Verdict, checks
+from amx.conformance.check import Verdict
+from amx.conformance.groups import checks
 from amx.conformance.lane import Lane
 from amx.conformance.runner import Runner
 

@@ -14,7 +14,7 @@ import pytest
 
 from amx import xstate
 from amx.conformance import environment, provoke
-from amx.conformance.check import checks
+from amx.conformance.groups import checks
 from amx.conformance.lane import Lane
 
 try:
@@ -25,7 +25,7 @@ except FileNotFoundError as missing:
 RUN = """
 import json
 from amx.conformance import environment
-from amx.conformance.check import checks
+from amx.conformance.groups import checks
 from amx.conformance.runner import Runner
 runner = Runner(environment.read(model=False))
 made = [runner.result(check) for check in checks()]

@@ -13,7 +13,8 @@ import children
 import pytest
 
 from amx.conformance import environment, provoke
-from amx.conformance.check import Verdict, checks
+from amx.conformance.check import Verdict
+from amx.conformance.groups import checks
 from amx.conformance.lane import Lane
 from amx.conformance.runner import Runner
 

@@ -6,7 +6,8 @@ import errno
 import pytest
 
 from amx.conformance import provoke, verdict
-from amx.conformance.check import Need, Verdict, checks
+from amx.conformance.check import Need, Verdict
+from amx.conformance.groups import checks
 
 try:
     provoke.program()

@@ -5,7 +5,8 @@ import functools
 import pytest
 
 from amx.conformance import provoke, verdict
-from amx.conformance.check import Verdict, checks
+from amx.conformance.check import Verdict
+from amx.conformance.groups import checks
 
 try:
     provoke.program()

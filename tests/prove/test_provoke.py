@@ -13,7 +13,7 @@ import pytest
 from compiling import EMULATOR, ROOT, compile_c, compiler, objects
 
 from amx.conformance import provoke
-from amx.conformance.check import checks
+from amx.conformance.groups import checks
 
 try:
     PROGRAM = provoke.program()

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from amx.conformance import verdict
-from amx.conformance.check import Verdict, checks
+from amx.conformance.check import Verdict
+from amx.conformance.groups import checks
 from amx.conformance.provoke import Run
 
 CATALOGUE = {check.id: check for check in checks()}

@@ -10,7 +10,8 @@ import stand_in
 from stand_in import END, check, see
 
 from amx.conformance import provoke
-from amx.conformance.check import KnownBug, Need, Verdict, checks
+from amx.conformance.check import KnownBug, Need, Verdict
+from amx.conformance.groups import checks
 from amx.conformance.lane import Lane
 from amx.conformance.runner import Report, Runner
 from amx.conformance.selection import select

@@ -11,7 +11,7 @@ import children
 import pytest
 
 from amx.conformance import provoke
-from amx.conformance.check import checks
+from amx.conformance.groups import checks
 
 try:
     PROGRAM = provoke.program()
