@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import amx
 from amx import foreign_file
 from amx.emulation.symbols import Code, Location
-from amx.emulation.trace import Configuration, Extent, Lost, Process, Site, Thread, Trace, dimensions
+from amx.emulation.trace_data import Configuration, Extent, Lost, Process, Recorded, Site, Thread, dimensions
+from amx.emulation.trace_verdicts import verdicts
 from amx.errors import TraceError
 from amx.foreign_json import SIGNED, Json
 from amx.printable import printable
+from amx.version import __version__
 
 __all__ = ["as_json", "from_json", "load"]
 
@@ -20,12 +21,12 @@ BYTES = 512 * 2**20  # of a file
 IMAGE_BYTES = 64
 
 
-def as_json(trace: Trace) -> dict[str, object]:
+def as_json(trace: Recorded) -> dict[str, object]:
     """The object; `verdicts` and `totals` are there for others to read, `from_json` makes them anew."""
     return {
         "schema": SCHEMA,
-        "version": amx.__version__,
-        "verdicts": list(trace.verdicts),
+        "version": __version__,
+        "verdicts": list(verdicts(trace)),
         "instructions": trace.instructions,
         "intensity": trace.intensity,
         "totals": [
@@ -46,7 +47,7 @@ def as_json(trace: Trace) -> dict[str, object]:
     }
 
 
-def load(path: Path) -> Trace:
+def load(path: Path) -> Recorded:
     """The trace in a file.
 
     Raises
@@ -57,7 +58,7 @@ def load(path: Path) -> Trace:
     return from_json(foreign_file.read(path, BYTES).decode(errors="replace"), printable(str(path)))
 
 
-def from_json(text: str, name: str) -> Trace:
+def from_json(text: str, name: str) -> Recorded:
     """What `as_json` was made of; errors call it by the name.
 
     Raises
@@ -76,8 +77,8 @@ def from_json(text: str, name: str) -> Trace:
     raise TraceError(f"{name} has another schema", cause=f"This version reads schema {SCHEMA}")
 
 
-def _trace(content: Json) -> Trace:
-    return Trace(
+def _trace(content: Json) -> Recorded:
+    return Recorded(
         tuple(map(_process, content.objects("processes"))),
         content.texts("unreadable"),
         content.texts("unrecorded", ()),  # older ones have none

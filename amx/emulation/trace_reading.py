@@ -9,7 +9,7 @@ from pathlib import Path
 
 from amx.emulation import unrecorded
 from amx.emulation.symbols import Location, Symbols
-from amx.emulation.trace import Configuration, Extent, Lost, Process, Site, Thread, Trace, dimensions
+from amx.emulation.trace_data import Configuration, Extent, Lost, Process, Recorded, Site, Thread, dimensions
 from amx.emulation.trace_file import RawProcess, RawSite, read_file
 from amx.errors import TraceError
 
@@ -17,7 +17,7 @@ FILES = 2**16
 ENTRIES = 2**19  # of sites, configurations and threads, in all files
 
 
-def read_directory(path: Path) -> Trace:
+def read_directory(path: Path) -> Recorded:
     """`amx.emulation.trace.read` of a directory that is there."""
     processes, unreadable = [], []
     room = ENTRIES
@@ -39,7 +39,7 @@ def read_directory(path: Path) -> Trace:
         unreadable.append(f"{len(names) - FILES:,} files more than the {FILES:,} of a trace")
     processes.sort(key=lambda process: (process.started, process.pid))
     missing, _ = unrecorded.read(path)
-    return Trace(tuple(processes), tuple(unreadable), (str(missing),) if missing else ())
+    return Recorded(tuple(processes), tuple(unreadable), (str(missing),) if missing else ())
 
 
 def _names(path: Path) -> list[str]:

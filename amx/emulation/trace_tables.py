@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from amx.emulation.disassembly import Action, action_of
-from amx.emulation.trace import Site, Total, Trace
+from amx.emulation.trace_data import Recorded, Site, Total
+from amx.emulation.trace_verdicts import verdicts
 from amx.printable import printable
 
 if TYPE_CHECKING:
@@ -21,9 +22,9 @@ SITES_HEAD = ("executed", "instruction", "full", "tiles", "where")
 RIGHT = frozenset(("executed", "sites", "full", "multiply-adds", "bytes"))
 
 
-def as_text(trace: Trace) -> str:
+def as_text(trace: Recorded) -> str:
     """Verdicts, totals and the hottest sites as plain lines."""
-    lines = list(trace.verdicts)
+    lines = list(verdicts(trace))
     if trace.totals:
         lines += ["", *_columns(TOTALS_HEAD, [_total_cells(total) for total in trace.totals])]
     if trace.sites:
@@ -33,12 +34,12 @@ def as_text(trace: Trace) -> str:
     return "\n".join(lines)
 
 
-def show(trace: Trace, console: Console) -> None:
+def show(trace: Recorded, console: Console) -> None:
     """The same, and configurations and processes, as tables."""
     from rich.table import Table
     from rich.text import Text
 
-    for sentence in trace.verdicts:
+    for sentence in verdicts(trace):
         console.print(sentence, markup=False)
     if trace.totals:
         _table(console, "Instructions", TOTALS_HEAD, [_total_cells(total) for total in trace.totals])
@@ -87,7 +88,7 @@ def _site_cells(site: Site) -> tuple[str, ...]:
     return f"{site.executed:,}", str(site), _percent(site.utilisation), tiles, str(site.location)
 
 
-def _rest(trace: Trace, shown: int) -> list[str]:
+def _rest(trace: Recorded, shown: int) -> list[str]:
     rest = trace.sites[shown:]
     executed = sum(site.executed for site in rest)
     return [f"and {len(rest):,} more sites, {executed:,} instructions"] if rest else []

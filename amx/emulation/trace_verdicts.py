@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from amx.emulation.disassembly import Action, action_of
-from amx.emulation.trace import Site, Trace
+from amx.emulation.trace_data import Recorded, Site
 from amx.printable import printable
 
 __all__ = ["counted", "verdicts"]
@@ -19,7 +19,7 @@ LOADS_OF_A_BLOCK = 1.0
 PRODUCTS_PER_LDTILECFG = 155 // 16
 
 
-def verdicts(trace: Trace) -> tuple[str, ...]:
+def verdicts(trace: Recorded) -> tuple[str, ...]:
     """Sentences, the most important first."""
     return tuple(_verdicts(trace))
 
@@ -30,7 +30,7 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun if number == 1 else plural}"
 
 
-def _verdicts(trace: Trace) -> Iterator[str]:
+def _verdicts(trace: Recorded) -> Iterator[str]:
     yield _whether(trace)
     if trace.executed(Action.PRODUCT):
         yield from _fill(trace)
@@ -40,7 +40,7 @@ def _verdicts(trace: Trace) -> Iterator[str]:
     yield from _gaps(trace)
 
 
-def _whether(trace: Trace) -> str:
+def _whether(trace: Recorded) -> str:
     processes = counted(len(trace.processes), "process")
     if trace.instructions == 0 and not trace.complete:
         return (
@@ -63,7 +63,7 @@ def _whether(trace: Trace) -> str:
     return f"AMX was used: {what}, {counted(products, 'product')} among them."
 
 
-def _fill(trace: Trace) -> Iterator[str]:
+def _fill(trace: Recorded) -> Iterator[str]:
     full = trace.utilisation(Action.PRODUCT)
     if full is None:  # without a site there is no extent
         return
@@ -77,13 +77,13 @@ def _fill(trace: Trace) -> Iterator[str]:
     yield f"{percent}: {extents} in {worst} at {worst.location}, executed {worst.executed:,} times."
 
 
-def _emptiest(trace: Trace) -> Site | None:
+def _emptiest(trace: Recorded) -> Site | None:
     """The product that left the most multiply-adds unused."""
     products = [site for site in trace.sites if site.action is Action.PRODUCT and site.work < site.capacity]
     return max(products, key=lambda site: site.capacity - site.work, default=None)
 
 
-def _reuse(trace: Trace) -> Iterator[str]:
+def _reuse(trace: Recorded) -> Iterator[str]:
     loads = trace.executed(Action.LOAD) / trace.executed(Action.PRODUCT)
     if trace.intensity is not None:
         moved = trace.work(Action.LOAD, Action.STORE)
@@ -98,7 +98,7 @@ def _reuse(trace: Trace) -> Iterator[str]:
         )
 
 
-def _configuring(trace: Trace) -> Iterator[str]:
+def _configuring(trace: Recorded) -> Iterator[str]:
     loads = sum(each.loads for each in trace.configurations)
     loads += sum(process.lost.configurations for process in trace.processes)
     products = trace.executed(Action.PRODUCT)
@@ -117,7 +117,7 @@ def _configuring(trace: Trace) -> Iterator[str]:
         )
 
 
-def _endings(trace: Trace) -> Iterator[str]:
+def _endings(trace: Recorded) -> Iterator[str]:
     threads = [thread for process in trace.processes for thread in process.threads]
     left = sum(thread.left_configured for thread in threads)
     if left:
@@ -130,7 +130,7 @@ def _endings(trace: Trace) -> Iterator[str]:
         yield f"{counted(faults, 'instruction')} ended in a signal to the program."
 
 
-def _gaps(trace: Trace) -> Iterator[str]:
+def _gaps(trace: Recorded) -> Iterator[str]:
     lost = [process.lost for process in trace.processes]
     instructions = sum(count for each in lost for _, count in each.instructions)
     reason = next((each.reason for each in lost if each.reason), "")
