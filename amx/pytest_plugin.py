@@ -73,9 +73,9 @@ RunChild = Callable[..., Child]
 @functools.cache
 def _found() -> tuple[frozenset[str], str]:
     """The lanes there are, and why there is no native one."""
-    from amx.conformance.lane import Lane, lane_of
     from amx.diagnosis import explain
     from amx.errors import AmxError
+    from amx.lane import Lane, lane_of
 
     try:
         diagnosis = explain(probe=True)

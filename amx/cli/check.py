@@ -12,10 +12,10 @@ from amx.cli._streams import print_error
 from amx.conformance import environment as _environment
 from amx.conformance.check import Need
 from amx.conformance.environment import Environment
-from amx.conformance.lane import Lane
 from amx.conformance.runner import Report, Runner
 from amx.conformance.selection import Selection, select
 from amx.conformance.verdict import Result
+from amx.lane import Lane
 
 __all__ = ["add_parser", "run"]
 

@@ -14,9 +14,9 @@ from amx import cpu, diagnosis, machine, xstate
 from amx._lib import lib
 from amx.causes import FIRST_KERNEL, Cause
 from amx.conformance.check import Check, Need, version
-from amx.conformance.lane import Lane, lane_of
 from amx.diagnosis import Diagnosis, Outcome, RungName
 from amx.emulation.machine import Emulated
+from amx.lane import Lane, lane_of
 from amx.version import __version__
 
 __all__ = ["FAULT", "MODEL", "Environment", "read"]

@@ -11,8 +11,8 @@ from amx.conformance import locking, provoke, verdict
 from amx.conformance.check import Check, Need, Verdict
 from amx.conformance.environment import Environment
 from amx.conformance.groups import checks
-from amx.conformance.lane import Lane
 from amx.conformance.verdict import Result
+from amx.lane import Lane
 
 __all__ = ["Report", "Runner"]
 

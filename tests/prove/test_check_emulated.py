@@ -15,10 +15,10 @@ from preloading import SANITIZED
 from amx import diagnosis, machine, xstate
 from amx._lib import lib
 from amx.conformance.check import Verdict
-from amx.conformance.lane import Lane, lane_of
 from amx.conformance.report import html, json_report, junit, ktap, words
 from amx.conformance.runner import Report
 from amx.conformance.verdict import Result
+from amx.lane import Lane, lane_of
 
 whole_programs = pytest.mark.skipif(
     bool(lib.amx_is_stub()) or SANITIZED,

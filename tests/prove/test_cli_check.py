@@ -27,8 +27,8 @@ from amx.conformance import check as check_module
 from amx.conformance import environment, groups, provoke
 from amx.conformance.check import Verdict
 from amx.conformance.groups import checks
-from amx.conformance.lane import Lane
 from amx.conformance.runner import Runner
+from amx.lane import Lane
 
 pytestmark = pytest.mark.skipif(lib.amx_is_stub() == 1, reason="this build has no machine layer")
 UNDER_SECCOMP = children.SUPPORT / "under_seccomp.py"

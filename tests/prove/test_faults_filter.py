@@ -15,7 +15,7 @@ import pytest
 from amx import xstate
 from amx.conformance import environment, provoke
 from amx.conformance.groups import checks
-from amx.conformance.lane import Lane
+from amx.lane import Lane
 
 try:
     provoke.program()

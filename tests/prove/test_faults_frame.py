@@ -15,8 +15,8 @@ import pytest
 from amx.conformance import environment, provoke
 from amx.conformance.check import Verdict
 from amx.conformance.groups import checks
-from amx.conformance.lane import Lane
 from amx.conformance.runner import Runner
+from amx.lane import Lane
 
 GROUPS = ("SIG", "SRET", "PTR", "CORE", "CTX", "LIFE", "KVM", "XS", "ISA")
 ASKED = ("KVM-04", "LIFE-04")  # of the optional rows; LIFE-03 takes a CPU away

@@ -8,7 +8,7 @@ import pytest
 
 from amx import diagnosis, machine
 from amx.causes import Cause
-from amx.conformance.lane import Lane, lane_of
+from amx.lane import Lane, lane_of
 from amx.recording import Recorded
 
 GET_PERM, REQ_PERM = "0x1022", "0x1023"

@@ -12,9 +12,9 @@ from stand_in import END, check, see
 from amx.conformance import provoke
 from amx.conformance.check import KnownBug, Need, Verdict
 from amx.conformance.groups import checks
-from amx.conformance.lane import Lane
 from amx.conformance.runner import Report, Runner
 from amx.conformance.selection import select
+from amx.lane import Lane
 
 GOOD = f"{see('x', 3)}; {END}"
 CANNOT = see("cannot", '"no luck"') + "; exit 77"

@@ -7,7 +7,7 @@ import machines
 from amx import diagnosis, machine
 from amx.conformance.check import Check
 from amx.conformance.environment import Environment
-from amx.conformance.lane import Lane
+from amx.lane import Lane
 
 END = "echo '{\"end\": true}'"
 

@@ -9,10 +9,10 @@ from itertools import groupby
 
 from amx.conformance import groups
 from amx.conformance.check import Check, Verdict
-from amx.conformance.lane import Lane
 from amx.conformance.report import words
 from amx.conformance.runner import Report
 from amx.conformance.verdict import Result
+from amx.lane import Lane
 from amx.version import __version__
 
 __all__ = ["render"]

@@ -8,9 +8,9 @@ from typing import Any
 
 from amx.conformance.check import Expectation, KnownBug, Verdict, version
 from amx.conformance.environment import Environment
-from amx.conformance.lane import Lane
 from amx.conformance.runner import Report
 from amx.conformance.verdict import Result
+from amx.lane import Lane
 
 __all__ = ["bug", "documented", "explanation", "lane", "observation", "one_line", "summary"]
 
