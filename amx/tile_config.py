@@ -5,14 +5,14 @@ from __future__ import annotations
 import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING
 
 from amx import errors
 from amx.arrays import refuse_mask
 from amx.cpu import Palette
 from amx.dtypes import parse
 
-__all__ = ["PALETTE_1", "TileConfig", "TileShape", "bad_config"]
+__all__ = ["PALETTE_1", "TileConfig", "TileShape", "bad_config", "check_product_shapes"]
 
 # The one palette defined so far (SDM vol. 1, 18.1), as CPUID leaf 0x1D describes it on every CPU with AMX.
 PALETTE_1 = Palette(
@@ -47,9 +47,10 @@ class TileConfig:
     TileConfigError: what the palette does not allow; the message names the tile and the value.
     """
 
+    if TYPE_CHECKING:  # an attribute that is no field: not compared, shown or taken by dataclasses' functions
+        _layout: tuple[tuple[TileShape | None, ...], bytes]
     tiles: tuple[TileShape | None, ...]
     start_row: int = 0
-    _layout: ClassVar[tuple[tuple[TileShape | None, ...], bytes]]  # of each object; no field
 
     def __init__(self, tiles: Sequence[TileShape | tuple[int, int] | None], *, start_row: int = 0) -> None:
         if hasattr(self, "_layout"):
@@ -210,3 +211,28 @@ def _check_shape(number: int, shape: TileShape, palette: Palette) -> None:
 def bad_config(what: str, cause: str, remedy: str) -> errors.TileConfigError:
     """The error for a configuration that LDTILECFG would refuse, or that makes no sense."""
     return errors.TileConfigError(what, cause=cause, remedy=remedy, operation="ldtilecfg")
+
+
+def check_product_shapes(
+    insn: str, d: tuple[int, TileShape], a: tuple[int, TileShape], b: tuple[int, TileShape]
+) -> None:
+    """Raise `TileShapeError` unless `insn` multiplies tiles of these numbers and shapes.
+
+    The CPU raises #UD (SDM vol. 2, the instruction's page).
+    """
+
+    def refuse(cause: str) -> errors.TileShapeError:
+        tiles = ", ".join(f"TMM{number} ({shape})" for number, shape in (d, a, b))
+        return errors.TileShapeError(
+            f"{insn} of {tiles}", cause=cause, remedy="use another configuration", operation=insn
+        )
+
+    for number, shape in (d, a, b):
+        if shape.colsb % 4:
+            raise refuse(f"rows of TMM{number} are no multiple of 4 bytes")
+    if d[1].rows != a[1].rows:
+        raise refuse("d and a have different numbers of rows (M)")
+    if d[1].colsb != b[1].colsb:
+        raise refuse("d and b have rows of different length (N)")
+    if a[1].colsb != 4 * b[1].rows:
+        raise refuse("a row of a is not 4 bytes for each row of b (K)")

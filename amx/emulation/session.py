@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from amx import backend, machine, tiles
+from amx import backend, machine, tile_scope
 from amx._lib import CData, ffi, lib
 from amx.causes import Cause
 from amx.emulation.counts import Counts
@@ -134,7 +134,7 @@ def _emulate(cpu: str, patch: bool, trace: Path | None) -> Iterator[Emulation]:
                 with backend.decided_anew(), machine.use(Emulated(cpu)):
                     yield emulation
             finally:
-                left_open = tiles.close_native()
+                left_open = tile_scope.close_native()
                 emulation._counts = _counts()
                 lib.amx_trap_stop()
     if _granted_for_real():
@@ -241,9 +241,9 @@ def _start(cpu: str, patch: bool, directory: str) -> None:
         )
     if current.emulated:
         raise _already(current.emulated)
-    if tiles.open_contexts():
+    if tile_scope.open_contexts():
         raise EmulationError(
-            f"amx.emulate() with {tiles.open_contexts()} TileContext open",
+            f"amx.emulate() with {tile_scope.open_contexts()} TileContext open",
             cause="Its tiles are the CPU's, and the emulated ones are others",
             remedy="Leave every TileContext first",
         )
