@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from amx.emulation.session import emulate
     from amx.emulation.used import used
     from amx.errors import AmxError, EmulatedWarning
-    from amx.gemm import matmul
-    from amx.packing import PackedMatrix, pack
+    from amx.gemm import PackedMatrix, matmul, pack
     from amx.permission import prefault, request
     from amx.planning import Plan, plan
     from amx.threads import get_num_threads, set_num_threads
@@ -31,7 +30,7 @@ _HOMES = {
     "Backend": "backend",
     "Diagnosis": "diagnosis",
     "EmulatedWarning": "errors",
-    "PackedMatrix": "packing",
+    "PackedMatrix": "gemm",
     "Plan": "planning",
     "TileConfig": "tile_config",
     "TileContext": "tiles",
@@ -41,7 +40,7 @@ _HOMES = {
     "get_backend": "backend",
     "get_num_threads": "threads",
     "matmul": "gemm",
-    "pack": "packing",
+    "pack": "gemm",
     "plan": "planning",
     "prefault": "permission",
     "request": "permission",

@@ -19,6 +19,7 @@ from amx.arrays import Array
 
 __all__ = [
     "NAMES",
+    "RESULTS",
     "Array",
     "Element",
     "accumulator",
@@ -42,6 +43,8 @@ class Element(enum.Enum):
     UINT8 = "uint8"
     BFLOAT16 = "bfloat16"
     FLOAT16 = "float16"
+
+    __hash__ = object.__hash__  # in C: each is one of a kind, and looked up in every call
 
     @property
     def size(self) -> int:
@@ -78,6 +81,8 @@ _TDP = {
     (Element.BFLOAT16, Element.BFLOAT16): 4,
     (Element.FLOAT16, Element.FLOAT16): 5,
 }
+# The result's dtype by that number.
+RESULTS = (_INT32, _INT32, _INT32, _INT32, _FLOAT32, _FLOAT32)
 
 
 def tdp(a: Element, b: Element) -> int | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import math
 import sys
-from typing import Any, NoReturn, final
+from typing import Any, NoReturn, Self, TypeVar
 
 import numpy as np
 
@@ -20,20 +20,15 @@ from amx.dtypes import Array, Element, address, dtype_of, element_for, parse, td
 from amx.interrupts import raise_interrupt
 from amx.operands import Operand, ranges
 
-__all__ = ["PackedMatrix", "pack"]
+__all__ = ["Packed", "packed_as"]
 
 _PANEL, _CHUNK = 32, 64  # columns, and bytes of K, of which packed matrices consist
 _MOST_BYTES = 32 << 20  # of what is converted at a time
 
 
-@final
-class PackedMatrix:
-    """The second operand of `amx.matmul`, packed by `amx.pack`. Immutable; may be shared by threads.
+class Packed:
+    """What is packed: `amx.PackedMatrix`, without the operator that multiplies it."""
 
-    `a @ packed` is `amx.matmul(a, packed)`. It is no array: NumPy's own functions refuse it.
-    """
-
-    __array_ufunc__ = None  # so that an array leaves `array @ packed` to __rmatmul__
     __slots__ = ("_element", "_handle", "_instructions", "_shape")
     _shape: tuple[int, ...]
     _element: Element
@@ -43,19 +38,16 @@ class PackedMatrix:
     def __init__(self, *_: object, **__: object) -> None:
         raise TypeError("a PackedMatrix is made by amx.pack(), and stays what it is")
 
-    def __init_subclass__(cls) -> None:
-        raise TypeError("PackedMatrix has no subclasses: what it says of its memory has to be true")
-
     def __setattr__(self, name: str, value: object) -> NoReturn:
         raise AttributeError(f"a PackedMatrix is immutable: {name} cannot be set")
 
     def __delattr__(self, name: str) -> NoReturn:
         raise AttributeError(f"a PackedMatrix is immutable: {name} cannot be deleted")
 
-    def __copy__(self) -> PackedMatrix:
+    def __copy__(self) -> Self:
         return self
 
-    def __deepcopy__(self, memo: object) -> PackedMatrix:
+    def __deepcopy__(self, memo: object) -> Self:
         return self
 
     def __reduce__(self) -> NoReturn:
@@ -82,7 +74,7 @@ class PackedMatrix:
         return dtype_of(self.element)
 
     @property
-    def T(self) -> PackedMatrix:  # noqa: N802  # as NumPy calls it
+    def T(self) -> Self:  # noqa: N802  # as NumPy calls it
         """The transposed matrix, packed: unlike an array's, a new one, made in the time that packing takes.
 
         Raises
@@ -95,7 +87,7 @@ class PackedMatrix:
                 cause="Only that of one matrix is a second operand again",
                 remedy="Pack b.swapaxes(-1, -2), where b is the array or its unpack()",
             )
-        return pack(self.unpack().T, dtype=self.element)
+        return packed_as(type(self), self.unpack().T, self.element)
 
     def unpack(self) -> Array:
         """The array that was packed, as a new one; what was rounded stays so. Its dtype is `dtype`."""
@@ -109,16 +101,6 @@ class PackedMatrix:
         by_rows = tiles.transpose(0, 2, 4, 6, 1, 3, 5).reshape(count, chunks * 16 * group, panels * _PANEL)
         return by_rows[:, :k, :n].reshape(*batch, k, n).view(self.dtype)
 
-    def __rmatmul__(self, a: object) -> Array:
-        import amx
-
-        return amx.matmul(a, self)
-
-    def __matmul__(self, b: object) -> Array:
-        import amx
-
-        return amx.matmul(self, b)  # which says why not
-
     @property
     def nbytes(self) -> int:
         """Bytes of the packed form: K is padded to 64 bytes, N to 32 columns."""
@@ -126,6 +108,9 @@ class PackedMatrix:
 
     def __repr__(self) -> str:
         return f"PackedMatrix(shape={self.shape}, dtype={self.element.value}, nbytes={self.nbytes})"
+
+
+_Packed = TypeVar("_Packed", bound=Packed)
 
 
 @functools.cache
@@ -138,23 +123,8 @@ def _instructions(element: Element, has_bfloat16: bool) -> dict[np.dtype[Any], i
     return {dtype: op for first, dtype in dtypes.items() if (op := tdp(first, element)) is not None}
 
 
-def pack(b: object, *, dtype: object = None) -> PackedMatrix:
-    """Pack a second operand once, to multiply with it many times.
-
-    Parameters
-    ----------
-    b: array (..., K, N) of int8, uint8, bfloat16, float16; or uint16 or float32 with `dtype`. Any strides,
-        of any kind that NumPy reads; without a mask. It is copied.
-    dtype: `"bfloat16"` (or `"bf16"`) reads uint16 as its bits and rounds float32 to it; `"float16"` (or
-        `"fp16"`) rounds float32 to it.
-
-    Raises
-    ------
-    DtypeError: an element type that AMX does not multiply.
-    ShapeError: fewer than two dimensions.
-    AllocationError: no memory for the packed form (for rounded elements: NumPy's MemoryError).
-    KeyboardInterrupt, or whatever the handler of a signal raises that arrives meanwhile.
-    """
+def packed_as(kind: type[_Packed], b: object, dtype: object) -> _Packed:
+    """What `amx.pack` makes, of this class."""
     wanted = None if dtype is None else parse(dtype)
     array = as_array(b, "operand b")[...]  # a view, whose shape nobody else can change
     element = element_for(array.dtype, wanted, "b")
@@ -175,12 +145,12 @@ def pack(b: object, *, dtype: object = None) -> PackedMatrix:
     # An array without elements may still have dimensions that nothing gets through.
     for item, index in enumerate(np.ndindex(array.shape[:-2]) if array.size else ()):
         _fill(handle, item, Operand(array[index], element))
-    return _packed(array.shape, element, handle)
+    return _made(kind, array.shape, element, handle)
 
 
-def _packed(shape: tuple[int, ...], element: Element, handle: CData) -> PackedMatrix:
+def _made(kind: type[_Packed], shape: tuple[int, ...], element: Element, handle: CData) -> _Packed:
     """The one way to one: past what forbids its making and changing by others."""
-    made = object.__new__(PackedMatrix)
+    made = object.__new__(kind)
     fields = {
         "_shape": shape,
         "_element": element,

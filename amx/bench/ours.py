@@ -14,9 +14,9 @@ from amx.backend import engine_for
 from amx.bench.grid import Dtype
 from amx.bench.operands import Operands, aligned
 from amx.bench.peers.peer import Form
+from amx.driver import raise_for
 from amx.dtypes import Array, accumulator, address, tdp
-from amx.gemm import raise_for
-from amx.packing import PackedMatrix
+from amx.gemm import PackedMatrix
 
 __all__ = ["Kernel", "bits_differ", "call_of"]
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import amx
-from amx import gemm
+from amx import gemm, in_place
 from amx.lowlevel import ffi, lib
 
 
@@ -43,14 +43,14 @@ def test_fields_that_lie_elsewhere_are_not_read_again(monkeypatch):
     a, packed, out = arrays()
     try:
         with monkeypatch.context() as patch:
-            patch.setattr(gemm, "lib", Elsewhere())
-            gemm._read_arrays_in_place()
+            patch.setattr(in_place, "lib", Elsewhere())
+            in_place.read_arrays_in_place()
         assert len(reads) == 1
         assert call(a, packed, out) == -errno.ENOSYS
         amx.set_backend("emulated")
         np.testing.assert_array_equal(amx.matmul(a, packed), a[:, :3])
     finally:
-        gemm._read_arrays_in_place()
+        in_place.read_arrays_in_place()
     assert call(a, packed, out) == 0
 
 

@@ -350,18 +350,18 @@ print("right")
 
 
 FORKS = """
-from amx import gemm
+from amx import parts
 
 a = np.random.default_rng(81).integers(-2, 3, (900, 1000), dtype=np.int8)
 options = {}
 if OUTCOME == "parts":  # of K, each but the first added to the sums so far
-    gemm._MOST_BYTES = 4 << 20
+    parts._MOST_BYTES = 4 << 20
     a, options = np.tile(a, 4).astype(np.float32), {"dtype": "bf16"}
 first, want = a, a.astype(np.float64) @ a.T
 parent, children = os.getpid(), []
 
 def is_amid(frame):
-    adds = frame.f_code.co_name == "_call" and frame.f_locals["before"] > 0
+    adds = frame.f_code.co_name == "call" and frame.f_locals["before"] > 0
     return lib.amx_gemm_asking() and (adds or OUTCOME != "parts")
 
 def handle(number, frame):

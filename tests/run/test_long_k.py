@@ -8,7 +8,7 @@ import product_model
 import pytest
 
 import amx
-from amx import gemm
+from amx import parts
 from amx.lowlevel import ffi, lib
 
 CHUNK = product_model.CHUNK
@@ -129,11 +129,11 @@ def test_operands_converted_in_parts(backend, element, a_shape, b_shape, monkeyp
     a, b = (rng.standard_normal(shape).astype(np.float32) for shape in (a_shape, b_shape))
     rounded_a, rounded_b = CONVERTED[element](a), CONVERTED[element](b)
     want = operands.as_bits(amx.matmul(rounded_a, rounded_b))
-    monkeypatch.setattr(gemm, "_MOST_BYTES", 4096)
-    monkeypatch.setattr(gemm, "_LEAST_K", 64)
+    monkeypatch.setattr(parts, "_MOST_BYTES", 4096)
+    monkeypatch.setattr(parts, "_LEAST_K", 64)
     amx.set_num_threads(1)
     converted = []
-    monkeypatch.setattr(gemm.Operand, "converted", spy(gemm.Operand.converted, converted))
+    monkeypatch.setattr(parts.Operand, "converted", spy(parts.Operand.converted, converted))
     np.testing.assert_array_equal(operands.as_bits(amx.matmul(a, b, dtype=element)), want)
     assert len([size for size in converted if size]) > 2
     assert max(converted) <= 4096
@@ -150,7 +150,7 @@ def test_operands_converted_in_parts(backend, element, a_shape, b_shape, monkeyp
 @pytest.mark.parametrize("k", [0, 70])
 def test_a_row_that_is_stored_elsewhere_first(backend, k, monkeypatch):
     """One row of columns that are apart, which no part of it is small enough for."""
-    monkeypatch.setattr(gemm, "_MOST_BYTES", 64)
+    monkeypatch.setattr(parts, "_MOST_BYTES", 64)
     out = np.full((1, 200), 7, np.int32)
     for second in (np.ones((k, 100), np.int8), amx.pack(np.ones((k, 100), np.int8))):
         assert (amx.matmul(np.ones((1, k), np.int8), second, out[:, ::2]) == k).all()

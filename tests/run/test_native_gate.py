@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import amx
-from amx import gemm
+from amx import driver, gemm
 from amx._lib import lib
 
 pytestmark = pytest.mark.skipif(bool(lib.amx_is_stub()), reason="this build has no machine layer")
@@ -56,7 +56,7 @@ def test_a_refused_product_is_done_as_a_whole(monkeypatch, shapes):
 
     amx.set_backend("emulated")
     a, b = (np.ones(shape, np.int8) for shape in shapes)
-    monkeypatch.setattr(gemm, "lib", Refusing())
+    monkeypatch.setattr(driver, "lib", Refusing())
     out = np.full((*shapes[0][:-1], 33), 77, np.int32)
     gemm._product(a, b, out, None)
     assert next(refusals, None) is None

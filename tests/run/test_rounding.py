@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import amx
-from amx import dtypes, gemm
+from amx import dtypes, parts
 from amx._lib import lib
 from amx.dtypes import Element, as_elements
 
@@ -180,7 +180,7 @@ def test_the_product_of_what_was_rounded_goes_the_shortest_way(monkeypatch):
     a, b = np.ones((3, 4), np.float32), np.ones((4, 5), np.float32)
     packed = amx.pack(b, dtype="bfloat16")
     want = amx.matmul(a, b, dtype="bfloat16")
-    monkeypatch.setattr(gemm, "_call", None)
+    monkeypatch.setattr(parts, "call", None)
     for second in (b, packed):
         out = np.empty_like(want)
         assert amx.matmul(a, second, dtype="bfloat16", out=out) is out
