@@ -222,6 +222,12 @@ struct gemm_call {
 /* As amx_gemm(), for operands that C does not overlap. */
 int gemm_run(struct gemm_call *call, int op, int threads, int64_t batch);
 
+/* ---- operands.c ---- */
+
+int gemm_element_of(int op); /* bytes of an element of a and b */
+/* The same, unless c overlaps an operand: -EXDEV. Listed offsets are the caller's to check. */
+int gemm_run_apart(struct gemm_call *call, int op, int threads, int64_t batch);
+
 /* ---- plan.c ---- */
 
 /* The part of `count` units that belongs to `rank` of `size`, balanced to within one unit. */
