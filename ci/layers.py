@@ -1,7 +1,7 @@
 """The layers of csrc/, as csrc/layers.txt declares them, held against its files: `ci/layers.py [CSRC]`.
 
 An arrow is an include, or the use of a function or variable that another file defines and a header declares.
-Every arrow leads to the same room or further down, and files form no circle; a file and its own header are one.
+Every arrow leads to the same room or further down, and files form no circle; a file and its header are one.
 Says each that does not, of circles the first, and ends with 1.
 """
 
