@@ -1,4 +1,4 @@
-"""The pages about the structure name files and functions that there are, and the picture is of today's layers."""
+"""Pages about the structure name files and functions that there are; the picture is of today's layers."""
 
 import re
 import sys
