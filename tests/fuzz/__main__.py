@@ -2,7 +2,9 @@
 
 import argparse
 import random
+import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from fuzz import engine
@@ -17,6 +19,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="ci/fuzz", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(FUZZERS)} (default: all)")
     parser.add_argument("--seconds", type=float, default=SECONDS, help="for each (default: %(default)s)")
+    parser.add_argument("--jobs", type=int, default=1, help="fuzzers at once (default: %(default)s)")
     parser.add_argument("--seed", type=int, help="of all inputs (default: a random one, which is printed)")
     parser.add_argument(
         "--repeat", type=Path, metavar="FILE", help="try one input, in the folder of its fuzzer"
@@ -28,11 +31,28 @@ def main() -> int:
     if options.repeat:
         return _repeat(parser, options.repeat)
     seed = random.getrandbits(32) if options.seed is None else options.seed
+    if options.jobs > 1 and not options.self_test:
+        return _run_at_once(options.names or list(FUZZERS), seed, options.seconds, options.jobs)
     print(f"seed {seed}", flush=True)
     chosen = [FUZZERS[name] for name in options.names or FUZZERS]
     if options.self_test:
         return max(_self_test(fuzzer, seed) for fuzzer in chosen)
     return max(_run(fuzzer, seed, options.seconds) for fuzzer in chosen)
+
+
+def _run_at_once(names: list[str], seed: int, seconds: float, jobs: int) -> int:
+    """Each in a process of its own, since they fork and change limits and signals."""
+
+    def run(name: str) -> int:
+        command = [sys.executable, "-m", "fuzz", name, f"--seconds={seconds}", f"--seed={seed}"]
+        done = subprocess.run(
+            command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True, check=False
+        )
+        print(done.stdout, end="", flush=True)
+        return done.returncode
+
+    with ThreadPoolExecutor(jobs) as pool:
+        return max(pool.map(run, names))
 
 
 def _run(fuzzer: engine.Fuzzer, seed: int, seconds: float) -> int:
