@@ -14,6 +14,8 @@ import amx
 MODULES = [
     "test_tiles",
     "test_matmul",
+    "test_matmul_shapes",
+    "test_matmul_out",
     "test_matmul_random",
     "test_long_k",
     "test_interrupts",

@@ -1,4 +1,7 @@
-"""A packed matrix as a value: its type, its transpose, what it was packed of, and the operator @."""
+"""A packed matrix as a value: its type and size, its transpose, what it was packed of, and the operator @."""
+
+import copy
+import pickle
 
 import children
 import ml_dtypes
@@ -93,3 +96,43 @@ def test_numpys_functions_refuse_a_packed_matrix():
     for function in (np.matmul, np.add):
         with pytest.raises(TypeError, match="PackedMatrix"):
             function(np.ones((8, 8), np.int8), packed)
+
+
+def test_pack_refuses_vectors_and_other_types():
+    """pack() wants at least a matrix, of a type that AMX multiplies."""
+    with pytest.raises(amx.errors.ShapeError, match=r"\(5,\)"):
+        amx.pack(np.ones(5, np.int8))
+    with pytest.raises(amx.errors.DtypeError, match="complex128"):
+        amx.pack(np.ones((2, 2), np.complex128))
+
+
+@pytest.mark.parametrize("shape", [(0, 2**50), (2**50, 0), (2**40, 0, 7)])
+def test_nothing_is_packed_at_once(shape):
+    """However large the dimensions of an array without elements are."""
+    packed = amx.pack(np.empty(shape, np.int8))
+    assert (packed.shape, packed.nbytes) == (shape, 0)
+
+
+def test_packed_matrix_describes_itself():
+    """Shape, type and size are there to see; the padded size is at least the data's."""
+    packed = amx.pack(np.ones((2, 100, 33), np.uint8))
+    assert packed.shape == (2, 100, 33)
+    assert packed.ndim == 3
+    assert (
+        packed.nbytes == 2 * 2 * 2 * 2048
+    )  # 2 items, 2 panels of 32 columns, 2 chunks of 64, two tiles each
+    assert "uint8" in repr(packed)
+
+
+def test_packed_matrices_cannot_be_changed():
+    """No attribute can be set or deleted; a copy is the same object; pickling says what to do."""
+    packed = amx.pack(np.ones((64, 64), np.int8))
+    for name in ("n", "k", "shape", "handle", "new"):
+        with pytest.raises(AttributeError, match="immutable"):
+            setattr(packed, name, 32)
+    with pytest.raises(AttributeError, match="immutable"):
+        del packed.handle
+    assert copy.deepcopy(packed) is packed
+    assert copy.copy(packed) is packed
+    with pytest.raises(TypeError, match="pack it again"):
+        pickle.dumps(packed)

@@ -33,6 +33,10 @@ def pairs_of(backend):
     return [pair for pair in PAIRS if not (missing and pair[0] == "float16")]
 
 
+def ones(shape, dtype=np.int8):
+    return np.ones(shape, dtype)
+
+
 def random_array(rng, shape, element, special=0.0):
     """An array of an element type; `special`: the share of NaN, infinities, denormals and zeros in floats."""
     if element in ("int8", "uint8"):
