@@ -1,4 +1,4 @@
-/* What the traced programs of tests/emulate/test_ptrace.py do: `tracee CASE`. Each prints what it saw; a
+/* What the traced programs of tests/emulate/test_ptrace*.py do: `tracee CASE`. Each prints what it saw; a
  * product that is not what it should be ends the program with status 99. */
 #define _GNU_SOURCE /* gettid and more */
 #include "insn.h"
