@@ -378,3 +378,40 @@ def test_an_array_that_is_reshaped_while_it_is_packed_is_packed_as_it_was():
     with Meanwhile("amx_packed_new", reshape):
         packed = amx.pack(b)
     np.testing.assert_array_equal(packed.unpack(), want)
+
+
+class Exports:
+    """An operand that is no array, so that the product takes no shortest way."""
+
+    def __init__(self, array):
+        self.__array_interface__ = array.__array_interface__
+        self.array = array
+
+
+def test_an_operand_that_is_reshaped_before_it_is_multiplied_is_multiplied_as_it_was(backend):
+    """4 rows of 6, which become 6 of 4 when the result has its memory."""
+    memory = np.arange(4096, dtype=np.uint16).astype(np.int8)
+    a, b = memory[1000:1024].reshape(4, 6), EYE[:6, :5]
+
+    def reshape():
+        a.shape = (6, 4)
+
+    want = a.astype(np.int32)[:, :5]
+    with Meanwhile("multiply", reshape):
+        found = amx.matmul(a, Exports(b))
+    np.testing.assert_array_equal(found, want)
+
+
+def test_an_output_that_is_reshaped_before_it_is_written_is_written_as_it_was(backend):
+    """4 rows of 4, which become 2 of 8 when it is compared with the operands."""
+    memory = np.zeros(1024, np.int32)
+    a, out = np.arange(24, dtype=np.int8).reshape(4, 6), memory[500:516].reshape(4, 4)
+
+    def reshape():
+        out.shape = (2, 8)
+
+    with Meanwhile("is_apart", reshape):
+        assert amx.matmul(a, Exports(EYE[:6, :4]), out) is out
+    np.testing.assert_array_equal(memory[500:516].reshape(4, 4), a[:, :4])
+    assert not memory[:500].any()
+    assert not memory[516:].any()
