@@ -1,4 +1,4 @@
-"""Tracees where something is forbidden: seccomp, process_vm_readv, /proc, ptrace, or what a filter forbids."""
+"""Tracees where something is forbidden: seccomp, process_vm_readv, /proc, ptrace, or what a filter says."""
 
 import errno
 import json
