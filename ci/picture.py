@@ -36,7 +36,7 @@ def python_layers() -> list[layers.Layer]:
     """Highest first, as import-linter has them."""
     configuration = tomllib.loads((ROOT / "pyproject.toml").read_text())
     contracts = configuration["tool"]["importlinter"]["contracts"]
-    (contract,) = [each for each in contracts if each["type"] == "layers"]
+    (contract,) = [each for each in contracts if each.get("containers") == ["amx"]]
     return [layers.Layer(tuple(layer.split(" | ")), "") for layer in contract["layers"]]
 
 
