@@ -14,7 +14,7 @@ import layers
 
 ROOT = Path(__file__).resolve().parents[1]
 PICTURE = ROOT / "docs/architecture.svg"
-CHARACTER, LINE, PAD, GAP = 7.3, 17, 8, 8  # of the monospaced font, in pixels
+CHARACTER, LINE, PAD, GAP = 7.6, 17, 8, 8  # of the monospaced font, in pixels
 COLUMN, MARGIN, TOP = 600, 24, 64
 STYLE = """
 text { font: 12px ui-monospace, Menlo, Consolas, monospace; fill: #1f2933 }

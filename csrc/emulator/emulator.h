@@ -65,7 +65,7 @@ enum amxemu_op {
     AMXEMU_TDPBF8PS,
     AMXEMU_TDPBHF8PS,
     AMXEMU_TDPHBF8PS,
-    AMXEMU_TDPHF8PS, /* the last product */
+    AMXEMU_TDPHF8PS, /* products end here, as csrc/trap/trace/record.c knows */
     AMXEMU_TILELOADDRS,
     AMXEMU_TILELOADDRST1,
     AMXEMU_TILEMOVROW,
@@ -107,7 +107,7 @@ enum amxemu_outcome amxemu_tileloadd(struct amxemu_state *s, unsigned t, uint64_
                                      const struct amxemu_memory *memory, struct amxemu_fault *fault);
 enum amxemu_outcome amxemu_tilestored(struct amxemu_state *s, unsigned t, uint64_t base, int64_t stride,
                                       const struct amxemu_memory *memory, struct amxemu_fault *fault);
-/* op from AMXEMU_TDPBSSD to AMXEMU_TDPHF8PS; d, a, b as in the SDM: d += a * b. */
+/* op: a product; d, a, b as in the SDM: d += a * b. */
 enum amxemu_outcome amxemu_tdp(struct amxemu_state *s, enum amxemu_op op, unsigned d, unsigned a, unsigned b);
 /* op from AMXEMU_TILEMOVROW on: a row of t, converted as op says; all of zmm is written. */
 enum amxemu_outcome amxemu_tilerow(struct amxemu_state *s, enum amxemu_op op, unsigned t, uint32_t row,

@@ -19,10 +19,10 @@
  *   B panel: [chunk][column tile 0-1][k/g][column 0-15][k % g]       g = 4 bytes of K, as TDP's operand b
  *
  * Every chunk of a B panel has two tiles, so that addresses are plain arithmetic, even where 16 columns are
- * enough. An A whose rows are contiguous is not packed at all, but for the last chunk of a K that does not
- * fill it: TILELOADD takes any stride between rows. What lies beyond K in the last chunk is padding that
- * leaves every result as it is (pack.c says why); rows and columns beyond M and N are outside the tile
- * configuration and never read.
+ * enough. An A whose rows are contiguous is read where it lies, since TILELOADD takes any stride between
+ * rows, but for the last chunk of a K that does not fill it; unless the rows are no whole lines or share sets
+ * of L2 (blocks.c, is_direct()). What lies beyond K in the last chunk is padding that leaves every result as
+ * it is (pack.c says why); rows and columns beyond M and N are outside the tile configuration and never read.
  */
 #ifndef AMX_GEMM_H
 #define AMX_GEMM_H

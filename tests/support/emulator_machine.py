@@ -12,8 +12,16 @@ OK, UD, GP, SS, PF = lib.AMXEMU_OK, lib.AMXEMU_UD, lib.AMXEMU_GP, lib.AMXEMU_SS,
 NOT_AMX, VALID, INVALID = lib.AMXEMU_NOT_AMX, lib.AMXEMU_VALID, lib.AMXEMU_INVALID
 WITHDRAWN = lib.AMXEMU_WITHDRAWN
 SCALAR, AVX2 = lib.AMXEMU_SCALAR, lib.AMXEMU_AVX2
-OPS = {ffi.string(lib.amxemu_mnemonic(op)).decode(): op for op in range(lib.AMXEMU_OPS)}
-PRODUCTS = tuple(name for name in OPS if name.startswith(("tdp", "tcmm")))
+
+
+def _name(op):
+    mnemonic = lib.amxemu_mnemonic(op)
+    assert mnemonic != ffi.NULL, f"csrc/emulator/features.c has no name for number {op} of enum amxemu_op"
+    return ffi.string(mnemonic).decode()
+
+
+OPS = {_name(op): op for op in range(lib.AMXEMU_OPS)}
+PRODUCTS = tuple(OPS)[lib.AMXEMU_TDPBSSD : lib.AMXEMU_TILELOADDRS]
 ROW_MOVES = tuple(name for name in OPS if name.startswith(("tilemovrow", "tcvtrow")))
 
 

@@ -88,7 +88,7 @@ static struct effect tile(const struct amxemu_state *tiles, unsigned t, int in_m
 /* 0: it is about no tile. A load that faulted and goes on later counts once, as a whole. */
 static int effect_of(const struct amxemu_state *tiles, const struct amxemu_insn *insn,
                      struct effect *effect) {
-    if (insn->op >= AMXEMU_TDPBSSD && insn->op <= AMXEMU_TDPHF8PS) {
+    if (insn->op >= AMXEMU_TDPBSSD && insn->op < AMXEMU_TILELOADDRS) {
         *effect = product(tiles, insn);
         return 1;
     }
