@@ -8,6 +8,7 @@ import re
 import struct
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import compiling
@@ -109,7 +110,11 @@ def _locate(path: Path, data: bytes) -> None:
     process = RawProcess(0, 0, 0, "", (), (), (), tuple(sites), 0, 0, 0, (), 0)
     with Symbols() as together, Symbols() as alone:
         places = together.locate(process, sites)
-        assert places == [alone.locate(process, [site])[0] for site in sites], "one site has another's place"
+        for site, place in zip(sites, places, strict=True):
+            own = alone.locate(process, [site])[0]
+            if not (place.line and own.line):  # a tool that gives up at one site gives up all that were asked
+                place, own = replace(place, line=""), replace(own, line="")
+            assert place == own, "one site has another's place"
     for place in places:
         text = str(place)
         text.encode()

@@ -40,7 +40,7 @@ def change(chance: random.Random, corpus: list[bytes]) -> bytes:
         else:
             try:
                 tree = json.loads(lines[at])
-            except ValueError:
+            except (ValueError, RecursionError):
                 continue
             lines[at] = changing.as_text(chance, changing.spoil_tree(chance, tree)) if tree else b"[]"
     return chance.randbytes(8) + b"\n".join(lines)
