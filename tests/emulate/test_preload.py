@@ -332,7 +332,9 @@ def test_a_child_with_an_empty_environment_is_emulated_too(tiles, tmp_path, how,
     assert [report["arch_prctl"] for report in reports(tmp_path)] == [1, 1]
 
 
-@pytest.mark.parametrize("way", [[], ["--ptrace"]], ids=["preloaded", "traced"])
+@pytest.mark.parametrize(
+    "way", [pytest.param([], marks=imports_amx), ["--ptrace"]], ids=["preloaded", "traced"]
+)
 def test_a_thread_that_outlives_the_first_is_patched_and_traced(tmp_path, way):
     """Where its code is from is known, though /proc/PID/maps is empty by then."""
     program = compile_c(tmp_path / "tracee", [ROOT / "tests/c/tracee.c"])

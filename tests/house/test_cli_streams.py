@@ -16,9 +16,12 @@ import termios
 import children
 import numpy as np
 import pytest
+from preloading import SANITIZED
 
 from amx._lib import lib
 from amx.cli import COMMANDS
+
+preloaded = pytest.mark.skipif(SANITIZED, reason="a sanitizer's runtime must be the first library")
 
 AMX = [sys.executable, "-c", "import sys; from amx import cli; sys.exit(cli.main())"]
 STUB = bool(lib.amx_is_stub())
@@ -166,6 +169,7 @@ def test_a_report_that_nobody_was_told_of_is_no_success(place):
         assert done.stdout.startswith(b"\x93NUMPY")
 
 
+@preloaded
 @pytest.mark.parametrize("closed", [(0,), (1,), (2,), (0, 1, 2)], ids=str)
 def test_a_program_that_is_emulated_finds_closed_what_was_closed(place, closed):
     program = (
@@ -184,13 +188,14 @@ def test_a_program_that_is_emulated_finds_closed_what_was_closed(place, closed):
     assert seen.read_text() == str(list(closed))
 
 
+@preloaded
 def test_the_status_of_a_program_stays_its_own_without_a_standard_error(place):
     done = amx(["emulate", "--stats", "--", "/bin/sh", "-c", "exit 0"], place, closing(2))
     assert done.returncode == 0
 
 
 @pytest.mark.parametrize("option", ["--stats-file=-", "--trace=-"])
-@pytest.mark.parametrize("way", [[], ["--ptrace"]], ids=["preload", "ptrace"])
+@pytest.mark.parametrize("way", [pytest.param([], marks=preloaded), ["--ptrace"]], ids=["preload", "ptrace"])
 def test_reports_of_an_emulated_program_can_go_to_the_standard_output(place, option, way):
     """After what the program wrote; where that fails, the status is still the program's."""
     words = ["emulate", *way, option, "--", "/bin/sh", "-c", "echo first; exit 3"]

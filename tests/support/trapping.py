@@ -14,6 +14,7 @@ from pathlib import Path
 
 import children
 import compiling
+from preloading import FOREIGN
 
 PRELUDE = """
 import ctypes, mmap, os, sys
@@ -74,6 +75,7 @@ def scenario(name, patched=False, ends=0):
     """Run a scenario; what it saw as a list of (name, value)."""
     result = children.run(
         [program(), *(["--patch"] if patched else []), name],
+        env=FOREIGN,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
