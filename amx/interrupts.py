@@ -16,7 +16,11 @@ _raised: list[BaseException] = []
 
 def raise_interrupt() -> None:
     """After C has returned -EINTR: raise what a signal's handler raised."""
-    raise _raised.pop() if _raised else MemoryError("no memory to keep what the handler of a signal raised")
+    # Handlers run after calls: one that raises between taking the exception and raising it would lose it.
+    try:
+        raise _raised[-1] if _raised else MemoryError("no memory to keep what the handler of a signal raised")
+    finally:
+        del _raised[-1:]
 
 
 lib.amx_gemm_ask(ffi.addressof(lib, "amx_run_handlers"))
