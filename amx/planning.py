@@ -30,7 +30,7 @@ class Plan:
     element: of the operands.
     packed: the second operand is packed already; else each of the batch is, once.
     caches: the core's, which the sizes below come from.
-    row_tiles, column_tiles: the block of C that is kept in registers: 2 x 2 or 1 x 4 tiles of 16 x 16.
+    mr, nr: rows and columns of the block of C that is kept in registers: 32 x 32 or 16 x 64 in tiles.
     chunks: 64-byte chunks of K in all.
     kc, mc, nc: a block: chunks of K, rows of A, columns of B. Where kc < chunks, partial sums rest in a
         buffer of mc x nc.
@@ -56,8 +56,8 @@ class Plan:
     batch: int
     packed: bool
     caches: Caches
-    row_tiles: int
-    column_tiles: int
+    mr: int
+    nr: int
     chunks: int
     kc: int
     mc: int
@@ -90,8 +90,8 @@ class Plan:
         return "\n".join(lines)
 
     def _kernel(self) -> str:
-        shape = f"{self.row_tiles}x{self.column_tiles} tiles"
-        if self.row_tiles == 2:
+        shape = f"{self.mr // 16}x{self.nr // 16} tiles"
+        if self.mr == 32:
             return f"{shape}: one load for each product, each tile used twice"
         if self.m <= 16:
             return f"{shape}: one row of tiles, so that A is loaded once for 64 columns while B goes by"
@@ -100,9 +100,9 @@ class Plan:
     def _blocks(self) -> str:
         size = f"{self.mc} rows, {self.nc} columns, {self.kc} of {self.chunks} chunks of K"
         if self.kc < self.chunks:
-            in_l2 = "A" if self.nc == 16 * self.column_tiles else "A, B and partial sums"
+            in_l2 = "A" if self.nc == self.nr else "A, B and partial sums"
             return f"{size}: a panel of B stays in L1, {in_l2} in L2"
-        if self.mc == 16 * self.row_tiles and self.m <= self.mc * self.row_parts:
+        if self.mc == self.mr and self.m <= self.mc * self.row_parts:
             return f"{size}: each panel of B is used once"
         return f"{size}: a panel of B stays in L1, the rows of A in L2"
 
@@ -196,8 +196,8 @@ def plan(
         batch=c.batch,
         packed=packed,
         caches=Caches(c.caches.l1, c.caches.l2),
-        row_tiles=c.row_tiles,
-        column_tiles=c.column_tiles,
+        mr=c.mr,
+        nr=c.nr,
         chunks=c.chunks,
         kc=c.kc,
         mc=c.mc,

@@ -203,9 +203,11 @@ int amx_gemm_arrays(int engine, int op, int threads, uint64_t a_array, uint64_t 
         .before = 0,
         .plan = NULL,
         .kernels = NULL,
+        .family = NULL,
         .packed_chunks = 0,
         .packed_before = 0,
         .adds = 0,
+        .kind = 0,
         .stop = {0, 0},
         .without_team = NULL,
     };

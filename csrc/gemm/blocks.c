@@ -6,35 +6,6 @@
  */
 #include "gemm/job.h"
 
-static int64_t block_height(const struct amx_gemm_plan *plan) {
-    return GEMM_ROWS * plan->row_tiles;
-}
-static struct gemm_range my_rows(const struct gemm_job *job) {
-    const struct amx_gemm_plan *plan = job->call->plan;
-    return share(plan->m, block_height(plan), job->team.rank / job->column_parts, job->row_parts);
-}
-
-/* The caller, while the registers are its own. In a child that was forked meanwhile there is no team to meet
- * at barriers, nor at the end of the parallel region, which is left as it is. */
-static void ask(struct gemm_job *job) {
-    const int forks = gemm_forks();
-    gemm_session_end(job->session);
-    if (gemm_ask(&job->watch)) {
-        __atomic_store_n(&job->call->stop.wanted, 1, __ATOMIC_RELAXED);
-    }
-    if (forks != gemm_forks() && job->call->without_team != NULL) {
-        longjmp(*job->call->without_team, 1);
-    }
-    gemm_session_begin(job->session, job->call->engine);
-}
-/* Before so many chunks of a block are multiplied: whether they are not to be. */
-static int stops_before(struct gemm_job *job, int64_t chunks) {
-    if (job->asks && !is_to_stop(job->call) && gemm_is_time(&job->watch, chunks)) {
-        ask(job);
-    }
-    return is_to_stop(job->call);
-}
-
 /* A part of C and the part of K that is added to it now: rows, and panels and chunks of the stripe. */
 struct block {
     int64_t row, rows;
@@ -75,7 +46,7 @@ static struct gemm_range packed_range(const struct gemm_call *call, struct gemm_
 /* Pack what has to be packed of rows of A. */
 static void pack_rows(const struct gemm_job *job, int64_t first, int64_t rows, struct gemm_range stripe) {
     const struct gemm_range range = packed_range(job->call, stripe);
-    const int64_t height = block_height(job->call->plan), chunks = range.end - range.begin;
+    const int64_t height = job->call->plan->mr, chunks = range.end - range.begin;
     for (int64_t row = 0; chunks > 0 && row < rows; row += height) {
         gemm_pack_a(job->buffers.a + row * chunks * GEMM_CHUNK, height, &job->a, first + row, range.begin,
                     chunks);
@@ -88,7 +59,7 @@ static struct gemm_column find_a(const struct gemm_job *job, const struct gemm_s
                                  const struct block *block, int64_t row) {
     const struct gemm_matrix *a = &job->a;
     const struct amx_gemm_plan *plan = job->call->plan;
-    const int64_t height = block_height(plan), packed = job->call->packed_chunks;
+    const int64_t height = plan->mr, packed = job->call->packed_chunks;
     if (packed == plan->chunks) {
         const int64_t chunks = stripe->chunks.end - stripe->chunks.begin;
         const int64_t chunk = block->chunk - stripe->chunks.begin;
@@ -148,7 +119,7 @@ static void multiply_rows(struct gemm_job *job, const struct gemm_stripe *stripe
     if (prefetch_b) {
         column.ahead_lines = (GEMM_STEP / GEMM_CHUNK + blocks - 1) / blocks;
     }
-    for (int64_t i = 0; i < steps && !stops_before(job, blocks * block->chunks); i++) {
+    for (int64_t i = 0; i < steps && !gemm_stops_before(job, blocks * block->chunks); i++) {
         const int64_t step = rest_first ? (i + whole) % steps : i, q = begin + step * panels;
         const int64_t left = (stripe->first_panel + q) * GEMM_PANEL;
         const int64_t width = step < whole ? panels * GEMM_PANEL : rest;
@@ -181,8 +152,8 @@ static void multiply_rows(struct gemm_job *job, const struct gemm_stripe *stripe
 static void multiply_block(struct gemm_job *job, const struct gemm_stripe *stripe,
                            const struct block *block) {
     const struct amx_gemm_plan *plan = job->call->plan;
-    const int64_t height = block_height(plan);
-    const int64_t whole = plan->row_tiles == 1 ? block->rows / GEMM_ROWS : block->rows / (2 * GEMM_ROWS);
+    const int64_t height = plan->mr;
+    const int64_t whole = block->rows / height;
     const int64_t rest = block->rows - whole * height;
     const int rest_first = job->session->rows == rest;
     if (rest > 0 && rest_first) {

@@ -100,7 +100,11 @@ static int run_items(const struct gemm_call *call, int64_t begin, int64_t end, s
             for (int64_t item = begin; item < end; item++) {
                 job->a.data = call->a.data + offset_of(call->a_offset, item);
                 job->c = call->c + offset_of(call->c_offset, item);
-                gemm_multiply_stripe(job, &stripe);
+                if (call->family != NULL) {
+                    gemm_multiply_stripe_in_vectors(job, &stripe);
+                } else {
+                    gemm_multiply_stripe(job, &stripe);
+                }
             }
         }
     }
@@ -173,7 +177,9 @@ static int get_buffers(const struct gemm_call *call, int own_stripe, struct gemm
     const struct amx_gemm_plan *plan = call->plan;
     const int64_t sums = plan->kc < plan->depth ? plan->mc * (plan->nc * 4 + GEMM_CHUNK) : 0;
     const int64_t chunks = min64(call->packed_chunks, plan->depth);
-    int error = get_buffer(GEMM_BUFFER_A, plan->mc * chunks * GEMM_CHUNK, &buffers->a);
+    const int64_t a =
+        call->family != NULL ? gemm_vector_buffer(call->family, plan) : plan->mc * chunks * GEMM_CHUNK;
+    int error = get_buffer(GEMM_BUFFER_A, a, &buffers->a);
     if (error == 0) {
         error = get_buffer(GEMM_BUFFER_C, sums, &buffers->sums);
     }
@@ -285,11 +291,14 @@ int gemm_run(struct gemm_call *call, int op, int threads, int64_t batch) {
         return error;
     }
     const struct amx_gemm_plan *plan = call->plan;
-    if (call->engine != AMX_EMULATED && (call->engine != AMX_NATIVE || amx_is_stub())) {
+    if (call->engine != AMX_EMULATED && call->engine != AMX_VECTOR &&
+        (call->engine != AMX_NATIVE || amx_is_stub())) {
         return -ENOSYS;
     }
     const struct gemm_micro_set *set = gemm_micro_for(op);
     call->kernels = call->engine == AMX_NATIVE ? &set->native : &set->emulated;
+    call->kind = (enum vector_kind)op;
+    call->family = call->engine == AMX_VECTOR ? vector_selected(call->kind) : NULL;
     if (plan->m == 0 || plan->n == 0 || plan->batch == 0) {
         return 0;
     }

@@ -3,7 +3,7 @@
  *   operands.c   pointers and strides, or NumPy arrays, into a call
  *   plan.c       how a product is cut into blocks and threads; kept.c has the last plan
  *   driver.c     items, stripes of B and threads, with job.h
- *   blocks.c     one thread's loops over blocks
+ *   blocks.c     one thread's loops over blocks of tiles; vector_blocks.c those over vector registers
  *   micro*.c     a column of blocks of C
  *   pack.c       operands into panels of tiles, with shuffle.c and copy.c; packed.c keeps those of a B
  *   round.c      float32 operands to 16-bit ones
@@ -34,6 +34,7 @@
 #include "emulator/emulator.h"
 #include "gemm/products.h"
 #include "tile/tiles.h"
+#include "vector/vector.h"
 
 enum {
     GEMM_TILE = 1024,          /* bytes */
@@ -213,9 +214,11 @@ struct gemm_call {
     /* These are gemm_run()'s. Callers name them too: an incomplete initialiser clears all before, slowly. */
     const struct amx_gemm_plan *plan;
     const struct gemm_kernels *kernels;
-    int64_t packed_chunks; /* of A: all of its K, the last chunk, or none */
-    int64_t packed_before; /* chunks of packed operands that are not multiplied now */
-    int adds;              /* to what is in c */
+    const struct vector_family *family; /* NULL: tiles */
+    int64_t packed_chunks;              /* of A: all of its K, the last chunk, or none */
+    int64_t packed_before;              /* chunks of packed operands that are not multiplied now */
+    int adds;                           /* to what is in c */
+    enum vector_kind kind;
     struct gemm_stop stop;
     jmp_buf *without_team; /* where the caller goes on in a forked child */
 };

@@ -53,12 +53,29 @@ static inline struct gemm_range share(int64_t count, int64_t unit, int rank, int
 }
 /* Panels of B in a block of C in registers. */
 static inline int64_t block_panels(const struct amx_gemm_plan *plan) {
-    return GEMM_ROWS * plan->column_tiles / GEMM_PANEL;
+    return plan->nr > GEMM_PANEL ? plan->nr / GEMM_PANEL : 1;
 }
 static inline struct gemm_range my_panels(const struct gemm_job *job, int64_t panels) {
     return share(panels, block_panels(job->call->plan), job->team.rank % job->column_parts,
                  job->column_parts);
 }
+
+static inline struct gemm_range my_rows(const struct gemm_job *job) {
+    const struct amx_gemm_plan *plan = job->call->plan;
+    return share(plan->m, plan->mr, job->team.rank / job->column_parts, job->row_parts);
+}
+
+/* ---- stop.c ---- */
+
+/* Before so many chunks of a block are multiplied: whether they are not to be. */
+int gemm_stops_before(struct gemm_job *job, int64_t chunks);
+
+/* ---- vector_blocks.c ---- */
+
+/* As gemm_multiply_stripe(), in vector registers. */
+void gemm_multiply_stripe_in_vectors(struct gemm_job *job, const struct gemm_stripe *stripe);
+int64_t gemm_vector_buffer(const struct vector_family *family,
+                           const struct amx_gemm_plan *plan); /* bytes that it needs as buffers.a */
 
 /* ---- blocks.c ---- */
 

@@ -28,10 +28,12 @@ int gemm_find_plan(int engine, int op, int most, int64_t m, int64_t n, int64_t k
     const struct amx_gemm_plan *last = &kept->plan;
     const struct amx_caches caches = gemm_caches();
     const int threads = threads_for(most);
+    const struct vector_family *family = engine == AMX_VECTOR ? vector_selected((enum vector_kind)op) : NULL;
     *plan = last;
     if (kept->engine == engine && kept->op == op && kept->threads == threads && last->m == m &&
         last->n == n && last->k == k && last->batch == batch && last->operands == operands &&
-        last->caches.l1 == caches.l1 && last->caches.l2 == caches.l2) {
+        last->caches.l1 == caches.l1 && last->caches.l2 == caches.l2 &&
+        last->family == (family != NULL ? family->name : NULL)) {
         return 0;
     }
     kept->threads = 0; /* until it is a plan */

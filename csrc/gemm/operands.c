@@ -67,9 +67,11 @@ int amx_gemm(int engine, int op, int threads, int64_t m, int64_t n, int64_t k, i
         .before = before,
         .plan = NULL,
         .kernels = NULL,
+        .family = NULL,
         .packed_chunks = 0,
         .packed_before = 0,
         .adds = 0,
+        .kind = 0,
         .stop = {0, 0},
         .without_team = NULL,
     };
@@ -110,9 +112,11 @@ int amx_gemm_packed(int engine, int op, int threads, int64_t m, int64_t n, int64
         .before = before,
         .plan = NULL,
         .kernels = NULL,
+        .family = NULL,
         .packed_chunks = 0,
         .packed_before = 0,
         .adds = 0,
+        .kind = 0,
         .stop = {0, 0},
         .without_team = NULL,
     };

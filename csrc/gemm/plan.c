@@ -102,6 +102,11 @@ static int64_t max64(int64_t x, int64_t y) {
     return x > y ? x : y;
 }
 
+/* Columns of the panels that a block of C in registers lies in. */
+static int64_t panels_width(const struct amx_gemm_plan *plan) {
+    return max64(plan->nr, GEMM_PANEL);
+}
+
 /* The size of the equal parts, none larger than `most`, of `count` units; at least 1. */
 static int64_t equal_blocks(int64_t count, int64_t most) {
     return count == 0 ? 1 : ceil_div(count, ceil_div(count, max64(1, most)));
@@ -147,13 +152,19 @@ static double c_bytes(const struct amx_gemm_plan *plan) {
 /* 1x4 reads an A tile once for 64 columns, B as often as there are rows of tiles, and writes C in runs of 256
  * bytes. That suits few rows, and what stays in L2 with a panel of 64 columns in L1. The software tile
  * machine is slower by its fifth load. */
-static void choose_kernel(struct amx_gemm_plan *plan, int engine) {
+static void choose_kernel(struct amx_gemm_plan *plan, int engine, const struct vector_family *family) {
+    if (family != NULL) {
+        plan->family = family->name;
+        plan->mr = family->rows;
+        plan->nr = GEMM_ROWS * family->tiles;
+        return;
+    }
     const struct amx_caches *caches = &plan->caches;
     const int in_l2 = a_bytes(plan) + b_bytes(plan) + c_bytes(plan) <= (double)caches->l2 / 2;
     const int panel_in_l1 = plan->chunks * 2 * GEMM_STEP <= caches->l1 * 2 / 3;
     const int wide = plan->m <= GEMM_ROWS || (engine == AMX_NATIVE && in_l2 && panel_in_l1);
-    plan->row_tiles = wide ? 1 : 2;
-    plan->column_tiles = wide ? 4 : 2;
+    plan->mr = wide ? GEMM_ROWS : 2 * GEMM_ROWS;
+    plan->nr = wide ? 4 * GEMM_ROWS : 2 * GEMM_ROWS;
 }
 
 static void choose_threads(struct amx_gemm_plan *plan, int engine, int most, int64_t row_blocks,
@@ -188,12 +199,12 @@ static void choose_threads(struct amx_gemm_plan *plan, int engine, int most, int
 
 /* Products of so many rows of blocks take as long as a tile of B from beyond L2. */
 static int64_t blocks_that_hide_b(const struct amx_gemm_plan *plan) {
-    return ceil_div(CYCLES_LOAD_FAR, CYCLES_TDP * plan->row_tiles);
+    return ceil_div(CYCLES_LOAD_FAR, CYCLES_TDP * (plan->mr / GEMM_ROWS));
 }
 /* Rows of A over `chunks` of K, in blocks, that stay in L2 while panels of B, partial sums and C go by: three
  * eighths of it, or up to half where fewer rows would not hide the loads of B. */
 static int64_t tallest_in_l2(const struct amx_gemm_plan *plan, int64_t chunks) {
-    const int64_t block = GEMM_ROWS * plan->row_tiles * chunks * GEMM_CHUNK, l2 = plan->caches.l2;
+    const int64_t block = plan->mr * chunks * GEMM_CHUNK, l2 = plan->caches.l2;
     return max64(l2 * 3 / 8 / block, min64(blocks_that_hide_b(plan), l2 / 2 / block));
 }
 
@@ -203,7 +214,7 @@ static int64_t tallest_in_l2(const struct amx_gemm_plan *plan, int64_t chunks) {
  * edge bytes a cycle. */
 static void choose_deep_blocks(const struct amx_gemm_plan *plan, int64_t row_blocks, int64_t column_blocks,
                                int64_t *tallest, int64_t *widest) {
-    const int64_t height = GEMM_ROWS * plan->row_tiles, width = GEMM_ROWS * plan->column_tiles;
+    const int64_t height = plan->mr, width = plan->nr;
     const int64_t l2 = plan->caches.l2 / 2, k_bytes = plan->kc * GEMM_CHUNK;
     int64_t edge = width;
     while (4 * (edge + width) * (edge + width) + 2 * (edge + width) * k_bytes <= l2) {
@@ -222,7 +233,7 @@ static void choose_deep_blocks(const struct amx_gemm_plan *plan, int64_t row_blo
 /* kc, mc and nc for one thread's part of rows and columns (blocks of C in registers). Where one block of K is
  * all of K, C is written once and may lie anywhere. */
 static void choose_blocks(struct amx_gemm_plan *plan, int engine, int64_t row_blocks, int64_t column_blocks) {
-    const int64_t height = GEMM_ROWS * plan->row_tiles, width = GEMM_ROWS * plan->column_tiles;
+    const int64_t height = plan->mr, width = plan->nr;
     const int64_t deepest = max64(1, plan->caches.l1 * 2 / 3 / (width * GEMM_CHUNK));
     plan->kc = equal_blocks(plan->chunks, row_blocks == 1 ? plan->chunks : deepest);
     const int64_t k_bytes = plan->kc * GEMM_CHUNK;
@@ -235,16 +246,30 @@ static void choose_blocks(struct amx_gemm_plan *plan, int engine, int64_t row_bl
     plan->stream_b = row_blocks == 1 &&
                      (double)(column_blocks * width + plan->m) * (double)k_bytes > (double)plan->caches.l1;
     plan->stream_a = (min64(plan->mc, plan->m) + (plan->stream_b ? 0 : width)) * k_bytes > plan->caches.l1;
-    plan->pack_a = engine == AMX_NATIVE && plan->stream_a && plan->row_tiles == 2 &&
+    plan->pack_a = engine == AMX_NATIVE && plan->stream_a && plan->mr > GEMM_ROWS &&
                    min64(plan->n, column_blocks * width) >= WORTH_PACKING_A;
     const double rows_of_a = (double)min64(plan->mc, plan->m) * (double)plan->chunks * GEMM_CHUNK;
     plan->prefetch_b =
         engine == AMX_NATIVE && plan->mc > height && b_bytes(plan) + rows_of_a > (double)plan->caches.l2 / 2;
 }
 
+/* In vector registers: a prepared B of kc chunks and one width of columns takes half of L1, the prepared rows
+ * of A three eighths of L2, and partial sums a quarter of it. Few rows go by all of B as it lies. */
+static void choose_vector_blocks(struct amx_gemm_plan *plan, const struct vector_family *family,
+                                 int64_t row_blocks, int64_t column_blocks) {
+    const int64_t width = panels_width(plan), l2 = plan->caches.l2;
+    const int64_t b_chunk = family->b_bytes > 0 ? family->b_bytes : family->tiles * GEMM_TILE;
+    plan->kc =
+        equal_blocks(plan->chunks, plan->m <= family->few ? plan->chunks : plan->caches.l1 / 2 / b_chunk);
+    const int64_t block = plan->mr * max64(1, plan->kc) * family->a_bytes;
+    plan->mc = plan->mr * equal_blocks(row_blocks, l2 * 3 / 8 / block);
+    const int64_t widest = plan->kc < plan->chunks ? l2 / 4 / (4 * plan->mc * width) : column_blocks;
+    plan->nc = width * equal_blocks(column_blocks, widest);
+}
+
 /* Where K goes on behind `depth`, the sums so far rest in C. */
 static void choose_depth(struct amx_gemm_plan *plan) {
-    const int64_t width = GEMM_ROWS * plan->column_tiles;
+    const int64_t width = panels_width(plan);
     const int64_t b = plan->operands > 0 ? STRIPE_BYTES / (width * GEMM_CHUNK) : plan->chunks;
     const int64_t most = max64(1, min64(b, ROWS_BYTES / (plan->mc * GEMM_CHUNK)));
     if (plan->chunks <= most) {
@@ -258,7 +283,7 @@ static void choose_depth(struct amx_gemm_plan *plan) {
 }
 
 static void choose_stripe(struct amx_gemm_plan *plan, int64_t column_blocks) {
-    const int64_t width = GEMM_ROWS * plan->column_tiles;
+    const int64_t width = panels_width(plan);
     const int64_t block = max64(1, plan->depth) * GEMM_CHUNK * width;
     const double in_l2 = (double)plan->caches.l2 / 2 * plan->column_parts;
     const int reread_a = a_bytes(plan) <= (double)plan->caches.l2 / 2;
@@ -306,12 +331,18 @@ int amx_gemm_make_plan(int engine, int op, int threads, int64_t m, int64_t n, in
         .caches = caches != NULL ? *caches : gemm_caches(),
         .chunks = ceil_div(k, per_chunk),
     };
-    choose_kernel(plan, engine);
-    const int64_t row_blocks = ceil_div(m, GEMM_ROWS * plan->row_tiles);
-    const int64_t column_blocks = ceil_div(n, GEMM_ROWS * plan->column_tiles);
+    const struct vector_family *family = engine == AMX_VECTOR ? vector_selected((enum vector_kind)op) : NULL;
+    choose_kernel(plan, engine, family);
+    const int64_t row_blocks = ceil_div(m, plan->mr);
+    const int64_t column_blocks = ceil_div(n, panels_width(plan));
     choose_threads(plan, engine, threads, row_blocks, column_blocks);
-    choose_blocks(plan, engine, max64(1, ceil_div(row_blocks, plan->row_parts)),
-                  max64(1, ceil_div(column_blocks, plan->column_parts)));
+    const int64_t my_row_blocks = max64(1, ceil_div(row_blocks, plan->row_parts));
+    const int64_t my_column_blocks = max64(1, ceil_div(column_blocks, plan->column_parts));
+    if (family != NULL) {
+        choose_vector_blocks(plan, family, my_row_blocks, my_column_blocks);
+    } else {
+        choose_blocks(plan, engine, my_row_blocks, my_column_blocks);
+    }
     choose_depth(plan);
     choose_stripe(plan, column_blocks);
     choose_stores(plan, engine);

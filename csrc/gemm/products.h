@@ -63,6 +63,13 @@ enum { AMX_BF16 = 0, AMX_FP16 };
 void amx_round(int format, int threads, int64_t rows, int64_t columns, const void *from, int64_t from_row,
                void *to);
 
+/* The kernels that multiply in vector registers, by op (AMX_TDP*). Of those that this CPU and kernel allow,
+ * best first, the name of number `index`; NULL behind the last one. */
+const char *amx_vector_family(int op, int index);
+/* Those of that name from now on, NULL: the best again; 0, or -ENOTSUP. Not while a product runs. */
+int amx_vector_select(int op, const char *name);
+const char *amx_vector_selected(int op); /* NULL: none, and AMX_VECTOR is the software tile machine */
+
 /* How a product is cut. Threads: at most `threads`, 0 for what OpenMP would use. */
 struct amx_caches {
     int64_t l1, l2; /* bytes of one core's own data caches */
@@ -71,9 +78,10 @@ struct amx_gemm_plan {
     int64_t m, n, k, batch;
     int64_t operands; /* distinct second operands to pack; 0: packed already */
     struct amx_caches caches;
-    int row_tiles, column_tiles; /* of a block of C in registers: 2x2 or 1x4 */
-    int64_t chunks;              /* of 64 bytes of K */
-    int64_t kc, mc, nc;          /* a block: chunks of K, rows of A, columns of B */
+    const char *family;     /* of kernels in vector registers; NULL: tiles */
+    int mr, nr;             /* rows and columns of a block of C in registers */
+    int64_t chunks;         /* of 64 bytes of K */
+    int64_t kc, mc, nc;     /* a block: chunks of K, rows of A, columns of B */
     int64_t depth;          /* chunks of K of which operands are packed at a time: whole blocks, or all */
     int64_t stripe;         /* columns of B that are packed at a time */
     int stream_a, stream_b; /* loaded with TILELOADDT1, past L1 */

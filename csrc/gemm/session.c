@@ -11,7 +11,7 @@ static const _Alignas(64) uint8_t whole_tiles[64] = {
 void gemm_session_begin(struct gemm_session *s, int engine) {
     s->engine = engine;
     s->rows = s->columns = 0;
-    if (engine == AMX_EMULATED) {
+    if (engine != AMX_NATIVE) {
         s->tiles.palette = 0; /* the data is zeroed with the first configuration */
         return;
     }
@@ -24,7 +24,7 @@ void gemm_session_begin(struct gemm_session *s, int engine) {
 }
 
 void gemm_session_end(struct gemm_session *s) {
-    if (s->engine == AMX_EMULATED) {
+    if (s->engine != AMX_NATIVE) {
         return;
     }
     if (s->keep_data) {
@@ -65,7 +65,7 @@ void gemm_session_shape(struct gemm_session *s, int64_t rows, int64_t columns) {
         gemm_configure(edges, shape.rows, shape.columns);
         config = edges;
     }
-    if (s->engine == AMX_EMULATED) {
+    if (s->engine != AMX_NATIVE) {
         amxemu_ldtilecfg(&s->tiles, config);
     } else {
         amx_native_ldtilecfg(config);

@@ -5,7 +5,8 @@
 #include "machine/machine.h"
 #include <stdint.h>
 
-enum { AMX_NATIVE = 0, AMX_EMULATED = 1 };
+/* AMX_VECTOR: products alone, in vector registers. */
+enum { AMX_NATIVE = 0, AMX_EMULATED = 1, AMX_VECTOR = 2 };
 enum { AMX_TDPBSSD = 0, AMX_TDPBSUD, AMX_TDPBUSD, AMX_TDPBUUD, AMX_TDPBF16PS, AMX_TDPFP16PS };
 
 /* Where `expected` is given, the operation runs only while the tile configuration equals it, start_row

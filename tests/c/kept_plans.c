@@ -15,6 +15,15 @@ const struct gemm_micro_set *gemm_micro_for(int op) {
     planned++;
     return op < 0 ? NULL : &any;
 }
+static const struct vector_family one = {
+    .name = "one", .rows = 4, .tiles = 1, .a_bytes = 128, .b_bytes = 2048};
+static const struct vector_family other = {
+    .name = "other", .rows = 4, .tiles = 1, .a_bytes = 128, .b_bytes = 2048};
+static const struct vector_family *family = &one;
+const struct vector_family *vector_selected(enum vector_kind kind) {
+    (void)kind;
+    return family;
+}
 int amx_cpuid(uint32_t leaf, uint32_t subleaf, uint32_t registers[4]) {
     (void)leaf, (void)subleaf, (void)registers;
     return -1;
@@ -71,6 +80,12 @@ int main(void) {
     CHANGE(k, 901)
     CHANGE(batch, 7)
     CHANGE(operands, 0)
+    p.engine = AMX_VECTOR, p.operands = 6;
+    printf("in vectors %d", is_planned(&p));
+    family = &other;
+    printf(" other family %d", is_planned(&p));
+    printf(" again %d\n", is_planned(&p));
+    printf("back %d\n", is_planned(&first));
     available = 2; /* OpenMP's setting, or a parallel region */
     printf("fewer available %d\n", is_planned(&first));
     p.operands = 6, p.threads = 2;

@@ -14,6 +14,7 @@ def test_a_plan_is_kept_for_the_same_product_only(tmp_path):
     Threads count by how many there will be: two of two are as many as are available.
     """
     want = ["first 1", "again 0", *(f"{what} 1 back 1" for what in CHANGES)]
+    want += ["in vectors 1 other family 1 again 0", "back 1"]
     want += ["fewer available 1", "as many as available 0", "one available 1"]
     want += ["assumed caches 1", "own caches 1", "another thread's first 1", "after it 0"]
     want += ["impossible -1", "after the impossible 1"]

@@ -75,21 +75,21 @@ def test_this_machine_is_read_alike_from_python_and_c():
 def test_blocks_stay_in_the_caches_they_are_planned_for(caches, dtype, size):
     """A panel of B in two thirds of L1; in half of L2 A with all of K, or blocks of A, B and partial sums."""
     p = plan(size, size, size, dtype, caches=caches)
-    width, k_bytes = 16 * p.column_tiles, p.kc * 64
+    width, k_bytes = p.nr, p.kc * 64
     assert width * k_bytes <= caches.l1 * 2 / 3
     if p.nc == width or p.kc == p.chunks:
         kept = p.mc * p.chunks * 64
     else:
         kept = p.mc * k_bytes + p.nc * k_bytes + 4 * p.mc * p.nc
     assert kept <= caches.l2 / 2
-    assert p.mc % (16 * p.row_tiles) == p.nc % width == p.stripe % width == 0
+    assert p.mc % p.mr == p.nc % width == p.stripe % width == 0
 
 
 @pytest.mark.parametrize("m", [1, 16])
 def test_few_rows_are_a_stream_of_b(m):
     """One pass over B, whole K at once, so that no byte of it is loaded twice and C is written once."""
     p = plan(m, 4096, 4096, packed=True)
-    assert (p.row_tiles, p.column_tiles) == (1, 4)
+    assert (p.mr, p.nr) == (16, 64)
     assert p.kc == p.chunks
     assert p.nc == p.stripe == 4096
     assert p.stream_b
@@ -160,10 +160,10 @@ def test_a_batch_of_fewer_items_than_threads():
 
 def test_the_kernel_follows_the_size_of_l2():
     """1x4 tiles where A, B and C stay in half of L2 (256: 384 KiB), else 2x2."""
-    assert plan(256, 256, 256).column_tiles == 4
-    assert plan(256, 256, 256, caches=Caches(48 << 10, 512 << 10)).column_tiles == 2
-    assert plan(512, 512, 512).column_tiles == 2  # 1.5 MiB
-    assert plan(64, 64, 2048).column_tiles == 2  # 64 columns of B are 128 KiB, no panel for L1
+    assert plan(256, 256, 256).nr == 64
+    assert plan(256, 256, 256, caches=Caches(48 << 10, 512 << 10)).nr == 32
+    assert plan(512, 512, 512).nr == 32  # 1.5 MiB
+    assert plan(64, 64, 2048).nr == 32  # 64 columns of B are 128 KiB, no panel for L1
 
 
 def test_stores_go_past_the_caches_where_c_does_not_fit():
@@ -298,8 +298,8 @@ def test_small_caches_turn_every_loop(backend, caches):
             threads = 1 if number < 3 else int(rng.integers(1, 3))
             p = amx.plan(m, n, k, pair[0], threads, packed=number % 2 == 1)
             assert p.caches == caches
-            seen |= {("cut", p.kc < p.chunks), ("kernel", p.column_tiles), ("past", p.stream_c)}
-            seen |= {("square", p.kc < p.chunks and p.nc > 16 * p.column_tiles), ("ahead", p.prefetch_b)}
+            seen |= {("cut", p.kc < p.chunks), ("kernel", p.nr), ("past", p.stream_c)}
+            seen |= {("square", p.kc < p.chunks and p.nc > p.nr), ("ahead", p.prefetch_b)}
             seen |= {("packs A", p.pack_a), ("fetches C", p.prefetch_c)}
             seen |= {("blocks", p.mc < m or p.nc < n), ("stripes", p.stripe < n)}
             out = aligned((m, n), np.int32 if pair[0].endswith("int8") else np.float32, apart=16)
@@ -311,7 +311,7 @@ def test_small_caches_turn_every_loop(backend, caches):
             )
             assert (out[:, n:].view(np.uint8) == 0x55).all(), f"seed {seed}, product {number}: beyond C"
         amx.set_num_threads(None)
-    assert {("cut", True), ("blocks", True), ("stripes", True), ("kernel", 2), ("kernel", 4)} <= seen
+    assert {("cut", True), ("blocks", True), ("stripes", True), ("kernel", 32), ("kernel", 64)} <= seen
     assert (("past", True) in seen) == (backend == "native")
     assert caches == TINY[0] or (("packs A", True) in seen) == (backend == "native")
     assert (("fetches C", True) in seen) == (backend == "native")

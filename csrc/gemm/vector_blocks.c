@@ -1,0 +1,207 @@
+/* One thread's part of C for a stripe of B, in vector registers: the loops over blocks.
+ *
+ * For a block of mc rows and nc columns, and kc chunks of K, the rows of A are prepared once, into a buffer
+ * for L2; then each column tile of B, into one for L1, and multiplied with all of these rows. What preparing
+ * costs is shared by nc columns and mc rows. Where K is cut, partial sums rest as in blocks.c.
+ */
+#include <string.h>
+
+#include "emulator/mxcsr.h"
+#include "gemm/job.h"
+
+enum { TILE_UNIT_MXCSR = 0x9FC0, LINE = 64 };
+
+/* A buffer holds: a prepared block of B, its columns' sums, a block of C that C has no room for, rows of A.
+ */
+struct places {
+    uint8_t *b;
+    int32_t *sums;
+    uint8_t *edge;
+    uint8_t *a;
+    int64_t edge_row, a_row;
+};
+static int64_t width_of(const struct vector_family *family) {
+    return VECTOR_COLUMNS * (int64_t)family->tiles;
+}
+/* Of A prepared: an odd number of lines, so that rows do not fall on each other in L1. */
+static int64_t a_row(const struct vector_family *family, const struct amx_gemm_plan *plan) {
+    return plan->kc * family->a_bytes + LINE;
+}
+static int64_t b_bytes(const struct vector_family *family, const struct amx_gemm_plan *plan) {
+    return plan->kc * family->b_bytes + 4 * GEMM_PANEL;
+}
+int64_t gemm_vector_buffer(const struct vector_family *family, const struct amx_gemm_plan *plan) {
+    return b_bytes(family, plan) + plan->mc * (4 * GEMM_PANEL + a_row(family, plan));
+}
+static struct places find_places(const struct gemm_job *job) {
+    const struct vector_family *family = job->call->family;
+    const struct amx_gemm_plan *plan = job->call->plan;
+    uint8_t *b = job->buffers.a, *edge = b + b_bytes(family, plan);
+    return (struct places){
+        .b = b,
+        .sums = (int32_t *)(edge - 4 * GEMM_PANEL),
+        .edge = edge,
+        .a = edge + plan->mc * 4 * GEMM_PANEL,
+        .edge_row = 4 * GEMM_PANEL,
+        .a_row = a_row(family, plan),
+    };
+}
+
+/* A part of C and the part of K that is added to it now; columns in panels of the stripe. */
+struct block {
+    int64_t row, rows;
+    struct gemm_range panels;
+    int64_t chunk, chunks;
+    int begins, ends; /* the stripe's chunks */
+};
+
+/* Chunks that lie whole in rows whose columns are adjacent are prepared from there, others from a tile. */
+static void prepare_a(const struct gemm_job *job, const struct places *places, const struct block *block) {
+    const struct vector_family *family = job->call->family;
+    const enum vector_kind kind = job->call->kind;
+    const struct gemm_matrix *a = &job->a;
+    const int64_t per_chunk = GEMM_CHUNK / a->element;
+    int64_t whole = 0;
+    if (a->column_stride == a->element) {
+        whole = min64(block->chunks, a->columns / per_chunk - block->chunk);
+        const uint8_t *from = a->data + block->row * a->row_stride + block->chunk * GEMM_CHUNK;
+        for (int64_t row = 0; row < block->rows; row++, from += a->row_stride) {
+            family->prepare_a(places->a + row * places->a_row, from, GEMM_CHUNK, whole, kind);
+        }
+    }
+    enum { TOGETHER = 4 };
+    _Alignas(64) uint8_t tiles[TOGETHER * GEMM_TILE];
+    for (int64_t chunk = whole; chunk < block->chunks; chunk += TOGETHER) {
+        const int64_t chunks = min64(TOGETHER, block->chunks - chunk);
+        for (int64_t row = 0; row < block->rows; row += GEMM_ROWS) {
+            gemm_pack_a(tiles, GEMM_ROWS, a, block->row + row, block->chunk + chunk, chunks);
+            for (int64_t r = 0; r < min64(GEMM_ROWS, block->rows - row); r++) {
+                family->prepare_a(places->a + (row + r) * places->a_row + chunk * family->a_bytes,
+                                  tiles + r * GEMM_CHUNK, GEMM_TILE, chunks, kind);
+            }
+        }
+    }
+}
+
+static void copy_rows(uint8_t *to, int64_t to_row, const uint8_t *from, int64_t from_row, int64_t rows,
+                      int64_t bytes) {
+    for (int64_t row = 0; row < rows; row++) {
+        memcpy(to + row * to_row, from + row * from_row, (size_t)bytes);
+    }
+}
+
+/* Not inlined, so that no arithmetic moves out of the stretch in which its MXCSR is set. */
+static __attribute__((noinline)) void multiply(const struct vector_family *family, struct vector_block *on,
+                                               uint8_t *prepared, int32_t *sums, int few) {
+    const uint32_t mxcsr = on->kind >= VECTOR_BF16 ? amxemu_exchange_mxcsr(TILE_UNIT_MXCSR) : 0;
+    if (few) {
+        family->multiply_few(on);
+    } else {
+        if (family->prepare_b != NULL) {
+            family->prepare_b(prepared, sums, on->b, on->b_chunk, on->chunks, on->kind);
+            on->before = sums;
+        }
+        if (family->b_bytes != 0) {
+            on->b = prepared;
+            on->b_chunk = family->b_bytes;
+        }
+        family->multiply(on);
+    }
+    if (on->kind >= VECTOR_BF16) {
+        amxemu_exchange_mxcsr(mxcsr);
+    }
+}
+
+/* `columns` columns from column `column` of the stripe, of which B lies at b. */
+static void multiply_columns(struct gemm_job *job, const struct gemm_stripe *stripe,
+                             const struct places *places, const struct block *block, int64_t column,
+                             int64_t columns, int few) {
+    const struct gemm_call *call = job->call;
+    const struct amx_gemm_plan *plan = call->plan;
+    const struct vector_family *family = call->family;
+    const int64_t width = few ? GEMM_PANEL : width_of(family);
+    const int64_t sums_row = plan->nc * 4 + GEMM_CHUNK; /* an odd number of lines */
+    const int starts = block->chunk == 0 && !call->adds;
+    uint8_t *const c = job->c + block->row * call->c_row + (stripe->first_panel * GEMM_PANEL + column) * 4;
+    uint8_t *const sums = block->begins && block->ends
+                              ? NULL
+                              : job->buffers.sums + (column - block->panels.begin * GEMM_PANEL) * 4;
+    const uint8_t *b = stripe->data + (column / GEMM_PANEL - stripe->begin) * stripe->panel_bytes +
+                       (block->chunk - stripe->chunks.begin) * GEMM_STEP +
+                       column % GEMM_PANEL / GEMM_ROWS * GEMM_TILE;
+    struct vector_block on = {
+        .a = places->a,
+        .a_row = places->a_row,
+        .b = b,
+        .b_chunk = GEMM_STEP,
+        .chunks = block->chunks,
+        .rows = block->rows,
+        .columns = columns,
+        .from = starts          ? NULL
+                : block->begins ? c
+                                : sums,
+        .from_row = block->begins ? call->c_row : sums_row,
+        .c = block->ends ? c : sums,
+        .c_row = block->ends ? call->c_row : sums_row,
+        .b_raw = b,
+        .b_raw_chunk = GEMM_STEP,
+        .kind = call->kind,
+    };
+    if (columns == width) {
+        multiply(family, &on, places->b, places->sums, few);
+        return;
+    }
+    if (on.from != NULL) {
+        copy_rows(places->edge, places->edge_row, on.from, on.from_row, on.rows, 4 * columns);
+        on.from = places->edge;
+        on.from_row = places->edge_row;
+    }
+    uint8_t *const to = on.c;
+    const int64_t to_row = on.c_row;
+    on.c = places->edge;
+    on.c_row = places->edge_row;
+    multiply(family, &on, places->b, places->sums, few);
+    copy_rows(to, to_row, places->edge, places->edge_row, on.rows, 4 * columns);
+}
+
+/* Less, where the product is to stop. */
+static void multiply_block(struct gemm_job *job, const struct gemm_stripe *stripe,
+                           const struct places *places, const struct block *block) {
+    const struct vector_family *family = job->call->family;
+    const int few = block->rows <= family->few;
+    const int64_t width = few ? GEMM_PANEL : width_of(family);
+    const int64_t end =
+        min64(block->panels.end * GEMM_PANEL, job->call->plan->n - stripe->first_panel * GEMM_PANEL);
+    prepare_a(job, places, block);
+    for (int64_t column = block->panels.begin * GEMM_PANEL; column < end; column += width) {
+        if (gemm_stops_before(job, (block->rows + GEMM_PANEL - 1) / GEMM_PANEL * block->chunks)) {
+            return;
+        }
+        multiply_columns(job, stripe, places, block, column, min64(width, end - column), few);
+    }
+}
+
+void gemm_multiply_stripe_in_vectors(struct gemm_job *job, const struct gemm_stripe *stripe) {
+    const struct amx_gemm_plan *plan = job->call->plan;
+    const struct places places = find_places(job);
+    const int64_t panels = plan->nc / GEMM_PANEL;
+    const struct gemm_range rows = my_rows(job), mine = my_panels(job, stripe->panels),
+                            chunks = stripe->chunks;
+    for (int64_t q = mine.begin; q < mine.end; q += panels) {
+        for (int64_t row = rows.begin; row < rows.end; row += plan->mc) {
+            for (int64_t chunk = chunks.begin; chunk < chunks.end && !is_to_stop(job->call);
+                 chunk += plan->kc) {
+                const struct block block = {
+                    .row = row,
+                    .rows = min64(plan->mc, rows.end - row),
+                    .panels = {q, min64(mine.end, q + panels)},
+                    .chunk = chunk,
+                    .chunks = min64(plan->kc, chunks.end - chunk),
+                    .begins = chunk == chunks.begin,
+                    .ends = chunk + plan->kc >= chunks.end,
+                };
+                multiply_block(job, stripe, &places, &block);
+            }
+        }
+    }
+}

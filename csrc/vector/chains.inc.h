@@ -1,0 +1,137 @@
+/* 16-bit floats by VFMADD on binary32, for one vector length; included once by each family's file, with
+ *   CHAINS_NAME     of the functions, e.g. avx2
+ *   CHAINS_TARGET   attribute of functions that use its instructions
+ *   CHAINS_VECTOR   a vector of CHAINS_LANES binary32
+ *   CHAINS_ROWS     rows of a block, 1 to 6
+ *   CHAINS_LOAD(p), CHAINS_STORE(p, x), CHAINS_ZERO(), CHAINS_WORD(p): a vector, at any address; a number,
+ * repeated CHAINS_FMA(sum, a, b)    sum = a * b + sum CHAINS_ADD(x, y), CHAINS_HAS_NAN(x) Defines
+ * chains_NAME_multiply().
+ *
+ * Registers  CHAINS_ROWS rows of one chain of 16 columns; a row of B; a number of A, repeated
+ * Layout     a chunk of a row of A is its 16 even elements as binary32, then its 16 odd ones; of B 16 rows of
+ * even elements of all columns, then 16 of odd ones Order      docs/numerics.md: the even chain, put aside;
+ * the odd chain; their sum; the accumulator plus that NaN        which one comes out is not VFMADD's to say:
+ * vector_redo() decides, before anything is stored Edges      rows that are left over have kernels of their
+ * own; columns are always computed Ceiling    16/17 of VFMADD: for 32 products an element takes two additions
+ */
+#include <stdint.h>
+
+#include "vector/vector.h"
+
+#define CHAINS_JOIN_(a, b)    chains_##a##_##b
+#define CHAINS_JOIN(a, b)     CHAINS_JOIN_(a, b)
+#define CHAINS_FUNCTION(what) CHAINS_JOIN(CHAINS_NAME, what)
+#define CHAINS_INLINE         static inline __attribute__((always_inline)) CHAINS_TARGET
+
+enum {
+    CHAINS_STEPS = 16, /* of each chain in a chunk */
+    CHAINS_ACROSS = VECTOR_COLUMNS / CHAINS_LANES,
+    CHAINS_A_CHUNK = 2 * 4 * CHAINS_STEPS,
+    CHAINS_B_CHUNK = 2 * CHAINS_STEPS * 4 * VECTOR_COLUMNS,
+};
+
+/* One chain of a chunk, from +0. */
+CHAINS_INLINE void CHAINS_FUNCTION(chain)(CHAINS_VECTOR chain[][CHAINS_ACROSS], const float *const *a,
+                                          int64_t a_first, const float *b, const int rows) {
+#pragma GCC unroll 6
+    for (int r = 0; r < rows; r++) {
+#pragma GCC unroll 4
+        for (int i = 0; i < CHAINS_ACROSS; i++) {
+            chain[r][i] = CHAINS_ZERO();
+        }
+    }
+#pragma GCC unroll 16
+    for (int s = 0; s < CHAINS_STEPS; s++) {
+        CHAINS_VECTOR row[CHAINS_ACROSS];
+#pragma GCC unroll 4
+        for (int i = 0; i < CHAINS_ACROSS; i++) {
+            row[i] = CHAINS_LOAD(b + s * VECTOR_COLUMNS + i * CHAINS_LANES);
+        }
+#pragma GCC unroll 6
+        for (int r = 0; r < rows; r++) {
+            const CHAINS_VECTOR number = CHAINS_WORD(a[r] + a_first + s);
+#pragma GCC unroll 4
+            for (int i = 0; i < CHAINS_ACROSS; i++) {
+                CHAINS_FMA(chain[r][i], number, row[i]);
+            }
+        }
+    }
+}
+
+CHAINS_INLINE void CHAINS_FUNCTION(group)(const struct vector_block *on, int64_t first, const int rows) {
+    _Alignas(64) float aside[CHAINS_ROWS][VECTOR_COLUMNS], sums[CHAINS_ROWS][VECTOR_COLUMNS];
+    const float *a[CHAINS_ROWS], *b = (const float *)on->b;
+    CHAINS_VECTOR chain[CHAINS_ROWS][CHAINS_ACROSS];
+#pragma GCC unroll 6
+    for (int r = 0; r < rows; r++) {
+        a[r] = (const float *)(on->a + (first + r) * on->a_row);
+        const float *from = (const float *)(on->from + (first + r) * on->from_row);
+#pragma GCC unroll 4
+        for (int i = 0; i < CHAINS_ACROSS; i++) {
+            CHAINS_STORE(sums[r] + i * CHAINS_LANES,
+                         on->from != NULL ? CHAINS_LOAD(from + i * CHAINS_LANES) : CHAINS_ZERO());
+        }
+    }
+    for (int64_t q = 0; q < on->chunks; q++, b += CHAINS_B_CHUNK / 4) {
+        CHAINS_FUNCTION(chain)(chain, a, 2 * CHAINS_STEPS * q, b, rows);
+#pragma GCC unroll 6
+        for (int r = 0; r < rows; r++) {
+#pragma GCC unroll 4
+            for (int i = 0; i < CHAINS_ACROSS; i++) {
+                CHAINS_STORE(aside[r] + i * CHAINS_LANES, chain[r][i]);
+            }
+        }
+        CHAINS_FUNCTION(chain)(chain, a, 2 * CHAINS_STEPS * q + CHAINS_STEPS, b + CHAINS_B_CHUNK / 8, rows);
+#pragma GCC unroll 6
+        for (int r = 0; r < rows; r++) {
+#pragma GCC unroll 4
+            for (int i = 0; i < CHAINS_ACROSS; i++) {
+                float *const sum = sums[r] + i * CHAINS_LANES;
+                const CHAINS_VECTOR both = CHAINS_ADD(CHAINS_LOAD(aside[r] + i * CHAINS_LANES), chain[r][i]);
+                CHAINS_STORE(sum, CHAINS_ADD(CHAINS_LOAD(sum), both));
+            }
+        }
+    }
+    int has_nan = 0;
+    for (int r = 0; r < rows; r++) {
+        for (int i = 0; i < CHAINS_ACROSS; i++) {
+            has_nan |= CHAINS_HAS_NAN(CHAINS_LOAD(sums[r] + i * CHAINS_LANES));
+        }
+    }
+    if (has_nan) {
+        vector_redo(on, first, rows, sums[0], VECTOR_COLUMNS);
+        return;
+    }
+#pragma GCC unroll 6
+    for (int r = 0; r < rows; r++) {
+        float *const to = (float *)(on->c + (first + r) * on->c_row);
+#pragma GCC unroll 4
+        for (int i = 0; i < CHAINS_ACROSS; i++) {
+            CHAINS_STORE(to + i * CHAINS_LANES, CHAINS_LOAD(sums[r] + i * CHAINS_LANES));
+        }
+    }
+}
+
+CHAINS_TARGET static void CHAINS_FUNCTION(multiply)(const struct vector_block *on) {
+    int64_t row = 0;
+    const uint8_t *ahead = on->ahead;
+    for (; row + CHAINS_ROWS <= on->rows; row += CHAINS_ROWS) {
+        for (int64_t line = 0; ahead != NULL && line < on->ahead_lines; line++, ahead += VECTOR_CHUNK) {
+            __builtin_prefetch(ahead);
+        }
+        CHAINS_FUNCTION(group)(on, row, CHAINS_ROWS);
+    }
+    switch (on->rows - row) {
+    case 3:
+        CHAINS_FUNCTION(group)(on, row, 3);
+        break;
+    case 2:
+        CHAINS_FUNCTION(group)(on, row, 2);
+        break;
+    case 1:
+        CHAINS_FUNCTION(group)(on, row, 1);
+        break;
+    default:
+        break;
+    }
+}

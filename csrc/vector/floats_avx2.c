@@ -1,0 +1,89 @@
+/* bfloat16 and float16 on AVX2, FMA and F16C: chains.inc.h has the contract. 4 rows of 16 columns: 8
+ * registers of a chain, 2 of B, one of A. VFMADD stands by itself, since compilers take forms of it that need
+ * copies. */
+#include "emulator/vectors.h"
+#include "vector/families.h"
+
+#ifdef __x86_64__
+#include <immintrin.h>
+
+#define AVX2 __attribute__((target("avx2,fma,f16c")))
+
+#define CHAINS_NAME           avx2
+#define CHAINS_TARGET         AVX2
+#define CHAINS_VECTOR         __m256
+#define CHAINS_LANES          8
+#define CHAINS_ROWS           4
+#define CHAINS_LOAD(p)        _mm256_loadu_ps(p)
+#define CHAINS_STORE(p, x)    _mm256_storeu_ps(p, x)
+#define CHAINS_ZERO()         _mm256_setzero_ps()
+#define CHAINS_WORD(p)        _mm256_broadcast_ss(p)
+#define CHAINS_ADD(x, y)      _mm256_add_ps(x, y)
+#define CHAINS_HAS_NAN(x)     (_mm256_movemask_ps(_mm256_cmp_ps(x, x, _CMP_UNORD_Q)) != 0)
+#define CHAINS_FMA(sum, a, b) __asm__("vfmadd231ps %2, %1, %0" : "+x"(sum) : "x"(a), "x"(b))
+#include "vector/chains.inc.h"
+
+/* 8 words to 8 even and 8 odd elements as binary32. */
+struct pair {
+    __m256 even, odd;
+};
+
+AVX2 static inline struct pair widen_bf16(const uint8_t *from) {
+    const __m256i x = _mm256_loadu_si256((const __m256i *)from);
+    return (struct pair){
+        _mm256_castsi256_ps(_mm256_slli_epi32(x, 16)),
+        _mm256_castsi256_ps(_mm256_and_si256(x, _mm256_set1_epi32((int)0xFFFF0000))),
+    };
+}
+
+AVX2 static inline struct pair widen_fp16(const uint8_t *from) {
+    const __m256i apart =
+        _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15));
+    enum { EVEN_LOW_ODD_HIGH = 0xD8 };
+    const __m256i x = _mm256_permute4x64_epi64(
+        _mm256_shuffle_epi8(_mm256_loadu_si256((const __m256i *)from), apart), EVEN_LOW_ODD_HIGH);
+    return (struct pair){
+        _mm256_cvtph_ps(_mm256_castsi256_si128(x)),
+        _mm256_cvtph_ps(_mm256_extracti128_si256(x, 1)),
+    };
+}
+
+/* Rows of 16 words of each chunk: the even elements of all rows, then the odd ones. */
+AVX2 static void prepare(uint8_t *to, const uint8_t *from, int64_t from_chunk, int64_t chunks, int rows,
+                         enum vector_kind kind) {
+    const int vectors = rows * VECTOR_COLUMNS / CHAINS_LANES;
+    float *even = (float *)to;
+    for (int64_t q = 0; q < chunks; q++, even += 2 * rows * VECTOR_COLUMNS, from += from_chunk) {
+        float *odd = even + rows * VECTOR_COLUMNS;
+        for (int i = 0; i < vectors; i++) {
+            const uint8_t *words = from + i * (int)sizeof(__m256);
+            const struct pair wide = kind == VECTOR_BF16 ? widen_bf16(words) : widen_fp16(words);
+            CHAINS_STORE(even + i * CHAINS_LANES, wide.even);
+            CHAINS_STORE(odd + i * CHAINS_LANES, wide.odd);
+        }
+    }
+}
+
+AVX2 static void prepare_a(uint8_t *to, const uint8_t *from, int64_t from_chunk, int64_t chunks,
+                           enum vector_kind kind) {
+    prepare(to, from, from_chunk, chunks, 1, kind);
+}
+
+AVX2 static void prepare_b(uint8_t *to, int32_t *sums, const uint8_t *from, int64_t from_chunk,
+                           int64_t chunks, enum vector_kind kind) {
+    (void)sums;
+    prepare(to, from, from_chunk, chunks, 16, kind);
+}
+
+const struct vector_family vector_floats_avx2 = {
+    .name = "avx2",
+    .needs = AMXEMU_HAS_AVX2,
+    .rows = CHAINS_ROWS,
+    .tiles = 1,
+    .a_bytes = CHAINS_A_CHUNK,
+    .b_bytes = CHAINS_B_CHUNK,
+    .prepare_a = prepare_a,
+    .prepare_b = prepare_b,
+    .multiply = chains_avx2_multiply,
+};
+#endif

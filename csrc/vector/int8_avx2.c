@@ -1,0 +1,43 @@
+/* Integers on AVX2: words.inc.h has the contract. 4 rows of 16 columns: 8 registers of C, 2 of B, one of A,
+ * one for a product. VPMADDWD and VPADDD of one sum stand together, since compilers add products up in
+ * another order and run out of registers. */
+#include "emulator/vectors.h"
+#include "vector/families.h"
+
+#ifdef __x86_64__
+#include <immintrin.h>
+
+#define WORDS_NAME        avx2
+#define WORDS_TARGET      __attribute__((target("avx2")))
+#define WORDS_VECTOR      __m256i
+#define WORDS_BYTES       32
+#define WORDS_ROWS        4
+#define WORDS_TILES       1
+#define WORDS_LOAD(p)     _mm256_loadu_si256((const __m256i *)(p))
+#define WORDS_STORE(p, x) _mm256_storeu_si256((__m256i *)(p), x)
+#define WORDS_ZERO()      _mm256_setzero_si256()
+#define WORDS_WORD(p)     _mm256_castps_si256(_mm256_broadcast_ss((const float *)(p)))
+#define WORDS_LOW(x, s)                                                                                      \
+    ((s) ? _mm256_srai_epi16(_mm256_slli_epi16(x, 8), 8) : _mm256_and_si256(x, _mm256_set1_epi16(0xFF)))
+#define WORDS_HIGH(x, s) ((s) ? _mm256_srai_epi16(x, 8) : _mm256_srli_epi16(x, 8))
+#define WORDS_MADD(sum, a, b)                                                                                \
+    do {                                                                                                     \
+        __m256i product;                                                                                     \
+        __asm__("vpmaddwd %3, %2, %1\n\tvpaddd %1, %0, %0" : "+x"(sum), "=&x"(product) : "x"(a), "x"(b));    \
+    } while (0)
+#include "vector/words.inc.h"
+
+const struct vector_family vector_int8_avx2 = {
+    .name = "avx2",
+    .needs = AMXEMU_HAS_AVX2,
+    .rows = WORDS_ROWS,
+    .tiles = WORDS_TILES,
+    .a_bytes = WORDS_A_CHUNK,
+    .b_bytes = WORDS_B_CHUNK,
+    .prepare_a = words_avx2_prepare_a,
+    .prepare_b = words_avx2_prepare_b,
+    .multiply = words_avx2_multiply,
+    .few = 2,
+    .multiply_few = words_avx2_multiply_few,
+};
+#endif

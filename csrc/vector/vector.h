@@ -1,0 +1,85 @@
+/* Products of blocks in vector registers, with the bits that tiles would give: families of kernels, one for
+ * each set of vector instructions, and which of them this CPU has.
+ *
+ * Layouts. A chunk is 64 bytes of K, as in gemm/gemm.h: 16 words of four 8-bit or two 16-bit elements.
+ *
+ *   A, as it comes     a[row][k]: rows of chunks, 64 bytes each
+ *   A, prepared        a[row][chunk][a_bytes]: what the family makes of each chunk, row by row
+ *   B, as it comes     b[chunk][word 0-15][column 0-15][4 bytes of K], a column tile: VPDPBUSD's layout, and
+ * TDP's B, prepared        b[chunk][b_bytes], a column tile; or as it comes, where b_bytes is 0 C
+ * c[row][column], int32 or float32
+ *
+ * Integers are exact modulo 2^32. Floats follow docs/numerics.md: for each chunk an even and an odd chain
+ * from +0, then their sum is added to the accumulator, which is `from` or +0. VDPBF16PS and VFMADD*PH have
+ * another order of operations or another rounding, so no family uses them.
+ */
+#ifndef AMX_VECTOR_VECTOR_H
+#define AMX_VECTOR_VECTOR_H
+
+#include <stdint.h>
+
+enum {
+    VECTOR_CHUNK = 64,   /* bytes of K */
+    VECTOR_COLUMNS = 16, /* of a column tile */
+    VECTOR_TILE = 1024,  /* bytes of a chunk of it, as it comes */
+};
+
+/* What is multiplied: the bits of AMX_TDP*'s numbers, in its order. */
+enum vector_kind { VECTOR_SS, VECTOR_SU, VECTOR_US, VECTOR_UU, VECTOR_BF16, VECTOR_FP16, VECTOR_KINDS };
+
+/* Rows of A against one column tile of B, or as many as the family takes. */
+struct vector_block {
+    const uint8_t *a; /* prepared */
+    int64_t a_row;
+    const uint8_t *b;      /* prepared, or as it comes */
+    int64_t b_chunk;       /* from each chunk to the next, for a B as it comes */
+    const int32_t *before; /* what prepare_b() made of the columns' sums, or NULL */
+    int64_t chunks, rows;
+    int64_t columns; /* that count: others are computed, and may hold anything */
+    const uint8_t *from;
+    int64_t from_row;
+    uint8_t *c; /* all columns of the tiles are stored */
+    int64_t c_row;
+    /* For the kernels of floats: B as it comes, for elements whose NaN has to be chosen. */
+    const uint8_t *b_raw;
+    int64_t b_raw_chunk;
+    enum vector_kind kind;
+    /* What will be needed next of B, or NULL: `ahead_lines` lines are prefetched beside each group of rows.
+     */
+    const uint8_t *ahead;
+    int64_t ahead_lines;
+};
+
+struct vector_family {
+    const char *name;
+    unsigned needs; /* of amxemu_vectors() */
+    int rows;       /* of C that are kept in registers */
+    int tiles;      /* column tiles beside each other: 1, or 2 */
+    int a_bytes, b_bytes;
+    /* `chunks` chunks of one row: from + q * from_chunk to to + q * a_bytes. */
+    void (*prepare_a)(uint8_t *to, const uint8_t *from, int64_t from_chunk, int64_t chunks,
+                      enum vector_kind kind);
+    /* A family's column tiles; sums: VECTOR_COLUMNS for each, where the kind has any. NULL: nothing to do. */
+    void (*prepare_b)(uint8_t *to, int32_t *sums, const uint8_t *from, int64_t from_chunk, int64_t chunks,
+                      enum vector_kind kind);
+    void (*multiply)(const struct vector_block *block);
+    /* The same for up to `few` rows and both column tiles of a panel, without prepare_b(): B goes by once.
+     * NULL: there is no such kernel. */
+    int few;
+    void (*multiply_few)(const struct vector_block *block);
+};
+
+/* Best first; NULL behind the last one of those that this CPU and kernel allow. */
+const struct vector_family *vector_nth(enum vector_kind kind, int index);
+/* What products use: the best, or what was chosen by name; NULL: there is none. */
+const struct vector_family *vector_selected(enum vector_kind kind);
+int vector_select(enum vector_kind kind, const char *name); /* NULL: the best; 0, or -ENOTSUP */
+
+/* ---- redo.c ---- */
+
+/* Rows of a block whose results hold a NaN, from `results` (rows of all its columns, adjacent) to c, each NaN
+ * chosen as tiles would. */
+void vector_redo(const struct vector_block *block, int64_t row, int64_t rows, const float *results,
+                 int64_t results_row);
+
+#endif
