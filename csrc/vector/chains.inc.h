@@ -2,12 +2,13 @@
  *   CHAINS_NAME     of the functions, e.g. avx2
  *   CHAINS_TARGET   attribute of functions that use its instructions
  *   CHAINS_VECTOR   a vector of CHAINS_LANES binary32
- *   CHAINS_ROWS     rows of a block, 1 to 6
+ *   CHAINS_ROWS     rows of a block: 4 or 12
+ *   CHAINS_TILES    column tiles of a block
  *   CHAINS_LOAD(p), CHAINS_STORE(p, x), CHAINS_ZERO(), CHAINS_WORD(p): a vector, at any address; a number,
  * repeated CHAINS_FMA(sum, a, b)    sum = a * b + sum CHAINS_ADD(x, y), CHAINS_HAS_NAN(x) Defines
  * chains_NAME_multiply().
  *
- * Registers  CHAINS_ROWS rows of one chain of 16 columns; a row of B; a number of A, repeated
+ * Registers  CHAINS_ROWS rows of one chain of CHAINS_TILES * 16 columns; a row of B; a number of A, repeated
  * Layout     a chunk of a row of A is its 16 even elements as binary32, then its 16 odd ones; of B 16 rows of
  * even elements of all columns, then 16 of odd ones Order      docs/numerics.md: the even chain, put aside;
  * the odd chain; their sum; the accumulator plus that NaN        which one comes out is not VFMADD's to say:
@@ -25,15 +26,16 @@
 
 enum {
     CHAINS_STEPS = 16, /* of each chain in a chunk */
-    CHAINS_ACROSS = VECTOR_COLUMNS / CHAINS_LANES,
+    CHAINS_COLUMNS = CHAINS_TILES * VECTOR_COLUMNS,
+    CHAINS_ACROSS = CHAINS_COLUMNS / CHAINS_LANES,
     CHAINS_A_CHUNK = 2 * 4 * CHAINS_STEPS,
-    CHAINS_B_CHUNK = 2 * CHAINS_STEPS * 4 * VECTOR_COLUMNS,
+    CHAINS_B_CHUNK = 2 * CHAINS_STEPS * 4 * CHAINS_COLUMNS,
 };
 
 /* One chain of a chunk, from +0. */
 CHAINS_INLINE void CHAINS_FUNCTION(chain)(CHAINS_VECTOR chain[][CHAINS_ACROSS], const float *const *a,
                                           int64_t a_first, const float *b, const int rows) {
-#pragma GCC unroll 6
+#pragma GCC unroll 12
     for (int r = 0; r < rows; r++) {
 #pragma GCC unroll 4
         for (int i = 0; i < CHAINS_ACROSS; i++) {
@@ -45,9 +47,9 @@ CHAINS_INLINE void CHAINS_FUNCTION(chain)(CHAINS_VECTOR chain[][CHAINS_ACROSS], 
         CHAINS_VECTOR row[CHAINS_ACROSS];
 #pragma GCC unroll 4
         for (int i = 0; i < CHAINS_ACROSS; i++) {
-            row[i] = CHAINS_LOAD(b + s * VECTOR_COLUMNS + i * CHAINS_LANES);
+            row[i] = CHAINS_LOAD(b + s * CHAINS_COLUMNS + i * CHAINS_LANES);
         }
-#pragma GCC unroll 6
+#pragma GCC unroll 12
         for (int r = 0; r < rows; r++) {
             const CHAINS_VECTOR number = CHAINS_WORD(a[r] + a_first + s);
 #pragma GCC unroll 4
@@ -59,10 +61,10 @@ CHAINS_INLINE void CHAINS_FUNCTION(chain)(CHAINS_VECTOR chain[][CHAINS_ACROSS], 
 }
 
 CHAINS_INLINE void CHAINS_FUNCTION(group)(const struct vector_block *on, int64_t first, const int rows) {
-    _Alignas(64) float aside[CHAINS_ROWS][VECTOR_COLUMNS], sums[CHAINS_ROWS][VECTOR_COLUMNS];
+    _Alignas(64) float aside[CHAINS_ROWS][CHAINS_COLUMNS], sums[CHAINS_ROWS][CHAINS_COLUMNS];
     const float *a[CHAINS_ROWS], *b = (const float *)on->b;
     CHAINS_VECTOR chain[CHAINS_ROWS][CHAINS_ACROSS];
-#pragma GCC unroll 6
+#pragma GCC unroll 12
     for (int r = 0; r < rows; r++) {
         a[r] = (const float *)(on->a + (first + r) * on->a_row);
         const float *from = (const float *)(on->from + (first + r) * on->from_row);
@@ -74,7 +76,7 @@ CHAINS_INLINE void CHAINS_FUNCTION(group)(const struct vector_block *on, int64_t
     }
     for (int64_t q = 0; q < on->chunks; q++, b += CHAINS_B_CHUNK / 4) {
         CHAINS_FUNCTION(chain)(chain, a, 2 * CHAINS_STEPS * q, b, rows);
-#pragma GCC unroll 6
+#pragma GCC unroll 12
         for (int r = 0; r < rows; r++) {
 #pragma GCC unroll 4
             for (int i = 0; i < CHAINS_ACROSS; i++) {
@@ -82,7 +84,7 @@ CHAINS_INLINE void CHAINS_FUNCTION(group)(const struct vector_block *on, int64_t
             }
         }
         CHAINS_FUNCTION(chain)(chain, a, 2 * CHAINS_STEPS * q + CHAINS_STEPS, b + CHAINS_B_CHUNK / 8, rows);
-#pragma GCC unroll 6
+#pragma GCC unroll 12
         for (int r = 0; r < rows; r++) {
 #pragma GCC unroll 4
             for (int i = 0; i < CHAINS_ACROSS; i++) {
@@ -99,10 +101,10 @@ CHAINS_INLINE void CHAINS_FUNCTION(group)(const struct vector_block *on, int64_t
         }
     }
     if (has_nan) {
-        vector_redo(on, first, rows, sums[0], VECTOR_COLUMNS);
+        vector_redo(on, first, rows, sums[0], CHAINS_COLUMNS);
         return;
     }
-#pragma GCC unroll 6
+#pragma GCC unroll 12
     for (int r = 0; r < rows; r++) {
         float *const to = (float *)(on->c + (first + r) * on->c_row);
 #pragma GCC unroll 4
@@ -121,17 +123,16 @@ CHAINS_TARGET static void CHAINS_FUNCTION(multiply)(const struct vector_block *o
         }
         CHAINS_FUNCTION(group)(on, row, CHAINS_ROWS);
     }
-    switch (on->rows - row) {
-    case 3:
-        CHAINS_FUNCTION(group)(on, row, 3);
-        break;
-    case 2:
+#if CHAINS_ROWS > 4
+    for (; row + 4 <= on->rows; row += 4) {
+        CHAINS_FUNCTION(group)(on, row, 4);
+    }
+#endif
+    if (row + 2 <= on->rows) {
         CHAINS_FUNCTION(group)(on, row, 2);
-        break;
-    case 1:
+        row += 2;
+    }
+    if (row < on->rows) {
         CHAINS_FUNCTION(group)(on, row, 1);
-        break;
-    default:
-        break;
     }
 }

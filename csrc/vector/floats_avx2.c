@@ -14,6 +14,7 @@
 #define CHAINS_VECTOR         __m256
 #define CHAINS_LANES          8
 #define CHAINS_ROWS           4
+#define CHAINS_TILES          1
 #define CHAINS_LOAD(p)        _mm256_loadu_ps(p)
 #define CHAINS_STORE(p, x)    _mm256_storeu_ps(p, x)
 #define CHAINS_ZERO()         _mm256_setzero_ps()
@@ -49,8 +50,8 @@ AVX2 static inline struct pair widen_fp16(const uint8_t *from) {
 }
 
 /* Rows of 16 words of each chunk: the even elements of all rows, then the odd ones. */
-AVX2 static void prepare(uint8_t *to, const uint8_t *from, int64_t from_chunk, int64_t chunks, int rows,
-                         enum vector_kind kind) {
+AVX2 static inline void prepare(uint8_t *to, const uint8_t *from, int64_t from_chunk, int64_t chunks,
+                                int rows, enum vector_kind kind) {
     const int vectors = rows * VECTOR_COLUMNS / CHAINS_LANES;
     float *even = (float *)to;
     for (int64_t q = 0; q < chunks; q++, even += 2 * rows * VECTOR_COLUMNS, from += from_chunk) {

@@ -37,7 +37,7 @@ const struct vector_family vector_int8_avx2 = {
     .prepare_a = words_avx2_prepare_a,
     .prepare_b = words_avx2_prepare_b,
     .multiply = words_avx2_multiply,
-    .few = 2,
+    .few = WORDS_FEW,
     .multiply_few = words_avx2_multiply_few,
 };
 #endif

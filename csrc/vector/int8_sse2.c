@@ -30,7 +30,7 @@ const struct vector_family vector_int8_sse2 = {
     .prepare_a = words_sse2_prepare_a,
     .prepare_b = words_sse2_prepare_b,
     .multiply = words_sse2_multiply,
-    .few = 2,
+    .few = WORDS_FEW,
     .multiply_few = words_sse2_multiply_few,
 };
 #endif

@@ -17,6 +17,7 @@
 #define AMX_VECTOR_VECTOR_H
 
 #include <stdint.h>
+#include <string.h>
 
 enum {
     VECTOR_CHUNK = 64,   /* bytes of K */
@@ -68,6 +69,13 @@ struct vector_family {
     int few;
     void (*multiply_few)(const struct vector_block *block);
 };
+
+/* Four bytes from any address. */
+static inline int vector_word(const uint8_t *from) {
+    int word;
+    memcpy(&word, from, sizeof word);
+    return word;
+}
 
 /* Best first; NULL behind the last one of those that this CPU and kernel allow. */
 const struct vector_family *vector_nth(enum vector_kind kind, int index);

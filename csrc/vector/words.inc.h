@@ -32,6 +32,7 @@ enum {
     WORDS_B_ROW = WORDS_ACROSS * WORDS_BYTES,
     WORDS_A_CHUNK = 4 * WORDS_STEPS,
     WORDS_B_CHUNK = WORDS_STEPS * WORDS_B_ROW,
+    WORDS_FEW = 2,
     WORDS_FEW_ACROSS = 2 * VECTOR_COLUMNS / WORDS_LANES, /* in a row of a panel */
 };
 
@@ -155,39 +156,66 @@ WORDS_TARGET static void WORDS_FUNCTION(multiply)(const struct vector_block *on)
 }
 
 /* Split in registers while B goes by. */
-WORDS_INLINE void WORDS_FUNCTION(row_of_few)(const struct vector_block *on, int64_t first,
-                                             const int is_signed) {
-    const uint8_t *a = on->a + first * on->a_row, *b = on->b, *from = on->from + first * on->from_row;
-    WORDS_VECTOR c[WORDS_FEW_ACROSS];
+WORDS_INLINE void WORDS_FUNCTION(few)(const struct vector_block *on, int64_t first, const int rows,
+                                      const int is_signed) {
+    const uint8_t *b = on->b;
+    WORDS_VECTOR c[WORDS_FEW][WORDS_FEW_ACROSS];
+#pragma GCC unroll 2
+    for (int r = 0; r < rows; r++) {
+        const uint8_t *from = on->from + (first + r) * on->from_row;
 #pragma GCC unroll 8
-    for (int i = 0; i < WORDS_FEW_ACROSS; i++) {
-        c[i] = on->from != NULL ? WORDS_LOAD(from + i * WORDS_BYTES) : WORDS_ZERO();
+        for (int i = 0; i < WORDS_FEW_ACROSS; i++) {
+            c[r][i] = on->from != NULL ? WORDS_LOAD(from + i * WORDS_BYTES) : WORDS_ZERO();
+        }
     }
-    for (int64_t q = 0; q < on->chunks; q++, a += WORDS_A_CHUNK, b += on->b_chunk) {
+    for (int64_t q = 0; q < on->chunks; q++, b += on->b_chunk) {
+#pragma GCC unroll 2
         for (int word = 0; word < 16; word++) {
-            const WORDS_VECTOR even = WORDS_WORD(a + 4 * word), odd = WORDS_WORD(a + VECTOR_CHUNK + 4 * word);
+            WORDS_VECTOR even[WORDS_FEW], odd[WORDS_FEW];
+#pragma GCC unroll 2
+            for (int r = 0; r < rows; r++) {
+                const uint8_t *a = on->a + (first + r) * on->a_row + q * WORDS_A_CHUNK + 4 * word;
+                even[r] = WORDS_WORD(a);
+                odd[r] = WORDS_WORD(a + VECTOR_CHUNK);
+            }
 #pragma GCC unroll 8
             for (int i = 0; i < WORDS_FEW_ACROSS; i++) {
                 const uint8_t *row =
                     b + i * WORDS_BYTES / VECTOR_CHUNK * VECTOR_TILE + i * WORDS_BYTES % VECTOR_CHUNK;
                 const WORDS_VECTOR x = WORDS_LOAD(row + word * VECTOR_CHUNK);
-                WORDS_MADD(c[i], even, WORDS_LOW(x, is_signed));
-                WORDS_MADD(c[i], odd, WORDS_HIGH(x, is_signed));
+                const WORDS_VECTOR low = WORDS_LOW(x, is_signed), high = WORDS_HIGH(x, is_signed);
+#pragma GCC unroll 2
+                for (int r = 0; r < rows; r++) {
+                    WORDS_MADD(c[r][i], even[r], low);
+                    WORDS_MADD(c[r][i], odd[r], high);
+                }
             }
         }
     }
+#pragma GCC unroll 2
+    for (int r = 0; r < rows; r++) {
 #pragma GCC unroll 8
-    for (int i = 0; i < WORDS_FEW_ACROSS; i++) {
-        WORDS_STORE(on->c + first * on->c_row + i * WORDS_BYTES, c[i]);
+        for (int i = 0; i < WORDS_FEW_ACROSS; i++) {
+            WORDS_STORE(on->c + (first + r) * on->c_row + i * WORDS_BYTES, c[r][i]);
+        }
     }
 }
 
 WORDS_TARGET static void WORDS_FUNCTION(multiply_few)(const struct vector_block *on) {
-    for (int64_t row = 0; row < on->rows; row++) {
-        if (on->kind == VECTOR_SS || on->kind == VECTOR_US) {
-            WORDS_FUNCTION(row_of_few)(on, row, 1);
+    const int is_signed = on->kind == VECTOR_SS || on->kind == VECTOR_US;
+    int64_t row = 0;
+    for (; row + WORDS_FEW <= on->rows; row += WORDS_FEW) {
+        if (is_signed) {
+            WORDS_FUNCTION(few)(on, row, WORDS_FEW, 1);
         } else {
-            WORDS_FUNCTION(row_of_few)(on, row, 0);
+            WORDS_FUNCTION(few)(on, row, WORDS_FEW, 0);
+        }
+    }
+    for (; row < on->rows; row++) {
+        if (is_signed) {
+            WORDS_FUNCTION(few)(on, row, 1, 1);
+        } else {
+            WORDS_FUNCTION(few)(on, row, 1, 0);
         }
     }
 }

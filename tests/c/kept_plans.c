@@ -86,6 +86,7 @@ int main(void) {
     printf(" other family %d", is_planned(&p));
     printf(" again %d\n", is_planned(&p));
     printf("back %d\n", is_planned(&first));
+    p = first;
     available = 2; /* OpenMP's setting, or a parallel region */
     printf("fewer available %d\n", is_planned(&first));
     p.operands = 6, p.threads = 2;

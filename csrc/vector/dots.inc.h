@@ -1,0 +1,262 @@
+/* Integers by VPDPBUSD, for one vector length; included once by each family's file, with
+ *   DOTS_NAME      of the family's functions, e.g. avx512_vnni
+ *   DOTS_TARGET    attribute of functions that use its instructions
+ *   DOTS_VECTOR    a vector of DOTS_BYTES bytes
+ *   DOTS_ROWS      rows of a block, 1 to 12
+ *   DOTS_TILES     column tiles of a block
+ *   DOTS_FEW       rows that go by all of B at once
+ *   DOTS_LOAD(p), DOTS_STORE(p, x), DOTS_ZERO(), DOTS_WORD(p), DOTS_BYTE(b): a vector, at any address; 4
+ * bytes or one, repeated DOTS_XOR(x, y), DOTS_ADD(x, y), DOTS_TIMES_128(x), DOTS_MINUS_128(x): of bits; of
+ * 32-bit words DOTS_DOT(kind, sum, a, b)   sum += a * b, four bytes a word, without saturation
+ *   DOTS_MOVES_SIGNS            1 where there is no instruction for two signed or two unsigned factors
+ * Defines dots_NAME_prepare_a(), _prepare_b(), _multiply() and _multiply_few().
+ *
+ * Registers  DOTS_ROWS rows of C of DOTS_TILES * 16 columns; a row of B; a word of A, repeated
+ * Layout     A and B as they come: four bytes of K a word
+ * Signs      VPDPBUSD multiplies unsigned by signed bytes: A by B, or B by A. For two signed factors A moves
+ * up by 128 (its top bits are flipped), for two unsigned ones down, and C begins with 128 times the sums of
+ * B's columns less, or more. Padding moves too, and meets the zeros of B Edges      rows that are left over
+ * have kernels of their own; columns are always computed Ceiling    VPDPBUSD from registers
+ */
+#include <stdint.h>
+
+#include "vector/vector.h"
+
+#define DOTS_JOIN_(a, b)    dots_##a##_##b
+#define DOTS_JOIN(a, b)     DOTS_JOIN_(a, b)
+#define DOTS_FUNCTION(what) DOTS_JOIN(DOTS_NAME, what)
+#define DOTS_INLINE         static inline __attribute__((always_inline)) DOTS_TARGET
+
+enum {
+    DOTS_WORDS = 16, /* of a chunk */
+    DOTS_LANES = DOTS_BYTES / 4,
+    DOTS_ACROSS = DOTS_TILES * VECTOR_COLUMNS / DOTS_LANES, /* vectors in a row of C or B */
+    DOTS_FEW_ACROSS = 2 * VECTOR_COLUMNS / DOTS_LANES,      /* in a row of a panel */
+    DOTS_PER_TILE = VECTOR_CHUNK / DOTS_BYTES,
+};
+
+static inline int DOTS_FUNCTION(moves_signs)(enum vector_kind kind) {
+    return DOTS_MOVES_SIGNS && (kind == VECTOR_SS || kind == VECTOR_UU);
+}
+
+DOTS_TARGET static void DOTS_FUNCTION(prepare_a)(uint8_t *to, const uint8_t *from, int64_t from_chunk,
+                                                 int64_t chunks, enum vector_kind kind) {
+    const DOTS_VECTOR move = DOTS_BYTE(DOTS_FUNCTION(moves_signs)(kind) ? 0x80 : 0);
+    for (int64_t q = 0; q < chunks; q++, to += VECTOR_CHUNK, from += from_chunk) {
+        for (int i = 0; i < VECTOR_CHUNK; i += DOTS_BYTES) {
+            DOTS_STORE(to + i, DOTS_XOR(DOTS_LOAD(from + i), move));
+        }
+    }
+}
+
+/* Vector i of a row of B, in this word of a chunk. */
+static inline const uint8_t *DOTS_FUNCTION(row)(const uint8_t *chunk, int word, int i) {
+    return chunk + i / DOTS_PER_TILE * VECTOR_TILE + word * VECTOR_CHUNK + i % DOTS_PER_TILE * DOTS_BYTES;
+}
+
+/* What C begins with, less what was there: of sums of signed columns, or of unsigned ones. */
+DOTS_INLINE DOTS_VECTOR DOTS_FUNCTION(moved)(DOTS_VECTOR sums, enum vector_kind kind) {
+    return kind == VECTOR_SS ? DOTS_MINUS_128(sums) : DOTS_TIMES_128(sums);
+}
+
+/* One more to a sum of columns. */
+#define DOTS_COUNT(kind, sum, b)                                                                             \
+    do {                                                                                                     \
+        if ((kind) == VECTOR_SS)                                                                             \
+            DOTS_DOT(VECTOR_US, sum, ones, b);                                                               \
+        else                                                                                                 \
+            DOTS_DOT(VECTOR_SU, sum, ones, b);                                                               \
+    } while (0)
+
+DOTS_INLINE void DOTS_FUNCTION(sum_columns)(int32_t *sums, const uint8_t *b, int64_t b_chunk, int64_t chunks,
+                                            const enum vector_kind kind) {
+    const DOTS_VECTOR ones = DOTS_BYTE(1);
+    DOTS_VECTOR sum[DOTS_ACROSS];
+#pragma GCC unroll 4
+    for (int i = 0; i < DOTS_ACROSS; i++) {
+        sum[i] = DOTS_ZERO();
+    }
+    for (int64_t q = 0; q < chunks; q++, b += b_chunk) {
+        for (int word = 0; word < DOTS_WORDS; word++) {
+#pragma GCC unroll 4
+            for (int i = 0; i < DOTS_ACROSS; i++) {
+                const DOTS_VECTOR row = DOTS_LOAD(DOTS_FUNCTION(row)(b, word, i));
+                DOTS_COUNT(kind, sum[i], row);
+            }
+        }
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < DOTS_ACROSS; i++) {
+        DOTS_STORE(sums + i * DOTS_LANES, DOTS_FUNCTION(moved)(sum[i], kind));
+    }
+}
+
+DOTS_TARGET static void DOTS_FUNCTION(prepare_b)(uint8_t *to, int32_t *sums, const uint8_t *from,
+                                                 int64_t from_chunk, int64_t chunks, enum vector_kind kind) {
+    (void)to;
+    if (!DOTS_FUNCTION(moves_signs)(kind)) {
+        return;
+    }
+    if (kind == VECTOR_SS) {
+        DOTS_FUNCTION(sum_columns)(sums, from, from_chunk, chunks, VECTOR_SS);
+    } else {
+        DOTS_FUNCTION(sum_columns)(sums, from, from_chunk, chunks, VECTOR_UU);
+    }
+}
+
+DOTS_INLINE void DOTS_FUNCTION(group)(const struct vector_block *on, int64_t first, const int rows,
+                                      const enum vector_kind kind) {
+    const uint8_t *a[DOTS_ROWS], *b = on->b;
+    DOTS_VECTOR c[DOTS_ROWS][DOTS_ACROSS];
+#pragma GCC unroll 12
+    for (int r = 0; r < rows; r++) {
+        a[r] = on->a + (first + r) * on->a_row;
+        const uint8_t *from = on->from + (first + r) * on->from_row;
+#pragma GCC unroll 4
+        for (int i = 0; i < DOTS_ACROSS; i++) {
+            c[r][i] = on->from != NULL ? DOTS_LOAD(from + i * DOTS_BYTES) : DOTS_ZERO();
+            if (DOTS_FUNCTION(moves_signs)(kind)) {
+                c[r][i] = DOTS_ADD(c[r][i], DOTS_LOAD(on->before + i * DOTS_LANES));
+            }
+        }
+    }
+    for (int64_t q = 0; q < on->chunks; q++, b += on->b_chunk) {
+#pragma GCC unroll 4
+        for (int word = 0; word < DOTS_WORDS; word++) {
+            DOTS_VECTOR row[DOTS_ACROSS];
+#pragma GCC unroll 4
+            for (int i = 0; i < DOTS_ACROSS; i++) {
+                row[i] = DOTS_LOAD(DOTS_FUNCTION(row)(b, word, i));
+            }
+#pragma GCC unroll 12
+            for (int r = 0; r < rows; r++) {
+                const DOTS_VECTOR four = DOTS_WORD(a[r] + q * VECTOR_CHUNK + 4 * word);
+#pragma GCC unroll 4
+                for (int i = 0; i < DOTS_ACROSS; i++) {
+                    DOTS_DOT(kind, c[r][i], four, row[i]);
+                }
+            }
+        }
+    }
+#pragma GCC unroll 12
+    for (int r = 0; r < rows; r++) {
+#pragma GCC unroll 4
+        for (int i = 0; i < DOTS_ACROSS; i++) {
+            DOTS_STORE(on->c + (first + r) * on->c_row + i * DOTS_BYTES, c[r][i]);
+        }
+    }
+}
+
+/* Rows that are left over go in groups of 4, 2 and 1. */
+DOTS_INLINE void DOTS_FUNCTION(groups)(const struct vector_block *on, const enum vector_kind kind) {
+    int64_t row = 0;
+    const uint8_t *ahead = on->ahead;
+    for (; row + DOTS_ROWS <= on->rows; row += DOTS_ROWS) {
+        for (int64_t line = 0; ahead != NULL && line < on->ahead_lines; line++, ahead += VECTOR_CHUNK) {
+            __builtin_prefetch(ahead);
+        }
+        DOTS_FUNCTION(group)(on, row, DOTS_ROWS, kind);
+    }
+    for (; row + 4 <= on->rows; row += 4) {
+        DOTS_FUNCTION(group)(on, row, 4, kind);
+    }
+    if (row + 2 <= on->rows) {
+        DOTS_FUNCTION(group)(on, row, 2, kind);
+        row += 2;
+    }
+    if (row < on->rows) {
+        DOTS_FUNCTION(group)(on, row, 1, kind);
+    }
+}
+
+DOTS_TARGET static void DOTS_FUNCTION(multiply)(const struct vector_block *on) {
+    switch (on->kind) {
+    case VECTOR_SS:
+        DOTS_FUNCTION(groups)(on, VECTOR_SS);
+        break;
+    case VECTOR_SU:
+        DOTS_FUNCTION(groups)(on, VECTOR_SU);
+        break;
+    case VECTOR_US:
+        DOTS_FUNCTION(groups)(on, VECTOR_US);
+        break;
+    default:
+        DOTS_FUNCTION(groups)(on, VECTOR_UU);
+        break;
+    }
+}
+
+/* The columns are summed up while B goes by. */
+DOTS_INLINE void DOTS_FUNCTION(few)(const struct vector_block *on, int64_t first, const int rows,
+                                    const enum vector_kind kind) {
+    const DOTS_VECTOR ones = DOTS_BYTE(1);
+    const uint8_t *b = on->b;
+    DOTS_VECTOR c[DOTS_FEW][DOTS_FEW_ACROSS], sum[DOTS_FEW_ACROSS];
+#pragma GCC unroll 4
+    for (int i = 0; i < DOTS_FEW_ACROSS; i++) {
+        sum[i] = DOTS_ZERO();
+#pragma GCC unroll 4
+        for (int r = 0; r < rows; r++) {
+            const uint8_t *from = on->from + (first + r) * on->from_row;
+            c[r][i] = on->from != NULL ? DOTS_LOAD(from + i * DOTS_BYTES) : DOTS_ZERO();
+        }
+    }
+    for (int64_t q = 0; q < on->chunks; q++, b += on->b_chunk) {
+#pragma GCC unroll 2
+        for (int word = 0; word < DOTS_WORDS; word++) {
+            DOTS_VECTOR four[DOTS_FEW];
+#pragma GCC unroll 4
+            for (int r = 0; r < rows; r++) {
+                four[r] = DOTS_WORD(on->a + (first + r) * on->a_row + q * VECTOR_CHUNK + 4 * word);
+            }
+#pragma GCC unroll 4
+            for (int i = 0; i < DOTS_FEW_ACROSS; i++) {
+                const DOTS_VECTOR row = DOTS_LOAD(DOTS_FUNCTION(row)(b, word, i));
+                if (DOTS_FUNCTION(moves_signs)(kind)) {
+                    DOTS_COUNT(kind, sum[i], row);
+                }
+#pragma GCC unroll 4
+                for (int r = 0; r < rows; r++) {
+                    DOTS_DOT(kind, c[r][i], four[r], row);
+                }
+            }
+        }
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < DOTS_FEW_ACROSS; i++) {
+#pragma GCC unroll 4
+        for (int r = 0; r < rows; r++) {
+            if (DOTS_FUNCTION(moves_signs)(kind)) {
+                c[r][i] = DOTS_ADD(c[r][i], DOTS_FUNCTION(moved)(sum[i], kind));
+            }
+            DOTS_STORE(on->c + (first + r) * on->c_row + i * DOTS_BYTES, c[r][i]);
+        }
+    }
+}
+
+DOTS_INLINE void DOTS_FUNCTION(by_kind)(const struct vector_block *on, int64_t first, const int rows) {
+    switch (on->kind) {
+    case VECTOR_SS:
+        DOTS_FUNCTION(few)(on, first, rows, VECTOR_SS);
+        break;
+    case VECTOR_SU:
+        DOTS_FUNCTION(few)(on, first, rows, VECTOR_SU);
+        break;
+    case VECTOR_US:
+        DOTS_FUNCTION(few)(on, first, rows, VECTOR_US);
+        break;
+    default:
+        DOTS_FUNCTION(few)(on, first, rows, VECTOR_UU);
+        break;
+    }
+}
+
+DOTS_TARGET static void DOTS_FUNCTION(multiply_few)(const struct vector_block *on) {
+    int64_t row = 0;
+    for (; row + DOTS_FEW <= on->rows; row += DOTS_FEW) {
+        DOTS_FUNCTION(by_kind)(on, row, DOTS_FEW);
+    }
+    for (; row < on->rows; row++) {
+        DOTS_FUNCTION(by_kind)(on, row, 1);
+    }
+}

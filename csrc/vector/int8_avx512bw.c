@@ -1,0 +1,48 @@
+/* Integers on AVX-512BW, for CPUs without VNNI: words.inc.h has the contract. 6 rows of 32 columns: 12
+ * registers of C, 2 of B, one of A, one for a product. */
+#include "emulator/vectors.h"
+#include "vector/families.h"
+
+#ifdef __x86_64__
+#include <immintrin.h>
+
+#ifndef AVX512 /* tests put a model of the instructions in their place */
+#define AVX512 __attribute__((target("avx512f,avx512bw")))
+#define WORDS_MADD(sum, a, b)                                                                                \
+    do {                                                                                                     \
+        __m512i product;                                                                                     \
+        __asm__("vpmaddwd %3, %2, %1\n\tvpaddd %1, %0, %0" : "+v"(sum), "=&v"(product) : "v"(a), "v"(b));    \
+    } while (0)
+#else
+#define WORDS_MADD(sum, a, b) ((sum) = _mm512_add_epi32(sum, _mm512_madd_epi16(a, b)))
+#endif
+
+#define WORDS_NAME        avx512bw
+#define WORDS_TARGET      AVX512
+#define WORDS_VECTOR      __m512i
+#define WORDS_BYTES       64
+#define WORDS_ROWS        6
+#define WORDS_TILES       2
+#define WORDS_LOAD(p)     _mm512_loadu_si512(p)
+#define WORDS_STORE(p, x) _mm512_storeu_si512(p, x)
+#define WORDS_ZERO()      _mm512_setzero_si512()
+#define WORDS_WORD(p)     _mm512_set1_epi32(vector_word(p))
+#define WORDS_LOW(x, s)                                                                                      \
+    ((s) ? _mm512_srai_epi16(_mm512_slli_epi16(x, 8), 8) : _mm512_and_si512(x, _mm512_set1_epi16(0xFF)))
+#define WORDS_HIGH(x, s) ((s) ? _mm512_srai_epi16(x, 8) : _mm512_srli_epi16(x, 8))
+#include "vector/words.inc.h"
+
+const struct vector_family vector_int8_avx512bw = {
+    .name = "avx512bw",
+    .needs = AMXEMU_HAS_AVX512,
+    .rows = WORDS_ROWS,
+    .tiles = WORDS_TILES,
+    .a_bytes = WORDS_A_CHUNK,
+    .b_bytes = WORDS_B_CHUNK,
+    .prepare_a = words_avx512bw_prepare_a,
+    .prepare_b = words_avx512bw_prepare_b,
+    .multiply = words_avx512bw_multiply,
+    .few = WORDS_FEW,
+    .multiply_few = words_avx512bw_multiply_few,
+};
+#endif
