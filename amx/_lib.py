@@ -194,6 +194,8 @@ class Emulator(Protocol):
     AMXEMU_WITHDRAWN: int
     AMXEMU_SCALAR: int
     AMXEMU_AVX2: int
+    AMXEMU_AVX512: int
+    AMXEMU_AVX512_VNNI: int
     AMXEMU_OPS: int
     AMXEMU_NAMED_OPS: int
     AMXEMU_STATUS_VERIFIED: int

@@ -150,8 +150,9 @@ enum amxemu_outcome amxemu_step(struct amxemu_state *s, struct amxemu_registers 
                                 const struct amxemu_insn *insn, const struct amxemu_memory *memory,
                                 struct amxemu_fault *fault);
 
-/* The arithmetic path of amxemu_tdp: scalar is the reference, avx2 needs AVX2, FMA and F16C. */
-enum amxemu_path { AMXEMU_SCALAR = 0, AMXEMU_AVX2 = 1 };
+/* The arithmetic path of amxemu_tdp: scalar is the reference; each of the others takes what is not its own
+ * from the one before. avx2 needs AVX2, FMA and F16C; avx512 F, BW, DQ and VL. */
+enum amxemu_path { AMXEMU_SCALAR, AMXEMU_AVX2, AMXEMU_AVX512, AMXEMU_AVX512_VNNI };
 enum amxemu_path amxemu_best_path(void);       /* what this CPU and OS allow, by CPUID and XCR0 */
 int amxemu_select_path(enum amxemu_path path); /* for the whole process; 0, or -ENOTSUP */
 enum amxemu_path amxemu_selected_path(void);

@@ -4,6 +4,8 @@
 
 #include <stdint.h>
 
+enum { AMXEMU_TILE_UNIT_MXCSR = 0x9FC0 }; /* every exception masked, FTZ and DAZ, nearest even */
+
 #ifdef __x86_64__
 /* Returns what it was. */
 static inline uint32_t amxemu_exchange_mxcsr(uint32_t value) {

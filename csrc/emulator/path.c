@@ -6,7 +6,12 @@
 #include <stdatomic.h>
 
 enum amxemu_path amxemu_best_path(void) {
-    return amxemu_vectors() & AMXEMU_HAS_AVX2 ? AMXEMU_AVX2 : AMXEMU_SCALAR;
+    const unsigned vectors = amxemu_vectors();
+    if (vectors & AMXEMU_HAS_AVX512_VNNI)
+        return AMXEMU_AVX512_VNNI;
+    if (vectors & AMXEMU_HAS_AVX512)
+        return AMXEMU_AVX512;
+    return vectors & AMXEMU_HAS_AVX2 ? AMXEMU_AVX2 : AMXEMU_SCALAR;
 }
 
 enum { UNDECIDED = -1 };
@@ -22,7 +27,7 @@ enum amxemu_path amxemu_selected_path(void) {
 }
 
 int amxemu_select_path(enum amxemu_path path) {
-    if (path != AMXEMU_SCALAR && (path != AMXEMU_AVX2 || amxemu_best_path() != AMXEMU_AVX2))
+    if ((int)path < AMXEMU_SCALAR || path > amxemu_best_path())
         return -ENOTSUP;
     atomic_store_explicit(&selected, path, memory_order_relaxed);
     return 0;

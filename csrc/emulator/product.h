@@ -31,9 +31,12 @@ void amxemu_float_row_scalar(const struct amxemu_product *p, enum amxemu_float t
 /* bf8: E5M2; else hf8, E4M3. On every path. */
 void amxemu_fp8(const struct amxemu_product *p, int a_is_bf8, int b_is_bf8);
 
-/* Only where amxemu_best_path() is AMXEMU_AVX2. */
+/* Only where amxemu_best_path() is at least AMXEMU_AVX2. */
 void amxemu_int8_avx2(const struct amxemu_product *p, int a_signed, int b_signed);
 void amxemu_float_avx2(const struct amxemu_product *p, enum amxemu_float type);
+/* Only where it is at least AMXEMU_AVX512_VNNI, and AMXEMU_AVX512. */
+void amxemu_int8_avx512_vnni(const struct amxemu_product *p, int a_signed, int b_signed);
+void amxemu_float_avx512(const struct amxemu_product *p, enum amxemu_float type);
 /* Whether FTZ takes for tiny what is tiny when it has been rounded, as hardware does (SDM vol. 1, 4.9.1.5);
  * QEMU 7.2 does so before. */
 int amxemu_flushes_what_was_rounded(void);

@@ -16,7 +16,12 @@ static int is_valid_product(const struct amxemu_state *s, unsigned d, unsigned a
 
 static void int8_product(const struct amxemu_product *p, int a_signed, int b_signed) {
 #ifdef __x86_64__
-    if (amxemu_selected_path() == AMXEMU_AVX2) {
+    const enum amxemu_path path = amxemu_selected_path();
+    if (path >= AMXEMU_AVX512_VNNI) {
+        amxemu_int8_avx512_vnni(p, a_signed, b_signed);
+        return;
+    }
+    if (path >= AMXEMU_AVX2) {
         amxemu_int8_avx2(p, a_signed, b_signed);
         return;
     }
@@ -26,7 +31,7 @@ static void int8_product(const struct amxemu_product *p, int a_signed, int b_sig
 
 #ifdef __x86_64__
 /* Of the products that are computed by VFMADD only sums of bfloat16's can be tiny. */
-static int is_exact_by_avx2(enum amxemu_float type) {
+static int is_exact_by_fma(enum amxemu_float type) {
     enum { UNDECIDED = -1 };
     static atomic_int flushes = UNDECIDED;
     int answer = type == AMXEMU_FLOAT_BF16 ? atomic_load_explicit(&flushes, memory_order_relaxed) : 1;
@@ -40,8 +45,12 @@ static int is_exact_by_avx2(enum amxemu_float type) {
 
 static void float_product(const struct amxemu_product *p, enum amxemu_float type) {
 #ifdef __x86_64__
-    if (amxemu_selected_path() == AMXEMU_AVX2 && is_exact_by_avx2(type)) {
-        amxemu_float_avx2(p, type);
+    const enum amxemu_path path = amxemu_selected_path();
+    if (path >= AMXEMU_AVX2 && is_exact_by_fma(type)) {
+        if (path >= AMXEMU_AVX512)
+            amxemu_float_avx512(p, type);
+        else
+            amxemu_float_avx2(p, type);
         return;
     }
 #endif

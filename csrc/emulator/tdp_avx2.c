@@ -186,8 +186,6 @@ AVX2 NOINLINE static unsigned multiply_float(const struct amxemu_product *p, con
     return nan_rows;
 }
 
-enum { TILE_UNIT_MXCSR = 0x9FC0 }; /* every exception masked, FTZ and DAZ, nearest even */
-
 /* Not inlined, and of volatile operands, so that the CPU computes it and no compiler. */
 AVX2 NOINLINE static float multiply_add(const volatile float operands[3]) {
     const __m128 a = _mm_set_ss(operands[0]), b = _mm_set_ss(operands[1]), c = _mm_set_ss(operands[2]);
@@ -197,7 +195,7 @@ AVX2 NOINLINE static float multiply_add(const volatile float operands[3]) {
 int amxemu_flushes_what_was_rounded(void) {
     const float least_normal = 0x1p-126f;
     const volatile float operands[] = {-0x1p-64f, 0x1p-124f, least_normal};
-    const uint32_t mxcsr = amxemu_exchange_mxcsr(TILE_UNIT_MXCSR);
+    const uint32_t mxcsr = amxemu_exchange_mxcsr(AMXEMU_TILE_UNIT_MXCSR);
     const float rounded_up = multiply_add(operands);
     amxemu_exchange_mxcsr(mxcsr);
     return rounded_up == least_normal;
@@ -208,7 +206,7 @@ void amxemu_float_avx2(const struct amxemu_product *p, enum amxemu_float type) {
     struct planes a, b;
     const uint32_t mxcsr = amxemu_exchange_mxcsr(DEFAULT_MXCSR);
     widen_float(p, type, &a, &b);
-    amxemu_exchange_mxcsr(TILE_UNIT_MXCSR);
+    amxemu_exchange_mxcsr(AMXEMU_TILE_UNIT_MXCSR);
     const unsigned nan_rows = multiply_float(p, &a, &b);
     amxemu_exchange_mxcsr(mxcsr);
     for (unsigned row = 0; row < p->m; row++)

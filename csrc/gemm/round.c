@@ -73,7 +73,7 @@ AVX2 static void to_fp16_avx2(uint16_t *to, const uint8_t *from, int64_t count) 
 
 static rounder *rounder_to(int format) {
 #if defined(__x86_64__)
-    if (amxemu_selected_path() == AMXEMU_AVX2) {
+    if (amxemu_selected_path() >= AMXEMU_AVX2) {
         return format == AMX_FP16 ? to_fp16_avx2 : to_bf16_avx2;
     }
 #endif

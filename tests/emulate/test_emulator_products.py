@@ -6,7 +6,7 @@ import random
 import numerics_model
 import numpy as np
 import pytest
-from emulator_machine import AVX2, OK, PRODUCTS, SCALAR, UD, Machine, image, product_shapes
+from emulator_machine import OK, PATHS, PRODUCTS, UD, Machine, image, product_shapes
 from numerics_model import HARDWARE, Rules
 
 from amx._lib import lib
@@ -15,7 +15,6 @@ INTEGERS = tuple(numerics_model.SIGNED)
 FLOATS = tuple(name for name in PRODUCTS if name not in INTEGERS)
 FP8 = tuple(numerics_model.FP8)
 SHAPE = (3, 5, 4)  # rows, words of a row, words of K
-TAGS = {"scalar": SCALAR, "avx2": AVX2}
 
 
 @pytest.fixture
@@ -26,11 +25,11 @@ def path_afterwards():
     assert lib.amxemu_select_path(before) == 0
 
 
-@pytest.fixture(params=TAGS)
+@pytest.fixture(params=PATHS)
 def path(request, path_afterwards):
     """Each arithmetic path."""
-    if lib.amxemu_select_path(TAGS[request.param]) != 0:
-        pytest.skip("this CPU has no AVX2, FMA and F16C")
+    if lib.amxemu_select_path(PATHS[request.param]) != 0:
+        pytest.skip(f"this CPU has no {request.param}")
 
 
 # ---- state ----
@@ -413,13 +412,13 @@ def bits(rng, name, kind, size):
 @pytest.mark.usefixtures("path_afterwards")
 @pytest.mark.parametrize("products", [1_000, pytest.param(10_000, marks=pytest.mark.matrix)])
 @pytest.mark.parametrize("name", PRODUCTS)
-def test_avx2_equals_scalar(name, products):
+def test_every_path_equals_scalar(name, products):
     """Full and partial tiles."""
-    if lib.amxemu_best_path() != AVX2:
+    paths = [path for path in PATHS.values() if path <= lib.amxemu_best_path()]
+    if len(paths) == 1:
         pytest.skip("this CPU has no AVX2, FMA and F16C")
     rng = np.random.default_rng(seed := random.getrandbits(32))
     print(f"seed {seed}")
-    results = {}
     for case in range(products):
         kind = ("tame", "underflow", "overflow", "denormal", "anything")[case % 5]
         m, n, k = (int(x) for x in rng.integers(1, 17, 3)) if case % 2 else (16, 16, 16)
@@ -429,10 +428,11 @@ def test_avx2_equals_scalar(name, products):
         elif case % 3 == 1:
             d = (d & np.uint32(0x80FFFFFF)) | np.uint32(0x3F000000)
         a, b = (bits(rng, name, kind, size) for size in ((m, k), (k, n)))
-        for tag, path in TAGS.items():
+        results = []
+        for path in paths:
             assert lib.amxemu_select_path(path) == 0
-            results[tag] = Machine().product(name, d, a, b)
-        assert (results["scalar"] == results["avx2"]).all()
+            results.append(Machine().product(name, d, a, b))
+        assert all((result == results[0]).all() for result in results)
 
 
 DEFAULT_MXCSR = 0x1F80
@@ -462,5 +462,6 @@ def test_the_callers_mxcsr_is_neither_obeyed_nor_changed(name, flags):
 
 def test_an_unknown_path_is_refused():
     before = lib.amxemu_selected_path()
-    assert lib.amxemu_select_path(2) < 0
+    assert lib.amxemu_select_path(len(PATHS)) < 0
+    assert lib.amxemu_select_path(lib.amxemu_best_path() + 1) < 0
     assert lib.amxemu_selected_path() == before

@@ -11,7 +11,12 @@ from amx._lib import ffi, lib
 OK, UD, GP, SS, PF = lib.AMXEMU_OK, lib.AMXEMU_UD, lib.AMXEMU_GP, lib.AMXEMU_SS, lib.AMXEMU_PF
 NOT_AMX, VALID, INVALID = lib.AMXEMU_NOT_AMX, lib.AMXEMU_VALID, lib.AMXEMU_INVALID
 WITHDRAWN = lib.AMXEMU_WITHDRAWN
-SCALAR, AVX2 = lib.AMXEMU_SCALAR, lib.AMXEMU_AVX2
+PATHS = {
+    "scalar": lib.AMXEMU_SCALAR,
+    "avx2": lib.AMXEMU_AVX2,
+    "avx512": lib.AMXEMU_AVX512,
+    "avx512_vnni": lib.AMXEMU_AVX512_VNNI,
+}
 
 
 def _name(op):

@@ -383,7 +383,7 @@ int main(int argc, char **argv) {
     if (tally.left_out)
         printf("Left out, since they cannot be run so here: %" PRIu64 " instructions.\n", tally.left_out);
     if (options.lane == LANE_TRAPPED || options.lane == LANE_PATCHED)
-        printf("Not executed by this CPU: encodings, operands, decode and step are compared, and the AVX2\n"
+        printf("Not executed by this CPU: encodings, operands, decode and step are compared, and the best\n"
                "path with the scalar one. About silicon's numerics it says nothing.\n");
     return tally.differences != 0;
 }
