@@ -6,6 +6,7 @@ import os
 import children
 import compiling
 import pytest
+import vector_family
 
 import amx
 from amx.pytest_plugin import reason_against
@@ -15,10 +16,11 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
 def pytest_configure(config):
-    """All processes of a run share what they compile."""
+    """All processes of a run share what they compile, and multiply by the family that was asked for."""
     shared = contextlib.ExitStack()
     shared.enter_context(compiling.objects_of_this_run())
     config.add_cleanup(shared.close)
+    vector_family.select(os.environ.get(vector_family.FAMILY))
 
 
 def pytest_collection_modifyitems(config, items):
@@ -41,9 +43,21 @@ def no_child_outlives_its_test():
     children.end_all()
 
 
-@pytest.fixture(params=["emulated", pytest.param("native", marks=pytest.mark.in_lane)])
+def pytest_generate_tests(metafunc):
+    """Tests of products run on every engine, with kernels of the other families in ci/matrix or at once."""
+    if "backend" in metafunc.fixturenames:
+        later = [] if metafunc.definition.get_closest_marker("every_family") else [pytest.mark.matrix]
+        families = [pytest.param(f"vector-{name}", marks=later) for name in vector_family.others()]
+        in_vectors = [] if metafunc.definition.get_closest_marker("of_tiles") else ["vector", *families]
+        native = pytest.param("native", marks=pytest.mark.in_lane)
+        metafunc.parametrize("backend", ["emulated", *in_vectors, native], indirect=True)
+
+
+@pytest.fixture
 def backend(request):
     """The backend by name, set for this test; afterwards again what AMX_BACKEND says."""
-    amx.set_backend(request.param)
-    yield request.param
+    name, _, family = request.param.partition("-")
+    with vector_family.selected(family):
+        amx.set_backend(name)
+        yield name
     amx.set_backend(os.environ.get("AMX_BACKEND", "auto"))

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from amx.diagnosis import Diagnosis, available, explain
     from amx.emulation.session import emulate
     from amx.emulation.used import used
-    from amx.errors import AmxError, EmulatedWarning
+    from amx.errors import AmxError, AmxWarning, EmulatedWarning, VectorWarning
     from amx.gemm import PackedMatrix, matmul, pack
     from amx.permission import prefault, request
     from amx.planning import Plan, plan
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 _MODULES = ("caches", "cpu", "emulation", "errors", "lowlevel", "permission", "xstate")
 _HOMES = {
     "AmxError": "errors",
+    "AmxWarning": "errors",
     "Backend": "backend",
     "Diagnosis": "diagnosis",
     "EmulatedWarning": "errors",
@@ -34,6 +35,7 @@ _HOMES = {
     "Plan": "planning",
     "TileConfig": "tile_config",
     "TileContext": "tiles",
+    "VectorWarning": "errors",
     "available": "diagnosis",
     "emulate": "emulation.session",
     "explain": "diagnosis",
@@ -51,6 +53,7 @@ _HOMES = {
 
 __all__ = [
     "AmxError",
+    "AmxWarning",
     "Backend",
     "Diagnosis",
     "EmulatedWarning",
@@ -58,6 +61,7 @@ __all__ = [
     "Plan",
     "TileConfig",
     "TileContext",
+    "VectorWarning",
     "__version__",
     "available",
     "caches",

@@ -1,7 +1,10 @@
-"""Which engine runs tiles: the CPU, or the software tile machine with the same results bit for bit.
+"""Which engine multiplies: the CPU's tiles, its vector registers, or the software tile machine.
 
-The start value comes from the environment variable `AMX_BACKEND`: `auto` (default), `native` or `emulated`.
-Nothing is decided, and no permission requested, before the first use.
+All have the same results bit for bit. Vector registers have products of matrices alone: the tiles of
+`amx.TileContext` are the CPU's or the software tile machine's.
+
+The start value comes from the environment variable `AMX_BACKEND`: `auto` (default), `native`, `vector` or
+`emulated`. Nothing is decided, and no permission requested, before the first use.
 """
 
 from __future__ import annotations
@@ -21,14 +24,25 @@ from amx import errors
 if TYPE_CHECKING:
     from amx import cpu
 
-__all__ = ["Backend", "Group", "announced", "decided_anew", "engine_for", "get_backend", "set_backend"]
+__all__ = [
+    "BACKENDS",
+    "Backend",
+    "Group",
+    "announced",
+    "decided_anew",
+    "engine_for",
+    "get_backend",
+    "set_backend",
+    "vector_families",
+]
 
 
 class Backend(enum.Enum):
-    """An engine that runs tiles."""
+    """An engine: `NATIVE` and `EMULATED` run tiles and products, `VECTOR` products alone."""
 
-    NATIVE = "native"
-    EMULATED = "emulated"
+    NATIVE = "native"  # the CPU's tiles
+    VECTOR = "vector"  # the CPU's vector registers: SSE2, AVX2 and beyond
+    EMULATED = "emulated"  # the software tile machine
 
 
 class Group(enum.Enum):
@@ -43,9 +57,10 @@ class Group(enum.Enum):
 # The group of each product, by its number in csrc/amx.h: AMX_TDPBSSD, BSUD, BUSD, BUUD, BF16PS, FP16PS; and
 # of what only moves tiles.
 _GROUPS = (Group.INT8, Group.INT8, Group.INT8, Group.INT8, Group.BF16, Group.FP16, Group.TILE)
-_MODES = ("auto", "native", "emulated")
-_BACKENDS = (Backend.NATIVE, Backend.EMULATED)  # by AMX_NATIVE and AMX_EMULATED in csrc/amx.h
-_NATIVE = _BACKENDS.index(Backend.NATIVE)
+_MODES = ("auto", "native", "vector", "emulated")
+# By AMX_NATIVE, AMX_EMULATED and AMX_VECTOR in csrc/amx.h.
+BACKENDS = (Backend.NATIVE, Backend.EMULATED, Backend.VECTOR)
+_NATIVE = BACKENDS.index(Backend.NATIVE)
 _WAIT = 1e-3  # seconds between two looks at what is running
 
 _lock = threading.RLock()
@@ -53,6 +68,8 @@ _mode: str | None = None  # None until first needed: then AMX_BACKEND's value
 # The engine of each of _GROUPS, None while it is not decided: what a product looks up on every call.
 _engines: list[int | None] = [None] * len(_GROUPS)
 _announced: dict[Group, bool] = {}
+_refusal: str | None = None  # why the CPU's tiles cannot be used, empty where they can; None: not asked yet
+_warned: set[tuple[type[Warning], Group | None]] = set()
 
 
 def set_backend(mode: str) -> None:
@@ -60,23 +77,32 @@ def set_backend(mode: str) -> None:
 
     Parameters
     ----------
-    mode: `"native"` (raise where AMX cannot be used), `"emulated"`, or `"auto"` (native where it can be used,
-        else emulated with one `EmulatedWarning`).
+    mode: one of
+
+        - `"auto"`: AMX where it can be used, for the groups that the CPU announces. Other products run in
+          vector registers, with one `VectorWarning` that says why, and tiles without AMX on the software
+          tile machine, with one `EmulatedWarning`.
+        - `"native"`: AMX; where it cannot be used, that is an error.
+        - `"vector"`: products in vector registers, tiles on the software tile machine, also where there is
+          AMX, for which permission is never requested then. No warning, unless the CPU has no vector
+          instructions for a product: 16-bit floats need AVX2, FMA and F16C.
+        - `"emulated"`: all on the software tile machine, which is slow, and says nothing.
 
     Raises
     ------
-    BackendError: `mode` is none of the three.
+    BackendError: `mode` is none of the four.
     """
     global _mode
     checked = _check(mode, "set_backend()")
     with _lock:
         _mode = checked
-        _engines[:] = [None] * len(_GROUPS)
-        _announced.clear()
+        _forget()
 
 
 def get_backend(group: Group | str = Group.TILE, *, request: bool = True) -> Backend:
-    """The engine that runs tiles, or a group of their instructions (`"int8"`, `"bf16"` or `"fp16"`).
+    """The engine of tiles, or of products of a group (`"int8"`, `"bf16"` or `"fp16"`).
+
+    That of tiles, which `amx.TileContext` uses, is never `Backend.VECTOR`.
 
     Deciding this for the first time requests permission from the kernel, as any first use does, unless
     `request` is False; `amx.available()` asks without side effect.
@@ -88,7 +114,7 @@ def get_backend(group: Group | str = Group.TILE, *, request: bool = True) -> Bac
     FeatureError: the mode is `"native"` and the CPU does not announce this group.
     BackendError: there is no such group, or AMX_BACKEND names no mode.
     """
-    return _BACKENDS[engine_for(_GROUPS.index(_parse(group)), request=request)]
+    return BACKENDS[engine_for(_GROUPS.index(_parse(group)), request=request)]
 
 
 def engine_for(index: int, *, request: bool = True, settled: bool = False) -> int:
@@ -106,7 +132,7 @@ def engine_for(index: int, *, request: bool = True, settled: bool = False) -> in
     engine = _engines[index]
     if engine is None:
         with _lock:
-            engine = _BACKENDS.index(_decide(_GROUPS[index], request))
+            engine = BACKENDS.index(_decide(index, request))
             if engine == _NATIVE:
                 _allow_native(True)
             _engines[index] = engine
@@ -117,9 +143,9 @@ def engine_for(index: int, *, request: bool = True, settled: bool = False) -> in
 def decided_anew() -> Iterator[None]:
     """Decide for another machine while the context is open, then go back to what was decided before.
 
-    The mode stays, but for `"emulated"`, which becomes `"auto"`: to ask for another machine is to ask for
-    its tiles. At the end it waits for products of other threads that are running on those; what they
-    multiply next is decided by then.
+    The mode stays, but for `"vector"` and `"emulated"`, which become `"auto"`: to ask for another machine is
+    to ask for its tiles. At the end it waits for products of other threads that are running on those; what
+    they multiply next is decided by then.
 
     Raises
     ------
@@ -128,7 +154,7 @@ def decided_anew() -> Iterator[None]:
     """
     from amx._lib import lib
 
-    global _mode
+    global _mode, _refusal
     if lib.amx_gemm_asking():
         raise errors.ContextError(
             "This is the handler of a signal that interrupts a product",
@@ -136,24 +162,33 @@ def decided_anew() -> Iterator[None]:
             remedy="Set a flag here, and act on it after the product",
         )
     with _lock:
-        before = _mode, _engines.copy(), _announced.copy()
+        before = _mode, _refusal, _engines.copy(), _announced.copy(), _warned.copy()
         _mode = _start_mode() if _mode is None else _mode
-        if _mode == "emulated":
+        if _mode in ("vector", "emulated"):
             _mode = "auto"
-        _engines[:] = [None] * len(_GROUPS)
-        _announced.clear()
+        _forget()
     try:
         yield
     finally:
         with _lock:
-            _mode, _engines[:] = before[0], before[1]
-            _announced.clear()
-            _announced.update(before[2])
+            _forget()
+            _mode, _refusal, _engines[:], announced, warned = before
+            _announced.update(announced)
+            _warned.update(warned)
             # Not by _allow_native: at the interpreter's end nothing can be imported any more.
             while lib.amx_gemm_native(False):
                 time.sleep(_WAIT)
             if _NATIVE in _engines:
                 lib.amx_gemm_native(True)
+
+
+def _forget() -> None:
+    """What has been decided, and said of it."""
+    global _refusal
+    _refusal = None
+    _engines[:] = [None] * len(_GROUPS)
+    _announced.clear()
+    _warned.clear()
 
 
 def _allow_native(may_begin: bool) -> int:
@@ -198,32 +233,81 @@ def _start_mode() -> str:
     return _check(os.environ.get("AMX_BACKEND") or "auto", "the environment variable AMX_BACKEND")
 
 
-def _decide(group: Group, request: bool) -> Backend:
-    """Tiles first; then, where they are native, the group. So the lack of AMX is warned about once."""
+def _decide(op: int, request: bool) -> Backend:
     global _mode
     if _mode is None:
         _mode = _start_mode()
     if _mode == "emulated":
         return Backend.EMULATED
-    if group is not Group.TILE and get_backend(Group.TILE, request=request) is Backend.EMULATED:
+    group = _GROUPS[op]
+    refused = None if _mode == "vector" else _why_not_native(group, request)
+    if refused == "":
+        return Backend.NATIVE
+    if group is Group.TILE:
+        if refused:
+            _warn(
+                errors.EmulatedWarning,
+                group,
+                refused,
+                "Tiles run on the software tile machine, slowly",
+                "vector",
+            )
         return Backend.EMULATED
+    if _is_in_vectors(op):
+        if refused:
+            said = "Products run in vector registers, with the same results"
+            _warn(errors.VectorWarning, group, refused, said, "vector")
+        return Backend.VECTOR
+    lacking = f"This CPU lacks vector instructions for {group.value} products"
+    said = "They run on the software tile machine, slowly"
+    _warn(errors.EmulatedWarning, group, f"{refused}. {lacking}" if refused else lacking, said, "emulated")
+    return Backend.EMULATED
+
+
+def _why_not_native(group: Group, request: bool) -> str:
+    """Empty where a group runs on the CPU's tiles; else why not, which under `"native"` is raised."""
+    global _refusal
     try:
-        if group is Group.TILE:
+        if _refusal is None:
             _make_tiles_usable(request)
-        elif not announced(group):
+            _refusal = ""
+        if not _refusal and group is not Group.TILE and not announced(group):
             raise missing(group)
-    except errors.AmxUnavailableError as reason:
-        if _mode == "native" or (not request and isinstance(reason, errors.AmxPermissionError)):
+    except errors.AmxUnavailableError as error:
+        if _mode == "native" or (not request and isinstance(error, errors.AmxPermissionError)):
             raise
-        what = "AMX" if group is Group.TILE else f"AMX's {group.value} group"
+        if isinstance(error, errors.FeatureError):
+            return error.what
+        _refusal = f"AMX cannot be used. {error.cause}"
+    return _refusal
+
+
+def vector_families(group: Group | str) -> tuple[str, ...]:
+    """Names of the kernels that multiply a group in this CPU's vector registers, best first."""
+    from amx._lib import ffi, lib
+
+    op, found = _GROUPS.index(_parse(group)), list[str]()
+    while (name := lib.amx_vector_family(op, len(found))) != ffi.NULL:
+        found.append(ffi.string(name).decode())
+    return tuple(found)
+
+
+def _is_in_vectors(op: int) -> bool:
+    from amx._lib import ffi, lib
+
+    return bool(lib.amx_vector_selected(op) != ffi.NULL)
+
+
+def _warn(category: type[errors.AmxWarning], group: Group, cause: str, what: str, mode: str) -> None:
+    """Once, until it is decided anew; where one group alone is concerned, once for each."""
+    about = None if _refusal else group
+    if (category, about) not in _warned:
         warnings.warn(
-            f"{what} runs on the software tile machine, slowly: {reason} "
-            "Set AMX_BACKEND=emulated to say that this is wanted.",
-            errors.EmulatedWarning,
+            f"{cause}. {what}; amx.explain() says more. AMX_BACKEND={mode} says that this is wanted.",
+            category,
             stacklevel=_stacklevel(),
         )
-        return Backend.EMULATED
-    return Backend.NATIVE
+        _warned.add((category, about))
 
 
 def _make_tiles_usable(request: bool) -> None:
@@ -248,7 +332,7 @@ def missing(group: Group) -> errors.FeatureError:
     return errors.FeatureError(
         f"The CPU does not announce {feature} ({feature.where})",
         cause="It lacks the instructions, or a hypervisor hides them",
-        remedy="Use the emulated backend for it, or expose the bit to this guest",
+        remedy="Use another backend for it, or expose the bit to this guest",
     )
 
 

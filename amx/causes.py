@@ -32,11 +32,11 @@ class Cause(enum.Enum):
 
     NO_MACHINE_LAYER = (
         "This build has no machine layer: it is not x86-64 Linux, or was built with AMX_FORCE_STUBS",
-        "Install the package on x86-64 Linux without AMX_FORCE_STUBS; products still run emulated",
+        "Install the package on x86-64 Linux without AMX_FORCE_STUBS; products run here without it",
     )
     CPU_WITHOUT_AMX = (
         "The processor has no AMX",
-        "Use an Intel Xeon from Sapphire Rapids (2023) on, or let products run emulated",
+        "Use an Intel Xeon from Sapphire Rapids (2023) on, or let products run without it",
     )
     HIDDEN_BY_HYPERVISOR = (
         "The processor model has AMX, and the hypervisor hides its CPUID flags",

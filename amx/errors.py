@@ -1,7 +1,7 @@
 """One class for each meaning an error of this package can have.
 
 Every error says what happened, why, and what to do, and carries the same as fields. `AmxError` is the root
-and is never raised itself; mistakes of the caller are also `ValueError` or `TypeError`.
+and is never raised itself, nor is `AmxWarning`; mistakes of the caller are also `ValueError` or `TypeError`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ __all__ = [
     "AmxError",
     "AmxPermissionError",
     "AmxUnavailableError",
+    "AmxWarning",
     "BackendError",
     "BufferLayoutError",
     "BufferReadOnlyError",
@@ -39,6 +40,7 @@ __all__ = [
     "TileOperandError",
     "TileShapeError",
     "TraceError",
+    "VectorWarning",
 ]
 
 
@@ -213,5 +215,13 @@ class TraceError(AmxError, ValueError):
     """A file that is no trace of executed instructions, or one of another version."""
 
 
-class EmulatedWarning(UserWarning):
-    """Work goes to the software tile machine; the message says why AMX itself is not used."""
+class AmxWarning(UserWarning):
+    """Root of the warnings that AMX itself is not used; the message says why."""
+
+
+class VectorWarning(AmxWarning):
+    """Products run in vector registers: the same results, at the speed of a CPU without AMX."""
+
+
+class EmulatedWarning(AmxWarning):
+    """Work goes to the software tile machine: the same results, slowly."""

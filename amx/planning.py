@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from amx import errors
 from amx import threads as _threads
 from amx._lib import CData, ffi, lib
-from amx.backend import Backend, engine_for
+from amx.backend import BACKENDS, Backend, engine_for
 from amx.caches import Caches
 from amx.dtypes import Element, parse, tdp
 
@@ -27,17 +27,21 @@ class Plan:
 
     Attributes
     ----------
+    backend: what runs it: `Backend.EMULATED` where vector registers were asked for, and the CPU has no
+        instructions for this element.
     element: of the operands.
     packed: the second operand is packed already; else each of the batch is, once.
     caches: the core's, which the sizes below come from.
-    mr, nr: rows and columns of the block of C that is kept in registers: 32 x 32 or 16 x 64 in tiles.
+    family: of kernels in vector registers, by its instructions ("avx2"); None: tiles.
+    mr, nr: rows and columns of the block of C that is kept in registers: 32 x 32 or 16 x 64 in tiles; in
+        vector registers what the family has room for.
     chunks: 64-byte chunks of K in all.
     kc, mc, nc: a block: chunks of K, rows of A, columns of B. Where kc < chunks, partial sums rest in a
         buffer of mc x nc.
     depth: chunks of K over which operands are packed at a time. Where there are more, the sums so far rest
         in C.
     stripe: columns of B that are packed at a time; all of them where B is packed already.
-    stream_a, stream_b: loaded with TILELOADDT1, past the first-level cache.
+    stream_a, stream_b: loaded with TILELOADDT1, past the first-level cache; tiles alone.
     pack_a: A is packed where its rows do not consist of whole 64-byte lines, or lie a power of two apart so
         that the second-level cache cannot hold them at once.
     prefetch_b: the panel of B that comes next is prefetched into the second-level cache.
@@ -56,6 +60,7 @@ class Plan:
     batch: int
     packed: bool
     caches: Caches
+    family: str | None
     mr: int
     nr: int
     chunks: int
@@ -82,14 +87,16 @@ class Plan:
             f"{self.batch} x {product} of {self.element.value} on {self.backend.value}, {self.caches}",
             f"kernel   {self._kernel()}",
             f"blocks   {self._blocks()}",
-            f"A        in place where its rows are {self._rows_of_a()}; {self._loads(self.stream_a)}",
-            f"B        {self._packing()}; {self._loads(self.stream_b)}{self._ahead()}",
+            f"A        {self._source_of_a()}",
+            f"B        {self._source_of_b()}",
             f"C        {self._stores()}",
             f"threads  {self._share()}",
         ]
         return "\n".join(lines)
 
     def _kernel(self) -> str:
+        if self.family is not None:
+            return f"{self.family}: {self.mr} rows and {self.nr} columns of C in vector registers"
         shape = f"{self.mr // 16}x{self.nr // 16} tiles"
         if self.mr == 32:
             return f"{shape}: one load for each product, each tile used twice"
@@ -99,6 +106,11 @@ class Plan:
 
     def _blocks(self) -> str:
         size = f"{self.mc} rows, {self.nc} columns, {self.kc} of {self.chunks} chunks of K"
+        if self.family is not None:
+            if self.m <= self.mr:
+                return f"{size}: B goes by once"
+            sums = "the rows of A and partial sums" if self.kc < self.chunks else "the rows of A"
+            return f"{size}: what B has for {self.nr} columns stays in half of L1, {sums} in L2"
         if self.kc < self.chunks:
             in_l2 = "A" if self.nc == self.nr else "A, B and partial sums"
             return f"{size}: a panel of B stays in L1, {in_l2} in L2"
@@ -106,10 +118,18 @@ class Plan:
             return f"{size}: each panel of B is used once"
         return f"{size}: a panel of B stays in L1, the rows of A in L2"
 
-    def _rows_of_a(self) -> str:
+    def _source_of_a(self) -> str:
+        if self.family is not None:
+            return "prepared a block at a time, in the order in which the kernel reads it"
+        rows = "contiguous"
         if self.pack_a:
-            return "contiguous, whole 64-byte lines and no large power of two apart"
-        return "contiguous"
+            rows += ", whole 64-byte lines and no large power of two apart"
+        return f"in place where its rows are {rows}; {self._loads(self.stream_a)}"
+
+    def _source_of_b(self) -> str:
+        if self.family is not None:
+            return self._packing()
+        return f"{self._packing()}; {self._loads(self.stream_b)}{self._ahead()}"
 
     def _loads(self, stream: bool) -> str:
         return "loaded with TILELOADDT1, since it exceeds L1" if stream else "loaded with TILELOADD"
@@ -158,7 +178,7 @@ def plan(
     `threads` is the most it may use; None: what `get_num_threads` says. Each item of the batch has a second
     operand of its own; `packed`: they come from `amx.pack`. `backend` and `caches`: of another machine than
     this one, None for what would run it here (CPUID leaf 4 says what a core has, 0x8000001D on AMD; nothing
-    else about the CPU counts).
+    else about the CPU counts, but for `"vector"` which of these instructions it has).
 
     Raises
     ------
@@ -187,8 +207,10 @@ def plan(
             cause="A size is negative, or larger than any memory",
             remedy="Give sizes that arrays can have",
         )
+    family = None if c.family == ffi.NULL else ffi.string(c.family).decode()
+    lacks = engine == lib.AMX_VECTOR and family is None
     return Plan(
-        backend=Backend.NATIVE if engine == lib.AMX_NATIVE else Backend.EMULATED,
+        backend=Backend.EMULATED if lacks else BACKENDS[engine],
         element=element,
         m=c.m,
         n=c.n,
@@ -196,6 +218,7 @@ def plan(
         batch=c.batch,
         packed=packed,
         caches=Caches(c.caches.l1, c.caches.l2),
+        family=family,
         mr=c.mr,
         nr=c.nr,
         chunks=c.chunks,
@@ -240,4 +263,4 @@ def _engine(backend: Backend | str) -> int:
             cause="There is no such backend",
             remedy=f"Use one of {', '.join(each.value for each in Backend)}, or None",
         ) from None
-    return int(lib.AMX_NATIVE if chosen is Backend.NATIVE else lib.AMX_EMULATED)
+    return BACKENDS.index(chosen)

@@ -79,7 +79,7 @@ READ_MEMORY = "read memory"
 def is_native(dtype: Dtype) -> bool:
     """Whether products of this dtype run by tile instructions in this process; requests permission."""
     with warnings.catch_warnings():  # the report says which backend ran
-        warnings.simplefilter("ignore", amx.EmulatedWarning)
+        warnings.simplefilter("ignore", amx.AmxWarning)
         return amx.get_backend(dtype.value) is Backend.NATIVE
 
 
@@ -105,7 +105,7 @@ def why_not_native(dtype: Dtype) -> str:
     }[dtype]
     if feature not in cpu.features():
         return f"not measurable here: the CPU does not announce {feature}"
-    return "not measured: products run emulated, as AMX_BACKEND says or because permission was refused"
+    return "not measured: products do not run on AMX, as AMX_BACKEND says or because permission was refused"
 
 
 @dataclass(frozen=True)

@@ -25,12 +25,13 @@ TRAINING = 1200  # images; the others are for the test
 
 @dataclasses.dataclass(frozen=True)
 class Machine:
-    """What the machine offers, what the kernel answered, and what will run."""
+    """What the machine offers, what the kernel answered, and which engines run products, and tiles."""
 
     processor: str
     offers: str
     permission: str
     backend: str
+    tiles: str
 
     def __str__(self) -> str:
         return "\n".join(
@@ -130,12 +131,13 @@ def _machine() -> Machine:
         offers=f"no usable AMX. {diagnosis.cause}. {diagnosis.remedy}" if diagnosis.cause else features,
         permission=permission,
         backend=_backend("int8"),
+        tiles=_backend("tile"),
     )
 
 
 def _backend(group: str) -> str:
-    with warnings.catch_warnings():  # the permission line says why it is the software tile machine
-        warnings.simplefilter("ignore", amx.EmulatedWarning)
+    with warnings.catch_warnings():  # the permission line says why it is not AMX
+        warnings.simplefilter("ignore", amx.AmxWarning)
         return amx.get_backend(group).value
 
 

@@ -10,6 +10,7 @@ import sys
 
 import amx
 from amx import cpu, lifetime, machine, permission, xstate
+from amx.backend import Group, vector_families
 from amx.cli._files import write_text
 from amx.diagnosis import Outcome, RungName, explain
 from amx.printable import printable
@@ -36,7 +37,8 @@ class Info:
     """Everything the command prints.
 
     `emulated` is as in `amx.machine.Machine`. `permission` is None where there is no AMX to ask the kernel
-    for.
+    for. `vector` is what products run on without AMX, by `amx.backend.Group`: kernels in vector registers,
+    best first; None for a recorded machine.
     """
 
     emulated: str
@@ -50,6 +52,7 @@ class Info:
     altstack_need: xstate.AltstackNeed
     altstack: permission.Altstack
     permission: Permission | None
+    vector: dict[str, tuple[str, ...]] | None
     disagreements: tuple[cpu.Disagreement, ...]
 
 
@@ -96,6 +99,7 @@ def gather() -> Info:
         altstack_need=xstate.altstack_need(),
         altstack=permission.altstack(),
         permission=_permission(),
+        vector=_vector(),
         disagreements=cpu.disagreements(),
     )
 
@@ -143,6 +147,7 @@ def as_json(info: Info) -> dict[str, object]:
             "guest_granted": held.guest_granted,
             "guest_permitted": _hexadecimal(held.guest_permitted),
         },
+        "vector": info.vector,
         "disagreements": [str(disagreement) for disagreement in info.disagreements],
     }
 
@@ -173,6 +178,15 @@ def _permission() -> Permission | None:
         guest_granted=permission.granted(guest=True),
         guest_permitted=permission.permitted(guest=True),
     )
+
+
+def _vector() -> dict[str, tuple[str, ...]] | None:
+    from amx.recording import Recorded
+
+    if isinstance(machine.current(), Recorded):
+        return None
+    groups = [group for group in Group if group is not Group.TILE]
+    return {group.value: vector_families(group) for group in groups}
 
 
 def _record(file: str) -> int:
@@ -263,5 +277,8 @@ def _show(info: Info) -> None:
         )
     else:
         show(("permission", "not asked: the processor or XCR0 shows no AMX"))
+    if info.vector:
+        kernels = [f"{group} {', '.join(names) or 'none'}" for group, names in info.vector.items()]
+        show(("vector", f"kernels for products without AMX: {'; '.join(kernels)}"))
     for disagreement in info.disagreements:
         console.print(f"Note: {disagreement}")

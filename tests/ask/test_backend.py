@@ -1,6 +1,7 @@
-"""Which engine runs tiles: what AMX_BACKEND and set_backend say, and what the machine allows."""
+"""Which engine multiplies: what AMX_BACKEND and set_backend say, and what the machine allows."""
 
 import os
+import re
 import warnings
 
 import children
@@ -9,8 +10,8 @@ import numpy as np
 import pytest
 
 import amx
-from amx import errors, machine
-from amx._lib import lib
+from amx import backend, errors, machine
+from amx._lib import ffi, lib
 
 
 @pytest.fixture
@@ -30,6 +31,13 @@ def on():
     amx.set_backend(os.environ.get("AMX_BACKEND", "auto"))
 
 
+@pytest.fixture
+def with_avx2():
+    """Skip where the CPU has no kernels for floats in vector registers."""
+    if lib.amx_vector_family(lib.AMX_TDPBF16PS, 0) == ffi.NULL:
+        pytest.skip("this CPU lacks AVX2, FMA or F16C")
+
+
 def test_native_where_everything_is_there(on):
     """On a Granite Rapids machine all groups run natively, and the first use has requested permission."""
     on("granite-rapids-bare-metal", "auto")
@@ -38,24 +46,104 @@ def test_native_where_everything_is_there(on):
     assert amx.permission.granted()
 
 
-def test_auto_falls_back_with_one_warning_that_says_why(on):
-    """Without AMX auto emulates; the warning carries the diagnosis and comes once."""
+def engines():
+    """Of tiles and of products of each group."""
+    return [amx.get_backend(group) for group in ("tile", "int8", "bf16", "fp16")]
+
+
+def warned(*calls):
+    """The categories of what is warned of while these are called, and the messages."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for call in calls:
+            call()
+    return [warning.category for warning in caught], [str(warning.message) for warning in caught]
+
+
+IN_VECTORS = [amx.Backend.EMULATED] + [amx.Backend.VECTOR] * 3
+ONE, HALF = np.ones((2, 2), np.int8), np.ones((2, 2), np.float16)
+
+
+def multiply():
+    """An exact product of each of two groups."""
+    assert (amx.matmul(ONE, ONE) == 2).all()
+    assert (amx.matmul(HALF, HALF) == 2).all()
+
+
+def test_auto_multiplies_in_vector_registers_and_says_once_why(on, with_avx2):
+    """Without AMX; the warning carries the diagnosis, and how it is silenced. Tiles are not spoken of."""
     on("ice-lake", "auto")
-    with pytest.warns(errors.EmulatedWarning, match=r"AMX runs on the software tile machine.*no AMX"):
-        assert amx.get_backend() is amx.Backend.EMULATED
+    categories, (message,) = warned(multiply, lambda: amx.get_backend("bf16"), multiply)
+    assert categories == [amx.VectorWarning]
+    assert re.search(r"no AMX\. Products run in vector registers.*AMX_BACKEND=vector", message)
+    assert not issubclass(amx.VectorWarning, amx.EmulatedWarning)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", amx.EmulatedWarning)
+        assert engines() == IN_VECTORS
+
+
+@pytest.mark.parametrize("calls", [(amx.get_backend, multiply), (multiply, amx.get_backend)])
+def test_tiles_without_amx_are_emulated_and_say_so_once(on, with_avx2, calls):
+    """The slow machine's warning is for tiles alone, before products or after them."""
+    on("ice-lake", "auto")
+    categories, messages = warned(*calls, *calls, engines)
+    assert sorted(categories, key=str) == [amx.EmulatedWarning, amx.VectorWarning]
+    message = messages[categories.index(amx.EmulatedWarning)]
+    assert re.search(r"no AMX\. Tiles run on the software tile machine, slowly.*AMX_BACKEND=vector", message)
+    amx.set_backend("auto")  # decides anew
+    assert warned(*calls)[0] == categories
+
+
+def test_an_error_on_emulation_does_not_stop_products(on, with_avx2):
+    """A filter that makes EmulatedWarning an error hits what is slow alone."""
+    on("ice-lake", "auto")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", amx.EmulatedWarning)
+        warnings.simplefilter("ignore", amx.VectorWarning)
+        assert (amx.matmul(ONE, ONE) == 2).all()
+        for _ in range(2):
+            with pytest.raises(amx.EmulatedWarning):
+                amx.TileContext(amx.TileConfig([(1, 4)])).__enter__()
+
+
+def test_without_vector_instructions_products_are_emulated(on, monkeypatch):
+    """A CPU without kernels for floats emulates their products under auto and vector, and says it once."""
+    monkeypatch.setattr(backend, "_is_in_vectors", lambda op: op < lib.AMX_TDPBF16PS)
+    on("ice-lake", "auto")
+    categories, messages = warned(multiply, lambda: amx.get_backend("bf16"), amx.get_backend)
+    assert categories == [amx.VectorWarning, amx.EmulatedWarning]
+    assert re.search(
+        r"no AMX\. This CPU lacks vector instructions for fp16 products\. They run on .* slowly.*=emulated",
+        messages[1],
+    )
+    on("ice-lake", "vector")
+    with pytest.warns(amx.EmulatedWarning, match="^This CPU lacks vector instructions for bf16"):
+        assert amx.get_backend("bf16") is amx.Backend.EMULATED
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        for group in ("tile", "int8", "bf16", "fp16"):
-            assert amx.get_backend(group) is amx.Backend.EMULATED
-        amx.matmul(np.ones((2, 2), np.int8), np.ones((2, 2), np.int8))
-        amx.matmul(np.ones((2, 2), np.float16), np.ones((2, 2), np.float16))
+        assert amx.get_backend("bf16") is amx.Backend.EMULATED
+        assert amx.get_backend("int8") is amx.Backend.VECTOR
+
+
+@pytest.mark.parametrize("name", ["ice-lake", "sapphire-rapids", "granite-rapids-bare-metal"])
+def test_vector_asks_nothing_and_says_nothing(on, with_avx2, name):
+    """Products in vector registers and tiles emulated, with AMX or without, and no permission."""
+    on(name, "vector")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert engines() == IN_VECTORS
+        assert amx.get_backend("int8", request=False) is amx.Backend.VECTOR
+        assert (amx.matmul(ONE, ONE) == 2).all()
+        with amx.TileContext(amx.TileConfig([(1, 4)]), request=False) as tiles:
+            assert tiles.backend is amx.Backend.EMULATED
+    assert not amx.permission.granted()
 
 
 def test_the_warning_points_at_the_caller(on):
     """The line that the warning names is the one outside the package that needed a backend."""
     on("ice-lake", "auto")
-    with pytest.warns(errors.EmulatedWarning) as caught:
-        amx.matmul(np.ones((2, 2), np.int8), np.ones((2, 2), np.int8))
+    with pytest.warns(errors.VectorWarning) as caught:
+        amx.matmul(ONE, ONE)
     assert [warning.filename for warning in caught] == [__file__]
 
 
@@ -64,26 +152,30 @@ def test_native_raises_where_auto_would_emulate(on):
     on("ice-lake", "native")
     for _ in range(2):
         with pytest.raises(errors.AmxUnavailableError, match="no AMX") as caught:
-            amx.matmul(np.ones((2, 2), np.int8), np.ones((2, 2), np.int8))
+            amx.matmul(ONE, ONE)
     assert caught.value.evidence
 
 
-def test_a_refused_request_is_explained(on):
-    """A filter that denies the request: auto emulates, native raises a permission error."""
+def test_a_refused_request_is_explained(on, with_avx2):
+    """A filter that denies the request: auto does without AMX, native raises a permission error."""
     on("seccomp-eperm-request", "auto")
+    with pytest.warns(errors.VectorWarning, match=r"EPERM|seccomp|filter"):
+        assert amx.get_backend("int8") is amx.Backend.VECTOR
     with pytest.warns(errors.EmulatedWarning, match=r"EPERM|seccomp|filter"):
         assert amx.get_backend() is amx.Backend.EMULATED
-    on("seccomp-eperm-request", "native")
-    with pytest.raises(errors.AmxPermissionError):
-        amx.get_backend()
+    for group in ("tile", "int8"):
+        on("seccomp-eperm-request", "native")
+        with pytest.raises(errors.AmxPermissionError):
+            amx.get_backend(group)
 
 
-def test_hidden_fp16(on):
-    """Sapphire Rapids has no AMX-FP16: auto emulates that group alone, native names the CPUID bit."""
+def test_hidden_fp16(on, with_avx2):
+    """Sapphire Rapids has no AMX-FP16: under auto these products alone go elsewhere, native names the bit."""
     on("sapphire-rapids", "auto")
     assert amx.get_backend("bf16") is amx.Backend.NATIVE
-    with pytest.warns(errors.EmulatedWarning, match=r"fp16 group .*EAX\[21\]"):
-        assert amx.get_backend("fp16") is amx.Backend.EMULATED
+    with pytest.warns(errors.VectorWarning, match=r"announce amx_fp16 .*EAX\[21\]"):
+        assert amx.get_backend("fp16") is amx.Backend.VECTOR
+    assert amx.get_backend() is amx.get_backend("int8") is amx.Backend.NATIVE
     on("sapphire-rapids", "native")
     with pytest.raises(errors.FeatureError, match=r"7\.1.*EAX\[21\]"):
         amx.get_backend("fp16")
@@ -96,6 +188,8 @@ def test_request_can_be_forbidden(on):
         on("granite-rapids-bare-metal", mode)
         with pytest.raises(errors.AmxPermissionError, match="request=False"):
             amx.TileContext(amx.TileConfig([(1, 4)]), request=False).__enter__()
+        with pytest.raises(errors.AmxPermissionError, match="request=False"):
+            amx.get_backend("int8", request=False)
         assert not amx.permission.granted()
         assert amx.get_backend() is amx.Backend.NATIVE
         assert amx.get_backend(request=False) is amx.Backend.NATIVE
@@ -104,6 +198,7 @@ def test_request_can_be_forbidden(on):
 def test_emulated_asks_nothing(on):
     """The emulated backend does not even look at the machine."""
     on("granite-rapids-bare-metal", "emulated")
+    assert engines() == [amx.Backend.EMULATED] * 4
     assert amx.get_backend(request=False) is amx.Backend.EMULATED
     assert not amx.permission.granted()
 
@@ -111,7 +206,7 @@ def test_emulated_asks_nothing(on):
 @pytest.mark.parametrize("name", ["nativ", "", "NATIVE", None])
 def test_unknown_backends_are_refused(name):
     """A misspelt backend is a ValueError that lists the right ones."""
-    with pytest.raises(ValueError, match="auto, native, emulated"):
+    with pytest.raises(ValueError, match="auto, native, vector, emulated"):
         amx.set_backend(name)
     with pytest.raises(errors.BackendError, match="fp8"):
         amx.get_backend("fp8")
@@ -119,8 +214,9 @@ def test_unknown_backends_are_refused(name):
 
 def test_the_environment_decides_at_first_use():
     """AMX_BACKEND is read at the first use; a misspelt one is an error then, not at import."""
-    say = "import amx; print(amx.get_backend().value)"
-    assert children.run_python("-c", say, AMX_BACKEND="emulated").stdout == "emulated\n"
+    say = "import amx; print(amx.get_backend().value, amx.get_backend('int8').value)"
+    assert children.run_python("-c", say, AMX_BACKEND="emulated").stdout == "emulated emulated\n"
+    assert children.run_python("-c", say, AMX_BACKEND="vector").stdout == "emulated vector\n"
     result = children.run_python("-c", "import amx; amx.get_backend()", AMX_BACKEND="fast")
     assert result.returncode == 1
     assert "the environment variable AMX_BACKEND says 'fast'" in result.stderr

@@ -1,6 +1,8 @@
 """`amx info`, `amx explain`, and the exit status of the command line."""
 
 import json
+import pathlib
+import re
 import struct
 import subprocess
 import sys
@@ -87,6 +89,7 @@ def test_info_as_json(capsys):
         "xstate",
         "altstack",
         "permission",
+        "vector",
         "disagreements",
     ]
     assert found["processor"]["brand"] == ""
@@ -112,6 +115,23 @@ def test_every_key_is_documented(capsys):
     for command in ("info", "explain"):
         found = json.loads(answer(capsys, "sapphire-rapids", command, "--json")[1])
         assert all(f"`{key}`" in text for key in found)
+
+
+def test_info_names_the_kernels_in_vector_registers(capsys):
+    """Of this CPU, best first, by the group of products; a recorded machine has none to show."""
+    assert cli.main(["info", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["vector"]
+    assert list(found) == ["int8", "bf16", "fp16"]
+    flags = set(
+        re.search(r"^flags\s*: (.*)$", pathlib.Path("/proc/cpuinfo").read_text(), re.MULTILINE)[1].split()
+    )
+    assert found["int8"][-1:] == ["sse2"]
+    for names in found.values():
+        assert ("avx2" in names) == ({"avx2", "fma", "f16c"} <= flags)
+    assert cli.main(["info"]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert f"products without AMX: int8 {', '.join(found['int8'])}; bf16" in text
+    assert json.loads(answer(capsys, "sapphire-rapids", "info", "--json")[1])["vector"] is None
 
 
 def test_info_does_not_ask_the_kernel_where_there_is_no_amx(capsys):

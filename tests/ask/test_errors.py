@@ -73,7 +73,9 @@ def test_one_root_for_all(kind):
         (errors.TileConfigError, ValueError),
         (errors.DtypeError, TypeError),
         (errors.TileDtypeError, TypeError),
-        (errors.EmulatedWarning, UserWarning),
+        (errors.AmxWarning, UserWarning),
+        (errors.EmulatedWarning, errors.AmxWarning),
+        (errors.VectorWarning, errors.AmxWarning),
     ],
 )
 def test_mistakes_are_also_pythons_own(kind, builtin):

@@ -31,7 +31,7 @@ def test_blocks_come_and_go_while_other_threads_multiply():
     """Which never notice; children forked meanwhile leave the block as well."""
     child("""
 import os, threading, time, warnings
-warnings.simplefilter("ignore", amx.EmulatedWarning)
+warnings.simplefilter("ignore", amx.AmxWarning)
 right, wrong, done = [], [], False
 def work():
     while not done:

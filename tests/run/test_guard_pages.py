@@ -3,7 +3,9 @@
 import time
 
 import children
+import pytest
 
+pytestmark = pytest.mark.every_family
 SCRIPT = children.SUPPORT / "guard_pages.py"
 
 

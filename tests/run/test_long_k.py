@@ -9,10 +9,15 @@ import pytest
 
 import amx
 from amx import parts
+from amx.backend import BACKENDS
 from amx.lowlevel import ffi, lib
 
 CHUNK = product_model.CHUNK
-LONGER = {1: 64 * 4500 + 3, 2: 32 * 4500 + 3}  # than what is packed at a time for a few columns, by itemsize
+LONGER = {
+    "emulated": 4500,
+    "native": 4500,
+    "vector": 8300,
+}  # chunks, than are packed at a time for few columns
 
 
 def long_float_product(a, b, element):
@@ -51,7 +56,8 @@ def test_a_long_k_is_one_sum(backend, pair):
     """K beyond what is packed at a time, in every layout, packed or not, on any threads: the defined bits."""
     operands.need(backend, pair[0])
     rng = np.random.default_rng(71)
-    k = LONGER[operands.random_array(rng, (1,), pair[0]).itemsize]
+    per_chunk = 64 // operands.random_array(rng, (1,), pair[0]).itemsize
+    k = LONGER[backend] * per_chunk + 3
     a, b = operands.random_array(rng, (3, k), pair[0]), operands.random_array(rng, (k, 2), pair[1])
     plan = amx.plan(3, 2, k, pair[0])
     assert plan.depth < plan.chunks
@@ -74,7 +80,7 @@ def test_a_long_k_is_one_sum(backend, pair):
 def test_blocks_of_a_long_k(backend, threads):
     """Tall blocks, of which K is cut for the caches too, and a transposed A: NumPy's exact product."""
     rng = np.random.default_rng(72)
-    m, n, k = 40, 33, 64 * 2100 + 5
+    m, n, k = 40, 33, 64 * (6700 if backend == "vector" else 2100) + 5
     a, b = (rng.integers(-128, 128, shape, dtype=np.int8) for shape in ((m, k), (k, n)))
     want = a.astype(np.float64) @ b.astype(np.float64)  # sums stay below 2**31: exact
     amx.set_num_threads(threads)
@@ -91,7 +97,7 @@ def test_what_lies_behind_a_part_of_k_is_added(backend):
     rng = np.random.default_rng(73)
     a, b = (rng.integers(-128, 128, shape, dtype=np.int8) for shape in ((5, 200), (200, 40)))
     packed, c = amx.pack(b), np.full((5, 40), 7, np.int32)
-    engine = lib.AMX_NATIVE if backend == "native" else lib.AMX_EMULATED
+    engine = BACKENDS.index(amx.Backend(backend))
 
     def add(begin, end):
         part = a[:, begin:end]

@@ -11,6 +11,7 @@ from operands import ones
 
 import amx
 
+pytestmark = pytest.mark.every_family
 SIZES = [0, 1, 2, 15, 16, 17, 31, 32, 33, 63, 64, 65, 97]
 
 

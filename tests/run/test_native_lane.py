@@ -17,6 +17,7 @@ MODULES = [
     "test_matmul_shapes",
     "test_matmul_out",
     "test_matmul_random",
+    "test_engines_agree",
     "test_long_k",
     "test_interrupts",
     "test_arrays",

@@ -17,6 +17,7 @@ from amx import errors, lowlevel
 from amx.tile_config import TileConfig
 from amx.tiles import TileContext
 
+pytestmark = pytest.mark.of_tiles
 INT8 = TileConfig.for_product("int8")
 
 

@@ -97,9 +97,14 @@ def end_all():
 
 
 def run_python(*arguments, timeout=120, **environment):
-    """Run Python with the modules of tests/ importable; in the native lane the child is in the lane too."""
+    """Run Python with the modules of tests/ importable.
+
+    In the native lane the child is in the lane too, and in a test of a family of kernels in vector registers
+    it uses these.
+    """
     lane = environment.get("AMX_TEST_LANE", os.environ.get("AMX_TEST_LANE"))
-    prefix = ["-m", "native_lane"] if lane else []
+    family = environment.get("AMX_TEST_FAMILY", os.environ.get("AMX_TEST_FAMILY"))
+    prefix = ["-m", "native_lane"] if lane else ["-m", "vector_family"] if family else []
     return run(
         [sys.executable, *prefix, *map(str, arguments)],
         env={**os.environ, "PYTHONPATH": str(SUPPORT), **environment},

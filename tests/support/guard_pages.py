@@ -76,7 +76,7 @@ def place(rng, array, keep):
 
 
 def products(rng, count):
-    pairs = operands.pairs_of(amx.get_backend().value)
+    pairs = operands.pairs_of(amx.get_backend("int8").value)
     for number in range(count):
         pair = pairs[number % len(pairs)]
         m, n, k = (int(x) for x in rng.integers(1, 140, 3))
@@ -120,7 +120,7 @@ def main():
     if len(sys.argv) > 4:  # the guard itself: one byte too far must end this process
         guarded = Guarded(100, at_end=True)
         ctypes.string_at(guarded.memory.ctypes.data, 101)
-    print(f"{count} products and {2 * count} tiles on {amx.get_backend().value}")
+    print(f"{count} products and {2 * count} tiles on {amx.get_backend('int8').value}")
 
 
 if __name__ == "__main__":

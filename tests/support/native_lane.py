@@ -11,8 +11,8 @@ or trapped.
 
 import contextlib
 import os
-import runpy
-import sys
+
+import as_python
 
 LANE = "AMX_TEST_LANE"
 _for_good = contextlib.ExitStack()
@@ -54,12 +54,7 @@ def pytest_terminal_summary(terminalreporter):
 def main():
     """`python -m native_lane -c CODE ...` or `SCRIPT ...`."""
     enter()
-    if sys.argv[1] == "-c":
-        code, sys.argv[:] = sys.argv[2], ["-c", *sys.argv[3:]]
-        exec(compile(code, "-c", "exec"), {"__name__": "__main__"})
-    else:
-        del sys.argv[0]
-        runpy.run_path(sys.argv[0], run_name="__main__")
+    as_python.run()
 
 
 if __name__ == "__main__":

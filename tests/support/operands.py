@@ -19,6 +19,11 @@ SPECIAL = {
     "bfloat16": [0x0000, 0x8000, 0x0001, 0x807F, 0x7F80, 0xFF80, 0x7FC1, 0xFFA5, 0x7F7F, 0x0080, 0x3F80],
     "float16": [0x0000, 0x8000, 0x0001, 0x83FF, 0x7C00, 0xFC00, 0x7E01, 0xFD55, 0x7BFF, 0x0400, 0x3C00],
 }
+# Of both operands, which fit each other.
+BATCHES = [((), ())] * 4 + [
+    ((2,), ()), ((), (3,)), ((3,), (3,)), ((2, 1), (3,)), ((3,), (1,)), ((1,), (3,)), ((2, 3), (3,)),
+    ((2, 3), (2, 1)), ((2, 1, 2), (3, 1)), ((0,), (1,)),
+]  # fmt: skip
 
 
 def need(backend, element):
