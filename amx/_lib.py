@@ -157,6 +157,13 @@ class Bench(Protocol):
     AMX_STREAM_READ: int
     AMX_STREAM_WRITE: int
     AMX_STREAM_WRITE_NT: int
+    AMX_LOOP_PMADDWD_XMM: int
+    AMX_LOOP_VPMADDWD_YMM: int
+    AMX_LOOP_VPMADDWD_ZMM: int
+    AMX_LOOP_VPDPBUSD_YMM: int
+    AMX_LOOP_VPDPBUSD_ZMM: int
+    AMX_LOOP_FMA_YMM: int
+    AMX_LOOP_FMA_ZMM: int
     AMXEMU_TILEZERO: int
     AMXEMU_TILELOADD: int
     AMXEMU_TILESTORED: int
@@ -170,6 +177,13 @@ class Bench(Protocol):
         self, op: int, threads: int, a: CData, b: CData, c: CData, chunks: int, rounds: int, /
     ) -> int: ...
     def amx_bench_tileload(self, t1: int, threads: int, data: CData, size: int, rounds: int, /) -> int: ...
+    def amx_bench_has_loop(self, loop: int, /) -> int: ...
+    def amx_bench_vector_products(
+        self, loop: int, threads: int, a: CData, b: CData, c: CData, rounds: int, /
+    ) -> int: ...
+    def amx_bench_vector_block(
+        self, loop: int, threads: int, a: CData, b: CData, c: CData, steps: int, rounds: int, /
+    ) -> int: ...
     def amx_bench_stream(self, kind: int, threads: int, data: CData, size: int, rounds: int, /) -> int: ...
     def amx_bench_instruction(self, engine: int, op: int, data: CData, rounds: int, /) -> int: ...
     def amx_bench_repeat(

@@ -10,7 +10,7 @@ from typing import Any
 from amx.bench.grid import Case
 from amx.bench.operands import FullRange, Operands
 from amx.bench.ours import bits_differ, call_of
-from amx.bench.peers.peer import AmxUse, Form, Peer, Product, UnsupportedError
+from amx.bench.peers.peer import AmxUse, Form, Peer, UnsupportedError
 from amx.bench.timing import Clock, Pace, Side, Summary, interleave, ratios, summarise
 from amx.dtypes import Array
 
@@ -34,6 +34,7 @@ class CallRow:
     wrong: what is wrong with a library's products, of these data or of full-range ones, so that it is not
         timed; empty where nothing is.
     amx: whether it used AMX; None for ours, whose backend the report names.
+    float32: whether the library holds the operands as float32.
     """
 
     case: Case
@@ -48,6 +49,7 @@ class CallRow:
     reason: str
     amx: AmxUse | None
     wrong: str = ""
+    float32: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +58,9 @@ class _Entry:
 
     library: str
     form: Form
-    product: Product
+    call: Callable[[], Any]
     amx: AmxUse
+    float32: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +117,8 @@ class Contest:
             rows.append(self._row(OURS, own.form, seconds, None, of_neighbour, own.difference, None))
         for entry, seconds in zip(self.entries, in_order, strict=True):
             ratio = ratios(our_samples[entry.form], seconds)
-            rows.append(self._row(entry.library, entry.form, seconds, ratio, None, "", entry.amx))
+            row = self._row(entry.library, entry.form, seconds, ratio, None, "", entry.amx)
+            rows.append(replace(row, float32=entry.float32))
         return [*rows, *self.absent]
 
     def _row(
@@ -140,13 +144,16 @@ def prepare(
     threads: int,
     beside: Operands | None = None,
     full: FullRange | None = None,
+    copies: int = 1,
 ) -> Contest:
     """Prepare all sides of a case, and compare every peer's result with ours.
 
     A peer whose result differs, or whose product of full-range integers is wrong, is not timed. `beside`: of
-    a product whose calls take turns with ours, to compare the rates; `full`: full-range integers.
+    a product whose calls take turns with ours, to compare the rates; `full`: full-range integers; `copies`:
+    of B, which take turns on each side.
     """
-    calls = {form: call_of(operands, form) for form in Form}
+    others = [replace(operands, b=operands.b.copy()) for _ in range(copies - 1)]
+    calls = {form: _in_turn([call_of(each, form) for each in (operands, *others)]) for form in Form}
     want = calls[Form.PLAIN]()
     ours = tuple(_Own(form, call, bits_differ(call(), want)) for form, call in calls.items())
     entries: list[_Entry] = []
@@ -162,7 +169,9 @@ def prepare(
                 reason = f"wrong: {wrong}"
                 absent.append(_absent(operands.case, peer.name, form, threads, reason, difference, wrong))
             else:
-                entries.append(_Entry(peer.name, form, product, peer.used_amx(product)))
+                use = peer.used_amx(product)
+                turns = [product.call, *(peer.prepare(other, form, threads).call for other in others)]
+                entries.append(_Entry(peer.name, form, _in_turn(turns), use, peer.float32))
         except UnsupportedError as missing:
             absent.append(_absent(operands.case, peer.name, form, threads, str(missing)))
         except Exception as error:  # whatever a foreign library raises is a finding about it, not our failure
@@ -175,10 +184,15 @@ def prepare(
     return Contest(operands.case, threads, ours, neighbours, share, tuple(entries), tuple(absent))
 
 
-def best(rows: Sequence[CallRow], case: Case, form: Form) -> CallRow | None:
-    """The fastest peer's row of a case and form; none that is wrong has been timed."""
+def best(rows: Sequence[CallRow], case: Case, form: Form, *, float32: bool = False) -> CallRow | None:
+    """The fastest peer's row of a case and form; none that is wrong has been timed.
+
+    Of libraries that take the operands in their own type, or of those that hold them as float32.
+    """
     candidates = [
-        row for row in rows if (row.case, row.form) == (case, form) and row.library != OURS and row.seconds
+        row
+        for row in rows
+        if (row.case, row.form, row.float32) == (case, form, float32) and row.library != OURS and row.seconds
     ]
     return min(candidates, key=lambda row: row.seconds.median if row.seconds else 0.0, default=None)
 
@@ -187,6 +201,14 @@ def _absent(
     case: Case, library: str, form: Form, threads: int, reason: str, difference: str = "", wrong: str = ""
 ) -> CallRow:
     return CallRow(case, library, form, threads, None, None, None, None, difference, reason, None, wrong)
+
+
+def _in_turn(calls: Sequence[Callable[[], Any]]) -> Callable[[], Any]:
+    """One of the calls after the other, each time it is called."""
+    if len(calls) == 1:
+        return calls[0]
+    turns = itertools.cycle(calls)
+    return lambda: next(turns)()
 
 
 def _failure(error: Exception) -> str:
@@ -202,7 +224,7 @@ class _PeerFailedError(Exception):
 
 
 def _guarded(entry: _Entry) -> Callable[[int], None]:
-    repeated = _repeated(entry.product.call)
+    repeated = _repeated(entry.call)
 
     def run(repetitions: int) -> None:
         try:

@@ -1,7 +1,8 @@
-"""What this machine could do at best: the tile unit alone, loads from each level, streams of memory.
+"""What this machine could do at best: tile unit and vector units alone, loads from each level, streams.
 
-A product cannot be faster than `Ceiling.compute`: the 2x2 block, which needs one load for each product, on
-dense data from L1. Products from registers alone run at a higher clock that no real product reaches.
+A product cannot be faster than `Ceiling.limit`. On tiles that is the 2x2 block, which needs one load for each
+product, on dense data from L1: products from registers alone run at a higher clock that no real product
+reaches. Else it is the pair of vector instructions that a product consists of (vectors.py), from registers.
 """
 
 from __future__ import annotations
@@ -17,14 +18,18 @@ import amx
 from amx import cpu, errors, machine
 from amx._lib import lib
 from amx.backend import Backend
-from amx.bench import memory
+from amx.bench import memory, team
 from amx.bench.grid import Case, Dtype, Shape
 from amx.bench.operands import aligned, make_operands, pointer
 from amx.bench.timing import Clock, Pace, Side, Summary, interleave, summarise
+from amx.bench.vectors import Vectors, loop_for, loops_for
 from amx.caches import own_caches
 from amx.dtypes import Array, tdp
 
-__all__ = ["Block", "Ceiling", "CeilingRow", "Unit", "is_native", "is_on_amx", "measure", "why_not_native"]
+__all__ = [
+    "Block", "Ceiling", "CeilingRow", "Limit", "Unit", "engine", "is_native", "is_on_amx", "limit_of",
+    "measure", "why_not_native",
+]  # fmt: skip
 
 TILE = 1024
 GROUP = 8 * TILE  # what one turn of the loading loop takes
@@ -40,7 +45,10 @@ class Unit(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class CeilingRow:
-    """One rate of the machine; `rate` is None where it could not be measured, and `reason` says why."""
+    """One rate of the machine; `rate` is None where it could not be measured, and `reason` says why.
+
+    `limits`: dtypes whose products, on as many threads, it is the ceiling of in this process.
+    """
 
     name: str
     dtype: Dtype | None
@@ -48,6 +56,7 @@ class CeilingRow:
     threads: int
     rate: Summary | None
     reason: str = ""
+    limits: tuple[Dtype, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,31 +65,43 @@ class Ceiling:
 
     rows: tuple[CeilingRow, ...]
 
+    def limit(self, dtype: Dtype, threads: int) -> CeilingRow | None:
+        """The row that percentages refer to, None where it was not measurable."""
+        return self._find(lambda row: dtype in row.limits and row.threads == threads)
+
     def compute(self, dtype: Dtype, threads: int) -> float | None:
-        """GOP/s of the 2x2 block, None where it was not measurable."""
-        return self._find(BLOCK, dtype, threads)
+        """GOP/s of that row."""
+        return _median(self.limit(dtype, threads))
 
     def memory(self, threads: int) -> float | None:
         """GB/s of reading a working set beyond the caches."""
-        return self._find(READ_MEMORY, None, threads)
+        return _median(self._find(lambda row: row.name.startswith(READ_MEMORY) and row.threads == threads))
 
-    def _find(self, prefix: str, dtype: Dtype | None, threads: int) -> float | None:
-        for row in self.rows:
-            if row.name.startswith(prefix) and (row.dtype, row.threads) == (dtype, threads) and row.rate:
-                return row.rate.median
-        return None
+    def _find(self, fits: Callable[[CeilingRow], bool]) -> CeilingRow | None:
+        return next((row for row in self.rows if row.rate and fits(row)), None)
+
+
+def _median(row: CeilingRow | None) -> float | None:
+    return row.rate.median if row and row.rate else None
 
 
 REGISTERS = "products from registers"
 BLOCK = "2x2 block from L1"
+FROM_REGISTERS = ", from registers"
+FROM_L1 = ", 6x2 block from L1"
 READ_MEMORY = "read memory"
+
+
+def engine(dtype: Dtype) -> Backend:
+    """What multiplies this dtype in this process; requests permission."""
+    with warnings.catch_warnings():  # the report says which backend ran
+        warnings.simplefilter("ignore", amx.AmxWarning)
+        return amx.get_backend(dtype.value)
 
 
 def is_native(dtype: Dtype) -> bool:
     """Whether products of this dtype run by tile instructions in this process; requests permission."""
-    with warnings.catch_warnings():  # the report says which backend ran
-        warnings.simplefilter("ignore", amx.AmxWarning)
-        return amx.get_backend(dtype.value) is Backend.NATIVE
+    return engine(dtype) is Backend.NATIVE
 
 
 def is_on_amx(dtype: Dtype) -> bool:
@@ -154,12 +175,33 @@ class Block:
     def run(self, rounds: int) -> None:
         """The block over all of K, `rounds` times."""
         a, b, c = pointer(self.a), pointer(self.b), pointer(self.c)
-        _expect(self.threads, lib.amx_bench_block(self.op, self.threads, a, b, c, self.chunks, rounds))
+        team.expect(self.threads, lib.amx_bench_block(self.op, self.threads, a, b, c, self.chunks, rounds))
 
     def run_products(self, rounds: int) -> None:
         """Four products from registers, `rounds` times."""
         a, b, c = pointer(self.a), pointer(self.b), pointer(self.c)
-        _expect(self.threads, lib.amx_bench_products(self.op, self.threads, a, b, c, rounds))
+        team.expect(self.threads, lib.amx_bench_products(self.op, self.threads, a, b, c, rounds))
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """The ceiling of one dtype's products: `run(n)` does `operations`, of all threads together, n times."""
+
+    name: str
+    operations: int
+    run: Callable[[int], None]
+
+
+def limit_of(dtype: Dtype, threads: int, *, seed: int) -> Limit | None:
+    """To be measured beside a product; None where the CPU has no such instructions."""
+    if is_native(dtype):
+        block = Block.of(dtype, threads, seed=seed)
+        return Limit(BLOCK, block.operations, block.run)
+    loop = loop_for(dtype)
+    if loop is None:
+        return None
+    vectors = Vectors.of(loop, threads, seed=seed)
+    return Limit(f"{loop.value}{FROM_REGISTERS}", vectors.operations_of_products, vectors.run_products)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +214,7 @@ class _Rate:
     threads: int
     work: int
     run: Callable[[int], object]
+    limits: tuple[Dtype, ...] = ()
 
 
 def measure(
@@ -197,6 +240,7 @@ def measure(
                 ]
             else:
                 rates += _tile_unit(Block.of(dtype, count, seed=seed))
+    rates += [rate for count in threads for rate in _vector_units(dtypes, count, seed)]
     data, target = _working_set(memory_bytes, seed), aligned(_fitting(memory_bytes))
     reason = why_not_native(Dtype.INT8)
     for count in threads:
@@ -218,6 +262,7 @@ def measure(
             rate.unit,
             rate.threads,
             summarise([rate.work / second / 1e9 for second in seconds]),
+            limits=rate.limits,
         )
         for rate, seconds in zip(rates, samples, strict=True)
     ]
@@ -240,7 +285,16 @@ def tileload_side(data: Array, size: int, threads: int, *, t1: bool = False) -> 
     """Loads of the first `size` bytes, in whole groups, shared by the threads; `run(n)` does it n times."""
 
     def run(rounds: int) -> None:
-        _expect(threads, lib.amx_bench_tileload(int(t1), threads, pointer(data), size, rounds))
+        team.expect(threads, lib.amx_bench_tileload(int(t1), threads, pointer(data), size, rounds))
+
+    return run
+
+
+def stream_side(kind: int, data: Array, size: int, threads: int) -> Callable[[int], None]:
+    """Plain reading or writing, an AMX_STREAM_*, of the first `size` bytes; `run(n)` does it n times."""
+
+    def run(rounds: int) -> None:
+        team.expect(threads, lib.amx_bench_stream(kind, threads, pointer(data), size, rounds))
 
     return run
 
@@ -250,8 +304,26 @@ def _tile_unit(block: Block) -> list[_Rate]:
         _Rate(
             REGISTERS, block.dtype, Unit.GOPS, block.threads, block.operations_of_products, block.run_products
         ),
-        _Rate(BLOCK, block.dtype, Unit.GOPS, block.threads, block.operations, block.run),
+        _Rate(
+            BLOCK, block.dtype, Unit.GOPS, block.threads, block.operations, block.run, limits=(block.dtype,)
+        ),
     ]
+
+
+def _vector_units(dtypes: Sequence[Dtype], threads: int, seed: int) -> list[_Rate]:
+    """Every loop that products of these dtypes could consist of, from registers and from L1."""
+    rates = []
+    for loop in dict.fromkeys(loop for dtype in dtypes for loop in loops_for(dtype)):
+        vectors = Vectors.of(loop, threads, seed=seed)
+        limits = tuple(dtype for dtype in dtypes if loop is loop_for(dtype) and not is_native(dtype))
+        rates += [
+            _Rate(
+                f"{loop.value}{FROM_REGISTERS}", None, Unit.GOPS, threads, vectors.operations_of_products,
+                vectors.run_products, limits,
+            ),
+            _Rate(f"{loop.value}{FROM_L1}", None, Unit.GOPS, threads, vectors.operations, vectors.run),
+        ]  # fmt: skip
+    return rates
 
 
 def _tile_loads(data: Array, threads: int) -> list[_Rate]:
@@ -273,12 +345,6 @@ def _tile_loads(data: Array, threads: int) -> list[_Rate]:
 
 
 def _streams(data: Array, target: Array, threads: int) -> list[_Rate]:
-    def stream(kind: int, array: Array, size: int) -> Callable[[int], None]:
-        def run(rounds: int) -> None:
-            _expect(threads, lib.amx_bench_stream(kind, threads, pointer(array), size, rounds))
-
-        return run
-
     beyond = min(B_OF_4096, data.size)
     rows = [
         ("read beyond L2", lib.AMX_STREAM_READ, data, beyond),
@@ -287,7 +353,9 @@ def _streams(data: Array, target: Array, threads: int) -> list[_Rate]:
         ("write memory past the caches", lib.AMX_STREAM_WRITE_NT, target, target.size),
     ]
     return [
-        _Rate(f"{name}, {_size(size)}", None, Unit.GBS, threads, size, stream(kind, array, size))
+        _Rate(
+            f"{name}, {_size(size)}", None, Unit.GBS, threads, size, stream_side(kind, array, size, threads)
+        )
         for name, kind, array, size in rows
     ]
 
@@ -308,14 +376,3 @@ def _fitting(size: int) -> int:
 
 def _size(size: int) -> str:
     return f"{size >> 20} MiB" if size >= 1 << 20 else f"{size >> 10} KiB"
-
-
-def _expect(threads: int, result: int) -> None:
-    """A figure for N threads that fewer of them made would be wrong."""
-    if result != threads:
-        raise errors.AmxUnavailableError(
-            f"a loop for {threads} thread(s) returned {result}",
-            cause="OpenMP gave fewer threads" if result > 0 else "this build cannot run it",
-            remedy="ask for fewer with --threads, or raise OMP_THREAD_LIMIT",
-            errno=-result if result < 0 else None,
-        )

@@ -1,4 +1,4 @@
-"""How much memory there is, and how much a product takes."""
+"""How much memory there is, how much a product takes, and how often B lies in it."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from pathlib import Path
 
 from amx.bench.grid import Case
 
-__all__ = ["available", "needed"]
+__all__ = ["STREAMING_ROWS", "available", "copies_of_b", "needed"]
 
 # Of the operands and the result: what all libraries, and float32 versions to compare with, come to at most.
 COPIES = 12
+STREAMING_ROWS = 32  # up to here a product lives from the stream of B
+LEAST_STREAM = 4 << 20  # bytes of B from which on nobody would expect it in a cache
 
 
 def available() -> int:
@@ -25,9 +27,21 @@ def available() -> int:
     return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
-def needed(case: Case) -> int:
-    """Bytes, roughly, that measuring a product takes; what lies between rows counts."""
+def copies_of_b(case: Case, working_set: int) -> int:
+    """How many copies of B take turns, so that each is read from beyond the caches: 1 where B is no stream.
+
+    Together they are as large as `working_set`, bytes that exceed the caches.
+    """
     shape = case.shape
-    a, b = shape.m * (shape.ld or shape.k), shape.k * (shape.ld or shape.n)
+    size = case.dtype.element.size * shape.k * shape.n
+    if shape.m > STREAMING_ROWS or shape.batch > 1 or shape.ld or size < LEAST_STREAM:
+        return 1
+    return max(1, -(-working_set // size))
+
+
+def needed(case: Case, copies: int = 1) -> int:
+    """Bytes, roughly, that measuring a product takes; what lies between rows counts. copies: of B."""
+    shape = case.shape
+    a, b = shape.m * (shape.ld or shape.k), copies * shape.k * (shape.ld or shape.n)
     c = shape.m * (shape.ld or shape.n)
     return COPIES * shape.batch * (case.dtype.element.size * (a + b) + 4 * c)

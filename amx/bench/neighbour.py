@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from amx.bench.grid import Case, Dtype, Shape
 
-__all__ = ["floor", "neighbour"]
+__all__ = ["KEPT", "floor", "neighbour"]
 
 ROUND = 64  # whole blocks of tiles in M, N and K, for all dtypes
 KEPT = 0.85

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,25 +50,42 @@ def _as_users_hold(array: Array, dtype: Dtype) -> Array:
 
 @dataclass(frozen=True)
 class Kernel:
-    """The packed product without Python around it; `result` is what the last repetition wrote."""
+    """The packed product without Python around it; `result` is what the last repetition wrote.
+
+    Copies of the packed B take turns, a C call each; a single one is multiplied by repeatedly in one C call.
+    """
 
     operands: Operands
-    packed: PackedMatrix
+    packed: tuple[PackedMatrix, ...]
+    turns: Iterator[PackedMatrix]
     result: Array
     threads: int
 
     @classmethod
-    def of(cls, operands: Operands, threads: int) -> Kernel:
+    def of(cls, operands: Operands, threads: int, copies: int = 1) -> Kernel:
         """Pack B, and make room for C."""
         case = operands.case
-        packed = amx.pack(operands.b, dtype=case.dtype.element)
+        packed = tuple(amx.pack(operands.b, dtype=case.dtype.element) for _ in range(copies))
         rows = (*operands.a.shape[:-1], case.shape.ld or case.shape.n)
         dtype = accumulator(case.dtype.element)
         memory = aligned(math.prod(rows) * dtype.itemsize)  # as amx.matmul makes large results
-        return cls(operands, packed, memory.view(dtype).reshape(rows)[..., : case.shape.n], threads)
+        result = memory.view(dtype).reshape(rows)[..., : case.shape.n]
+        return cls(operands, packed, itertools.cycle(packed), result, threads)
+
+    @property
+    def packed_bytes(self) -> int:
+        """Of all copies."""
+        return sum(packed.nbytes for packed in self.packed)
 
     def run(self, repetitions: int) -> None:
-        """One C call that computes the product `repetitions` times."""
+        """The product `repetitions` times."""
+        if len(self.packed) == 1:
+            self._repeat(repetitions, self.packed[0])
+            return
+        for packed in itertools.islice(self.turns, repetitions):
+            self._repeat(1, packed)
+
+    def _repeat(self, repetitions: int, packed: PackedMatrix) -> None:
         case, a, c = self.operands.case, self.operands.a, self.result
         op = tdp(case.dtype.element, case.dtype.element)
         assert op is not None
@@ -79,7 +97,7 @@ class Kernel:
             repetitions, engine_for(op), op, self.threads,
             case.shape.m, c.shape[-1], case.shape.k, case.shape.batch,
             address(a), a.strides[-2], a.itemsize, _pointer(a_offsets),
-            self.packed._handle, _pointer(items),
+            packed._handle, _pointer(items),
             address(c), c.strides[-2], _pointer(c_offsets),
         )  # fmt: skip
         raise_for(error)

@@ -52,10 +52,10 @@ def _roofline(ax: Any, report: Report, dtype: Dtype) -> list[Any]:
     rows = [row for row in report.kernels if row.case.dtype is dtype]
     intensities = [row.case.shape.intensity(dtype) for row in rows]
     low, high = min(intensities) / 2, max(intensities) * 2
-    native = all(row.native for row in rows)
+    engines = ", ".join(dict.fromkeys(row.engine.value for row in rows))
     ax.scatter(
         intensities, [row.gops for row in rows], color=COLOURS[0], zorder=3,
-        label=f"{OURS} kernel, packed" + ("" if native else " (emulated)"),
+        label=f"{OURS} kernel, packed ({engines})",
     )  # fmt: skip
     names = [
         ax.annotate(
@@ -64,10 +64,11 @@ def _roofline(ax: Any, report: Report, dtype: Dtype) -> list[Any]:
         )
         for row, x in zip(rows, intensities, strict=True)
     ]  # fmt: skip
-    compute = report.ceiling.compute(dtype, report.threads)
+    limit = report.ceiling.limit(dtype, report.threads)
+    compute = limit.rate.median if limit and limit.rate else None
     memory = report.ceiling.memory(report.threads)
-    if compute is not None:
-        ax.axhline(compute, color="black", linewidth=1, label=f"2x2 block from L1: {_plain(compute)} GOP/s")
+    if limit is not None and compute is not None:
+        ax.axhline(compute, color="black", linewidth=1, label=f"{limit.name}: {_plain(compute)} GOP/s")
     if memory is not None:
         ax.plot(
             [low, high], [memory * low, memory * high], color="grey", linestyle="--", linewidth=1,
@@ -82,7 +83,7 @@ def _roofline(ax: Any, report: Report, dtype: Dtype) -> list[Any]:
     _plain_ticks(ax.yaxis)
     ax.set_xlabel("operations per byte of A, B and C")
     ax.set_ylabel("GOP/s")
-    ax.set_title(f"{dtype.value}: kernels" + ("" if compute else "; tile unit not measurable here"))
+    ax.set_title(f"{dtype.value}: kernels" + ("" if compute else "; no ceiling measurable here"))
     ax.grid(visible=True, which="major", alpha=0.3)
     ax.legend(loc="lower right", fontsize="small")
     return names

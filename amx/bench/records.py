@@ -31,6 +31,7 @@ def as_json(report: Report) -> dict[str, object]:
             "kernel": report.kernel,
             "threads": report.threads,
             "native": [dtype.value for dtype in report.native],
+            "engines": {dtype.value: engine.value for dtype, engine in report.engines},
             "emulated": report.emulated or None,
             "seed": report.seed,
             **dataclasses.asdict(report.pace),
@@ -81,18 +82,23 @@ def _ceiling(row: CeilingRow) -> dict[str, object]:
         "threads": row.threads,
         "rate": _summary(row.rate),
         "reason": row.reason,
+        "limits": [dtype.value for dtype in row.limits],
     }
 
 
 def _kernel(row: KernelRow) -> dict[str, object]:
     return {
         **_case(row.case),
+        "engine": row.engine.value,
         "native": row.native,
         "threads": row.threads,
         "seconds": _summary(row.seconds),
         "gops": row.gops,
+        "ceiling": row.ceiling,
         "of_ceiling": _summary(row.of_ceiling),
+        "copies": row.copies,
         "b_gbs": row.b_gbs,
+        "stream_gbs": row.stream_gbs,
         "of_stream": _summary(row.of_stream),
         "scaling": _summary(row.scaling),
         "of_neighbour": _summary(row.of_neighbour),
@@ -104,6 +110,7 @@ def _call(row: CallRow, report: Report) -> dict[str, object]:
     return {
         **_case(row.case),
         "library": row.library,
+        "float32": row.float32,
         "form": row.form.value,
         "threads": row.threads,
         "seconds": _summary(row.seconds),
@@ -121,6 +128,7 @@ def _goal(row: Standing) -> dict[str, object]:
     return {
         **_case(row.case),
         "threads": row.threads,
+        "engine": row.engine.value,
         "native": row.native,
         "figure": row.figure.value,
         "of": row.form.value if row.form else "kernel",
@@ -149,7 +157,8 @@ def _recorded(row: Recorded) -> dict[str, object]:
 CSV_COLUMNS = (
     "table", "dtype", "batch", "m", "n", "k", "ld", "library", "form", "threads", "unit", "rate",
     "seconds_median", "seconds_low", "seconds_high", "ratio_median", "ratio_low", "ratio_high",
-    "of_ceiling", "of_stream", "scaling", "of_neighbour", "figure", "measured", "goal", "amx", "note",
+    "of_ceiling", "of_stream", "scaling", "of_neighbour", "figure", "measured", "goal", "amx", "engine",
+    "note",
 )  # fmt: skip
 
 
@@ -185,6 +194,7 @@ def write_csv(report: Report, file: TextIO) -> None:
                 "scaling": kernel.scaling.median if kernel.scaling else "",
                 "of_neighbour": kernel.of_neighbour.median if kernel.of_neighbour else "",
                 "amx": "yes" if kernel.native else "no",
+                "engine": kernel.engine.value,
                 "note": kernel.difference,
             }
         )
@@ -217,6 +227,7 @@ def write_csv(report: Report, file: TextIO) -> None:
                 "measured": standing.measured.median if standing.measured else "",
                 "goal": standing.goal,
                 "amx": "yes" if standing.native else "no",
+                "engine": standing.engine.value,
                 "note": "; ".join(
                     [standing.against] * bool(standing.against)
                     + [f"{library} is wrong" for library in standing.wrong]

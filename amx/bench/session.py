@@ -10,13 +10,13 @@ from typing import Protocol
 import amx
 from amx import cpu, machine
 from amx._lib import lib
+from amx.backend import Backend
 from amx.bench import calls, ceiling, kernels, memory
 from amx.bench.calls import CallRow
 from amx.bench.ceiling import Ceiling
 from amx.bench.goals import goal_of
 from amx.bench.grid import Case, Dtype
 from amx.bench.kernels import KernelRow
-from amx.bench.neighbour import neighbour
 from amx.bench.operands import make_full_range, make_operands
 from amx.bench.peers.peer import AmxUse, Peer, Verdict
 from amx.bench.timing import Clock, Pace, RealClock
@@ -26,6 +26,7 @@ __all__ = ["QUICK", "THOROUGH", "LeftOut", "Options", "PeerFacts", "Progress", "
 THOROUGH = Pace(rounds=7, sample=0.020)
 QUICK = Pace(rounds=3, sample=0.002)
 MEMORY_BYTES = 512 << 20
+COLD_BYTES = 128 << 20  # of all copies of a B that is to come from beyond the caches
 QUICK_MEMORY_BYTES = 64 << 20
 # Operations of one product beyond which it is left out: 512 x 512 x 512, and 1024 x 1024 x 1024.
 LARGEST_QUICK = 1 << 28
@@ -46,6 +47,15 @@ class Options:
     def pace(self) -> Pace:
         """How long things are measured."""
         return QUICK if self.quick else THOROUGH
+
+    @property
+    def memory_bytes(self) -> int:
+        """Of a working set that exceeds the caches."""
+        return QUICK_MEMORY_BYTES if self.quick else MEMORY_BYTES
+
+    def copies(self, case: Case) -> int:
+        """Of B, that take turns."""
+        return memory.copies_of_b(case, min(COLD_BYTES, self.memory_bytes))
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +79,8 @@ class LeftOut:
 class Report:
     """Everything that was found.
 
-    `native` are the dtypes that ran on the CPU's tiles; `emulated` is what AMX is emulated here, and by what.
+    `native` are the dtypes that ran on the CPU's tiles; `emulated` is what AMX is emulated here, and by what;
+    `engines` is what multiplied each dtype.
     """
 
     version: str
@@ -80,6 +91,7 @@ class Report:
     seed: int
     native: tuple[Dtype, ...]
     emulated: str
+    engines: tuple[tuple[Dtype, Backend], ...]
     ceiling: Ceiling
     kernels: tuple[KernelRow, ...]
     calls: tuple[CallRow, ...]
@@ -142,7 +154,7 @@ def _measure(
     limits = ceiling.measure(
         dtypes,
         tuple(sorted({1, options.threads, int(lib.amx_gemm_threads())})),
-        QUICK_MEMORY_BYTES if options.quick else MEMORY_BYTES,
+        options.memory_bytes,
         options.pace,
         clock,
         options.seed,
@@ -168,6 +180,7 @@ def _measure(
         seed=options.seed,
         native=tuple(dtype for dtype in dtypes if ceiling.is_on_amx(dtype)),
         emulated=machine.current().emulated,
+        engines=tuple((dtype, ceiling.engine(dtype)) for dtype in dtypes),
         ceiling=limits,
         kernels=tuple(kernel_rows),
         calls=tuple(call_rows),
@@ -181,14 +194,15 @@ def _measure_case(
     case: Case, options: Options, present: Sequence[Peer], progress: Progress, clock: Clock
 ) -> tuple[KernelRow, list[CallRow]]:
     operands, beside = make_operands(case, options.seed), None
-    goal = goal_of(case, options.threads)
-    if goal and goal.of_neighbour and (round_ := neighbour(case)):
-        beside = make_operands(round_, options.seed)
+    goal = goal_of(case, options.threads, ceiling.engine(case.dtype))
+    if goal and goal.beside:
+        beside = make_operands(goal.beside, options.seed)
+    copies = options.copies(case)
     progress.step(f"{case} kernel")
-    kernel = kernels.measure(operands, options.threads, options.pace, clock, options.seed, beside)
+    kernel = kernels.measure(operands, options.threads, options.pace, clock, options.seed, beside, copies)
     progress.step(f"{case} calls")
     full = make_full_range(case, options.seed) if present else None
-    contest = calls.prepare(operands, present, options.threads, beside, full)
+    contest = calls.prepare(operands, present, options.threads, beside, full, copies)
     return kernel, contest.measure(options.pace, clock)
 
 
@@ -198,9 +212,9 @@ def _choose(options: Options) -> tuple[tuple[Case, ...], tuple[LeftOut, ...]]:
     for case in options.cases:
         if options.quick and case.shape.operations > LARGEST_QUICK:
             left_out.append(LeftOut(case, "too large for --quick"))
-        elif case.shape.operations > LARGEST_EMULATED and not ceiling.is_native(case.dtype):
+        elif case.shape.operations > LARGEST_EMULATED and ceiling.engine(case.dtype) is Backend.EMULATED:
             left_out.append(LeftOut(case, "too large for the emulated backend"))
-        elif (needed := memory.needed(case)) > (available := memory.available()):
+        elif (needed := memory.needed(case, options.copies(case))) > (available := memory.available()):
             reason = f"needs some {needed / 1e9:.1f} GB of memory, and {available / 1e9:.1f} are available"
             left_out.append(LeftOut(case, reason))
         else:

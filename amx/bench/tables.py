@@ -6,11 +6,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from amx.backend import Backend
 from amx.bench.calls import OURS, CallRow, best
 from amx.bench.ceiling import Unit
 from amx.bench.emulation import Costs, How
 from amx.bench.goals import Figure, Standing, standings
 from amx.bench.grid import Case
+from amx.bench.kernels import KernelRow
 from amx.bench.peers.peer import Form
 from amx.bench.recorded import recorded
 from amx.bench.session import Report
@@ -39,7 +41,18 @@ def show_costs(costs: Costs, console: Console) -> None:
         console.print(f"- {how.value}: {reason}", markup=False)
 
 
-_TEXTS = ("", "product", "round size", "library", "on AMX", "dtype", "evidence", "version")
+_TEXTS = (
+    "",
+    "product",
+    "round size",
+    "beside",
+    "library",
+    "on AMX",
+    "engine",
+    "dtype",
+    "evidence",
+    "version",
+)
 
 
 def _table(title: str, *columns: str) -> Table:
@@ -50,8 +63,13 @@ def _table(title: str, *columns: str) -> Table:
 
 
 def _conditions(report: Report, console: Console) -> None:
-    native = ", ".join(dtype.value for dtype in report.native) or "nothing"
-    console.print(f"{report.processor}, Linux {report.kernel}; {report.threads} thread(s); native: {native}")
+    engines = ", ".join(
+        f"{dtype.value} {_named(engine, is_on_amx=dtype in report.native)}"
+        for dtype, engine in report.engines
+    )
+    console.print(
+        f"{report.processor}, Linux {report.kernel}; {report.threads} thread(s); engines: {engines}"
+    )
     if report.emulated:
         console.print(f"AMX is emulated here ({report.emulated}): no rate measured here is one of AMX.")
     console.print(
@@ -82,25 +100,43 @@ def _kernels(report: Report, console: Console) -> None:
     if not report.kernels:
         return
     table = _table(
-        "Kernels: the packed product inside one C call", "product", "dtype", "on AMX", "time", "range",
-        Unit.GOPS.value, "of ceiling", "range", "B, GB/s", "of stream", "scaling",
+        "Kernels: the packed product inside one C call", "product", "dtype", "engine", "time", "range",
+        Unit.GOPS.value, "of ceiling", "range", "B, GB/s", "stream", "of stream", "scaling",
     )  # fmt: skip
     for row in report.kernels:
         table.add_row(
             str(row.case.shape),
             row.case.dtype.value,
-            "yes" if row.native else "emulated",
+            _engine(row),
             _time(row.seconds.median),
             f"{_time(row.seconds.low)}-{_time(row.seconds.high)}",
             _number(row.gops),
             _percent(row.of_ceiling),
             _percent_range(row.of_ceiling),
             _number(row.b_gbs),
+            _number(row.stream_gbs) if row.stream_gbs else "",
             _percent(row.of_stream),
             f"{row.scaling.median:.2f}" if row.scaling else "",
         )
     console.print(table)
+    for name in dict.fromkeys(row.ceiling for row in report.kernels if row.ceiling):
+        dtypes = dict.fromkeys(row.case.dtype.value for row in report.kernels if row.ceiling == name)
+        console.print(f"- the ceiling of {', '.join(dtypes)}: {name}", markup=False)
+    for row in report.kernels:
+        if row.copies > 1:
+            console.print(
+                f"- {row.case}: {row.copies} copies of B take turns, so that it is cold", markup=False
+            )
     console.print()
+
+
+def _engine(row: KernelRow | Standing) -> str:
+    """What multiplied; the tiles of an emulated CPU are no AMX."""
+    return _named(row.engine, is_on_amx=row.native)
+
+
+def _named(engine: Backend, *, is_on_amx: bool) -> str:
+    return "emulated" if engine is Backend.NATIVE and not is_on_amx else engine.value
 
 
 def _calls(report: Report, console: Console) -> None:
@@ -110,44 +146,65 @@ def _calls(report: Report, console: Console) -> None:
         if not rows:
             continue
         title = f"Calls from Python, second operand {form.value}: GOP/s"
-        table = _table(title, "product", "dtype", *libraries, "best peer", "ratio", "range")
+        table = _table(
+            title,
+            "product",
+            "dtype",
+            *libraries,
+            "best peer",
+            "ratio",
+            "range",
+            "best float32",
+            "ratio",
+            "range",
+        )
         for case in dict.fromkeys(row.case for row in rows):
             of_case = {row.library: row for row in rows if row.case == case}
-            winner = best(rows, case, form)
-            ratio = winner.ratio if winner else None
+            winners = [best(rows, case, form, float32=float32) for float32 in (False, True)]
             table.add_row(
                 str(case.shape),
                 case.dtype.value,
                 *(_gops(of_case.get(library)) for library in libraries),
-                winner.library if winner else "",
-                f"{ratio.median:.2f}" if ratio else "",
-                f"{ratio.low:.2f}-{ratio.high:.2f}" if ratio else "",
+                *(text for winner in winners for text in _against(winner)),
             )
         console.print(table)
         console.print()
 
 
+def _against(winner: CallRow | None) -> tuple[str, str, str]:
+    if winner is None or winner.ratio is None:
+        return "", "", ""
+    ratio = winner.ratio
+    return winner.library, f"{ratio.median:.2f}", f"{ratio.low:.2f}-{ratio.high:.2f}"
+
+
 def _goals(report: Report, console: Console) -> None:
     """Measured beside wanted; for people to judge, since one run on a shared machine proves little."""
+    is_native = any(row.native for row in report.kernels)
     table = _table(
-        "Goals of this project", "product", "dtype", "plain ratio", "packed ratio", "goal",
-        "of ceiling", "goal", "of stream", "goal", "scaling", "goal",
-        "kernel, GOP/s", "libxsmm*", "oneDNN*", "oneDNN* packed",
+        "Goals of this project", "product", "dtype", "engine", "plain ratio", "packed ratio", "goal",
+        "to float32", "packed", "goal", "of ceiling", "goal", "of stream", "goal", "scaling", "goal",
+        "beside", "of it", "goal", "kernel, GOP/s", *(_QUOTED if is_native else ()),
     )  # fmt: skip
-    rates = {row.case: row.gops for row in report.kernels}
+    kernels = {row.case: row for row in report.kernels}
     is_quoted = False
     for case, of in _by_case(report, tuned=True).items():
-        elsewhere = recorded(case, report.threads)
+        elsewhere = recorded(case, report.threads) if is_native else None
         is_quoted |= elsewhere is not None
         quoted = (elsewhere.libxsmm, elsewhere.onednn, elsewhere.onednn_packed) if elsewhere else ()
+        beside = of.get((Figure.OF_NEIGHBOUR, None))
         table.add_row(
             str(case.shape),
             case.dtype.value,
+            _engine(kernels[case]),
             *_beside_goal(of, (Figure.RATIO, Form.PLAIN), (Figure.RATIO, Form.PACKED)),
+            *_beside_goal(of, (Figure.OF_FLOAT32, Form.PLAIN), (Figure.OF_FLOAT32, Form.PACKED)),
             *_beside_goal(of, (Figure.OF_CEILING, None)),
             *_beside_goal(of, (Figure.OF_STREAM, None)),
             *_beside_goal(of, (Figure.SCALING, None)),
-            _number(rates[case]),
+            beside.against if beside else "",
+            *_beside_goal(of, (Figure.OF_NEIGHBOUR, None)),
+            _number(kernels[case].gops),
             *(_number(rate) if rate else "" for rate in quoted),
         )
     if table.row_count:
@@ -161,7 +218,7 @@ def _goals(report: Report, console: Console) -> None:
 def _untuned(report: Report, console: Console) -> None:
     """The rate at odd sizes over that at the round size beside them, and the least that it should be."""
     table = _table(
-        "Sizes that nobody tuned for: our rate over our rate at the round size", "product", "dtype", "on AMX",
+        "Sizes that nobody tuned for: our rate over our rate at the round size", "product", "dtype", "engine",
         "round size", "kernel", "range", "plain", "range", "packed", "range", "floor",
         "plain ratio", "packed ratio", "goal",
     )  # fmt: skip
@@ -171,7 +228,7 @@ def _untuned(report: Report, console: Console) -> None:
         table.add_row(
             str(case.shape),
             case.dtype.value,
-            "yes" if kernel.native else "emulated",
+            _engine(kernel),
             kernel.against,
             *(text for rate in rates for text in (_percent(rate), _percent_range(rate))),
             f"{kernel.goal:.0%}",
@@ -190,6 +247,7 @@ def _left_out(report: Report, console: Console, *, tuned: bool) -> None:
         console.print(f"No ratio is one to {library} where its products are wrong: see below", markup=False)
 
 
+_QUOTED = ("libxsmm*", "oneDNN*", "oneDNN* packed")
 _Key = tuple[Figure, Form | None]
 
 
@@ -197,12 +255,12 @@ def _by_case(report: Report, *, tuned: bool) -> dict[Case, dict[_Key, Standing]]
     found: dict[Case, dict[_Key, Standing]] = {}
     for row in standings(report.kernels, report.calls):
         found.setdefault(row.case, {})[row.figure, row.form] = row
-    return {case: of for case, of in found.items() if ((Figure.OF_NEIGHBOUR, None) in of) is not tuned}
+    return {case: of for case, of in found.items() if ((Figure.OF_NEIGHBOUR, Form.PLAIN) in of) is not tuned}
 
 
 def _beside_goal(of: dict[_Key, Standing], *keys: _Key) -> list[str]:
     """Each of some figures with one goal, then the goal."""
-    style = ".0%" if keys[0][0] in (Figure.OF_CEILING, Figure.OF_STREAM) else ".2f"
+    style = ".0%" if keys[0][0] in (Figure.OF_CEILING, Figure.OF_STREAM, Figure.OF_NEIGHBOUR) else ".2f"
     rows = [of.get(key) for key in keys]
     goal = f"{rows[0].goal:{style}}".removesuffix("0") if rows[0] else ""
     return [*(f"{row.measured.median:{style}}" if row and row.measured else "" for row in rows), goal]

@@ -16,6 +16,25 @@ int amx_bench_block(int op, int threads, const void *a, const void *b, void *c, 
 int amx_bench_tileload(int t1, int threads, const void *data, int64_t size,
                        int64_t rounds); /* the threads share the data, whole groups of 8 KiB */
 
+/* What the vector units can do (vectors.c). A loop is there where CPU and kernel have its instructions: 1 or
+ * 0; the others answer -EINVAL if it is not. (s) Results: the number of threads that ran it, at most
+ * `threads`, or -errno. a, b: `steps` times 24 bytes, and twice the width of a vector; c: 12 vectors. */
+enum {
+    AMX_LOOP_PMADDWD_XMM = 0,
+    AMX_LOOP_VPMADDWD_YMM,
+    AMX_LOOP_VPMADDWD_ZMM,
+    AMX_LOOP_VPDPBUSD_YMM,
+    AMX_LOOP_VPDPBUSD_ZMM,
+    AMX_LOOP_FMA_YMM,
+    AMX_LOOP_FMA_ZMM
+};
+int amx_bench_has_loop(int loop);
+int amx_bench_vector_products(
+    int loop, int threads, const void *a, const void *b, void *c,
+    int64_t rounds); /* 12 products of the first row and step, from registers, a round */
+int amx_bench_vector_block(int loop, int threads, const void *a, const void *b, void *c, int64_t steps,
+                           int64_t rounds); /* 12 products a step, each round from zero */
+
 /* Memory through plain loads and stores, `size` bytes shared by the threads. data: 64-byte aligned. */
 enum { AMX_STREAM_READ = 0, AMX_STREAM_WRITE, AMX_STREAM_WRITE_NT };
 int amx_bench_stream(int kind, int threads, void *data, int64_t size, int64_t rounds);

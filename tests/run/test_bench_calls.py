@@ -54,6 +54,82 @@ def test_a_wrong_result_is_said_and_never_the_best(emulated, behaviour, words):
     assert calls.best(rows, operands.case, Form.PLAIN) is None
 
 
+def test_float32_is_ranked_apart(emulated):
+    """The fastest of those that take bytes, and of those that hold them as float32."""
+    clock = FakeClock()
+
+    class Timed(FakePeer):
+        def __init__(self, name, seconds, float32):
+            super().__init__()
+            self.name, self.seconds, self.float32 = name, seconds, float32
+
+        def prepare(self, operands, form, threads):
+            product = super().prepare(operands, form, threads)
+
+            def call():
+                clock.time += self.seconds
+                return product.call()
+
+            return dataclasses.replace(product, call=call)
+
+    their = [Timed("bytes", 4.0, False), Timed("slow", 5.0, False), Timed("fast floats", 1.0, True)]
+    their.append(Timed("floats", 2.0, True))
+    product = case("8x9x10")
+    contest = calls.prepare(make_operands(product, 1), their, 1)
+
+    def call():
+        clock.time += 3.0
+
+    ours = tuple(dataclasses.replace(own, call=call) for own in contest.ours)
+    rows = dataclasses.replace(contest, ours=ours).measure(BLINK, clock)
+    best, floats = (calls.best(rows, product, Form.PLAIN, float32=float32) for float32 in (False, True))
+    assert (best.library, best.ratio.median) == ("bytes", pytest.approx(4 / 3))
+    assert (floats.library, floats.ratio.median) == ("fast floats", pytest.approx(1 / 3))
+    assert [row.library for row in rows if row.float32] == ["fast floats", "floats"]
+
+
+def test_copies_of_b_take_turns_on_each_side(emulated, monkeypatch):
+    """As many arrays, of the same values, each in its turn."""
+    called = []
+
+    class Recording(FakePeer):
+        def prepare(self, operands, form, threads):
+            product = super().prepare(operands, form, threads)
+
+            def call():
+                called.append(operands.b.ctypes.data)
+                return product.call()
+
+            return dataclasses.replace(product, call=call)
+
+    ours = []
+
+    def recorded(operands, form):
+        call = call_of(operands, form)
+
+        def timed():
+            ours.append((form, operands.b.ctypes.data))
+            return call()
+
+        return timed
+
+    monkeypatch.setattr(calls, "call_of", recorded)
+    operands = make_operands(case("8x9x10"), 1)
+    contest = calls.prepare(operands, [Recording()], 1, copies=3)
+    ours.clear()
+    called.clear()
+    (entry,) = contest.entries
+    results = [entry.call() for _ in range(6)]
+    results += [own.call() for own in contest.ours for _ in range(6)]
+    assert all((result == results[0]).all() for result in results)
+    for form in Form:
+        seen = [address for which, address in ours if which is form]
+        assert len(set(seen)) == 3
+        assert seen[:3] == seen[3:]
+    assert called[:3] == called[3:]
+    assert set(called) == {address for _, address in ours}
+
+
 def test_a_peer_that_raises_is_a_row_with_the_reason(emulated):
     rows = calls.prepare(make_operands(case("8x9x10"), 1), [FakePeer("fails")], 1).measure(
         BLINK, FakeAdvance()
@@ -84,7 +160,7 @@ def test_what_is_no_failure_of_a_peer_ends_the_measurement(emulated, whose, erro
     contest = calls.prepare(make_operands(case("8x9x10"), 1), [FakePeer()], 1)
     (theirs,), (ours, packed) = contest.entries, contest.ours
     if whose == "theirs":
-        theirs = dataclasses.replace(theirs, product=Product(call, lambda same: same, None))
+        theirs = dataclasses.replace(theirs, call=call)
     else:
         ours = dataclasses.replace(ours, call=call)
     with pytest.raises(error):

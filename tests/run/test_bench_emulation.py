@@ -47,7 +47,7 @@ def test_no_report_takes_an_emulated_rate_for_one_of_amx():
     assert {line["amx"] for line in lines if line["table"] in ("kernels", "goals")} == {"no"}
 
     text = bench_where_amx_is_emulated(*words)
-    assert "native: nothing" in text
+    assert "engines: int8 emulated" in text
     assert "AMX is emulated here (spr, by amx.emulate()): no rate measured here is one of AMX." in text
     rows = [line.split() for line in text.splitlines()]
     assert {row[2] for row in rows if row[1:2] == ["int8"] and row[2:3] in (["yes"], ["emulated"])} == {

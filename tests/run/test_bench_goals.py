@@ -7,12 +7,16 @@ import pytest
 from benching import case, kernel_row, report_of
 from rich.console import Console
 
+from amx.backend import Backend
 from amx.bench import calls, goals, recorded, tables
 from amx.bench.calls import CallRow
 from amx.bench.grid import PRESETS, Case, Dtype, parse_preset
 from amx.bench.neighbour import neighbour
 from amx.bench.peers.peer import Form
 from amx.bench.timing import Summary
+
+NATIVE = Backend.NATIVE
+VECTOR = Backend.VECTOR
 
 emulated, small = benching.emulated, benching.small  # fixtures
 
@@ -24,18 +28,90 @@ def our_row(text, form, of_neighbour):
 
 def test_every_product_of_the_preset_has_a_goal():
     for each in parse_preset("goals", (Dtype.INT8, Dtype.BF16)):
-        assert goals.goal_of(each, 1) is not None
-    assert goals.goal_of(case("64x64x64:fp16"), 1) is None
-    assert goals.goal_of(case("192x192x192"), 1) is None
+        assert goals.goal_of(each, 1, NATIVE) is not None
+        assert goals.goal_of(each, 1, VECTOR) is not None
+        assert goals.goal_of(each, 1, Backend.EMULATED) is None
+    for engine in (NATIVE, VECTOR):
+        assert goals.goal_of(case("192x192x192"), 1, engine) is None
+        assert goals.goal_of(case("64x64x64"), 3, engine) is None
+    assert goals.goal_of(case("64x64x64:fp16"), 1, NATIVE) is None
 
 
 def test_goals_of_one_thread_and_two():
-    assert goals.goal_of(case("64x64x64"), 1) == goals.Goal(1.3, 0.45)
-    assert goals.goal_of(case("64x64x64"), 2) is None
-    assert goals.goal_of(case("4096x4096x4096:bf16"), 1) == goals.Goal(1.4, 0.65)
-    assert goals.goal_of(case("512x512x512"), 2) == goals.Goal(1.3)
-    assert goals.goal_of(case("4096x4096x4096"), 2) == goals.Goal(1.5, scaling=1.9)
-    assert goals.goal_of(case("16x4096x4096"), 2) == goals.Goal(of_stream=0.95)
+    assert goals.goal_of(case("64x64x64"), 1, NATIVE) == goals.Goal(1.3, 0.45)
+    assert goals.goal_of(case("64x64x64"), 2, NATIVE) is None
+    assert goals.goal_of(case("4096x4096x4096:bf16"), 1, NATIVE) == goals.Goal(1.4, 0.65)
+    assert goals.goal_of(case("512x512x512"), 2, NATIVE) == goals.Goal(1.3)
+    assert goals.goal_of(case("4096x4096x4096"), 2, NATIVE) == goals.Goal(1.5, scaling=1.9)
+    assert goals.goal_of(case("16x4096x4096"), 2, NATIVE) == goals.Goal(of_stream=0.95)
+
+
+@pytest.mark.parametrize(
+    ("text", "threads", "goal"),
+    [
+        # shares of the ceiling by size; calls, also against float32
+        ("64x64x64", 1, goals.Goal(1.3, 0.85, of_float32=1.3)),
+        ("128x128x128", 1, goals.Goal(1.3, 0.90, of_float32=1.3)),
+        ("512x512x512", 1, goals.Goal(1.3, 0.92, of_float32=1.3)),
+        ("1024x1024x1024", 1, goals.Goal(1.1, 0.92, of_float32=1.1)),
+        ("4096x4096x4096", 1, goals.Goal(1.1, 0.88, of_float32=1.1)),
+        # 16 bits: libraries of 16 bits, and float32 in twice the memory
+        ("64x64x64:bf16", 1, goals.Goal(1.3, 0.80, of_float32=1.0)),
+        ("256x256x256:fp16", 1, goals.Goal(1.3, 0.88, of_float32=1.0)),
+        ("2048x2048x2048:fp16", 1, goals.Goal(1.3, 0.82, of_float32=1.0)),
+        ("128x4096x4096", 1, goals.Goal(1.1, of_float32=1.1)),
+        ("128x4096x4096:bf16", 2, goals.Goal(1.3, of_float32=1.0)),
+        # two threads
+        ("256x256x256", 2, goals.Goal(1.3, of_float32=1.3)),
+        ("512x512x512:bf16", 2, goals.Goal(1.3, scaling=1.9, of_float32=1.0)),
+        # streams of B
+        ("1x4096x4096", 1, goals.Goal(of_stream=0.9, of_float32=3.5)),
+        ("1x4096x4096:bf16", 2, goals.Goal(of_stream=0.9, of_float32=1.8)),
+        ("16x4096x4096:fp16", 1, goals.Goal(of_neighbour=0.85, beside=case("256x256x256:fp16"))),
+        # batches
+        ("64x128x64x128", 1, goals.Goal(1.1, of_float32=1.1)),
+        ("64x128x128x64:bf16", 1, goals.Goal(1.1)),
+    ],
+)
+def test_goals_of_vectors(text, threads, goal):
+    assert goals.goal_of(case(text), threads, VECTOR) == goal
+
+
+def test_goals_of_vectors_stand_beside_what_was_measured():
+    """A library of bytes, float32 apart from it, the kernel beside 256 x 256 x 256."""
+    slow, fast = Summary(1.2, 1.0, 1.5, 7), Summary(1.7, 1.6, 1.8, 7)
+    theirs = CallRow(case("64x64x64"), "fake", Form.PACKED, 1, slow, 1.0, slow, None, "", "", None)
+    float32 = dataclasses.replace(theirs, library="floats", ratio=fast, float32=True)
+    rows = [
+        kernel_row("64x64x64", engine=VECTOR),
+        kernel_row("16x4096x4096", of_stream=fast, of_neighbour=slow, engine=VECTOR),
+    ]
+    found = goals.standings(rows, [theirs, float32])
+    share = Summary(0.5, 0.4, 0.6, 7)
+    assert [(row.figure, row.form, row.goal, row.against, row.measured) for row in found] == [
+        (goals.Figure.RATIO, Form.PLAIN, 1.3, "", None),
+        (goals.Figure.RATIO, Form.PACKED, 1.3, "fake", slow),
+        (goals.Figure.OF_FLOAT32, Form.PLAIN, 1.3, "", None),
+        (goals.Figure.OF_FLOAT32, Form.PACKED, 1.3, "floats", fast),
+        (goals.Figure.OF_CEILING, None, 0.85, "fastest loop", share),
+        (goals.Figure.OF_NEIGHBOUR, None, 0.85, "256x256x256", slow),
+    ]
+    assert all(row.engine is VECTOR and not row.native for row in found)
+
+
+def test_goals_of_vectors_are_printed_without_rates_of_amx(emulated, small, capsys):
+    rows = (
+        kernel_row("64x64x64", engine=VECTOR),
+        kernel_row("16x4096x4096", of_neighbour=Summary(0.61, 0.6, 0.62, 7), engine=VECTOR),
+    )
+    report = dataclasses.replace(report_of("8x9x10"), kernels=rows, calls=())
+    tables.show(report, Console(width=240))
+    text = capsys.readouterr().out
+    assert "oneDNN" not in text
+    *_, of_goals = (line.split() for line in text.splitlines() if line.startswith("64x64x64"))
+    assert of_goals[2:] == ["vector", "1.3", "1.3", "50%", "85%", "1000"]
+    *_, of_goals = (line.split() for line in text.splitlines() if line.startswith("16x4096x4096"))
+    assert of_goals[2:] == ["vector", "256x256x256", "61%", "85%", "1000"]
 
 
 @pytest.mark.parametrize(
@@ -55,8 +131,14 @@ def test_goals_of_one_thread_and_two():
 )
 @pytest.mark.parametrize("threads", [1, 2, 3])
 def test_odd_sizes_keep_085_of_what_tile_rounding_leaves_and_lose_to_nobody(text, share, threads):
-    goal = goals.goal_of(case(text), threads)
-    assert goal == goals.Goal(ratio=1.0, of_neighbour=pytest.approx(0.85 * share, rel=1e-12))
+    beside = neighbour(case(text))
+    for engine in (NATIVE, Backend.EMULATED):
+        goal = goals.goal_of(case(text), threads, engine)
+        assert goal == goals.Goal(1.0, of_neighbour=pytest.approx(0.85 * share, rel=1e-12), beside=beside)
+    # vectors round nothing up
+    of_float32 = None if "bf16" in text else 1.1
+    goal = goals.goal_of(case(text), threads, VECTOR)
+    assert goal == goals.Goal(1.1, of_neighbour=0.85, of_float32=of_float32, beside=beside)
 
 
 @pytest.mark.parametrize(
@@ -103,15 +185,17 @@ def test_goals_stand_beside_what_was_measured():
     assert [(row.figure, row.form, row.goal, row.against, row.measured) for row in found] == [
         (goals.Figure.RATIO, Form.PLAIN, 1.3, "", None),
         (goals.Figure.RATIO, Form.PACKED, 1.3, "fake", ratio),
-        (goals.Figure.OF_CEILING, None, 0.45, "", Summary(0.5, 0.4, 0.6, 7)),
+        (goals.Figure.OF_CEILING, None, 0.45, "fastest loop", Summary(0.5, 0.4, 0.6, 7)),
     ]
     emulated = dataclasses.replace(kernel_row("64x64x64"), native=False)
+    assert goals.standings([emulated], []) == []
+    emulated = kernel_row("64x64x64", engine=Backend.EMULATED)
     assert goals.standings([emulated], []) == []
 
 
 def test_odd_sizes_stand_beside_their_floor_on_every_backend():
     kernel, plain, packed = (Summary(median, 0.1, 0.9, 7) for median in (0.3, 0.4, 0.5))
-    row = dataclasses.replace(kernel_row("67x67x67", of_neighbour=kernel), native=False)
+    row = kernel_row("67x67x67", of_neighbour=kernel, engine=Backend.EMULATED)
     ours = [our_row("67x67x67", Form.PLAIN, plain), our_row("67x67x67", Form.PACKED, packed)]
     found = [each for each in goals.standings([row], ours) if each.figure is goals.Figure.OF_NEIGHBOUR]
     assert [(each.form, each.measured, each.against, each.native) for each in found] == [
@@ -137,15 +221,15 @@ def test_goals_are_printed_without_a_verdict(emulated, small, capsys):
     assert "Goals of this project" in text
     of_kernels, of_goals = (line.split() for line in text.splitlines() if line.startswith("64x64x64"))
     # on one thread: no peer measured, 1.3 wanted; the kernel's GOP/s; recorded of libxsmm and oneDNN
-    assert of_goals[2:] == ["1.3", "50%", "45%", "1000", "1968", "656", "769"]
+    assert of_goals[2:] == ["native", "1.3", "50%", "45%", "1000", "1968", "656", "769"]
     assert text.count("97%") == 2  # of the stream: among the kernels, and beside its goal
     of_kernels, of_goals = (line.split() for line in text.splitlines() if line.startswith("1024x1024x1024"))
     assert of_kernels[-1] == "1.87"
-    assert of_goals[3:5] == ["1.87", "1.9"]
+    assert of_goals[4:6] == ["1.87", "1.9"]
     *_, odd = (line.split() for line in text.splitlines() if line.startswith("100x100x100"))
     # beside 128 x 128 x 128: kernel 61 %, the plain call 50 %; the floor is 0.85 x 0.623
     assert odd == [
-        "100x100x100", "int8", "yes", "128x128x128", "61%", "60%-62%", "50%", "25%-75%", "53%", "1.0",
+        "100x100x100", "int8", "native", "128x128x128", "61%", "60%-62%", "50%", "25%-75%", "53%", "1.0",
     ]  # fmt: skip
 
 

@@ -6,7 +6,8 @@ import benching
 import pytest
 from benching import BLINK, FakeClock, case
 
-from amx.bench import calls, ceiling, kernels
+from amx.backend import Backend
+from amx.bench import calls, ceiling, kernels, memory, session
 from amx.bench.grid import Dtype
 from amx.bench.operands import make_operands
 from amx.bench.ours import Kernel, call_of
@@ -20,6 +21,8 @@ def test_a_rate_is_compared_with_the_neighbours_pair_by_pair(emulated, monkeypat
     """The kernel, and our calls of each form, in turns with the same of the round size."""
     clock = FakeClock()
     seconds = {8: 0.001, 16: 0.004}  # by M
+    monkeypatch.setattr(kernels, "limit_of", lambda *_, **__: None)
+    monkeypatch.setattr(kernels, "_streams", lambda *_: [])
 
     def run(kernel, repetitions):
         kernel.result[...] = call_of(kernel.operands, Form.PLAIN)()
@@ -48,8 +51,9 @@ def test_a_rate_is_compared_with_the_neighbours_pair_by_pair(emulated, monkeypat
     assert not any(row.of_neighbour for row in rows)
 
 
-def test_a_kernel_is_a_share_of_the_ceiling_and_of_the_faster_stream(emulated, monkeypatch):
-    """The block and the loads do their known work in known seconds."""
+@pytest.mark.parametrize("native", Backend)
+def test_a_kernel_is_a_share_of_the_ceiling_and_of_the_faster_stream(emulated, monkeypatch, native):
+    """The ceiling and the loads do their known work in known seconds."""
     clock = FakeClock()
 
     def taking(seconds):
@@ -62,24 +66,77 @@ def test_a_kernel_is_a_share_of_the_ceiling_and_of_the_faster_stream(emulated, m
         kernel.result[...] = call_of(kernel.operands, Form.PLAIN)()
         clock.time += repetitions * 0.004
 
-    monkeypatch.setattr(kernels, "is_native", lambda dtype: True)
+    limit = ceiling.Limit("fastest loop", 4096, taking(1e-6))
+    monkeypatch.setattr(kernels, "limit_of", lambda *_, **__: limit)
     monkeypatch.setattr(Kernel, "run", run)
-    monkeypatch.setattr(ceiling.Block, "run", taking(0.001))
+    monkeypatch.setattr(kernels, "engine", lambda _: native)
     monkeypatch.setattr(kernels, "tileload_side", lambda *_, t1: taking(0.002 if t1 else 0.003))
+    monkeypatch.setattr(kernels, "stream_side", lambda *_: taking(0.002))
     operands = make_operands(case("16x96x192"), 1)
     row = kernels.measure(operands, 1, Pace(4, 0.02), clock, 1)
-    of_block = ceiling.Block.of(Dtype.INT8, 1, seed=1).operations / 0.001
-    assert row.of_ceiling.median == pytest.approx(2 * 16 * 96 * 192 / 0.004 / of_block)
+    assert row.ceiling == "fastest loop"
+    assert row.of_ceiling.median == pytest.approx(2 * 16 * 96 * 192 / 0.004 / (4096 / 1e-6))
     # B has 96 x 192 bytes; the stream is that in whole turns of 8 KiB
-    loaded = Kernel.of(operands, 1).packed.nbytes // 8192 * 8192
+    loaded = Kernel.of(operands, 1).packed_bytes // 8192 * 8192
     assert row.of_stream.median == pytest.approx(96 * 192 / 0.004 / (loaded / 0.002))
     assert row.b_gbs == pytest.approx(96 * 192 / 0.004 / 1e9)
+    assert row.stream_gbs == pytest.approx(loaded / 0.002 / 1e9)
+    assert row.copies == 1
+    # all copies of B are what the stream reads
+    row = kernels.measure(operands, 1, Pace(4, 0.02), clock, 1, copies=3)
+    loaded = 3 * Kernel.of(operands, 1).packed_bytes // 8192 * 8192
+    assert row.stream_gbs == pytest.approx(loaded / 0.002 / 1e9)
+    assert row.of_stream.median == pytest.approx(96 * 192 / 0.004 / (loaded / 0.002))
+    assert row.copies == 3
     assert kernels.measure(make_operands(case("33x96x192"), 1), 1, BLINK, clock, 1).of_stream is None
+
+
+def test_copies_of_b_take_turns(emulated, monkeypatch):
+    """Through all samples, so that each is the one that was not read for longest."""
+    operands = make_operands(case("4x16x64"), 1)
+    kernel = Kernel.of(operands, 1, copies=3)
+    seen = []
+    monkeypatch.setattr(Kernel, "_repeat", lambda _, repetitions, packed: seen.append((repetitions, packed)))
+    kernel.run(2)
+    kernel.run(5)
+    one, two, three = kernel.packed
+    assert seen == [(1, each) for each in (one, two, three, one, two, three, one)]
+    assert kernel.packed_bytes == 3 * one.nbytes
+    seen.clear()
+    alone = Kernel.of(operands, 1)
+    alone.run(7)
+    assert seen == [(7, alone.packed[0])]
+
+
+@pytest.mark.parametrize(
+    ("text", "copies"),
+    [
+        ("1x4096x4096", 8),  # 16 MiB each, of 128
+        ("16x4096x4096:bf16", 4),
+        ("32x11008x4096", 3),  # 43 MiB
+        ("33x4096x4096", 1),  # no stream
+        ("1x1024x1024", 1),  # nobody would expect it in memory
+        ("2x1x4096x4096", 1),
+    ],
+)
+def test_a_stream_of_b_exceeds_the_caches(text, copies):
+    assert memory.copies_of_b(case(text), 128 << 20) == copies
+    assert session.Options((case(text),), ()).copies(case(text)) == copies
+    assert memory.needed(case(text), 3) - memory.needed(case(text)) == memory.COPIES * 2 * (
+        make_bytes(case(text))
+    )
+
+
+def make_bytes(product):
+    """Of all B of a batch."""
+    shape = product.shape
+    return shape.batch * shape.k * shape.n * {Dtype.INT8: 1, Dtype.BF16: 2}[product.dtype]
 
 
 def test_kernels_on_several_threads_are_compared_with_one(emulated, monkeypatch):
     """Pair by pair with the same product on one thread, which comes with a pause and a warm-up of its own."""
     seen, clock = [], FakeClock()
+    monkeypatch.setattr(kernels, "limit_of", lambda *_, **__: None)
 
     def run(kernel, repetitions):
         seen.append(kernel.threads)

@@ -142,6 +142,7 @@ def test_the_ceiling_is_measured():
     limits = ceiling.measure((Dtype.INT8,), (1,), 1 << 16, Pace(1, 1e-5, 0), RealClock(), 1)
     assert all(row.rate is not None for row in limits.rows)
     assert limits.compute(Dtype.INT8, 1) > 0
+    assert limits.limit(Dtype.INT8, 1).name == ceiling.limit_of(Dtype.INT8, 1, seed=1).name == ceiling.BLOCK
 
 
 @pytest.mark.parametrize("threads", [1, 2])

@@ -28,6 +28,10 @@ def test_the_plot_is_a_picture(emulated, small, tmp_path, monkeypatch):
     draw(report, tmp_path / "bench.png")
     assert (tmp_path / "bench.png").read_bytes().startswith(b"\x89PNG")
     roofline, *bars = pictures[0].axes
+    limit = report.ceiling.limit(report.kernels[0].case.dtype, 1)
+    labels = [text.get_text() for text in roofline.get_legend().get_texts()]
+    assert labels[0] == "amx kernel, packed (emulated)"
+    assert labels[1].startswith(f"{limit.name}: " if limit else "memory: ")
     points = roofline.collections[0].get_offsets()
     assert [rate for _, rate in points] == pytest.approx([row.gops for row in report.kernels])
     for form, axes in zip((Form.PACKED, Form.PLAIN), bars, strict=True):

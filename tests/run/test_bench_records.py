@@ -32,6 +32,12 @@ def test_the_json_holds_every_row(emulated, small):
     assert [(row["library"], row["form"]) for row in report["calls"][:3]] == [
         ("amx", "plain"), ("amx", "packed"), ("fake", "plain"),
     ]  # fmt: skip
+    assert report["conditions"]["engines"] == {"int8": "emulated"}
+    assert [(row["engine"], row["native"], row["copies"]) for row in rows] == [("emulated", False, 1)] * 2
+    limits = {row["name"] for row in report["ceiling"] if "int8" in row["limits"]}
+    assert {row["ceiling"] for row in rows} == (limits or {""})  # of one thread and of all, or none
+    assert all((row["of_ceiling"] is not None) == bool(limits) for row in rows)
+    assert not any(row["float32"] for row in report["calls"])
     assert [left["case"] for left in report["left_out"]] == ["512x512x512:int8"]
     assert report["interrupted"] is False
     beside = [row for row in report["goals"] if row["figure"] == "of_neighbour"]
@@ -44,7 +50,7 @@ def test_the_json_holds_every_row(emulated, small):
     assert beside[0]["measured"] == rows[0]["of_neighbour"]
     assert beside[1]["measured"] == report["calls"][0]["of_neighbour"]
     assert beside[0]["measured"]["count"] == session.QUICK.rounds
-    assert not beside[0]["native"]
+    assert (beside[0]["engine"], beside[0]["native"]) == ("emulated", False)
     of_peers = [
         (row["of"], row["goal"], row["against"]) for row in report["goals"] if row["figure"] == "ratio"
     ]

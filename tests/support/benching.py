@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import amx
+from amx.backend import Backend
 from amx.bench import session
 from amx.bench.grid import Dtype, parse_preset
 from amx.bench.kernels import KernelRow
@@ -109,6 +110,23 @@ class FakeAdvance(FakeClock):
         return self.time
 
 
-def kernel_row(text, threads=1, of_stream=None, scaling=None, of_neighbour=None):
+def kernel_row(text, threads=1, of_stream=None, scaling=None, of_neighbour=None, engine=Backend.NATIVE):
+    """Half as fast as the ceiling."""
     one = Summary(0.5, 0.4, 0.6, 7)
-    return KernelRow(case(text), True, threads, one, 1000.0, one, 1.0, of_stream, scaling, of_neighbour, "")
+    return KernelRow(
+        case=case(text),
+        engine=engine,
+        native=engine is Backend.NATIVE,
+        threads=threads,
+        seconds=one,
+        gops=1000.0,
+        ceiling="fastest loop",
+        of_ceiling=one,
+        copies=1,
+        b_gbs=1.0,
+        stream_gbs=None if of_stream is None else 1.0 / of_stream.median,
+        of_stream=of_stream,
+        scaling=scaling,
+        of_neighbour=of_neighbour,
+        difference="",
+    )

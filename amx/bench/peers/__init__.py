@@ -9,9 +9,11 @@ from amx.bench.peers.peer import Peer
 __all__ = ["NAMES", "load"]
 
 _HOMES = {
-    "numpy": ("numpy", "NumpyFloat32"),
+    "numpy": ("numpy", "Numpy"),
+    "numpy-float32": ("numpy", "NumpyFloat32"),
     "numpy-int": ("numpy", "NumpyInteger"),
     "torch": ("torch", "Torch"),
+    "torch-float32": ("torch", "TorchFloat32"),
     "numkong": ("numkong", "NumKong"),
     "mkl": ("mkl", "Mkl"),
     "onnxruntime": ("onnxruntime", "OnnxRuntime"),

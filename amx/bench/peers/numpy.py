@@ -11,7 +11,7 @@ from amx.bench.operands import Operands
 from amx.bench.peers.peer import FLOAT32_ROUNDOFF, AmxUse, Form, Peer, Product, UnsupportedError, Verdict
 from amx.dtypes import Array
 
-__all__ = ["NumpyFloat32", "NumpyInteger"]
+__all__ = ["Numpy", "NumpyFloat32", "NumpyInteger"]
 
 LARGEST_INTEGER_PRODUCT = 1 << 27  # operations; larger ones take seconds
 
@@ -20,8 +20,8 @@ def _same(result: Array) -> Array:
     return result
 
 
-class NumpyFloat32(Peer):
-    """`@` of float32: what one does without a library for small types.
+class Numpy(Peer):
+    """`@` of float32: what one does with operands of small types without a library for them.
 
     Operands are converted in each call; packed: the second one beforehand.
     """
@@ -51,6 +51,19 @@ class NumpyFloat32(Peer):
     def used_amx(self, product: Product) -> AmxUse:
         """No: there are no float32 tiles in current hardware."""
         return AmxUse(Verdict.NO, "float32")
+
+
+class NumpyFloat32(Numpy):
+    """`@` of operands that are float32 before; NumPy has nothing to prepare, so packed is the same."""
+
+    name = "numpy-float32"
+    float32 = True
+
+    def prepare(self, operands: Operands, form: Form, threads: int) -> Product:
+        """See Peer."""
+        _limit_threads(threads)
+        a, b = operands.a_float32, operands.b_float32
+        return Product(lambda: a @ b, _same, FLOAT32_ROUNDOFF)
 
 
 class NumpyInteger(Peer):

@@ -95,8 +95,13 @@ class Product:
 
 
 class Peer(abc.ABC):
-    """One library. Nothing is imported before `missing()` is asked."""
+    """One library. Nothing is imported before `missing()` is asked.
 
+    `float32`: whether it holds the operands as float32, in two or four times the memory: a product of the
+    same shape and values, but not of the same operands, so that it is ranked apart.
+    """
+
+    float32 = False
     name: str
     module: str  # what to import
     package: str  # what to install

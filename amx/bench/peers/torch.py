@@ -13,10 +13,19 @@ import numpy as np
 import amx
 from amx.bench.grid import Dtype
 from amx.bench.operands import Operands
-from amx.bench.peers.peer import AmxUse, Form, Peer, Product, UnsupportedError, Verdict, use_of_a_call
+from amx.bench.peers.peer import (
+    FLOAT32_ROUNDOFF,
+    AmxUse,
+    Form,
+    Peer,
+    Product,
+    UnsupportedError,
+    Verdict,
+    use_of_a_call,
+)
 from amx.dtypes import Array
 
-__all__ = ["Torch", "implementations"]
+__all__ = ["Torch", "TorchFloat32", "implementations"]
 
 # Of the result's type: torch rounds 16-bit products to the operands' type.
 _ROUNDOFF = {Dtype.INT8: None, Dtype.BF16: 2.0**-8, Dtype.FP16: 2.0**-11}
@@ -57,6 +66,27 @@ class Torch(Peer):
             uses = any("amx" in name for name in named)
             return AmxUse(Verdict.YES if uses else Verdict.NO, f"oneDNN ran {', '.join(named)}")
         return use_of_a_call(product)  # its gemm_api names no implementation
+
+
+class TorchFloat32(Peer):
+    """`matmul` of operands that are float32 before; plain and packed are the same."""
+
+    name = "torch-float32"
+    module = "torch"
+    package = Torch.package
+    float32 = True
+
+    def prepare(self, operands: Operands, form: Form, threads: int) -> Product:
+        """See Peer."""
+        import torch
+
+        torch.set_num_threads(threads)
+        a, b = torch.from_numpy(operands.a_float32), torch.from_numpy(operands.b_float32)
+        return Product(lambda: torch.matmul(a, b), _to_numpy, FLOAT32_ROUNDOFF)
+
+    def used_amx(self, product: Product) -> AmxUse:
+        """No: it multiplies float32 as such unless told otherwise."""
+        return AmxUse(Verdict.NO, "float32")
 
 
 def implementations(log: str) -> list[str]:
