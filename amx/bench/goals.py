@@ -156,7 +156,7 @@ def _untuned(case: Case, *, on_vectors: bool) -> Goal | None:
 
     Vector registers are no tiles: nothing is rounded up to them.
     """
-    beside = neighbour(case)
+    beside = neighbour(case, on_tiles=not on_vectors)
     if beside is None or case.shape in _STREAMS:
         return None
     if on_vectors:

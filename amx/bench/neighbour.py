@@ -15,16 +15,17 @@ ROWS = COLUMNS = 16  # of a tile of C
 ROW_BYTES = 64
 
 
-def neighbour(case: Case) -> Case | None:
+def neighbour(case: Case, *, on_tiles: bool = True) -> Case | None:
     """The same product with M, N and K at the nearest multiples of 64, rows next to each other.
 
-    A dimension that is nearer to 0 becomes the multiple of a tile's that holds it. None where the product is
-    round itself.
+    A dimension that is nearer to 0 becomes the multiple of a tile's that holds it, and stays as it is where
+    there are no tiles. None where the product is round itself.
     """
     shape = case.shape
+    units = _units(case.dtype) if on_tiles else (1, 1, 1)
     m, n, k = (
         ROUND * round(size / ROUND) or _up(size, unit)
-        for size, unit in zip((shape.m, shape.n, shape.k), _units(case.dtype), strict=True)
+        for size, unit in zip((shape.m, shape.n, shape.k), units, strict=True)
     )
     beside = Shape(m, n, k, shape.batch)
     return None if beside == shape else Case(beside, case.dtype)

@@ -162,6 +162,22 @@ def test_the_neighbour_is_the_nearest_round_size(text, beside):
     assert neighbour(case(beside)) is None
 
 
+@pytest.mark.parametrize(
+    ("text", "beside"),
+    [
+        ("67x67x67", "64x64x64"),
+        ("7x1024x1000", "7x1024x1024"),
+        ("100x31x20:bf16", "128x31x20:bf16"),
+        ("7x1024x20@2048", "7x1024x20"),
+    ],
+)
+def test_without_tiles_what_is_nearer_to_nothing_stays_as_it_is(text, beside):
+    assert neighbour(case(text), on_tiles=False) == case(beside)
+    assert neighbour(case(beside), on_tiles=False) is None
+    assert goals.goal_of(case(text), 1, VECTOR).beside == case(beside)
+    assert goals.goal_of(case("16x16x16"), 1, VECTOR) is None
+
+
 def test_the_odd_preset_has_what_it_says():
     """Sizes that were named, primes, three different dimensions, and leading dimensions of both kinds."""
     shapes = PRESETS["odd"]

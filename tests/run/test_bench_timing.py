@@ -33,6 +33,18 @@ def test_repetitions_are_calibrated_to_last_long_enough(cost):
     assert count == 1 or count * cost <= 0.02 * 12
 
 
+def test_an_interruption_is_not_taken_for_a_long_product():
+    """Another process had the CPU in the first run, or in the third."""
+    for interrupted in (1, 3):
+        clock, runs = FakeClock(), []
+
+        def run(count, clock=clock, runs=runs, interrupted=interrupted):
+            runs.append(count)
+            clock.time += count * 1e-6 + (0.05 if len(runs) == interrupted else 0)
+
+        assert calibrate(run, 0.02, clock) * 1e-6 >= 0.02
+
+
 def test_interleaving_gives_the_seconds_of_one_repetition_of_each_side():
     clock = FakeClock()
 
@@ -61,9 +73,9 @@ def test_a_change_of_sides_brings_a_pause_and_then_a_warm_up():
     sides = [side("ours", "amx"), side("ours packed", "amx"), side("theirs", "peer")]
     pace = Pace(2, 0.02)
     interleave(sides, pace, clock)
-    # one run each to calibrate, after a pause for each library; then "amx" comes in with a warm-up and stays
+    # two runs each to calibrate, after a pause for each library; then "amx" comes in with a warm-up and stays
     # for two samples, and so on; the second round begins one side later
-    assert events[3:] == [
+    assert events[6:] == [
         "ours", "ours", "ours packed", "theirs", "theirs",
         "ours packed", "ours packed", "theirs", "theirs", "ours", "ours",
     ]  # fmt: skip
@@ -98,4 +110,4 @@ def test_every_side_is_first_once():
         return Side(name, "one", run)
 
     interleave([side(name) for name in "abc"], Pace(3, 0.02), clock)
-    assert "".join(first[3:]) == "a" + "abc" + "bca" + "cab"  # after the calibration, one warm-up
+    assert "".join(first[6:]) == "a" + "abc" + "bca" + "cab"  # after the calibration, one warm-up
