@@ -16,7 +16,7 @@ import numpy as np
 
 import amx
 from amx import cpu, errors, machine
-from amx._lib import lib
+from amx._lib import ffi, lib
 from amx.backend import Backend
 from amx.bench import memory, team
 from amx.bench.grid import Case, Dtype, Shape
@@ -27,7 +27,7 @@ from amx.caches import own_caches
 from amx.dtypes import Array, tdp
 
 __all__ = [
-    "Block", "Ceiling", "CeilingRow", "Limit", "Unit", "engine", "is_native", "is_on_amx", "limit_of",
+    "Block", "Ceiling", "CeilingRow", "Limit", "Unit", "engine", "family", "is_native", "is_on_amx", "limit_of",
     "measure", "why_not_native",
 ]  # fmt: skip
 
@@ -97,6 +97,13 @@ def engine(dtype: Dtype) -> Backend:
     with warnings.catch_warnings():  # the report says which backend ran
         warnings.simplefilter("ignore", amx.AmxWarning)
         return amx.get_backend(dtype.value)
+
+
+def family(dtype: Dtype) -> str:
+    """Which kernels of the vector engine multiply this dtype; empty where another engine does."""
+    op = tdp(dtype.element, dtype.element)
+    assert op is not None
+    return ffi.string(lib.amx_vector_selected(op)).decode() if engine(dtype) is Backend.VECTOR else ""
 
 
 def is_native(dtype: Dtype) -> bool:

@@ -32,6 +32,7 @@ def as_json(report: Report) -> dict[str, object]:
             "threads": report.threads,
             "native": [dtype.value for dtype in report.native],
             "engines": {dtype.value: engine.value for dtype, engine in report.engines},
+            "families": {dtype.value: family for dtype, family in report.families if family},
             "emulated": report.emulated or None,
             "seed": report.seed,
             **dataclasses.asdict(report.pace),

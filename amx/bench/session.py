@@ -80,7 +80,7 @@ class Report:
     """Everything that was found.
 
     `native` are the dtypes that ran on the CPU's tiles; `emulated` is what AMX is emulated here, and by what;
-    `engines` is what multiplied each dtype.
+    `engines` is what multiplied each dtype, `families` which of the vector engine's kernels, empty for others.
     """
 
     version: str
@@ -92,6 +92,7 @@ class Report:
     native: tuple[Dtype, ...]
     emulated: str
     engines: tuple[tuple[Dtype, Backend], ...]
+    families: tuple[tuple[Dtype, str], ...]
     ceiling: Ceiling
     kernels: tuple[KernelRow, ...]
     calls: tuple[CallRow, ...]
@@ -181,6 +182,7 @@ def _measure(
         native=tuple(dtype for dtype in dtypes if ceiling.is_on_amx(dtype)),
         emulated=machine.current().emulated,
         engines=tuple((dtype, ceiling.engine(dtype)) for dtype in dtypes),
+        families=tuple((dtype, ceiling.family(dtype)) for dtype in dtypes),
         ceiling=limits,
         kernels=tuple(kernel_rows),
         calls=tuple(call_rows),
