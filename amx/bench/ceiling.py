@@ -27,8 +27,8 @@ from amx.caches import own_caches
 from amx.dtypes import Array, tdp
 
 __all__ = [
-    "Block", "Ceiling", "CeilingRow", "Limit", "Unit", "engine", "family", "is_native", "is_on_amx", "limit_of",
-    "measure", "why_not_native",
+    "Block", "Ceiling", "CeilingRow", "Limit", "Unit", "engine", "family", "is_native", "is_on_amx",
+    "limit_of", "measure", "why_not_native",
 ]  # fmt: skip
 
 TILE = 1024

@@ -80,7 +80,7 @@ class Report:
     """Everything that was found.
 
     `native` are the dtypes that ran on the CPU's tiles; `emulated` is what AMX is emulated here, and by what;
-    `engines` is what multiplied each dtype, `families` which of the vector engine's kernels, empty for others.
+    `engines` is what multiplied each dtype, `families` which of the vector engine's kernels, else empty.
     """
 
     version: str

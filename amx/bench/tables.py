@@ -63,8 +63,10 @@ def _table(title: str, *columns: str) -> Table:
 
 
 def _conditions(report: Report, console: Console) -> None:
+    families = dict(report.families)
     engines = ", ".join(
         f"{dtype.value} {_named(engine, is_on_amx=dtype in report.native)}"
+        + (f" ({families[dtype]})" if families[dtype] else "")
         for dtype, engine in report.engines
     )
     console.print(
