@@ -1,4 +1,4 @@
-"""Matrix products on tiles, in the shape of `numpy.matmul`.
+"""Matrix products, in the shape of `numpy.matmul`.
 
 Results are int32 modulo 2**32 for the integers, as the hardware computes them, and float32 for bfloat16 and
 float16 in one defined order of operations (docs/numerics.md): the same bits on every backend, packed or

@@ -1,7 +1,8 @@
 """pytest plugin `amx`: tests that need AMX are skipped where it is not, or fail where it is required.
 
 Markers: `amx_native` (AMX of this machine), `amx_emulated` (tiles that an emulator runs, or
-AMX_BACKEND=emulated), `amx_feature("bf16")` (a lane, and this part of AMX in it).
+AMX_BACKEND=emulated or vector, under which `amx.TileContext` is on the software tile machine),
+`amx_feature("bf16")` (a lane, and this part of AMX in it).
 `--amx-require=native|emulated|any` ends the run at once, with status 1, where that lane is missing. Fixtures
 `amx_child` and `amx_child_with_permission` run Python in a freshly exec'd interpreter, for what must not
 happen in the process of the tests.
@@ -33,7 +34,7 @@ TIMEOUT = 60.0  # seconds, of a child
 ENTRY_POINT = "amx"  # the plugin's name where pytest loads it by itself, before the project's conftest.py
 MARKERS = {
     "amx_native": "amx_native: needs AMX of this machine that this process may use",
-    "amx_emulated": "amx_emulated: needs an emulator that runs tiles, or AMX_BACKEND=emulated",
+    "amx_emulated": "amx_emulated: needs an emulator that runs tiles, or AMX_BACKEND=emulated or vector",
     "amx_feature": 'amx_feature(name): needs a part of AMX, for example "bf16", in the lane there is',
 }
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -85,11 +86,16 @@ def _found() -> tuple[frozenset[str], str]:
     there = set()
     if lane is Lane.NATIVE and diagnosis.usable:
         there.add("native")
-    if lane is Lane.EMULATED or os.environ.get("AMX_BACKEND") == "emulated":
+    if lane is Lane.EMULATED or _tiles_are_software():
         there.add("emulated")
     if diagnosis.cause:
         return frozenset(there), f"{diagnosis.cause.words}. {diagnosis.remedy}."
     return frozenset(there), "" if "native" in there else "An emulator runs the tiles."
+
+
+def _tiles_are_software() -> bool:
+    """Whether AMX_BACKEND gives `amx.TileContext` to the software tile machine."""
+    return os.environ.get("AMX_BACKEND") in ("emulated", "vector")
 
 
 def lanes() -> frozenset[str]:
@@ -105,7 +111,7 @@ def reason_against(lane: str) -> str:
     if lane == "any":
         return f"neither AMX of this machine nor an emulator can be used: {why}"
     if lane == "emulated":
-        return "no emulator runs the tiles of this process, and AMX_BACKEND is not emulated"
+        return "no emulator runs the tiles of this process, and AMX_BACKEND is not emulated or vector"
     return f"AMX of this machine cannot be used: {why}"
 
 
@@ -123,7 +129,7 @@ def reason_against_feature(name: str) -> str:
     if not lanes():
         return reason_against("any")
     offered = set(cpu.features())
-    if os.environ.get("AMX_BACKEND") == "emulated":  # the software tile machine, whatever CPUID announces
+    if _tiles_are_software():  # whatever CPUID announces
         offered |= {cpu.Feature.AMX_TILE, *(diagnosis.feature_named(group.value) for group in Group)}
     return "" if feature in offered else f"{feature} is not announced here ({feature.where})"
 

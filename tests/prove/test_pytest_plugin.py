@@ -77,8 +77,10 @@ def test_the_lane_is_in_the_header_and_what_it_lacks_is_skipped(on, name, header
     result.assert_outcomes(passed=passed, skipped=skipped)
 
 
-def test_amx_backend_emulated_is_the_emulated_lane(on, monkeypatch):
-    monkeypatch.setenv("AMX_BACKEND", "emulated")
+@pytest.mark.parametrize("mode", ["emulated", "vector"])
+def test_amx_backend_without_amx_is_the_emulated_lane(on, monkeypatch, mode):
+    """Tiles are the software tile machine's under both."""
+    monkeypatch.setenv("AMX_BACKEND", mode)
     result = on("zen5-kvm")
     result.stdout.fnmatch_lines(["amx: emulated lane (The processor has no AMX.*"])
     result.assert_outcomes(passed=3, skipped=1)

@@ -18,6 +18,7 @@ MODULES = [
     "test_matmul_out",
     "test_matmul_random",
     "test_engines_agree",
+    "test_packed",
     "test_long_k",
     "test_interrupts",
     "test_arrays",

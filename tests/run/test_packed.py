@@ -13,8 +13,8 @@ import amx
 
 
 @pytest.fixture(autouse=True)
-def _emulated():
-    amx.set_backend("emulated")
+def _on(backend):
+    """On every engine: all take what was packed once."""
 
 
 @pytest.mark.parametrize(
