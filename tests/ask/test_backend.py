@@ -94,6 +94,19 @@ def test_tiles_without_amx_are_emulated_and_say_so_once(on, with_avx2, calls):
     assert warned(*calls)[0] == categories
 
 
+def test_what_was_said_is_not_said_again_after_another_machine(on, with_avx2):
+    """Nor decided again; the other machine says its own."""
+    on("ice-lake", "auto")
+    assert warned(lambda: amx.matmul(ONE, ONE))[0] == [amx.VectorWarning]
+    with backend.decided_anew():
+        assert warned(lambda: amx.matmul(ONE, ONE), amx.get_backend)[0] == [
+            amx.VectorWarning,
+            amx.EmulatedWarning,
+        ]
+    assert warned(multiply)[0] == []
+    assert warned(amx.get_backend)[0] == [amx.EmulatedWarning]
+
+
 def test_an_error_on_emulation_does_not_stop_products(on, with_avx2):
     """A filter that makes EmulatedWarning an error hits what is slow alone."""
     on("ice-lake", "auto")

@@ -45,6 +45,22 @@ assert amx.get_backend() is amx.Backend.EMULATED
 """)
 
 
+def test_to_emulate_is_to_ask_for_tiles_whatever_backend_was_chosen():
+    """Products are native inside, and outside as before, of which nothing is said."""
+    child("""
+for mode in ("vector", "emulated"):
+    amx.set_backend(mode)
+    before = [amx.get_backend(group) for group in ("tile", "int8")]
+    assert before[0] is amx.Backend.EMULATED
+    for _ in range(2):
+        with amx.emulate() as emulation:
+            assert amx.get_backend("int8") is amx.get_backend() is amx.Backend.NATIVE
+            assert (amx.matmul(a, b) == expected).all()
+        assert emulation.counts.instructions > 0
+        assert [amx.get_backend(group) for group in ("tile", "int8")] == before
+""")
+
+
 def test_trapped_and_patched_compute_the_same():
     said = child("""
 for patch in (False, True):

@@ -101,6 +101,8 @@ def _fuzzer(engine: str, enter: Callable[[], None]) -> Fuzzer:
     )
 
 
-FUZZERS = [_fuzzer("emulated", lambda: None), _fuzzer("native", enter_native)]
-if "vector" in {backend.value for backend in amx.Backend}:
-    FUZZERS.append(_fuzzer("vector", lambda: None))
+FUZZERS = [
+    _fuzzer("emulated", lambda: None),
+    _fuzzer("vector", lambda: None),
+    _fuzzer("native", enter_native),
+]
