@@ -20,7 +20,6 @@ ROOT = compiling.ROOT
 AVX512 = ROOT / "csrc/emulator/tdp_avx512.c"
 PROGRAM = [ROOT / "tests/c/tile_paths.c", ROOT / "tests/c/differential/data.c"]
 OTHERS = [source for source in compiling.EMULATOR if source != AVX512]
-MODEL = ("-I", ROOT / "tests/c/avx512_model", "-Wno-psabi")
 
 # One wrong line each of tdp_avx512.c, and the instructions that are wrong by it.
 DEFECTS = {
@@ -83,7 +82,7 @@ def has_avx2():
 @pytest.mark.usefixtures("has_avx2")
 @pytest.mark.parametrize("count", [1_000, pytest.param(30_000, marks=pytest.mark.matrix)])
 def test_avx512_by_a_model_equals_scalar(tmp_path, count):
-    program = build(tmp_path / "paths", flags=MODEL)
+    program = build(tmp_path / "paths", flags=compiling.AVX512_MODEL)
     equal = {(name, path): 0 for name in INSTRUCTIONS for path in ("avx2", "avx512")}
     assert run(program, count) == (equal, 0)
 
@@ -106,7 +105,7 @@ def test_a_defect_of_avx512_is_noticed(tmp_path, defect):
     assert text.count(right) == 1
     changed = tmp_path / AVX512.name
     changed.write_text(text.replace(right, wrong))
-    program = build(tmp_path / "paths", changed, (*MODEL, "-w", "-iquote", AVX512.parent))
+    program = build(tmp_path / "paths", changed, (*compiling.AVX512_MODEL, "-w", "-iquote", AVX512.parent))
     differences, status = run(program, 400, seed=1)
     assert {name for (name, _), count in differences.items() if count} == instructions
     assert {path for (_, path), count in differences.items() if count} == {"avx512"}

@@ -9,6 +9,8 @@ import compiling
 import pytest
 from compiling import EMULATOR, ROOT
 
+from amx._lib import lib
+
 SOURCES = [ROOT / "tests/c/vector_families.c", *sorted(ROOT.glob("csrc/vector/*.c")), *EMULATOR]
 
 
@@ -16,6 +18,18 @@ SOURCES = [ROOT / "tests/c/vector_families.c", *sorted(ROOT.glob("csrc/vector/*.
 def program(tmp_path_factory):
     output = tmp_path_factory.mktemp("vector") / "vector_families"
     return compiling.compile_c(output, compiling.objects(SOURCES))
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """The same with all families: their instructions are AVX2's and C."""
+    if lib.amxemu_best_path() < lib.AMXEMU_AVX2:
+        pytest.skip("this CPU has no AVX2, FMA and F16C")
+    output = tmp_path_factory.mktemp("vector") / "vector_families_by_model"
+    modelled = [source for source in SOURCES if "avx512" in source.name or "vnni" in source.name]
+    others = [source for source in SOURCES[1:] if source not in modelled]
+    objects = compiling.objects([SOURCES[0], *modelled], *compiling.AVX512_MODEL)
+    return compiling.compile_c(output, [*objects, *compiling.objects(others)])
 
 
 def run(program, blocks):
@@ -33,6 +47,22 @@ def run(program, blocks):
 
 def test_blocks_are_what_plain_loops_make_of_them(program):
     assert "sse2 uu: equal" in run(program, 200)
+
+
+FAMILIES = [
+    *(
+        f"{family} {kind}: equal"
+        for family in ("sse2", "avx2", "avx512bw", "avx-vnni", "avx-vnni-int8", "avx512-vnni")
+        for kind in ("ss", "su", "us", "uu")
+    ),
+    *(f"{family} {kind}: equal" for family in ("avx2", "avx512") for kind in ("bf16", "fp16")),
+]
+
+
+@pytest.mark.parametrize("blocks", [100, pytest.param(3000, marks=pytest.mark.matrix)])
+def test_blocks_by_a_model_of_the_instructions(model, blocks):
+    """Every family where there is AVX2."""
+    assert run(model, blocks) == FAMILIES
 
 
 @pytest.mark.matrix

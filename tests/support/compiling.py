@@ -24,6 +24,8 @@ TRAP += [*EMULATOR, ROOT / "csrc/machine/stand_in.c"]
 # Errors in ci/matrix only: what a later compiler warns of is no reason to fail on a user's machine.
 WARNINGS = ["-Wall", "-Wextra", *(["-Werror"] if os.environ.get("AMX_WERROR") == "ON" else [])]
 FLAGS = ["-std=gnu11", "-O2", *WARNINGS, "-ffp-contract=off", f"-I{ROOT}/csrc", f"-I{ROOT}/tests/c"]
+# With these, AVX-512, AVX-VNNI and AVX-VNNI-INT8 are AVX2 and C. -O1: it is long once loops are unrolled.
+AVX512_MODEL = [f"-I{ROOT}/tests/c/avx512_model", "-DAMX_HAS_AVX_VNNI_INT8=1", "-Wno-psabi", "-O1"]
 OBJECTS = "AMX_TEST_OBJECTS"
 
 

@@ -13,11 +13,12 @@
 #include <stdint.h>
 #include <string.h>
 
-#define AVX512_MODEL 1
-#define AVX512       __attribute__((target("avx2,fma,f16c")))
-#define AVX512_VNNI  AVX512
-#define AVX_VNNI     AVX512
-#define MODEL        static inline __attribute__((always_inline, unused)) AVX512
+#define AVX512_MODEL  1
+#define AVX512        __attribute__((target("avx2,fma,f16c")))
+#define AVX512_VNNI   AVX512
+#define AVX_VNNI      AVX512
+#define AVX_VNNI_INT8 AVX512
+#define MODEL         static inline __attribute__((always_inline, unused)) AVX512
 
 union model_register {
     __m512i whole;
@@ -63,6 +64,14 @@ MODEL __m512i model_of_halves(__m256i low, __m256i high) {
 }
 MODEL __m128i model_quarter(__m512i x, int i) {
     return (union model_register){.whole = x}.quarter[i & 3];
+}
+
+MODEL __m256i model_lower_halves(__m512i vx) {
+    const union model_register x = {.whole = vx};
+    union model_register r = {.ub = {0}};
+    for (int i = 0; i < 16; i++)
+        r.uw[i] = (uint16_t)x.ud[i];
+    return r.half[0];
 }
 
 /* ---- integers ---- */
@@ -196,6 +205,7 @@ MODEL __mmask16 model_unordered(__m512 x, __m512 y) {
 #define _mm512_extracti64x4_epi64(x, i) model_half(x, i)
 #define _mm512_inserti64x4(x, half, i)                                                                       \
     ((i) ? model_of_halves(model_half(x, 0), half) : model_of_halves(half, model_half(x, 1)))
+#define _mm512_cvtepi32_epi16(x)           model_lower_halves(x)
 #define _mm512_broadcast_i64x4(half)       model_of_halves(half, half)
 #define _mm512_extracti32x4_epi32(x, i)    model_quarter(x, i)
 #define _mm512_add_epi32(x, y)             model_add_epi32(x, y)
