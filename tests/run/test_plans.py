@@ -1,6 +1,7 @@
 """How products are cut: by the caches and the shape, printed with reasons, and with the same bits always."""
 
 import os
+import re
 import time
 from pathlib import Path
 
@@ -8,11 +9,13 @@ import children
 import numpy as np
 import operands
 import pytest
+import vector_family
 from machines import load
 from small_caches import TINY, assumed
 
 import amx
-from amx import machine
+from amx import machine, planning
+from amx.backend import vector_families
 from amx.caches import Caches, own_caches
 from amx.lowlevel import ffi, lib
 
@@ -224,6 +227,48 @@ def test_a_plan_says_why():
     assert "one row of tiles" in str(plan(16, 64, 64))
     if amx.get_num_threads() > 1:  # a row of blocks each
         assert "each panel of B is used once" in str(plan(64, 32, 65536, threads=2))
+
+
+@pytest.mark.parametrize("family", ["", *vector_family.others()])
+@pytest.mark.parametrize("dtype", ["int8", "bfloat16"])
+def test_a_plan_in_vector_registers_speaks_of_no_tiles(dtype, family):
+    """It names the family; panels of tiles hold whole blocks of columns, and nothing goes past the caches."""
+    names = vector_families({"int8": "int8", "bfloat16": "bf16"}[dtype])
+    with vector_family.selected(family):
+        p = amx.plan(1000, 1000, 3000, dtype, 1, caches=GRANITE_RAPIDS, backend="vector")
+        few = amx.plan(1, 4096, 4096, dtype, 1, backend=amx.Backend.VECTOR)
+    if not names:
+        pytest.skip("this CPU has no kernels for it")
+    assert p.backend is few.backend is amx.Backend.VECTOR
+    assert p.family == (family if family in names else names[0])
+    assert p.kc < p.chunks
+    assert p.mc % p.mr == p.nc % 32 == 32 % p.nr == p.stripe % 32 == 0
+    assert not any([p.stream_a, p.stream_b, p.pack_a, p.stream_c, p.prefetch_b])
+    assert f"of {dtype} on vector, 48 KiB L1" in str(p)
+    assert f"{p.family}: {p.mr} rows and {p.nr} columns of C in vector registers" in str(p)
+    assert "the rows of A and partial sums in L2" in str(p)
+    assert "B goes by once" in str(few)
+    assert not re.search("(?i)tile", str(p) + str(few))
+    for backend in ("native", "emulated"):
+        assert amx.plan(100, 100, 100, dtype, backend=backend).family is None
+
+
+def test_where_vector_registers_have_no_kernels_the_plan_is_one_of_tiles(monkeypatch):
+    """As C then takes it: on the software tile machine."""
+
+    class WithoutFamilies:
+        def __getattr__(self, name):
+            return getattr(lib, name)
+
+        def amx_gemm_make_plan(self, engine, *arguments):
+            assert engine == lib.AMX_VECTOR
+            return lib.amx_gemm_make_plan(lib.AMX_EMULATED, *arguments)
+
+    monkeypatch.setattr(planning, "lib", WithoutFamilies())
+    p = amx.plan(100, 100, 100, "bf16", backend="vector")
+    assert (p.backend, p.family) == (amx.Backend.EMULATED, None)
+    assert "bfloat16 on emulated" in str(p)
+    assert "2x2 tiles" in str(p)
 
 
 def test_impossible_plans_are_refused():
