@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "gemm/gemm.h"
+#include "gemm/job.h"
 #include "gemm/packed.h"
 #include "gemm/session.h"
 
@@ -61,6 +62,17 @@ int gemm_forks(void) {
     return 0;
 }
 void gemm_stores_done(void) {}
+const struct vector_family *vector_selected(enum vector_kind kind) {
+    (void)kind;
+    return NULL;
+}
+void gemm_multiply_stripe_in_vectors(struct gemm_job *job, const struct gemm_stripe *stripe) {
+    (void)job, (void)stripe;
+}
+int64_t gemm_vector_buffer(const struct vector_family *family, const struct amx_gemm_plan *plan) {
+    (void)family, (void)plan;
+    return 0;
+}
 int amx_is_stub(void) {
     return 0;
 }

@@ -41,7 +41,9 @@ WHERE = {
 
 def test_an_a_is_packed_only_where_that_pays(tmp_path):
     sources = ["tests/c/read_in_place.c"]
-    sources += [f"csrc/gemm/{name}.c" for name in ("driver", "blocks", "plan", "kept", "workspace", "pages")]
+    sources += [
+        f"csrc/gemm/{name}.c" for name in ("driver", "blocks", "stop", "plan", "kept", "workspace", "pages")
+    ]
     program = compiling.compile_c(tmp_path / "read_in_place", [compiling.ROOT / name for name in sources])
     products = [" ".join(map(str, product)) for product, _ in WHERE.values()]
     result = children.run(
