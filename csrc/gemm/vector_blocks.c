@@ -58,27 +58,33 @@ struct block {
 /* Chunks that lie whole in rows whose columns are adjacent are prepared from there, others from a tile. */
 static void prepare_a(const struct gemm_job *job, const struct places *places, const struct block *block) {
     const struct vector_family *family = job->call->family;
-    const enum vector_kind kind = job->call->kind;
     const struct gemm_matrix *a = &job->a;
     const int64_t per_chunk = GEMM_CHUNK / a->element;
-    int64_t whole = 0;
+    struct vector_rows rows = {
+        .to = places->a,
+        .to_row = places->a_row,
+        .from = a->data + block->row * a->row_stride + block->chunk * GEMM_CHUNK,
+        .from_row = a->row_stride,
+        .from_chunk = GEMM_CHUNK,
+        .rows = block->rows,
+        .kind = job->call->kind,
+    };
     if (a->column_stride == a->element) {
-        whole = min64(block->chunks, a->columns / per_chunk - block->chunk);
-        const uint8_t *from = a->data + block->row * a->row_stride + block->chunk * GEMM_CHUNK;
-        for (int64_t row = 0; row < block->rows; row++, from += a->row_stride) {
-            family->prepare_a(places->a + row * places->a_row, from, GEMM_CHUNK, whole, kind);
-        }
+        rows.chunks = min64(block->chunks, a->columns / per_chunk - block->chunk);
+        family->prepare_a(&rows);
     }
     enum { TOGETHER = 4 };
     _Alignas(64) uint8_t tiles[TOGETHER * GEMM_TILE];
-    for (int64_t chunk = whole; chunk < block->chunks; chunk += TOGETHER) {
-        const int64_t chunks = min64(TOGETHER, block->chunks - chunk);
+    for (int64_t chunk = rows.chunks; chunk < block->chunks; chunk += TOGETHER) {
+        rows.chunks = min64(TOGETHER, block->chunks - chunk);
         for (int64_t row = 0; row < block->rows; row += GEMM_ROWS) {
-            gemm_pack_a(tiles, GEMM_ROWS, a, block->row + row, block->chunk + chunk, chunks);
-            for (int64_t r = 0; r < min64(GEMM_ROWS, block->rows - row); r++) {
-                family->prepare_a(places->a + (row + r) * places->a_row + chunk * family->a_bytes,
-                                  tiles + r * GEMM_CHUNK, GEMM_TILE, chunks, kind);
-            }
+            gemm_pack_a(tiles, GEMM_ROWS, a, block->row + row, block->chunk + chunk, rows.chunks);
+            rows.to = places->a + row * places->a_row + chunk * family->a_bytes;
+            rows.from = tiles;
+            rows.from_row = GEMM_CHUNK;
+            rows.from_chunk = GEMM_TILE;
+            rows.rows = min64(GEMM_ROWS, block->rows - row);
+            family->prepare_a(&rows);
         }
     }
 }
@@ -110,6 +116,19 @@ static __attribute__((noinline)) void multiply(const struct vector_family *famil
     if (on->kind >= VECTOR_BF16) {
         amxemu_exchange_mxcsr(mxcsr);
     }
+}
+
+/* The first rows prefetch the next column tile of B, or of the panel behind it; what lies behind the last one
+ * makes no difference. */
+static void fetch_ahead(struct vector_block *on, const struct vector_family *family,
+                        const struct gemm_stripe *stripe, int64_t column) {
+    const int64_t lines = (int64_t)family->tiles * GEMM_TILE / GEMM_CHUNK;
+    const int64_t groups = on->rows / family->rows;
+    const int same_panel = family->tiles == 1 && column % GEMM_PANEL == 0;
+    on->ahead = on->b_raw +
+                (same_panel ? GEMM_TILE : stripe->panel_bytes - column % GEMM_PANEL / GEMM_ROWS * GEMM_TILE);
+    on->ahead_lines = groups > 0 ? (lines + groups - 1) / groups : 0;
+    on->ahead_groups = groups > 0 ? lines / on->ahead_lines : 0;
 }
 
 /* `columns` columns from column `column` of the stripe, of which B lies at b. */
@@ -147,6 +166,7 @@ static void multiply_columns(struct gemm_job *job, const struct gemm_stripe *str
         .b_raw_chunk = GEMM_STEP,
         .kind = call->kind,
     };
+    fetch_ahead(&on, family, stripe, column);
     if (columns == width) {
         multiply(family, &on, places->b, places->sums, few);
         return;

@@ -75,6 +75,7 @@ CHAINS_INLINE void CHAINS_FUNCTION(group)(const struct vector_block *on, int64_t
         }
     }
     for (int64_t q = 0; q < on->chunks; q++, b += CHAINS_B_CHUNK / 4) {
+        vector_fetch_ahead(on, first / CHAINS_ROWS, q);
         CHAINS_FUNCTION(chain)(chain, a, 2 * CHAINS_STEPS * q, b, rows);
 #pragma GCC unroll 12
         for (int r = 0; r < rows; r++) {
@@ -116,11 +117,7 @@ CHAINS_INLINE void CHAINS_FUNCTION(group)(const struct vector_block *on, int64_t
 
 CHAINS_TARGET static void CHAINS_FUNCTION(multiply)(const struct vector_block *on) {
     int64_t row = 0;
-    const uint8_t *ahead = on->ahead;
     for (; row + CHAINS_ROWS <= on->rows; row += CHAINS_ROWS) {
-        for (int64_t line = 0; ahead != NULL && line < on->ahead_lines; line++, ahead += VECTOR_CHUNK) {
-            __builtin_prefetch(ahead);
-        }
         CHAINS_FUNCTION(group)(on, row, CHAINS_ROWS);
     }
 #if CHAINS_ROWS > 4

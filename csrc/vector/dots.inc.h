@@ -39,12 +39,16 @@ static inline int DOTS_FUNCTION(moves_signs)(enum vector_kind kind) {
     return DOTS_MOVES_SIGNS && (kind == VECTOR_SS || kind == VECTOR_UU);
 }
 
-DOTS_TARGET static void DOTS_FUNCTION(prepare_a)(uint8_t *to, const uint8_t *from, int64_t from_chunk,
-                                                 int64_t chunks, enum vector_kind kind) {
-    const DOTS_VECTOR move = DOTS_BYTE(DOTS_FUNCTION(moves_signs)(kind) ? 0x80 : 0);
-    for (int64_t q = 0; q < chunks; q++, to += VECTOR_CHUNK, from += from_chunk) {
-        for (int i = 0; i < VECTOR_CHUNK; i += DOTS_BYTES) {
-            DOTS_STORE(to + i, DOTS_XOR(DOTS_LOAD(from + i), move));
+DOTS_TARGET static void DOTS_FUNCTION(prepare_a)(const struct vector_rows *on) {
+    const DOTS_VECTOR move = DOTS_BYTE(DOTS_FUNCTION(moves_signs)(on->kind) ? 0x80 : 0);
+    for (int64_t r = 0; r < on->rows; r++) {
+        uint8_t *to = on->to + r * on->to_row;
+        const uint8_t *from = on->from + r * on->from_row;
+        for (int64_t q = 0; q < on->chunks; q++, to += VECTOR_CHUNK, from += on->from_chunk) {
+#pragma GCC unroll 2
+            for (int i = 0; i < VECTOR_CHUNK; i += DOTS_BYTES) {
+                DOTS_STORE(to + i, DOTS_XOR(DOTS_LOAD(from + i), move));
+            }
         }
     }
 }
@@ -121,6 +125,7 @@ DOTS_INLINE void DOTS_FUNCTION(group)(const struct vector_block *on, int64_t fir
         }
     }
     for (int64_t q = 0; q < on->chunks; q++, b += on->b_chunk) {
+        vector_fetch_ahead(on, first / DOTS_ROWS, q);
 #pragma GCC unroll 4
         for (int word = 0; word < DOTS_WORDS; word++) {
             DOTS_VECTOR row[DOTS_ACROSS];
@@ -150,11 +155,7 @@ DOTS_INLINE void DOTS_FUNCTION(group)(const struct vector_block *on, int64_t fir
 /* Rows that are left over go in groups of 4, 2 and 1. */
 DOTS_INLINE void DOTS_FUNCTION(groups)(const struct vector_block *on, const enum vector_kind kind) {
     int64_t row = 0;
-    const uint8_t *ahead = on->ahead;
     for (; row + DOTS_ROWS <= on->rows; row += DOTS_ROWS) {
-        for (int64_t line = 0; ahead != NULL && line < on->ahead_lines; line++, ahead += VECTOR_CHUNK) {
-            __builtin_prefetch(ahead);
-        }
         DOTS_FUNCTION(group)(on, row, DOTS_ROWS, kind);
     }
     for (; row + 4 <= on->rows; row += 4) {
@@ -203,21 +204,26 @@ DOTS_INLINE void DOTS_FUNCTION(few)(const struct vector_block *on, int64_t first
     }
     for (int64_t q = 0; q < on->chunks; q++, b += on->b_chunk) {
 #pragma GCC unroll 2
-        for (int word = 0; word < DOTS_WORDS; word++) {
-            DOTS_VECTOR four[DOTS_FEW];
+        for (int tile = 0; tile < 2; tile++) {
 #pragma GCC unroll 4
-            for (int r = 0; r < rows; r++) {
-                four[r] = DOTS_WORD(on->a + (first + r) * on->a_row + q * VECTOR_CHUNK + 4 * word);
-            }
-#pragma GCC unroll 4
-            for (int i = 0; i < DOTS_FEW_ACROSS; i++) {
-                const DOTS_VECTOR row = DOTS_LOAD(DOTS_FUNCTION(row)(b, word, i));
-                if (DOTS_FUNCTION(moves_signs)(kind)) {
-                    DOTS_COUNT(kind, sum[i], row);
-                }
+            for (int word = 0; word < DOTS_WORDS; word++) {
+                DOTS_VECTOR four[DOTS_FEW];
+                vector_fetch_line(b + tile * VECTOR_TILE + word * VECTOR_CHUNK);
 #pragma GCC unroll 4
                 for (int r = 0; r < rows; r++) {
-                    DOTS_DOT(kind, c[r][i], four[r], row);
+                    four[r] = DOTS_WORD(on->a + (first + r) * on->a_row + q * VECTOR_CHUNK + 4 * word);
+                }
+#pragma GCC unroll 2
+                for (int j = 0; j < DOTS_PER_TILE; j++) {
+                    const int i = tile * DOTS_PER_TILE + j;
+                    const DOTS_VECTOR row = DOTS_LOAD(DOTS_FUNCTION(row)(b, word, i));
+                    if (DOTS_FUNCTION(moves_signs)(kind)) {
+                        DOTS_COUNT(kind, sum[i], row);
+                    }
+#pragma GCC unroll 4
+                    for (int r = 0; r < rows; r++) {
+                        DOTS_DOT(kind, c[r][i], four[r], row);
+                    }
                 }
             }
         }

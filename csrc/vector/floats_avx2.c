@@ -65,15 +65,77 @@ AVX2 static inline void prepare(uint8_t *to, const uint8_t *from, int64_t from_c
     }
 }
 
-AVX2 static void prepare_a(uint8_t *to, const uint8_t *from, int64_t from_chunk, int64_t chunks,
-                           enum vector_kind kind) {
-    prepare(to, from, from_chunk, chunks, 1, kind);
+AVX2 static void prepare_a(const struct vector_rows *on) {
+    for (int64_t r = 0; r < on->rows; r++) {
+        prepare(on->to + r * on->to_row, on->from + r * on->from_row, on->from_chunk, on->chunks, 1,
+                on->kind);
+    }
 }
 
 AVX2 static void prepare_b(uint8_t *to, int32_t *sums, const uint8_t *from, int64_t from_chunk,
                            int64_t chunks, enum vector_kind kind) {
     (void)sums;
     prepare(to, from, from_chunk, chunks, 16, kind);
+}
+
+/* One row by a panel, widened in registers while B goes by: an even and an odd chain of the columns of a tile
+ * are four registers, and the tiles go by in the order in which they lie. */
+AVX2 static inline void add_chunk(float *sums, const float *a, const uint8_t *b,
+                                  const enum vector_kind kind) {
+    for (int tile = 0; tile < 2; tile++, b += VECTOR_TILE, sums += VECTOR_COLUMNS) {
+        __m256 even[2], odd[2];
+        even[0] = even[1] = odd[0] = odd[1] = _mm256_setzero_ps();
+#pragma GCC unroll 4
+        for (int word = 0; word < CHAINS_STEPS; word++) {
+            const uint8_t *line = b + word * VECTOR_CHUNK;
+            vector_fetch_line(line);
+            const __m256 a_even = CHAINS_WORD(a + word), a_odd = CHAINS_WORD(a + CHAINS_STEPS + word);
+#pragma GCC unroll 2
+            for (int i = 0; i < 2; i++) {
+                const struct pair wide =
+                    kind == VECTOR_BF16 ? widen_bf16(line + 32 * i) : widen_fp16(line + 32 * i);
+                CHAINS_FMA(even[i], a_even, wide.even);
+                CHAINS_FMA(odd[i], a_odd, wide.odd);
+            }
+        }
+        for (int i = 0; i < 2; i++) {
+            float *const sum = sums + i * CHAINS_LANES;
+            CHAINS_STORE(sum, CHAINS_ADD(CHAINS_LOAD(sum), CHAINS_ADD(even[i], odd[i])));
+        }
+    }
+}
+
+AVX2 static inline void multiply_row(const struct vector_block *on, int64_t row,
+                                     const enum vector_kind kind) {
+    enum { PANEL = 2 * VECTOR_COLUMNS };
+    _Alignas(64) float sums[PANEL] = {0};
+    const float *a = (const float *)(on->a + row * on->a_row);
+    const uint8_t *b = on->b;
+    if (on->from != NULL) {
+        memcpy(sums, on->from + row * on->from_row, sizeof sums);
+    }
+    for (int64_t q = 0; q < on->chunks; q++, a += 2 * CHAINS_STEPS, b += on->b_chunk) {
+        add_chunk(sums, a, b, kind);
+    }
+    int has_nan = 0;
+    for (int i = 0; i < PANEL; i += CHAINS_LANES) {
+        has_nan |= CHAINS_HAS_NAN(CHAINS_LOAD(sums + i));
+    }
+    if (has_nan) {
+        vector_redo(on, row, 1, sums, PANEL);
+    } else {
+        memcpy(on->c + row * on->c_row, sums, sizeof sums);
+    }
+}
+
+AVX2 static void multiply_few(const struct vector_block *on) {
+    for (int64_t row = 0; row < on->rows; row++) {
+        if (on->kind == VECTOR_BF16) {
+            multiply_row(on, row, VECTOR_BF16);
+        } else {
+            multiply_row(on, row, VECTOR_FP16);
+        }
+    }
 }
 
 const struct vector_family vector_floats_avx2 = {
@@ -86,5 +148,7 @@ const struct vector_family vector_floats_avx2 = {
     .prepare_a = prepare_a,
     .prepare_b = prepare_b,
     .multiply = chains_avx2_multiply,
+    .few = 1,
+    .multiply_few = multiply_few,
 };
 #endif

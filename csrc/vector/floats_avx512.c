@@ -54,13 +54,15 @@ AVX512 static inline struct pair widen(const uint8_t *from, enum vector_kind kin
     return kind == VECTOR_BF16 ? widen_bf16(from) : widen_fp16(from);
 }
 
-AVX512 static void prepare_a(uint8_t *to, const uint8_t *from, int64_t from_chunk, int64_t chunks,
-                             enum vector_kind kind) {
-    float *even = (float *)to;
-    for (int64_t q = 0; q < chunks; q++, even += 2 * CHAINS_STEPS, from += from_chunk) {
-        const struct pair wide = widen(from, kind);
-        CHAINS_STORE(even, wide.even);
-        CHAINS_STORE(even + CHAINS_STEPS, wide.odd);
+AVX512 static void prepare_a(const struct vector_rows *on) {
+    for (int64_t r = 0; r < on->rows; r++) {
+        float *even = (float *)(on->to + r * on->to_row);
+        const uint8_t *from = on->from + r * on->from_row;
+        for (int64_t q = 0; q < on->chunks; q++, even += 2 * CHAINS_STEPS, from += on->from_chunk) {
+            const struct pair wide = widen(from, on->kind);
+            CHAINS_STORE(even, wide.even);
+            CHAINS_STORE(even + CHAINS_STEPS, wide.odd);
+        }
     }
 }
 

@@ -45,10 +45,20 @@ struct vector_block {
     const uint8_t *b_raw;
     int64_t b_raw_chunk;
     enum vector_kind kind;
-    /* What will be needed next of B, or NULL: `ahead_lines` lines are prefetched beside each group of rows.
-     */
+    /* What will be needed next of B, as it comes, in as many chunks b_raw_chunk apart: prefetched by the
+     * first `ahead_groups` groups of rows, each `ahead_lines` lines of each chunk. */
     const uint8_t *ahead;
-    int64_t ahead_lines;
+    int64_t ahead_groups, ahead_lines;
+};
+
+/* Rows of A to be prepared: row r of chunk q is at from + r * from_row + q * from_chunk. */
+struct vector_rows {
+    uint8_t *to;
+    int64_t to_row;
+    const uint8_t *from;
+    int64_t from_row, from_chunk;
+    int64_t rows, chunks;
+    enum vector_kind kind;
 };
 
 struct vector_family {
@@ -57,9 +67,7 @@ struct vector_family {
     int rows;       /* of C that are kept in registers */
     int tiles;      /* column tiles beside each other: 1, or 2 */
     int a_bytes, b_bytes;
-    /* `chunks` chunks of one row: from + q * from_chunk to to + q * a_bytes. */
-    void (*prepare_a)(uint8_t *to, const uint8_t *from, int64_t from_chunk, int64_t chunks,
-                      enum vector_kind kind);
+    void (*prepare_a)(const struct vector_rows *rows);
     /* A family's column tiles; sums: VECTOR_COLUMNS for each, where the kind has any. NULL: nothing to do. */
     void (*prepare_b)(uint8_t *to, int32_t *sums, const uint8_t *from, int64_t from_chunk, int64_t chunks,
                       enum vector_kind kind);
@@ -69,6 +77,23 @@ struct vector_family {
     int few;
     void (*multiply_few)(const struct vector_block *block);
 };
+
+/* Beside chunk q of a group of rows. */
+static inline void vector_fetch_ahead(const struct vector_block *on, int64_t group, int64_t q) {
+    if (group < on->ahead_groups) {
+        const uint8_t *line = on->ahead + q * on->b_raw_chunk + group * on->ahead_lines * VECTOR_CHUNK;
+        for (int64_t i = 0; i < on->ahead_lines; i++, line += VECTOR_CHUNK) {
+            __builtin_prefetch(line);
+        }
+    }
+}
+
+/* Beside a line of a panel that goes by once, in the order in which it lies: out of it, prefetchers of CPUs
+ * lose track. */
+static inline void vector_fetch_line(const uint8_t *line) {
+    enum { AHEAD = 2048 };
+    __builtin_prefetch(line + AHEAD);
+}
 
 /* Four bytes from any address. */
 static inline int vector_word(const uint8_t *from) {

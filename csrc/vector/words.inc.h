@@ -36,15 +36,26 @@ enum {
     WORDS_FEW_ACROSS = 2 * VECTOR_COLUMNS / WORDS_LANES, /* in a row of a panel */
 };
 
-WORDS_TARGET static void WORDS_FUNCTION(prepare_a)(uint8_t *to, const uint8_t *from, int64_t from_chunk,
-                                                   int64_t chunks, enum vector_kind kind) {
-    const int is_signed = kind == VECTOR_SS || kind == VECTOR_SU;
-    for (int64_t q = 0; q < chunks; q++, to += WORDS_A_CHUNK, from += from_chunk) {
-        for (int i = 0; i < VECTOR_CHUNK; i += WORDS_BYTES) {
-            const WORDS_VECTOR x = WORDS_LOAD(from + i);
-            WORDS_STORE(to + i, WORDS_LOW(x, is_signed));
-            WORDS_STORE(to + VECTOR_CHUNK + i, WORDS_HIGH(x, is_signed));
+WORDS_INLINE void WORDS_FUNCTION(split_a)(const struct vector_rows *on, const int is_signed) {
+    for (int64_t r = 0; r < on->rows; r++) {
+        uint8_t *to = on->to + r * on->to_row;
+        const uint8_t *from = on->from + r * on->from_row;
+        for (int64_t q = 0; q < on->chunks; q++, to += WORDS_A_CHUNK, from += on->from_chunk) {
+#pragma GCC unroll 4
+            for (int i = 0; i < VECTOR_CHUNK; i += WORDS_BYTES) {
+                const WORDS_VECTOR x = WORDS_LOAD(from + i);
+                WORDS_STORE(to + i, WORDS_LOW(x, is_signed));
+                WORDS_STORE(to + VECTOR_CHUNK + i, WORDS_HIGH(x, is_signed));
+            }
         }
+    }
+}
+
+WORDS_TARGET static void WORDS_FUNCTION(prepare_a)(const struct vector_rows *on) {
+    if (on->kind == VECTOR_SS || on->kind == VECTOR_SU) {
+        WORDS_FUNCTION(split_a)(on, 1);
+    } else {
+        WORDS_FUNCTION(split_a)(on, 0);
     }
 }
 
@@ -88,10 +99,10 @@ WORDS_INLINE void WORDS_FUNCTION(group)(const struct vector_block *on, int64_t f
             c[r][i] = on->from != NULL ? WORDS_LOAD(from + i * WORDS_BYTES) : WORDS_ZERO();
         }
     }
-    enum { UNROLLED = 8 };
-    for (int64_t step = 0; step < on->chunks * WORDS_STEPS; step += UNROLLED, b += UNROLLED * WORDS_B_ROW) {
-#pragma GCC unroll 8
-        for (int s = 0; s < UNROLLED; s++) {
+    for (int64_t q = 0; q < on->chunks; q++, b += WORDS_B_CHUNK) {
+        vector_fetch_ahead(on, first / WORDS_ROWS, q);
+#pragma GCC unroll 32
+        for (int s = 0; s < WORDS_STEPS; s++) {
             WORDS_VECTOR row[WORDS_ACROSS];
 #pragma GCC unroll 8
             for (int i = 0; i < WORDS_ACROSS; i++) {
@@ -99,16 +110,12 @@ WORDS_INLINE void WORDS_FUNCTION(group)(const struct vector_block *on, int64_t f
             }
 #pragma GCC unroll 6
             for (int r = 0; r < rows; r++) {
-                const WORDS_VECTOR word = WORDS_WORD(a[r] + 4 * s);
+                const WORDS_VECTOR word = WORDS_WORD(a[r] + q * WORDS_A_CHUNK + 4 * s);
 #pragma GCC unroll 8
                 for (int i = 0; i < WORDS_ACROSS; i++) {
                     WORDS_MADD(c[r][i], word, row[i]);
                 }
             }
-        }
-#pragma GCC unroll 6
-        for (int r = 0; r < rows; r++) {
-            a[r] += 4 * UNROLLED;
         }
     }
 #pragma GCC unroll 6
@@ -123,11 +130,7 @@ WORDS_INLINE void WORDS_FUNCTION(group)(const struct vector_block *on, int64_t f
 
 WORDS_TARGET static void WORDS_FUNCTION(multiply)(const struct vector_block *on) {
     int64_t row = 0;
-    const uint8_t *ahead = on->ahead;
     for (; row + WORDS_ROWS <= on->rows; row += WORDS_ROWS) {
-        for (int64_t line = 0; ahead != NULL && line < on->ahead_lines; line++, ahead += VECTOR_CHUNK) {
-            __builtin_prefetch(ahead);
-        }
         WORDS_FUNCTION(group)(on, row, WORDS_ROWS);
     }
     switch (on->rows - row) {
@@ -170,24 +173,27 @@ WORDS_INLINE void WORDS_FUNCTION(few)(const struct vector_block *on, int64_t fir
     }
     for (int64_t q = 0; q < on->chunks; q++, b += on->b_chunk) {
 #pragma GCC unroll 2
-        for (int word = 0; word < 16; word++) {
-            WORDS_VECTOR even[WORDS_FEW], odd[WORDS_FEW];
-#pragma GCC unroll 2
-            for (int r = 0; r < rows; r++) {
-                const uint8_t *a = on->a + (first + r) * on->a_row + q * WORDS_A_CHUNK + 4 * word;
-                even[r] = WORDS_WORD(a);
-                odd[r] = WORDS_WORD(a + VECTOR_CHUNK);
-            }
-#pragma GCC unroll 8
-            for (int i = 0; i < WORDS_FEW_ACROSS; i++) {
-                const uint8_t *row =
-                    b + i * WORDS_BYTES / VECTOR_CHUNK * VECTOR_TILE + i * WORDS_BYTES % VECTOR_CHUNK;
-                const WORDS_VECTOR x = WORDS_LOAD(row + word * VECTOR_CHUNK);
-                const WORDS_VECTOR low = WORDS_LOW(x, is_signed), high = WORDS_HIGH(x, is_signed);
+        for (int tile = 0; tile < 2; tile++) {
+#pragma GCC unroll 4
+            for (int word = 0; word < 16; word++) {
+                const uint8_t *line = b + tile * VECTOR_TILE + word * VECTOR_CHUNK;
+                WORDS_VECTOR even[WORDS_FEW], odd[WORDS_FEW];
+                vector_fetch_line(line);
 #pragma GCC unroll 2
                 for (int r = 0; r < rows; r++) {
-                    WORDS_MADD(c[r][i], even[r], low);
-                    WORDS_MADD(c[r][i], odd[r], high);
+                    const uint8_t *a = on->a + (first + r) * on->a_row + q * WORDS_A_CHUNK + 4 * word;
+                    even[r] = WORDS_WORD(a);
+                    odd[r] = WORDS_WORD(a + VECTOR_CHUNK);
+                }
+#pragma GCC unroll 4
+                for (int i = 0; i < WORDS_FEW_ACROSS / 2; i++) {
+                    const WORDS_VECTOR x = WORDS_LOAD(line + i * WORDS_BYTES);
+                    const WORDS_VECTOR low = WORDS_LOW(x, is_signed), high = WORDS_HIGH(x, is_signed);
+#pragma GCC unroll 2
+                    for (int r = 0; r < rows; r++) {
+                        WORDS_MADD(c[r][tile * WORDS_FEW_ACROSS / 2 + i], even[r], low);
+                        WORDS_MADD(c[r][tile * WORDS_FEW_ACROSS / 2 + i], odd[r], high);
+                    }
                 }
             }
         }

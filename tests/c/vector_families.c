@@ -171,8 +171,9 @@ static int differs(const struct vector_family *family, enum vector_kind kind) {
                 before[r][n] = (int32_t)random64();
             }
         }
-        family->prepare_a(prepared_a[r], a[r][0], 64, chunks, kind);
     }
+    family->prepare_a(&(struct vector_rows){prepared_a[0], sizeof prepared_a[0], a[0][0], sizeof a[0], 64,
+                                            MOST_ROWS, chunks, kind});
     if (starts) {
         memset(before, 0, sizeof before);
     }
