@@ -252,7 +252,7 @@ class Real:
             raise AmxUnavailableError(
                 f"{operation} is not available",
                 cause="This build has no machine layer: not x86-64 Linux, or built with AMX_FORCE_STUBS",
-                remedy="Install the package on x86-64 Linux; products still run emulated",
+                remedy="Install the package on x86-64 Linux; products run here without it",
                 operation=operation,
             )
 
