@@ -11,11 +11,10 @@
 
 enum { TILE_UNIT_MXCSR = 0x9FC0, LINE = 64 };
 
-/* A buffer holds: a prepared block of B, its columns' sums, a block of C that C has no room for, rows of A.
+/* A buffer holds: a prepared block of B, a block of C that C has no room for, rows of A.
  */
 struct places {
     uint8_t *b;
-    int32_t *sums;
     uint8_t *edge;
     uint8_t *a;
     int64_t edge_row, a_row;
@@ -28,7 +27,7 @@ static int64_t a_row(const struct vector_family *family, const struct amx_gemm_p
     return plan->kc * family->a_bytes + LINE;
 }
 static int64_t b_bytes(const struct vector_family *family, const struct amx_gemm_plan *plan) {
-    return plan->kc * family->b_bytes + 4 * GEMM_PANEL;
+    return plan->kc * family->b_bytes;
 }
 int64_t gemm_vector_buffer(const struct vector_family *family, const struct amx_gemm_plan *plan) {
     return b_bytes(family, plan) + plan->mc * (4 * GEMM_PANEL + a_row(family, plan));
@@ -39,7 +38,6 @@ static struct places find_places(const struct gemm_job *job) {
     uint8_t *b = job->buffers.a, *edge = b + b_bytes(family, plan);
     return (struct places){
         .b = b,
-        .sums = (int32_t *)(edge - 4 * GEMM_PANEL),
         .edge = edge,
         .a = edge + plan->mc * 4 * GEMM_PANEL,
         .edge_row = 4 * GEMM_PANEL,
@@ -97,20 +95,12 @@ static void copy_rows(uint8_t *to, int64_t to_row, const uint8_t *from, int64_t 
 }
 
 /* Not inlined, so that no arithmetic moves out of the stretch in which its MXCSR is set. */
-static __attribute__((noinline)) void multiply(const struct vector_family *family, struct vector_block *on,
-                                               uint8_t *prepared, int32_t *sums, int few) {
+static __attribute__((noinline)) void multiply(const struct vector_family *family,
+                                               const struct vector_block *on, int few) {
     const uint32_t mxcsr = on->kind >= VECTOR_BF16 ? amxemu_exchange_mxcsr(TILE_UNIT_MXCSR) : 0;
     if (few) {
         family->multiply_few(on);
     } else {
-        if (family->prepare_b != NULL) {
-            family->prepare_b(prepared, sums, on->b, on->b_chunk, on->chunks, on->kind);
-            on->before = sums;
-        }
-        if (family->b_bytes != 0) {
-            on->b = prepared;
-            on->b_chunk = family->b_bytes;
-        }
         family->multiply(on);
     }
     if (on->kind >= VECTOR_BF16) {
@@ -125,8 +115,8 @@ static void fetch_ahead(struct vector_block *on, const struct vector_family *fam
     const int64_t lines = (int64_t)family->tiles * GEMM_TILE / GEMM_CHUNK;
     const int64_t groups = on->rows / family->rows;
     const int same_panel = family->tiles == 1 && column % GEMM_PANEL == 0;
-    on->ahead = on->b_raw +
-                (same_panel ? GEMM_TILE : stripe->panel_bytes - column % GEMM_PANEL / GEMM_ROWS * GEMM_TILE);
+    on->ahead =
+        on->b + (same_panel ? GEMM_TILE : stripe->panel_bytes - column % GEMM_PANEL / GEMM_ROWS * GEMM_TILE);
     on->ahead_lines = groups > 0 ? (lines + groups - 1) / groups : 0;
     on->ahead_groups = groups > 0 ? lines / on->ahead_lines : 0;
 }
@@ -153,6 +143,7 @@ static void multiply_columns(struct gemm_job *job, const struct gemm_stripe *str
         .a_row = places->a_row,
         .b = b,
         .b_chunk = GEMM_STEP,
+        .prepared = places->b,
         .chunks = block->chunks,
         .rows = block->rows,
         .columns = columns,
@@ -162,13 +153,11 @@ static void multiply_columns(struct gemm_job *job, const struct gemm_stripe *str
         .from_row = block->begins ? call->c_row : sums_row,
         .c = block->ends ? c : sums,
         .c_row = block->ends ? call->c_row : sums_row,
-        .b_raw = b,
-        .b_raw_chunk = GEMM_STEP,
         .kind = call->kind,
     };
     fetch_ahead(&on, family, stripe, column);
     if (columns == width) {
-        multiply(family, &on, places->b, places->sums, few);
+        multiply(family, &on, few);
         return;
     }
     if (on.from != NULL) {
@@ -180,7 +169,7 @@ static void multiply_columns(struct gemm_job *job, const struct gemm_stripe *str
     const int64_t to_row = on.c_row;
     on.c = places->edge;
     on.c_row = places->edge_row;
-    multiply(family, &on, places->b, places->sums, few);
+    multiply(family, &on, few);
     copy_rows(to, to_row, places->edge, places->edge_row, on.rows, 4 * columns);
 }
 

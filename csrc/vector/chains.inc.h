@@ -1,19 +1,27 @@
 /* 16-bit floats by VFMADD on binary32, for one vector length; included once by each family's file, with
- *   CHAINS_NAME     of the functions, e.g. avx2
- *   CHAINS_TARGET   attribute of functions that use its instructions
- *   CHAINS_VECTOR   a vector of CHAINS_LANES binary32
- *   CHAINS_ROWS     rows of a block: 4 or 12
- *   CHAINS_TILES    column tiles of a block
- *   CHAINS_LOAD(p), CHAINS_STORE(p, x), CHAINS_ZERO(), CHAINS_WORD(p): a vector, at any address; a number,
- * repeated CHAINS_FMA(sum, a, b)    sum = a * b + sum CHAINS_ADD(x, y), CHAINS_HAS_NAN(x) Defines
- * chains_NAME_multiply().
  *
- * Registers  CHAINS_ROWS rows of one chain of CHAINS_TILES * 16 columns; a row of B; a number of A, repeated
- * Layout     a chunk of a row of A is its 16 even elements as binary32, then its 16 odd ones; of B 16 rows of
- * even elements of all columns, then 16 of odd ones Order      docs/numerics.md: the even chain, put aside;
- * the odd chain; their sum; the accumulator plus that NaN        which one comes out is not VFMADD's to say:
- * vector_redo() decides, before anything is stored Edges      rows that are left over have kernels of their
- * own; columns are always computed Ceiling    16/17 of VFMADD: for 32 products an element takes two additions
+ *   CHAINS_NAME      of the family's functions, e.g. avx2
+ *   CHAINS_TARGET    attribute of functions that use its instructions
+ *   CHAINS_VECTOR    a vector of CHAINS_LANES binary32
+ *   CHAINS_ROWS      rows of a block
+ *   CHAINS_TILES     column tiles of a block
+ *   CHAINS_LOAD(p), CHAINS_STORE(p, x), CHAINS_ZERO()    a vector, at any address
+ *   CHAINS_WORD(p)              a number, repeated
+ *   CHAINS_WIDEN(kind, from)    words as a struct chains_NAME_pair: their even and their odd elements
+ *   CHAINS_FMA(sum, a, b)       sum = a * b + sum
+ *   CHAINS_KEEP(x)              x is in a register, and not to be read again for each use
+ *   CHAINS_ADD(x, y), CHAINS_HAS_NAN(x)
+ *
+ * Defines chains_NAME_prepare_a() and _multiply().
+ *
+ * Registers  CHAINS_ROWS rows of one chain, CHAINS_TILES * 16 columns wide; a row of B; a number of A
+ * Layout     a chunk of a row of A: its 16 even elements as binary32, then its 16 odd ones; of B: 16 rows of
+ *            even elements of all columns, then 16 of odd ones
+ * Order      docs/numerics.md: the even chain, put aside; the odd chain; their sum; the accumulator plus that
+ * NaN        which one comes out is not VFMADD's to say: vector_redo() decides, before anything is stored
+ * B          is prepared by the first rows, while they multiply
+ * Edges      rows that are left over go by 4 or 2 and 1; columns are always computed
+ * Ceiling    16/17 of VFMADD: for 32 products an element takes two additions
  */
 #include <stdint.h>
 
@@ -32,9 +40,40 @@ enum {
     CHAINS_B_CHUNK = 2 * CHAINS_STEPS * 4 * CHAINS_COLUMNS,
 };
 
-/* One chain of a chunk, from +0. */
+CHAINS_INLINE const uint8_t *CHAINS_FUNCTION(row)(const uint8_t *chunk, int word, int i) {
+    const int column = i * CHAINS_LANES;
+    return chunk + column / VECTOR_COLUMNS * VECTOR_TILE + word * VECTOR_CHUNK + column % VECTOR_COLUMNS * 4;
+}
+
+/* Words of a row of B, from where they lie to where they are prepared; the even elements. */
+CHAINS_INLINE CHAINS_VECTOR CHAINS_FUNCTION(widen_row)(float *to, const uint8_t *chunk, int word, int i,
+                                                       const enum vector_kind kind) {
+    float *const even = to + word * CHAINS_COLUMNS + i * CHAINS_LANES;
+    const struct CHAINS_FUNCTION(pair) wide = CHAINS_WIDEN(kind, CHAINS_FUNCTION(row)(chunk, word, i));
+    CHAINS_STORE(even, wide.even);
+    CHAINS_STORE(even + CHAINS_B_CHUNK / 8, wide.odd);
+    return wide.even;
+}
+
+CHAINS_TARGET static void CHAINS_FUNCTION(prepare_a)(const struct vector_rows *on) {
+    for (int64_t r = 0; r < on->rows; r++) {
+        float *even = (float *)(on->to + r * on->to_row);
+        const uint8_t *from = on->from + r * on->from_row;
+        for (int64_t q = 0; q < on->chunks; q++, even += 2 * CHAINS_STEPS, from += on->from_chunk) {
+            for (int i = 0; i < CHAINS_STEPS; i += CHAINS_LANES) {
+                const struct CHAINS_FUNCTION(pair) wide = CHAINS_WIDEN(on->kind, from + 4 * i);
+                CHAINS_STORE(even + i, wide.even);
+                CHAINS_STORE(even + CHAINS_STEPS + i, wide.odd);
+            }
+        }
+    }
+}
+
+/* One chain of a chunk, from +0. Where it `widens`, it is the even one, and B is prepared meanwhile: their
+ * stores hide behind the products. */
 CHAINS_INLINE void CHAINS_FUNCTION(chain)(CHAINS_VECTOR chain[][CHAINS_ACROSS], const float *const *a,
-                                          int64_t a_first, const float *b, const int rows) {
+                                          int64_t a_first, float *b, const uint8_t *words, const int widens,
+                                          const enum vector_kind kind, const int rows) {
 #pragma GCC unroll 12
     for (int r = 0; r < rows; r++) {
 #pragma GCC unroll 4
@@ -47,7 +86,9 @@ CHAINS_INLINE void CHAINS_FUNCTION(chain)(CHAINS_VECTOR chain[][CHAINS_ACROSS], 
         CHAINS_VECTOR row[CHAINS_ACROSS];
 #pragma GCC unroll 4
         for (int i = 0; i < CHAINS_ACROSS; i++) {
-            row[i] = CHAINS_LOAD(b + s * CHAINS_COLUMNS + i * CHAINS_LANES);
+            row[i] = widens ? CHAINS_FUNCTION(widen_row)(b, words, s, i, kind)
+                            : CHAINS_LOAD(b + s * CHAINS_COLUMNS + i * CHAINS_LANES);
+            CHAINS_KEEP(row[i]);
         }
 #pragma GCC unroll 12
         for (int r = 0; r < rows; r++) {
@@ -60,9 +101,13 @@ CHAINS_INLINE void CHAINS_FUNCTION(chain)(CHAINS_VECTOR chain[][CHAINS_ACROSS], 
     }
 }
 
-CHAINS_INLINE void CHAINS_FUNCTION(group)(const struct vector_block *on, int64_t first, const int rows) {
+/* Rows `first` ... against B prepared, or, where they are the first ones and `widens`, as it comes. */
+CHAINS_INLINE void CHAINS_FUNCTION(group)(const struct vector_block *on, int64_t first, const int rows,
+                                          const int widens, const enum vector_kind kind) {
     _Alignas(64) float aside[CHAINS_ROWS][CHAINS_COLUMNS], sums[CHAINS_ROWS][CHAINS_COLUMNS];
-    const float *a[CHAINS_ROWS], *b = (const float *)on->b;
+    const float *a[CHAINS_ROWS];
+    float *b = (float *)on->prepared;
+    const uint8_t *words = on->b;
     CHAINS_VECTOR chain[CHAINS_ROWS][CHAINS_ACROSS];
 #pragma GCC unroll 12
     for (int r = 0; r < rows; r++) {
@@ -74,9 +119,9 @@ CHAINS_INLINE void CHAINS_FUNCTION(group)(const struct vector_block *on, int64_t
                          on->from != NULL ? CHAINS_LOAD(from + i * CHAINS_LANES) : CHAINS_ZERO());
         }
     }
-    for (int64_t q = 0; q < on->chunks; q++, b += CHAINS_B_CHUNK / 4) {
+    for (int64_t q = 0; q < on->chunks; q++, b += CHAINS_B_CHUNK / 4, words += on->b_chunk) {
         vector_fetch_ahead(on, first / CHAINS_ROWS, q);
-        CHAINS_FUNCTION(chain)(chain, a, 2 * CHAINS_STEPS * q, b, rows);
+        CHAINS_FUNCTION(chain)(chain, a, 2 * CHAINS_STEPS * q, b, words, widens, kind, rows);
 #pragma GCC unroll 12
         for (int r = 0; r < rows; r++) {
 #pragma GCC unroll 4
@@ -84,7 +129,8 @@ CHAINS_INLINE void CHAINS_FUNCTION(group)(const struct vector_block *on, int64_t
                 CHAINS_STORE(aside[r] + i * CHAINS_LANES, chain[r][i]);
             }
         }
-        CHAINS_FUNCTION(chain)(chain, a, 2 * CHAINS_STEPS * q + CHAINS_STEPS, b + CHAINS_B_CHUNK / 8, rows);
+        CHAINS_FUNCTION(chain)(chain, a, 2 * CHAINS_STEPS * q + CHAINS_STEPS, b + CHAINS_B_CHUNK / 8, words,
+                               0, kind, rows);
 #pragma GCC unroll 12
         for (int r = 0; r < rows; r++) {
 #pragma GCC unroll 4
@@ -115,21 +161,30 @@ CHAINS_INLINE void CHAINS_FUNCTION(group)(const struct vector_block *on, int64_t
     }
 }
 
+/* How many there are. */
+CHAINS_INLINE int64_t CHAINS_FUNCTION(first_rows)(const struct vector_block *on,
+                                                  const enum vector_kind kind) {
+    if (on->rows < CHAINS_ROWS) {
+        CHAINS_FUNCTION(group)(on, 0, 1, 1, kind);
+        return 1;
+    }
+    CHAINS_FUNCTION(group)(on, 0, CHAINS_ROWS, 1, kind);
+    return CHAINS_ROWS;
+}
+
 CHAINS_TARGET static void CHAINS_FUNCTION(multiply)(const struct vector_block *on) {
-    int64_t row = 0;
+    int64_t row = on->kind == VECTOR_BF16 ? CHAINS_FUNCTION(first_rows)(on, VECTOR_BF16)
+                                          : CHAINS_FUNCTION(first_rows)(on, VECTOR_FP16);
     for (; row + CHAINS_ROWS <= on->rows; row += CHAINS_ROWS) {
-        CHAINS_FUNCTION(group)(on, row, CHAINS_ROWS);
+        CHAINS_FUNCTION(group)(on, row, CHAINS_ROWS, 0, on->kind);
     }
-#if CHAINS_ROWS > 4
-    for (; row + 4 <= on->rows; row += 4) {
-        CHAINS_FUNCTION(group)(on, row, 4);
+    for (; CHAINS_ROWS > 4 && row + 4 <= on->rows; row += 4) {
+        CHAINS_FUNCTION(group)(on, row, 4, 0, on->kind);
     }
-#endif
-    if (row + 2 <= on->rows) {
-        CHAINS_FUNCTION(group)(on, row, 2);
-        row += 2;
+    for (; row + 2 <= on->rows; row += 2) {
+        CHAINS_FUNCTION(group)(on, row, 2, 0, on->kind);
     }
     if (row < on->rows) {
-        CHAINS_FUNCTION(group)(on, row, 1);
+        CHAINS_FUNCTION(group)(on, row, 1, 0, on->kind);
     }
 }

@@ -1,22 +1,27 @@
 /* Integers by VPDPBUSD, for one vector length; included once by each family's file, with
+ *
  *   DOTS_NAME      of the family's functions, e.g. avx512_vnni
  *   DOTS_TARGET    attribute of functions that use its instructions
  *   DOTS_VECTOR    a vector of DOTS_BYTES bytes
- *   DOTS_ROWS      rows of a block, 1 to 12
+ *   DOTS_ROWS      rows of a block
  *   DOTS_TILES     column tiles of a block
  *   DOTS_FEW       rows that go by all of B at once
- *   DOTS_LOAD(p), DOTS_STORE(p, x), DOTS_ZERO(), DOTS_WORD(p), DOTS_BYTE(b): a vector, at any address; 4
- * bytes or one, repeated DOTS_XOR(x, y), DOTS_ADD(x, y), DOTS_TIMES_128(x), DOTS_MINUS_128(x): of bits; of
- * 32-bit words DOTS_DOT(kind, sum, a, b)   sum += a * b, four bytes a word, without saturation
- *   DOTS_MOVES_SIGNS            1 where there is no instruction for two signed or two unsigned factors
- * Defines dots_NAME_prepare_a(), _prepare_b(), _multiply() and _multiply_few().
+ *   DOTS_LOAD(p), DOTS_STORE(p, x), DOTS_ZERO()    a vector, at any address
+ *   DOTS_WORD(p), DOTS_BYTE(b)            4 bytes, or one, repeated
+ *   DOTS_XOR(x, y)                        of bits
+ *   DOTS_ADD(x, y), DOTS_TIMES_128(x), DOTS_MINUS_128(x)    of 32-bit words
+ *   DOTS_DOT(kind, sum, a, b)             sum += a * b, four bytes a word; nothing saturates
+ *   DOTS_MOVES_SIGNS                      1: no instruction for two signed or two unsigned factors
  *
- * Registers  DOTS_ROWS rows of C of DOTS_TILES * 16 columns; a row of B; a word of A, repeated
+ * Defines dots_NAME_prepare_a(), _multiply() and _multiply_few().
+ *
+ * Registers  DOTS_ROWS rows of C, DOTS_TILES * 16 columns wide; a row of B; a word of A
  * Layout     A and B as they come: four bytes of K a word
  * Signs      VPDPBUSD multiplies unsigned by signed bytes: A by B, or B by A. For two signed factors A moves
- * up by 128 (its top bits are flipped), for two unsigned ones down, and C begins with 128 times the sums of
- * B's columns less, or more. Padding moves too, and meets the zeros of B Edges      rows that are left over
- * have kernels of their own; columns are always computed Ceiling    VPDPBUSD from registers
+ *            up by 128 (its top bits are flipped), for two unsigned ones down, and C begins with 128 times
+ *            the sums of B's columns less, or more. Padding moves too, and meets the zeros of B
+ * Edges      rows that are left over go by 4, 2 and 1; columns are always computed
+ * Ceiling    VPDPBUSD from registers
  */
 #include <stdint.h>
 
@@ -72,15 +77,17 @@ DOTS_INLINE DOTS_VECTOR DOTS_FUNCTION(moved)(DOTS_VECTOR sums, enum vector_kind 
             DOTS_DOT(VECTOR_SU, sum, ones, b);                                                               \
     } while (0)
 
-DOTS_INLINE void DOTS_FUNCTION(sum_columns)(int32_t *sums, const uint8_t *b, int64_t b_chunk, int64_t chunks,
-                                            const enum vector_kind kind) {
+/* What C begins with, of a B whose rows it reads once more than the products do. */
+DOTS_INLINE void DOTS_FUNCTION(sum_columns)(const struct vector_block *on, const enum vector_kind kind,
+                                            int32_t *before) {
     const DOTS_VECTOR ones = DOTS_BYTE(1);
+    const uint8_t *b = on->b;
     DOTS_VECTOR sum[DOTS_ACROSS];
 #pragma GCC unroll 4
     for (int i = 0; i < DOTS_ACROSS; i++) {
         sum[i] = DOTS_ZERO();
     }
-    for (int64_t q = 0; q < chunks; q++, b += b_chunk) {
+    for (int64_t q = 0; q < on->chunks; q++, b += on->b_chunk) {
         for (int word = 0; word < DOTS_WORDS; word++) {
 #pragma GCC unroll 4
             for (int i = 0; i < DOTS_ACROSS; i++) {
@@ -91,25 +98,12 @@ DOTS_INLINE void DOTS_FUNCTION(sum_columns)(int32_t *sums, const uint8_t *b, int
     }
 #pragma GCC unroll 4
     for (int i = 0; i < DOTS_ACROSS; i++) {
-        DOTS_STORE(sums + i * DOTS_LANES, DOTS_FUNCTION(moved)(sum[i], kind));
-    }
-}
-
-DOTS_TARGET static void DOTS_FUNCTION(prepare_b)(uint8_t *to, int32_t *sums, const uint8_t *from,
-                                                 int64_t from_chunk, int64_t chunks, enum vector_kind kind) {
-    (void)to;
-    if (!DOTS_FUNCTION(moves_signs)(kind)) {
-        return;
-    }
-    if (kind == VECTOR_SS) {
-        DOTS_FUNCTION(sum_columns)(sums, from, from_chunk, chunks, VECTOR_SS);
-    } else {
-        DOTS_FUNCTION(sum_columns)(sums, from, from_chunk, chunks, VECTOR_UU);
+        DOTS_STORE(before + i * DOTS_LANES, DOTS_FUNCTION(moved)(sum[i], kind));
     }
 }
 
 DOTS_INLINE void DOTS_FUNCTION(group)(const struct vector_block *on, int64_t first, const int rows,
-                                      const enum vector_kind kind) {
+                                      const enum vector_kind kind, const int32_t *before) {
     const uint8_t *a[DOTS_ROWS], *b = on->b;
     DOTS_VECTOR c[DOTS_ROWS][DOTS_ACROSS];
 #pragma GCC unroll 12
@@ -120,7 +114,7 @@ DOTS_INLINE void DOTS_FUNCTION(group)(const struct vector_block *on, int64_t fir
         for (int i = 0; i < DOTS_ACROSS; i++) {
             c[r][i] = on->from != NULL ? DOTS_LOAD(from + i * DOTS_BYTES) : DOTS_ZERO();
             if (DOTS_FUNCTION(moves_signs)(kind)) {
-                c[r][i] = DOTS_ADD(c[r][i], DOTS_LOAD(on->before + i * DOTS_LANES));
+                c[r][i] = DOTS_ADD(c[r][i], DOTS_LOAD(before + i * DOTS_LANES));
             }
         }
     }
@@ -154,19 +148,23 @@ DOTS_INLINE void DOTS_FUNCTION(group)(const struct vector_block *on, int64_t fir
 
 /* Rows that are left over go in groups of 4, 2 and 1. */
 DOTS_INLINE void DOTS_FUNCTION(groups)(const struct vector_block *on, const enum vector_kind kind) {
+    _Alignas(64) int32_t before[DOTS_ACROSS * DOTS_LANES];
     int64_t row = 0;
+    if (DOTS_FUNCTION(moves_signs)(kind)) {
+        DOTS_FUNCTION(sum_columns)(on, kind, before);
+    }
     for (; row + DOTS_ROWS <= on->rows; row += DOTS_ROWS) {
-        DOTS_FUNCTION(group)(on, row, DOTS_ROWS, kind);
+        DOTS_FUNCTION(group)(on, row, DOTS_ROWS, kind, before);
     }
     for (; row + 4 <= on->rows; row += 4) {
-        DOTS_FUNCTION(group)(on, row, 4, kind);
+        DOTS_FUNCTION(group)(on, row, 4, kind, before);
     }
     if (row + 2 <= on->rows) {
-        DOTS_FUNCTION(group)(on, row, 2, kind);
+        DOTS_FUNCTION(group)(on, row, 2, kind, before);
         row += 2;
     }
     if (row < on->rows) {
-        DOTS_FUNCTION(group)(on, row, 1, kind);
+        DOTS_FUNCTION(group)(on, row, 1, kind, before);
     }
 }
 

@@ -22,61 +22,34 @@
 #define CHAINS_ADD(x, y)      _mm256_add_ps(x, y)
 #define CHAINS_HAS_NAN(x)     (_mm256_movemask_ps(_mm256_cmp_ps(x, x, _CMP_UNORD_Q)) != 0)
 #define CHAINS_FMA(sum, a, b) __asm__("vfmadd231ps %2, %1, %0" : "+x"(sum) : "x"(a), "x"(b))
-#include "vector/chains.inc.h"
-
+#define CHAINS_KEEP(x)        __asm__("" : "+x"(x))
 /* 8 words to 8 even and 8 odd elements as binary32. */
-struct pair {
+struct chains_avx2_pair {
     __m256 even, odd;
 };
 
-AVX2 static inline struct pair widen_bf16(const uint8_t *from) {
+AVX2 static inline struct chains_avx2_pair widen_bf16(const uint8_t *from) {
     const __m256i x = _mm256_loadu_si256((const __m256i *)from);
-    return (struct pair){
+    return (struct chains_avx2_pair){
         _mm256_castsi256_ps(_mm256_slli_epi32(x, 16)),
         _mm256_castsi256_ps(_mm256_and_si256(x, _mm256_set1_epi32((int)0xFFFF0000))),
     };
 }
 
-AVX2 static inline struct pair widen_fp16(const uint8_t *from) {
+AVX2 static inline struct chains_avx2_pair widen_fp16(const uint8_t *from) {
     const __m256i apart =
         _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15));
     enum { EVEN_LOW_ODD_HIGH = 0xD8 };
     const __m256i x = _mm256_permute4x64_epi64(
         _mm256_shuffle_epi8(_mm256_loadu_si256((const __m256i *)from), apart), EVEN_LOW_ODD_HIGH);
-    return (struct pair){
+    return (struct chains_avx2_pair){
         _mm256_cvtph_ps(_mm256_castsi256_si128(x)),
         _mm256_cvtph_ps(_mm256_extracti128_si256(x, 1)),
     };
 }
 
-/* Rows of 16 words of each chunk: the even elements of all rows, then the odd ones. */
-AVX2 static inline void prepare(uint8_t *to, const uint8_t *from, int64_t from_chunk, int64_t chunks,
-                                int rows, enum vector_kind kind) {
-    const int vectors = rows * VECTOR_COLUMNS / CHAINS_LANES;
-    float *even = (float *)to;
-    for (int64_t q = 0; q < chunks; q++, even += 2 * rows * VECTOR_COLUMNS, from += from_chunk) {
-        float *odd = even + rows * VECTOR_COLUMNS;
-        for (int i = 0; i < vectors; i++) {
-            const uint8_t *words = from + i * (int)sizeof(__m256);
-            const struct pair wide = kind == VECTOR_BF16 ? widen_bf16(words) : widen_fp16(words);
-            CHAINS_STORE(even + i * CHAINS_LANES, wide.even);
-            CHAINS_STORE(odd + i * CHAINS_LANES, wide.odd);
-        }
-    }
-}
-
-AVX2 static void prepare_a(const struct vector_rows *on) {
-    for (int64_t r = 0; r < on->rows; r++) {
-        prepare(on->to + r * on->to_row, on->from + r * on->from_row, on->from_chunk, on->chunks, 1,
-                on->kind);
-    }
-}
-
-AVX2 static void prepare_b(uint8_t *to, int32_t *sums, const uint8_t *from, int64_t from_chunk,
-                           int64_t chunks, enum vector_kind kind) {
-    (void)sums;
-    prepare(to, from, from_chunk, chunks, 16, kind);
-}
+#define CHAINS_WIDEN(kind, from) ((kind) == VECTOR_BF16 ? widen_bf16(from) : widen_fp16(from))
+#include "vector/chains.inc.h"
 
 /* One row by a panel, widened in registers while B goes by: an even and an odd chain of the columns of a tile
  * are four registers, and the tiles go by in the order in which they lie. */
@@ -92,8 +65,7 @@ AVX2 static inline void add_chunk(float *sums, const float *a, const uint8_t *b,
             const __m256 a_even = CHAINS_WORD(a + word), a_odd = CHAINS_WORD(a + CHAINS_STEPS + word);
 #pragma GCC unroll 2
             for (int i = 0; i < 2; i++) {
-                const struct pair wide =
-                    kind == VECTOR_BF16 ? widen_bf16(line + 32 * i) : widen_fp16(line + 32 * i);
+                const struct chains_avx2_pair wide = CHAINS_WIDEN(kind, line + 32 * i);
                 CHAINS_FMA(even[i], a_even, wide.even);
                 CHAINS_FMA(odd[i], a_odd, wide.odd);
             }
@@ -145,8 +117,7 @@ const struct vector_family vector_floats_avx2 = {
     .tiles = 1,
     .a_bytes = CHAINS_A_CHUNK,
     .b_bytes = CHAINS_B_CHUNK,
-    .prepare_a = prepare_a,
-    .prepare_b = prepare_b,
+    .prepare_a = chains_avx2_prepare_a,
     .multiply = chains_avx2_multiply,
     .few = 1,
     .multiply_few = multiply_few,

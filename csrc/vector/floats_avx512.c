@@ -10,7 +10,9 @@
 #ifndef AVX512 /* tests put a model of the instructions in their place */
 #define AVX512                __attribute__((target("avx512f,avx512bw")))
 #define CHAINS_FMA(sum, a, b) __asm__("vfmadd231ps %2, %1, %0" : "+v"(sum) : "v"(a), "v"(b))
+#define CHAINS_KEEP(x)        __asm__("" : "+v"(x))
 #else
+#define CHAINS_KEEP(x)        (void)(x)
 #define CHAINS_FMA(sum, a, b) ((sum) = _mm512_fmadd_ps(a, b, sum))
 #endif
 
@@ -26,61 +28,30 @@
 #define CHAINS_WORD(p)     _mm512_set1_ps(*(p))
 #define CHAINS_ADD(x, y)   _mm512_add_ps(x, y)
 #define CHAINS_HAS_NAN(x)  (_mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q) != 0)
-#include "vector/chains.inc.h"
-
 /* 16 words to 16 even and 16 odd elements as binary32. */
-struct pair {
+struct chains_avx512_pair {
     __m512 even, odd;
 };
 
-AVX512 static inline struct pair widen_bf16(const uint8_t *from) {
+AVX512 static inline struct chains_avx512_pair widen_bf16(const uint8_t *from) {
     const __m512i x = _mm512_loadu_si512(from);
-    return (struct pair){
+    return (struct chains_avx512_pair){
         _mm512_castsi512_ps(_mm512_slli_epi32(x, 16)),
         _mm512_castsi512_ps(_mm512_and_si512(x, _mm512_set1_epi32((int)0xFFFF0000))),
     };
 }
 
 /* VPMOVDW keeps the lower half of each word. */
-AVX512 static inline struct pair widen_fp16(const uint8_t *from) {
+AVX512 static inline struct chains_avx512_pair widen_fp16(const uint8_t *from) {
     const __m512i x = _mm512_loadu_si512(from);
-    return (struct pair){
+    return (struct chains_avx512_pair){
         _mm512_cvtph_ps(_mm512_cvtepi32_epi16(x)),
         _mm512_cvtph_ps(_mm512_cvtepi32_epi16(_mm512_srli_epi32(x, 16))),
     };
 }
 
-AVX512 static inline struct pair widen(const uint8_t *from, enum vector_kind kind) {
-    return kind == VECTOR_BF16 ? widen_bf16(from) : widen_fp16(from);
-}
-
-AVX512 static void prepare_a(const struct vector_rows *on) {
-    for (int64_t r = 0; r < on->rows; r++) {
-        float *even = (float *)(on->to + r * on->to_row);
-        const uint8_t *from = on->from + r * on->from_row;
-        for (int64_t q = 0; q < on->chunks; q++, even += 2 * CHAINS_STEPS, from += on->from_chunk) {
-            const struct pair wide = widen(from, on->kind);
-            CHAINS_STORE(even, wide.even);
-            CHAINS_STORE(even + CHAINS_STEPS, wide.odd);
-        }
-    }
-}
-
-AVX512 static void prepare_b(uint8_t *to, int32_t *sums, const uint8_t *from, int64_t from_chunk,
-                             int64_t chunks, enum vector_kind kind) {
-    (void)sums;
-    float *even = (float *)to;
-    for (int64_t q = 0; q < chunks; q++, even += CHAINS_B_CHUNK / 4, from += from_chunk) {
-        float *odd = even + CHAINS_STEPS * CHAINS_COLUMNS;
-        for (int row = 0; row < CHAINS_STEPS; row++) {
-            for (int tile = 0; tile < CHAINS_TILES; tile++) {
-                const struct pair wide = widen(from + tile * VECTOR_TILE + row * VECTOR_CHUNK, kind);
-                CHAINS_STORE(even + row * CHAINS_COLUMNS + tile * VECTOR_COLUMNS, wide.even);
-                CHAINS_STORE(odd + row * CHAINS_COLUMNS + tile * VECTOR_COLUMNS, wide.odd);
-            }
-        }
-    }
-}
+#define CHAINS_WIDEN(kind, from) ((kind) == VECTOR_BF16 ? widen_bf16(from) : widen_fp16(from))
+#include "vector/chains.inc.h"
 
 const struct vector_family vector_floats_avx512 = {
     .name = "avx512",
@@ -89,8 +60,7 @@ const struct vector_family vector_floats_avx512 = {
     .tiles = CHAINS_TILES,
     .a_bytes = CHAINS_A_CHUNK,
     .b_bytes = CHAINS_B_CHUNK,
-    .prepare_a = prepare_a,
-    .prepare_b = prepare_b,
+    .prepare_a = chains_avx512_prepare_a,
     .multiply = chains_avx512_multiply,
 };
 #endif

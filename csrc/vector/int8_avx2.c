@@ -25,6 +25,7 @@
         __m256i product;                                                                                     \
         __asm__("vpmaddwd %3, %2, %1\n\tvpaddd %1, %0, %0" : "+x"(sum), "=&x"(product) : "x"(a), "x"(b));    \
     } while (0)
+#define WORDS_KEEP(x) __asm__("" : "+x"(x))
 #include "vector/words.inc.h"
 
 const struct vector_family vector_int8_avx2 = {
@@ -35,7 +36,6 @@ const struct vector_family vector_int8_avx2 = {
     .a_bytes = WORDS_A_CHUNK,
     .b_bytes = WORDS_B_CHUNK,
     .prepare_a = words_avx2_prepare_a,
-    .prepare_b = words_avx2_prepare_b,
     .multiply = words_avx2_multiply,
     .few = WORDS_FEW,
     .multiply_few = words_avx2_multiply_few,

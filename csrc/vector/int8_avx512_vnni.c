@@ -41,7 +41,6 @@ const struct vector_family vector_int8_avx512_vnni = {
     .a_bytes = VECTOR_CHUNK,
     .b_bytes = 0,
     .prepare_a = dots_avx512_vnni_prepare_a,
-    .prepare_b = dots_avx512_vnni_prepare_b,
     .multiply = dots_avx512_vnni_multiply,
     .few = DOTS_FEW,
     .multiply_few = dots_avx512_vnni_multiply_few,

@@ -13,7 +13,9 @@
         __m512i product;                                                                                     \
         __asm__("vpmaddwd %3, %2, %1\n\tvpaddd %1, %0, %0" : "+v"(sum), "=&v"(product) : "v"(a), "v"(b));    \
     } while (0)
+#define WORDS_KEEP(x) __asm__("" : "+v"(x))
 #else
+#define WORDS_KEEP(x)         (void)(x)
 #define WORDS_MADD(sum, a, b) ((sum) = _mm512_add_epi32(sum, _mm512_madd_epi16(a, b)))
 #endif
 
@@ -40,7 +42,6 @@ const struct vector_family vector_int8_avx512bw = {
     .a_bytes = WORDS_A_CHUNK,
     .b_bytes = WORDS_B_CHUNK,
     .prepare_a = words_avx512bw_prepare_a,
-    .prepare_b = words_avx512bw_prepare_b,
     .multiply = words_avx512bw_multiply,
     .few = WORDS_FEW,
     .multiply_few = words_avx512bw_multiply_few,

@@ -43,7 +43,6 @@ const struct vector_family vector_int8_avx_vnni_int8 = {
     .a_bytes = VECTOR_CHUNK,
     .b_bytes = 0,
     .prepare_a = dots_avx_vnni_int8_prepare_a,
-    .prepare_b = dots_avx_vnni_int8_prepare_b,
     .multiply = dots_avx_vnni_int8_multiply,
     .few = DOTS_FEW,
     .multiply_few = dots_avx_vnni_int8_multiply_few,

@@ -19,6 +19,7 @@
     ((s) ? _mm_srai_epi16(_mm_slli_epi16(x, 8), 8) : _mm_and_si128(x, _mm_set1_epi16(0xFF)))
 #define WORDS_HIGH(x, s)      ((s) ? _mm_srai_epi16(x, 8) : _mm_srli_epi16(x, 8))
 #define WORDS_MADD(sum, a, b) ((sum) = _mm_add_epi32(sum, _mm_madd_epi16(a, b)))
+#define WORDS_KEEP(x)         __asm__("" : "+x"(x))
 #include "vector/words.inc.h"
 
 const struct vector_family vector_int8_sse2 = {
@@ -28,7 +29,6 @@ const struct vector_family vector_int8_sse2 = {
     .a_bytes = WORDS_A_CHUNK,
     .b_bytes = WORDS_B_CHUNK,
     .prepare_a = words_sse2_prepare_a,
-    .prepare_b = words_sse2_prepare_b,
     .multiply = words_sse2_multiply,
     .few = WORDS_FEW,
     .multiply_few = words_sse2_multiply_few,

@@ -21,10 +21,10 @@ static int is_nan(uint32_t x) {
 
 /* A prepared holds the 16 even elements of a chunk as binary32, then the odd ones, in every family. */
 static uint32_t element(const struct vector_block *on, int64_t row, int64_t column) {
-    const uint8_t *a = on->a + row * on->a_row, *b = on->b_raw;
+    const uint8_t *a = on->a + row * on->a_row, *b = on->b;
     b += column / VECTOR_COLUMNS * VECTOR_TILE + column % VECTOR_COLUMNS * 4;
     uint32_t sum = on->from != NULL ? load32(on->from + row * on->from_row + 4 * column) : 0;
-    for (int64_t q = 0; q < on->chunks; q++, a += 2 * VECTOR_CHUNK, b += on->b_raw_chunk) {
+    for (int64_t q = 0; q < on->chunks; q++, a += 2 * VECTOR_CHUNK, b += on->b_chunk) {
         uint32_t even = 0, odd = 0;
         for (int word = 0; word < 16; word++) {
             const uint32_t two = load32(b + word * VECTOR_CHUNK);

@@ -3,11 +3,11 @@
  *
  * Layouts. A chunk is 64 bytes of K, as in gemm/gemm.h: 16 words of four 8-bit or two 16-bit elements.
  *
- *   A, as it comes     a[row][k]: rows of chunks, 64 bytes each
- *   A, prepared        a[row][chunk][a_bytes]: what the family makes of each chunk, row by row
- *   B, as it comes     b[chunk][word 0-15][column 0-15][4 bytes of K], a column tile: VPDPBUSD's layout, and
- * TDP's B, prepared        b[chunk][b_bytes], a column tile; or as it comes, where b_bytes is 0 C
- * c[row][column], int32 or float32
+ *   A            a[row][chunk][64 bytes of K]
+ *   A, prepared  a[row][chunk][a_bytes]: what the family makes of each chunk
+ *   B            b[chunk][word 0-15][column 0-15][4 bytes of K], a column tile, as TDP and VPDPBUSD want it
+ *   B, prepared  what the family makes of it for itself, b_bytes a chunk, or nothing
+ *   C            c[row][column], int32 or float32
  *
  * Integers are exact modulo 2^32. Floats follow docs/numerics.md: for each chunk an even and an odd chain
  * from +0, then their sum is added to the accumulator, which is `from` or +0. VDPBF16PS and VFMADD*PH have
@@ -28,24 +28,21 @@ enum {
 /* What is multiplied: the bits of AMX_TDP*'s numbers, in its order. */
 enum vector_kind { VECTOR_SS, VECTOR_SU, VECTOR_US, VECTOR_UU, VECTOR_BF16, VECTOR_FP16, VECTOR_KINDS };
 
-/* Rows of A against one column tile of B, or as many as the family takes. */
+/* Rows of A against one column tile of B, or as many as the family takes: tiles lie VECTOR_TILE apart. */
 struct vector_block {
     const uint8_t *a; /* prepared */
     int64_t a_row;
-    const uint8_t *b;      /* prepared, or as it comes */
-    int64_t b_chunk;       /* from each chunk to the next, for a B as it comes */
-    const int32_t *before; /* what prepare_b() made of the columns' sums, or NULL */
+    const uint8_t *b;
+    int64_t b_chunk;
+    uint8_t *prepared; /* room for b_bytes a chunk */
     int64_t chunks, rows;
     int64_t columns; /* that count: others are computed, and may hold anything */
     const uint8_t *from;
     int64_t from_row;
     uint8_t *c; /* all columns of the tiles are stored */
     int64_t c_row;
-    /* For the kernels of floats: B as it comes, for elements whose NaN has to be chosen. */
-    const uint8_t *b_raw;
-    int64_t b_raw_chunk;
     enum vector_kind kind;
-    /* What will be needed next of B, as it comes, in as many chunks b_raw_chunk apart: prefetched by the
+    /* What will be needed next of B, in as many chunks b_chunk apart: prefetched by the
      * first `ahead_groups` groups of rows, each `ahead_lines` lines of each chunk. */
     const uint8_t *ahead;
     int64_t ahead_groups, ahead_lines;
@@ -68,11 +65,8 @@ struct vector_family {
     int tiles;      /* column tiles beside each other: 1, or 2 */
     int a_bytes, b_bytes;
     void (*prepare_a)(const struct vector_rows *rows);
-    /* A family's column tiles; sums: VECTOR_COLUMNS for each, where the kind has any. NULL: nothing to do. */
-    void (*prepare_b)(uint8_t *to, int32_t *sums, const uint8_t *from, int64_t from_chunk, int64_t chunks,
-                      enum vector_kind kind);
     void (*multiply)(const struct vector_block *block);
-    /* The same for up to `few` rows and both column tiles of a panel, without prepare_b(): B goes by once.
+    /* The same for up to `few` rows and both column tiles of a panel, B going by once.
      * NULL: there is no such kernel. */
     int few;
     void (*multiply_few)(const struct vector_block *block);
@@ -81,7 +75,7 @@ struct vector_family {
 /* Beside chunk q of a group of rows. */
 static inline void vector_fetch_ahead(const struct vector_block *on, int64_t group, int64_t q) {
     if (group < on->ahead_groups) {
-        const uint8_t *line = on->ahead + q * on->b_raw_chunk + group * on->ahead_lines * VECTOR_CHUNK;
+        const uint8_t *line = on->ahead + q * on->b_chunk + group * on->ahead_lines * VECTOR_CHUNK;
         for (int64_t i = 0; i < on->ahead_lines; i++, line += VECTOR_CHUNK) {
             __builtin_prefetch(line);
         }

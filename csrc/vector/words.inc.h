@@ -1,20 +1,26 @@
 /* Integers by VPMADDWD, for one vector length; included once by each family's file, with
- *   WORDS_NAME     of the family's functions, e.g. avx2
- *   WORDS_TARGET   attribute of functions that use its instructions
- *   WORDS_VECTOR   a vector of WORDS_BYTES bytes
- *   WORDS_ROWS     rows of a block, 1 to 6
- *   WORDS_TILES    column tiles of a block
- *   WORDS_LOAD(p), WORDS_STORE(p, x), WORDS_ZERO(), WORDS_WORD(p): a vector, at any address; and 4 bytes,
- * repeated WORDS_LOW(x, s), WORDS_HIGH(x, s): the even and odd bytes of 16-bit words as 16-bit words, signed
- * or not WORDS_MADD(sum, a, b): VPMADDWD and VPADDD, sum += a * b, by words in pairs Defines
- * words_NAME_prepare_a(), _prepare_b(), _multiply() and _multiply_few().
  *
- * Registers  WORDS_ROWS rows of C of WORDS_TILES * 16 columns; a row of B; a word of A, repeated; a product
- * Layout     a chunk of a row of A is 16 even words, a[4w] and a[4w + 2] as 16 bits each, then 16 odd ones,
- * a[4w + 1] and a[4w + 3]; of B 16 rows of even words of all columns, then 16 of odd ones Steps      a word
- * of A against a row of B is one VPMADDWD for as many columns as a vector has words. Its sum of two products
- * is at most 2 * 255^2: nothing saturates (VPMADDUBSW would) Edges      rows that are left over have kernels
- * of their own; columns are always computed Ceiling    VPMADDWD and VPADDD from registers
+ *   WORDS_NAME      of the family's functions, e.g. avx2
+ *   WORDS_TARGET    attribute of functions that use its instructions
+ *   WORDS_VECTOR    a vector of WORDS_BYTES bytes
+ *   WORDS_ROWS      rows of a block
+ *   WORDS_TILES     column tiles of a block
+ *   WORDS_LOAD(p), WORDS_STORE(p, x), WORDS_ZERO()    a vector, at any address
+ *   WORDS_WORD(p)                        4 bytes, repeated
+ *   WORDS_LOW(x, s), WORDS_HIGH(x, s)    even and odd bytes as 16-bit words, signed or not
+ *   WORDS_MADD(sum, a, b)                VPMADDWD and VPADDD: sum += a * b, of words in pairs
+ *   WORDS_KEEP(x)                        x is in a register, and not to be read again for each use
+ *
+ * Defines words_NAME_prepare_a(), _multiply() and _multiply_few().
+ *
+ * Registers  WORDS_ROWS rows of C, WORDS_TILES * 16 columns wide; a row of B; a word of A; a product
+ * Layout     a chunk of a row of A: 16 even words, a[4w] and a[4w + 2] as 16 bits each, then 16 odd ones,
+ *            a[4w + 1] and a[4w + 3]; of B: 16 rows of even words of all columns, then 16 of odd ones
+ * Steps      a word of A against a row of B is one VPMADDWD for each vector. Its sum of two products is at
+ *            most 2 * 255^2: nothing saturates (VPMADDUBSW would)
+ * B          is prepared by the first rows, while they multiply; few rows split it in registers
+ * Edges      rows that are left over go by 2 and 1; columns are always computed
+ * Ceiling    VPMADDWD and VPADDD from registers
  */
 #include <stdint.h>
 
@@ -59,65 +65,36 @@ WORDS_TARGET static void WORDS_FUNCTION(prepare_a)(const struct vector_rows *on)
     }
 }
 
-WORDS_INLINE void WORDS_FUNCTION(split_b)(uint8_t *to, const uint8_t *from, int64_t from_chunk,
-                                          int64_t chunks, int is_signed) {
-    for (int64_t q = 0; q < chunks; q++, to += WORDS_B_CHUNK, from += from_chunk) {
-        for (int tile = 0; tile < WORDS_TILES; tile++) {
-            const uint8_t *row = from + tile * VECTOR_TILE;
-            uint8_t *even = to + tile * VECTOR_CHUNK;
-            for (int word = 0; word < 16; word++, row += VECTOR_CHUNK, even += WORDS_B_ROW) {
-                for (int i = 0; i < VECTOR_CHUNK; i += WORDS_BYTES) {
-                    const WORDS_VECTOR x = WORDS_LOAD(row + i);
-                    WORDS_STORE(even + i, WORDS_LOW(x, is_signed));
-                    WORDS_STORE(even + WORDS_B_CHUNK / 2 + i, WORDS_HIGH(x, is_signed));
-                }
-            }
-        }
-    }
+WORDS_INLINE const uint8_t *WORDS_FUNCTION(row)(const uint8_t *chunk, int word, int i) {
+    const int column = i * WORDS_LANES;
+    return chunk + column / VECTOR_COLUMNS * VECTOR_TILE + word * VECTOR_CHUNK + column % VECTOR_COLUMNS * 4;
 }
 
-WORDS_TARGET static void WORDS_FUNCTION(prepare_b)(uint8_t *to, int32_t *sums, const uint8_t *from,
-                                                   int64_t from_chunk, int64_t chunks,
-                                                   enum vector_kind kind) {
-    (void)sums;
-    if (kind == VECTOR_SS || kind == VECTOR_US) {
-        WORDS_FUNCTION(split_b)(to, from, from_chunk, chunks, 1);
-    } else {
-        WORDS_FUNCTION(split_b)(to, from, from_chunk, chunks, 0);
-    }
+/* A word of a row of B, from where it lies to where it is prepared. */
+WORDS_INLINE void WORDS_FUNCTION(split_word)(uint8_t *to, const uint8_t *chunk, int word, int i,
+                                             const int is_signed, WORDS_VECTOR *low, WORDS_VECTOR *high) {
+    const WORDS_VECTOR x = WORDS_LOAD(WORDS_FUNCTION(row)(chunk, word, i));
+    uint8_t *const even = to + word * WORDS_B_ROW + i * WORDS_BYTES;
+    *low = WORDS_LOW(x, is_signed);
+    *high = WORDS_HIGH(x, is_signed);
+    WORDS_STORE(even, *low);
+    WORDS_STORE(even + WORDS_B_CHUNK / 2, *high);
 }
 
-WORDS_INLINE void WORDS_FUNCTION(group)(const struct vector_block *on, int64_t first, const int rows) {
-    const uint8_t *a[WORDS_ROWS], *b = on->b;
-    WORDS_VECTOR c[WORDS_ROWS][WORDS_ACROSS];
+WORDS_INLINE void WORDS_FUNCTION(begin)(const struct vector_block *on, int64_t first, const int rows,
+                                        WORDS_VECTOR c[][WORDS_ACROSS]) {
 #pragma GCC unroll 6
     for (int r = 0; r < rows; r++) {
-        a[r] = on->a + (first + r) * on->a_row;
         const uint8_t *from = on->from + (first + r) * on->from_row;
 #pragma GCC unroll 8
         for (int i = 0; i < WORDS_ACROSS; i++) {
             c[r][i] = on->from != NULL ? WORDS_LOAD(from + i * WORDS_BYTES) : WORDS_ZERO();
         }
     }
-    for (int64_t q = 0; q < on->chunks; q++, b += WORDS_B_CHUNK) {
-        vector_fetch_ahead(on, first / WORDS_ROWS, q);
-#pragma GCC unroll 32
-        for (int s = 0; s < WORDS_STEPS; s++) {
-            WORDS_VECTOR row[WORDS_ACROSS];
-#pragma GCC unroll 8
-            for (int i = 0; i < WORDS_ACROSS; i++) {
-                row[i] = WORDS_LOAD(b + s * WORDS_B_ROW + i * WORDS_BYTES);
-            }
-#pragma GCC unroll 6
-            for (int r = 0; r < rows; r++) {
-                const WORDS_VECTOR word = WORDS_WORD(a[r] + q * WORDS_A_CHUNK + 4 * s);
-#pragma GCC unroll 8
-                for (int i = 0; i < WORDS_ACROSS; i++) {
-                    WORDS_MADD(c[r][i], word, row[i]);
-                }
-            }
-        }
-    }
+}
+
+WORDS_INLINE void WORDS_FUNCTION(end)(const struct vector_block *on, int64_t first, const int rows,
+                                      WORDS_VECTOR c[][WORDS_ACROSS]) {
 #pragma GCC unroll 6
     for (int r = 0; r < rows; r++) {
         uint8_t *to = on->c + (first + r) * on->c_row;
@@ -128,33 +105,103 @@ WORDS_INLINE void WORDS_FUNCTION(group)(const struct vector_block *on, int64_t f
     }
 }
 
+/* Rows `first` ... against B prepared. */
+WORDS_INLINE void WORDS_FUNCTION(group)(const struct vector_block *on, int64_t first, const int rows) {
+    const uint8_t *a[WORDS_ROWS], *b = on->prepared;
+    WORDS_VECTOR c[WORDS_ROWS][WORDS_ACROSS];
+    WORDS_FUNCTION(begin)(on, first, rows, c);
+#pragma GCC unroll 6
+    for (int r = 0; r < rows; r++) {
+        a[r] = on->a + (first + r) * on->a_row;
+    }
+    for (int64_t q = 0; q < on->chunks; q++, b += WORDS_B_CHUNK) {
+        vector_fetch_ahead(on, first / WORDS_ROWS, q);
+        for (int eighth = 0; eighth < WORDS_STEPS; eighth += 8) { /* longer bodies make gcc copy registers */
+#pragma GCC unroll 8
+            for (int s = eighth; s < eighth + 8; s++) {
+                WORDS_VECTOR row[WORDS_ACROSS];
+#pragma GCC unroll 8
+                for (int i = 0; i < WORDS_ACROSS; i++) {
+                    row[i] = WORDS_LOAD(b + s * WORDS_B_ROW + i * WORDS_BYTES);
+                    WORDS_KEEP(row[i]);
+                }
+#pragma GCC unroll 6
+                for (int r = 0; r < rows; r++) {
+                    const WORDS_VECTOR word = WORDS_WORD(a[r] + q * WORDS_A_CHUNK + 4 * s);
+#pragma GCC unroll 8
+                    for (int i = 0; i < WORDS_ACROSS; i++) {
+                        WORDS_MADD(c[r][i], word, row[i]);
+                    }
+                }
+            }
+        }
+    }
+    WORDS_FUNCTION(end)(on, first, rows, c);
+}
+
+/* The first rows against B as it comes, which is prepared meanwhile: its stores hide behind the products. */
+WORDS_INLINE void WORDS_FUNCTION(first_group)(const struct vector_block *on, const int is_signed) {
+    const uint8_t *b = on->b;
+    uint8_t *to = on->prepared;
+    WORDS_VECTOR c[WORDS_ROWS][WORDS_ACROSS];
+    WORDS_FUNCTION(begin)(on, 0, WORDS_ROWS, c);
+    for (int64_t q = 0; q < on->chunks; q++, b += on->b_chunk, to += WORDS_B_CHUNK) {
+        vector_fetch_ahead(on, 0, q);
+#pragma GCC unroll 16
+        for (int w = 0; w < 16; w++) {
+            WORDS_VECTOR low[WORDS_ACROSS], high[WORDS_ACROSS];
+#pragma GCC unroll 8
+            for (int i = 0; i < WORDS_ACROSS; i++) {
+                WORDS_FUNCTION(split_word)(to, b, w, i, is_signed, &low[i], &high[i]);
+            }
+#pragma GCC unroll 6
+            for (int r = 0; r < WORDS_ROWS; r++) {
+                const uint8_t *const a = on->a + r * on->a_row + q * WORDS_A_CHUNK + 4 * w;
+                const WORDS_VECTOR even = WORDS_WORD(a), odd = WORDS_WORD(a + VECTOR_CHUNK);
+#pragma GCC unroll 8
+                for (int i = 0; i < WORDS_ACROSS; i++) {
+                    WORDS_MADD(c[r][i], even, low[i]);
+                    WORDS_MADD(c[r][i], odd, high[i]);
+                }
+            }
+        }
+    }
+    WORDS_FUNCTION(end)(on, 0, WORDS_ROWS, c);
+}
+
+WORDS_INLINE void WORDS_FUNCTION(split_b)(const struct vector_block *on, const int is_signed) {
+    const uint8_t *b = on->b;
+    uint8_t *to = on->prepared;
+    for (int64_t q = 0; q < on->chunks; q++, b += on->b_chunk, to += WORDS_B_CHUNK) {
+        for (int w = 0; w < 16; w++) {
+            for (int i = 0; i < WORDS_ACROSS; i++) {
+                WORDS_VECTOR low, high;
+                WORDS_FUNCTION(split_word)(to, b, w, i, is_signed, &low, &high);
+            }
+        }
+    }
+}
+
 WORDS_TARGET static void WORDS_FUNCTION(multiply)(const struct vector_block *on) {
+    const int is_signed = on->kind == VECTOR_SS || on->kind == VECTOR_US;
     int64_t row = 0;
+    if (on->rows < WORDS_ROWS) {
+        WORDS_FUNCTION(split_b)(on, is_signed);
+    } else if (is_signed) {
+        WORDS_FUNCTION(first_group)(on, 1);
+        row = WORDS_ROWS;
+    } else {
+        WORDS_FUNCTION(first_group)(on, 0);
+        row = WORDS_ROWS;
+    }
     for (; row + WORDS_ROWS <= on->rows; row += WORDS_ROWS) {
         WORDS_FUNCTION(group)(on, row, WORDS_ROWS);
     }
-    switch (on->rows - row) {
-#if WORDS_ROWS > 5
-    case 5:
-        WORDS_FUNCTION(group)(on, row, 5);
-        break;
-    case 4:
-        WORDS_FUNCTION(group)(on, row, 4);
-        break;
-#endif
-#if WORDS_ROWS > 3
-    case 3:
-        WORDS_FUNCTION(group)(on, row, 3);
-        break;
-    case 2:
+    for (; WORDS_ROWS > 2 && row + 2 <= on->rows; row += 2) {
         WORDS_FUNCTION(group)(on, row, 2);
-        break;
-#endif
-    case 1:
+    }
+    if (row < on->rows) {
         WORDS_FUNCTION(group)(on, row, 1);
-        break;
-    default:
-        break;
     }
 }
 

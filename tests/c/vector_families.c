@@ -73,7 +73,6 @@ static uint8_t a[MOST_ROWS][MOST_CHUNKS][64];
 static uint8_t b[MOST_CHUNKS][2][16][64];
 static int32_t before[MOST_ROWS][COLUMNS], got[MOST_ROWS][COLUMNS], want[MOST_ROWS][COLUMNS];
 static _Alignas(64) uint8_t prepared_a[MOST_ROWS][MOST_CHUNKS * 128 + 64], prepared_b[MOST_CHUNKS * 4096];
-static int32_t sums[COLUMNS];
 
 static int value(uint8_t byte, int is_signed) {
     return is_signed ? (int8_t)byte : byte;
@@ -126,6 +125,7 @@ static void multiply(const struct vector_family *family, enum vector_kind kind, 
         .a_row = sizeof prepared_a[0],
         .b = b[0][first / 16][0],
         .b_chunk = 2048,
+        .prepared = prepared_b,
         .chunks = chunks,
         .rows = rows,
         .columns = columns,
@@ -133,8 +133,6 @@ static void multiply(const struct vector_family *family, enum vector_kind kind, 
         .from_row = sizeof before[0],
         .c = (uint8_t *)&got[0][first],
         .c_row = sizeof got[0],
-        .b_raw = b[0][first / 16][0],
-        .b_raw_chunk = 2048,
         .kind = kind,
     };
 #if defined(__x86_64__)
@@ -142,14 +140,6 @@ static void multiply(const struct vector_family *family, enum vector_kind kind, 
     if (few) {
         family->multiply_few(&on);
     } else {
-        if (family->prepare_b != NULL) {
-            family->prepare_b(prepared_b, sums, on.b, on.b_chunk, chunks, kind);
-            on.before = sums;
-        }
-        if (family->b_bytes != 0) {
-            on.b = prepared_b;
-            on.b_chunk = family->b_bytes;
-        }
         family->multiply(&on);
     }
     amxemu_exchange_mxcsr(mxcsr);
