@@ -186,3 +186,27 @@ sanitized() {
         UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 \
         "$@"
 }
+
+# private_apt RELEASE [deb-src]: sets `private`, options with which apt knows that release of Debian, on request its sources
+# too, and nothing of this system. What it keeps is in $unpacked, and apt's own lists are not touched.
+private_apt() {
+    local apt=$unpacked/apt-$1 key=/usr/share/keyrings/debian-archive-keyring.gpg
+    private=(-o "Dir::Etc::sourcelist=$apt/sources.list" -o Dir::Etc::sourceparts=- -o Dir::State::status=/dev/null
+        -o "Dir::State::lists=$apt/lists" -o "Dir::Cache=$apt" -o APT::Architecture=amd64 -o APT::Architectures=amd64
+        -o APT::Sandbox::User=root -o Acquire::Check-Valid-Until=false)
+    [ ! -d "$apt" ] || return 0
+    mkdir -p "$apt"/{lists,archives}/partial
+    printf "%s [signed-by=$key] http://deb.debian.org/%s main\n" deb "debian $1" deb "debian-security $1-security" \
+        ${2:+"$2" "debian $1"} >"$apt/sources.list"
+    apt-get "${private[@]}" -qq update
+}
+
+# unpack RELEASE PACKAGE: download a package of Debian's and unpack it into $unpacked. Of a name that stands for the newest
+# kernel this is the kernel that it depends on.
+unpack() {
+    local private newest
+    private_apt "$1" || return
+    newest=$(apt-cache "${private[@]}" depends "$2" | sed -n 's/^ *Depends: \(linux-image-.*\)/\1/p')
+    (cd "$unpacked/apt-$1" && apt-get "${private[@]}" -qq download "${newest:-$2}") &&
+        dpkg -x "$unpacked/apt-$1/${newest:-$2}"_*.deb "$unpacked"
+}

@@ -85,16 +85,45 @@ static void multiply(const struct path *path, const struct instruction *insn,
         path->floats(p, insn->type);
 }
 
+static uint32_t word(const tile t, unsigned row, unsigned i) {
+    uint32_t value;
+    memcpy(&value, t[row] + 4 * i, sizeof value);
+    return value;
+}
+
+/* A difference with what an element was made of. */
+static void print_case(const struct path *path, const struct instruction *insn,
+                       const struct amxemu_product *p, const tile before, const tile expected, unsigned m,
+                       unsigned n) {
+    printf("difference: %s %s, %ux%ux%u: d[%u][%u] was %08" PRIx32 ", should be %08" PRIx32 ", is %08" PRIx32
+           "; a * b:",
+           insn->name, path->name, p->m, p->n, p->k, m, n, word(before, m, n), word(expected, m, n),
+           word((const uint8_t (*)[AMXEMU_COLSB])p->d, m, n));
+    for (unsigned k = 0; k < p->k; k++)
+        printf(" %08" PRIx32 "*%08" PRIx32, word(p->a, m, k), word(p->b, k, n));
+    printf("\n");
+}
+
 static int differs(const struct path *path, const struct instruction *insn, struct amxemu_product p,
-                   const tile before, const tile expected, uint32_t mxcsr) {
+                   const tile before, const tile expected, uint32_t mxcsr, int may_print) {
     _Alignas(64) tile d;
     memcpy(d, before, sizeof d);
     p.d = d;
     const uint32_t ours = amxemu_exchange_mxcsr(mxcsr);
     multiply(path, insn, &p);
-    int wrong = amxemu_exchange_mxcsr(ours) != mxcsr;
+    const uint32_t left = amxemu_exchange_mxcsr(ours);
+    int wrong = 0;
+    if (left != mxcsr) {
+        wrong = 1;
+        printf("difference: %s %s: MXCSR %x became %x\n", insn->name, path->name, mxcsr, left);
+    }
     for (unsigned m = 0; m < p.m; m++)
-        wrong |= memcmp(d[m], expected[m], 4 * p.n) != 0;
+        for (unsigned n = 0; n < p.n; n++)
+            if (word((const uint8_t (*)[AMXEMU_COLSB])d, m, n) != word(expected, m, n)) {
+                if (may_print && !wrong)
+                    print_case(path, insn, &p, before, expected, m, n);
+                wrong = 1;
+            }
     return wrong;
 }
 
@@ -121,8 +150,9 @@ static int compare(const struct instruction *insn, struct random *r, unsigned co
             const unsigned needs =
                 insn->family == FAMILY_INT8 ? paths[path].needs_for_int8 : paths[path].needs_for_floats;
             if (vectors & needs)
-                differences[path] += differs(&paths[path], insn, p, (const uint8_t (*)[AMXEMU_COLSB])d,
-                                             (const uint8_t (*)[AMXEMU_COLSB])expected, any_mxcsr(r));
+                differences[path] +=
+                    differs(&paths[path], insn, p, (const uint8_t (*)[AMXEMU_COLSB])d,
+                            (const uint8_t (*)[AMXEMU_COLSB])expected, any_mxcsr(r), differences[path] == 0);
         }
     }
     for (int path = 0; path < PATHS; path++) {
