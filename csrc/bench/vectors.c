@@ -3,11 +3,12 @@
  *
  * Contract of all loops
  * Budget  registers 0-11 C (row i, vector j in 2 * i + j), 12-13 B, 14 A, 15 the product before it is added;
- * no more than 16, so that one text does for 16, 32 and 64 bytes (W) A       [step][row 0-5][4 bytes], each
- * broadcast: two words, four unsigned bytes, or one float B       [step][vector 0-1][W bytes], as many words,
- * signed bytes or floats for each 32 bits of C C       [row 0-5][vector 0-1][W bytes] of 32 bits each, int32
- * modulo 2^32 or float32, written once by rank 0, so that what was computed can be checked Data    dense, as
- * in tiles.c
+ *         no more than 16, so that one text does for 16, 32 and 64 bytes (W)
+ * A       [step][row 0-5][4 bytes], each broadcast: two words, four unsigned bytes, or one float
+ * B       [step][vector 0-1][W bytes], as many words, signed bytes or floats for each 32 bits of C
+ * C       [row 0-5][vector 0-1][W bytes] of 32 bits each, int32 modulo 2^32 or float32, written once by
+ *         rank 0, so that what was computed can be checked
+ * Data    dense, as in tiles.c
  *
  * Registers and the order of instructions are fixed by the text: a compiler would reassociate and spill. Each
  * product is followed at once by its addition. Of 13 orders tried on Zen 3 (additions 1, 3 or 4 products
@@ -15,12 +16,12 @@
  * by 5 to 10: 157 GOP/s of VPMADDWD + VPADDD, 3.1 instructions a cycle. 12 accumulators hide what VFMADD and
  * VPDPBUSD take (4 or 5 cycles, two a cycle).
  */
-#include "emulator/vectors.h"
 #include <errno.h>
 #include <string.h>
 
 #include "bench/bench.h"
 #include "bench/team.h"
+#include "emulator/vectors.h"
 
 #if !AMX_STUBS
 

@@ -1,3 +1,5 @@
+/* SDM vol. 2, CPUID, leaves 1 and 7; vol. 1, "Detection of AVX Instructions" and the same of AVX-512: what
+ * software must find before it uses them. */
 #include "vectors.h"
 
 #include <stdint.h>

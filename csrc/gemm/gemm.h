@@ -1,4 +1,4 @@
-/* Matrix products on tiles: the parts and what they hand to each other.
+/* Matrix products: the parts and what they hand to each other.
  *
  *   operands.c   pointers and strides, or NumPy arrays, into a call
  *   plan.c       how a product is cut into blocks and threads; kept.c has the last plan
@@ -8,7 +8,8 @@
  *   pack.c       operands into panels of tiles, with shuffle.c and copy.c; packed.c keeps those of a B
  *   round.c      float32 operands to 16-bit ones
  *   session.c    the tile registers of one thread, found and given back
- *   interrupt.c  whether a long product is to go on
+ *   interrupt.c  whether a long product is to go on, which stop.c asks between blocks
+ *   family.c     the kernels in vector registers (csrc/vector/), by names
  *   stores.c, pages.c, workspace.c, threads.c    memory and threads, as below
  *
  * A tile of A or B is 1 KiB of 16 rows of 64 bytes. A "chunk" is the 64 bytes of K that one tile holds: 64

@@ -26,7 +26,7 @@ enum { STRIPE_BYTES = 16 << 20, ROWS_BYTES = 8 << 20 };
 /* Cycles of a product of tiles, and of a load of a tile of B from L2 and from beyond. */
 enum { CYCLES_TDP = 16, CYCLES_LOAD_L2 = 19, CYCLES_LOAD_FAR = 105 };
 /* Below this a second thread costs more than it brings: waking a team takes microseconds. The software tile
- * machine needs some 32 times as long. */
+ * machine, and vector registers of 32 bytes, need some 32 times as long. */
 enum { NATIVE_PARALLEL_CYCLES = 8192, EMULATED_PARALLEL_CYCLES = 256 };
 
 /* Where rows of A begin within a line, each row of a tile lies in two, and A from L2 costs twice as much: 84

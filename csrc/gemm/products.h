@@ -66,7 +66,8 @@ void amx_round(int format, int threads, int64_t rows, int64_t columns, const voi
 /* The kernels that multiply in vector registers, by op (AMX_TDP*). Of those that this CPU and kernel allow,
  * best first, the name of number `index`; NULL behind the last one. */
 const char *amx_vector_family(int op, int index);
-/* Those of that name from now on, NULL: the best again; 0, or -ENOTSUP. Not while a product runs. */
+/* Those of that name from now on, NULL: the best again; 0, -ENOTSUP, or -EINVAL for no op.
+ * Not while a product runs. */
 int amx_vector_select(int op, const char *name);
 const char *amx_vector_selected(int op); /* NULL: none, and AMX_VECTOR is the software tile machine */
 

@@ -9,8 +9,6 @@
 #ifdef __x86_64__
 #include <immintrin.h>
 
-enum { FTZ_DAZ = 0x9FC0 };
-
 /* Not inlined, and of a volatile operand, so that the CPU computes it and no compiler. */
 __attribute__((target("avx2,f16c"), noinline)) static float widen(const volatile int *half) {
     return _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(*half)));
@@ -21,7 +19,7 @@ int vector_floats_are_exact(void) {
         return 0;
     }
     const volatile int least = 1; /* 2^-24 */
-    const uint32_t mxcsr = amxemu_exchange_mxcsr(FTZ_DAZ);
+    const uint32_t mxcsr = amxemu_exchange_mxcsr(AMXEMU_TILE_UNIT_MXCSR);
     const float wide = widen(&least);
     amxemu_exchange_mxcsr(mxcsr);
     return wide == 0x1p-24f && amxemu_flushes_what_was_rounded();

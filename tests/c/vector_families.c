@@ -3,9 +3,10 @@
  *     vector_families SEED COUNT
  *
  * COUNT blocks of each family and kind: all numbers of rows, some chunks, C from nothing or from sums, data
- * over the whole range, and for floats NaN, infinities and denormals in some. Prints a line for each. Exit
- * status 0: all equal; 1: a difference; 2: wrong usage. Compiled with tests/c/avx512_model it runs the
- * families whose instructions are modelled there, on a CPU with AVX2; else those that the CPU has.
+ * over the whole range, and for floats NaN, infinities and denormals in some. For integers the loops are
+ * here; for floats they are the scalar reference of the tile machine. Prints a line for each. Exit status
+ * 0: all equal; 1: a difference; 2: wrong usage. Compiled with tests/c/avx512_model it runs the families
+ * whose instructions are modelled there, on a CPU with AVX2; else those that the CPU has.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,7 +22,7 @@
 #include "vector/exact.h"
 #include "vector/families.h"
 
-enum { MOST_ROWS = 31, MOST_CHUNKS = 5, COLUMNS = 32, TILE_UNIT_MXCSR = 0x9FC0 };
+enum { MOST_ROWS = 31, MOST_CHUNKS = 5, COLUMNS = 32 };
 
 static const struct {
     const struct vector_family *family;
@@ -136,7 +137,7 @@ static void multiply(const struct vector_family *family, enum vector_kind kind, 
         .kind = kind,
     };
 #if defined(__x86_64__)
-    const uint32_t mxcsr = amxemu_exchange_mxcsr(TILE_UNIT_MXCSR);
+    const uint32_t mxcsr = amxemu_exchange_mxcsr(AMXEMU_TILE_UNIT_MXCSR);
     if (few) {
         family->multiply_few(&on);
     } else {
