@@ -20,6 +20,7 @@ from amx.dtypes import Element, as_elements
 
 __all__ = ["add_parser", "run"]
 
+SCHEMA = 1
 TRAINING = 1200  # images; the others are for the test
 
 
@@ -114,7 +115,8 @@ def run(arguments: argparse.Namespace) -> int:
     add("tiles", tiles)
     add("classifier", _classifier())
     if arguments.json:
-        print(json.dumps({name: dataclasses.asdict(facts) for name, facts in report.items()}, indent=2))
+        found = {name: dataclasses.asdict(facts) for name, facts in report.items()}
+        print(json.dumps({"schema": SCHEMA, **found}, indent=2))
     return 0 if tiles.dpbusd and tiles.dpbf16ps else 1
 
 

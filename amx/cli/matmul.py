@@ -24,6 +24,8 @@ from amx.printable import printable
 
 __all__ = ["add_parser", "run"]
 
+SCHEMA = 1
+
 
 @dataclass(frozen=True)
 class Report:
@@ -100,7 +102,7 @@ def run(arguments: argparse.Namespace) -> int:
         seconds=seconds,
         gops=operations / seconds / 1e9,
     )
-    text = json.dumps(asdict(report)) if arguments.json else str(report)
+    text = json.dumps({"schema": SCHEMA, **asdict(report)}) if arguments.json else str(report)
     print(text, file=sys.stderr if arguments.output == STANDARD else sys.stdout)
     return 0
 

@@ -4,6 +4,7 @@ import json
 import os
 import re
 
+import children
 import pytest
 
 import amx
@@ -30,6 +31,14 @@ def test_the_report_is_true(report):
     assert accuracy["float32"] > 0.9
     assert abs(accuracy["bfloat16"] - accuracy["float32"]) < 0.01
     assert abs(accuracy["int8"] - accuracy["float32"]) < 0.01
+
+
+def test_every_key_is_documented(report):
+    _, _, section = (children.ROOT / "docs/json.md").read_text().partition("\n## `amx demo --json`\n")
+    section = section.partition("\n## ")[0]
+    assert report["schema"] == 1
+    for part in (report["machine"], report["tiles"], report["classifier"], report["classifier"]["models"][0]):
+        assert all(f"`{key}`" in section for key in part)
 
 
 def test_the_text_names_the_backend_and_the_speeds(capsys):

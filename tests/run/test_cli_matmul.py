@@ -44,6 +44,9 @@ def test_the_json_report_names_shape_backend_and_speed(files, backend, capsys):
     assert report["shape"] == [2, 4]
     assert report["dtype"] == "int32"
     assert report["backend"] == backend
+    _, _, section = (children.ROOT / "docs/json.md").read_text().partition("\n## `amx matmul --json`\n")
+    assert report.pop("schema") == 1
+    assert all(f"`{key}`" in section.partition("\n## ")[0] for key in report)
     assert report["gops"] == pytest.approx(48e-9 / report["seconds"])
 
 
