@@ -240,18 +240,14 @@ def _decide(op: int, request: bool) -> Backend:
     if _mode == "emulated":
         return Backend.EMULATED
     group = _GROUPS[op]
+    # Empty: by nothing. None: these tiles are not wanted, of which nothing is to be said.
     refused = None if _mode == "vector" else _why_not_native(group, request)
     if refused == "":
         return Backend.NATIVE
     if group is Group.TILE:
         if refused:
-            _warn(
-                errors.EmulatedWarning,
-                group,
-                refused,
-                "Tiles run on the software tile machine, slowly",
-                "vector",
-            )
+            said = "Tiles run on the software tile machine, slowly"
+            _warn(errors.EmulatedWarning, group, refused, said, "vector")
         return Backend.EMULATED
     if _is_in_vectors(op):
         if refused:

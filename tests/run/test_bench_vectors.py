@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 import amx
+from amx import errors
 from amx._lib import ffi, lib
-from amx.bench import ceiling, vectors
+from amx.bench import ceiling, team, vectors
 from amx.bench.grid import Dtype
 from amx.bench.timing import Pace, RealClock
 from amx.bench.vectors import Loop, Vectors
@@ -87,6 +88,8 @@ def test_all_threads_take_part_and_a_missing_one_is_no_figure(loop):
     block.run(3)
     a, b = matrices_of(block)
     np.testing.assert_array_equal(result_of(block), a @ b)
+    with pytest.raises(errors.AmxUnavailableError, match="fewer threads"):
+        team.expect(threads + 1, threads)
 
 
 @pytest.mark.parametrize(
