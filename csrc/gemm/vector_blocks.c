@@ -50,7 +50,8 @@ struct block {
     int64_t row, rows;
     struct gemm_range panels;
     int64_t chunk, chunks;
-    int begins, ends; /* the stripe's chunks */
+    int begins, ends;                  /* the stripe's chunks */
+    int64_t ahead_groups, ahead_lines; /* as struct vector_block's */
 };
 
 /* Chunks that lie whole in rows whose columns are adjacent are prepared from there, others from a tile. */
@@ -110,15 +111,10 @@ static __attribute__((noinline)) void multiply(const struct vector_family *famil
 
 /* The first rows prefetch the next column tile of B, or of the panel behind it; what lies behind the last one
  * makes no difference. */
-static void fetch_ahead(struct vector_block *on, const struct vector_family *family,
-                        const struct gemm_stripe *stripe, int64_t column) {
-    const int64_t lines = (int64_t)family->tiles * GEMM_TILE / GEMM_CHUNK;
-    const int64_t groups = on->rows / family->rows;
-    const int same_panel = family->tiles == 1 && column % GEMM_PANEL == 0;
-    on->ahead =
-        on->b + (same_panel ? GEMM_TILE : stripe->panel_bytes - column % GEMM_PANEL / GEMM_ROWS * GEMM_TILE);
-    on->ahead_lines = groups > 0 ? (lines + groups - 1) / groups : 0;
-    on->ahead_groups = groups > 0 ? lines / on->ahead_lines : 0;
+static const uint8_t *next_of_b(const struct vector_family *family, const struct gemm_stripe *stripe,
+                                const uint8_t *b, int64_t column) {
+    const int64_t in_panel = column % GEMM_PANEL / GEMM_ROWS * GEMM_TILE;
+    return b + (family->tiles == 1 && in_panel == 0 ? GEMM_TILE : stripe->panel_bytes - in_panel);
 }
 
 /* `columns` columns from column `column` of the stripe, of which B lies at b. */
@@ -154,8 +150,10 @@ static void multiply_columns(struct gemm_job *job, const struct gemm_stripe *str
         .c = block->ends ? c : sums,
         .c_row = block->ends ? call->c_row : sums_row,
         .kind = call->kind,
+        .ahead = next_of_b(family, stripe, b, column),
+        .ahead_groups = block->ahead_groups,
+        .ahead_lines = block->ahead_lines,
     };
-    fetch_ahead(&on, family, stripe, column);
     if (columns == width) {
         multiply(family, &on, few);
         return;
@@ -190,6 +188,14 @@ static void multiply_block(struct gemm_job *job, const struct gemm_stripe *strip
     }
 }
 
+/* What the groups of rows prefetch of the next column tiles, in equal parts as far as it goes. */
+static void share_ahead(struct block *block, const struct vector_family *family) {
+    const int64_t lines = (int64_t)family->tiles * GEMM_TILE / GEMM_CHUNK,
+                  groups = block->rows / family->rows;
+    block->ahead_lines = groups > 0 ? (lines + groups - 1) / groups : 0;
+    block->ahead_groups = groups > 0 ? lines / block->ahead_lines : 0;
+}
+
 void gemm_multiply_stripe_in_vectors(struct gemm_job *job, const struct gemm_stripe *stripe) {
     const struct amx_gemm_plan *plan = job->call->plan;
     const struct places places = find_places(job);
@@ -200,7 +206,7 @@ void gemm_multiply_stripe_in_vectors(struct gemm_job *job, const struct gemm_str
         for (int64_t row = rows.begin; row < rows.end; row += plan->mc) {
             for (int64_t chunk = chunks.begin; chunk < chunks.end && !is_to_stop(job->call);
                  chunk += plan->kc) {
-                const struct block block = {
+                struct block block = {
                     .row = row,
                     .rows = min64(plan->mc, rows.end - row),
                     .panels = {q, min64(mine.end, q + panels)},
@@ -209,6 +215,7 @@ void gemm_multiply_stripe_in_vectors(struct gemm_job *job, const struct gemm_str
                     .begins = chunk == chunks.begin,
                     .ends = chunk + plan->kc >= chunks.end,
                 };
+                share_ahead(&block, job->call->family);
                 multiply_block(job, stripe, &places, &block);
             }
         }

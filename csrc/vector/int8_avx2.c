@@ -20,12 +20,15 @@
 #define WORDS_LOW(x, s)                                                                                      \
     ((s) ? _mm256_srai_epi16(_mm256_slli_epi16(x, 8), 8) : _mm256_and_si256(x, _mm256_set1_epi16(0xFF)))
 #define WORDS_HIGH(x, s) ((s) ? _mm256_srai_epi16(x, 8) : _mm256_srli_epi16(x, 8))
-#define WORDS_MADD(sum, a, b)                                                                                \
+#define WORDS_MADD(s0, s1, a, b0, b1)                                                                        \
     do {                                                                                                     \
-        __m256i product;                                                                                     \
-        __asm__("vpmaddwd %3, %2, %1\n\tvpaddd %1, %0, %0" : "+x"(sum), "=&x"(product) : "x"(a), "x"(b));    \
+        __m256i p0, p1;                                                                                      \
+        __asm__("vpmaddwd %5, %4, %2\n\tvpmaddwd %6, %4, %3\n\tvpaddd %2, %0, %0\n\tvpaddd %3, %1, %1"       \
+                : "+x"(s0), "+x"(s1), "=&x"(p0), "=&x"(p1)                                                   \
+                : "x"(a), "x"(b0), "x"(b1));                                                                 \
     } while (0)
-#define WORDS_KEEP(x) __asm__("" : "+x"(x))
+#define WORDS_KEEP(x)         __asm__("" : "+x"(x))
+#define WORDS_PLUS(sum, a, b) _mm256_add_epi32(sum, _mm256_madd_epi16(a, b))
 #include "vector/words.inc.h"
 
 const struct vector_family vector_int8_avx2 = {

@@ -8,15 +8,19 @@
 
 #ifndef AVX512 /* tests put a model of the instructions in their place */
 #define AVX512 __attribute__((target("avx512f,avx512bw")))
-#define WORDS_MADD(sum, a, b)                                                                                \
+#define WORDS_MADD(s0, s1, a, b0, b1)                                                                        \
     do {                                                                                                     \
-        __m512i product;                                                                                     \
-        __asm__("vpmaddwd %3, %2, %1\n\tvpaddd %1, %0, %0" : "+v"(sum), "=&v"(product) : "v"(a), "v"(b));    \
+        __m512i p0, p1;                                                                                      \
+        __asm__("vpmaddwd %5, %4, %2\n\tvpmaddwd %6, %4, %3\n\tvpaddd %2, %0, %0\n\tvpaddd %3, %1, %1"       \
+                : "+v"(s0), "+v"(s1), "=&v"(p0), "=&v"(p1)                                                   \
+                : "v"(a), "v"(b0), "v"(b1));                                                                 \
     } while (0)
 #define WORDS_KEEP(x) __asm__("" : "+v"(x))
 #else
-#define WORDS_KEEP(x)         (void)(x)
-#define WORDS_MADD(sum, a, b) ((sum) = _mm512_add_epi32(sum, _mm512_madd_epi16(a, b)))
+#define WORDS_KEEP(x) (void)(x)
+#define WORDS_MADD(s0, s1, a, b0, b1)                                                                        \
+    ((s0) = _mm512_add_epi32(s0, _mm512_madd_epi16(a, b0)),                                                  \
+     (s1) = _mm512_add_epi32(s1, _mm512_madd_epi16(a, b1)))
 #endif
 
 #define WORDS_NAME        avx512bw
@@ -31,7 +35,8 @@
 #define WORDS_WORD(p)     _mm512_set1_epi32(vector_word(p))
 #define WORDS_LOW(x, s)                                                                                      \
     ((s) ? _mm512_srai_epi16(_mm512_slli_epi16(x, 8), 8) : _mm512_and_si512(x, _mm512_set1_epi16(0xFF)))
-#define WORDS_HIGH(x, s) ((s) ? _mm512_srai_epi16(x, 8) : _mm512_srli_epi16(x, 8))
+#define WORDS_HIGH(x, s)      ((s) ? _mm512_srai_epi16(x, 8) : _mm512_srli_epi16(x, 8))
+#define WORDS_PLUS(sum, a, b) _mm512_add_epi32(sum, _mm512_madd_epi16(a, b))
 #include "vector/words.inc.h"
 
 const struct vector_family vector_int8_avx512bw = {

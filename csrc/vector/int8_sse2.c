@@ -17,9 +17,11 @@
 #define WORDS_WORD(p)     _mm_castps_si128(_mm_load1_ps((const float *)(p)))
 #define WORDS_LOW(x, s)                                                                                      \
     ((s) ? _mm_srai_epi16(_mm_slli_epi16(x, 8), 8) : _mm_and_si128(x, _mm_set1_epi16(0xFF)))
-#define WORDS_HIGH(x, s)      ((s) ? _mm_srai_epi16(x, 8) : _mm_srli_epi16(x, 8))
-#define WORDS_MADD(sum, a, b) ((sum) = _mm_add_epi32(sum, _mm_madd_epi16(a, b)))
+#define WORDS_HIGH(x, s) ((s) ? _mm_srai_epi16(x, 8) : _mm_srli_epi16(x, 8))
+#define WORDS_MADD(s0, s1, a, b0, b1)                                                                        \
+    ((s0) = _mm_add_epi32(s0, _mm_madd_epi16(a, b0)), (s1) = _mm_add_epi32(s1, _mm_madd_epi16(a, b1)))
 #define WORDS_KEEP(x)         __asm__("" : "+x"(x))
+#define WORDS_PLUS(sum, a, b) _mm_add_epi32(sum, _mm_madd_epi16(a, b))
 #include "vector/words.inc.h"
 
 const struct vector_family vector_int8_sse2 = {
