@@ -284,9 +284,11 @@ int gemm_run(struct gemm_call *call, int op, int threads, int64_t batch) {
     }
     call->adds = call->before != 0;
     call->packed_before = call->before * call->a.element / GEMM_CHUNK;
+    call->kind = (enum vector_kind)op;
+    call->family = gemm_family(call->engine, op);
     const int error =
-        gemm_find_plan(call->engine, op, threads, call->a.rows, call->b.columns, call->a.columns, batch,
-                       batch > 0 ? count_operands(call, batch) : 0, &call->plan);
+        gemm_find_plan(call->engine, call->family, op, threads, call->a.rows, call->b.columns,
+                       call->a.columns, batch, batch > 0 ? count_operands(call, batch) : 0, &call->plan);
     if (error != 0) {
         return error;
     }
@@ -297,8 +299,6 @@ int gemm_run(struct gemm_call *call, int op, int threads, int64_t batch) {
     }
     const struct gemm_micro_set *set = gemm_micro_for(op);
     call->kernels = call->engine == AMX_NATIVE ? &set->native : &set->emulated;
-    call->kind = (enum vector_kind)op;
-    call->family = call->engine == AMX_VECTOR ? vector_selected(call->kind) : NULL;
     if (plan->m == 0 || plan->n == 0 || plan->batch == 0) {
         return 0;
     }

@@ -13,6 +13,10 @@ static const char *name_of(const struct vector_family *family) {
     return family != NULL ? family->name : NULL;
 }
 
+const struct vector_family *gemm_family(int engine, int op) {
+    return engine == AMX_VECTOR && is_op(op) ? vector_selected((enum vector_kind)op) : NULL;
+}
+
 const char *amx_vector_family(int op, int index) {
     return is_op(op) ? name_of(vector_nth((enum vector_kind)op, index)) : NULL;
 }

@@ -240,11 +240,20 @@ struct gemm_range {
 };
 struct gemm_range gemm_share(int64_t count, int rank, int size);
 struct amx_caches gemm_caches(void); /* this core's, or what is assumed of them */
+/* As amx_gemm_make_plan() for these kernels. */
+int gemm_make_plan(int engine, const struct vector_family *family, int op, int threads, int64_t m, int64_t n,
+                   int64_t k, int64_t batch, int64_t operands, const struct amx_caches *caches,
+                   struct amx_gemm_plan *plan);
+
+/* ---- family.c ---- */
+
+/* The kernels of an engine in vector registers; NULL: tiles. */
+const struct vector_family *gemm_family(int engine, int op);
 
 /* ---- kept.c ---- */
 
-/* As amx_gemm_make_plan() for this core, of the plan that this thread keeps until its next product. */
-int gemm_find_plan(int engine, int op, int most, int64_t m, int64_t n, int64_t k, int64_t batch,
-                   int64_t operands, const struct amx_gemm_plan **plan);
+/* As gemm_make_plan() for this core, of the plan that this thread keeps until its next product. */
+int gemm_find_plan(int engine, const struct vector_family *family, int op, int most, int64_t m, int64_t n,
+                   int64_t k, int64_t batch, int64_t operands, const struct amx_gemm_plan **plan);
 
 #endif

@@ -19,8 +19,8 @@ static int threads_for(int most) {
     return most == 0 || most > available ? available : most;
 }
 
-int gemm_find_plan(int engine, int op, int most, int64_t m, int64_t n, int64_t k, int64_t batch,
-                   int64_t operands, const struct amx_gemm_plan **plan) {
+int gemm_find_plan(int engine, const struct vector_family *family, int op, int most, int64_t m, int64_t n,
+                   int64_t k, int64_t batch, int64_t operands, const struct amx_gemm_plan **plan) {
     struct kept *kept = (struct kept *)gemm_workspace(GEMM_BUFFER_PLAN, sizeof *kept);
     if (kept == NULL) {
         return -ENOMEM;
@@ -28,7 +28,6 @@ int gemm_find_plan(int engine, int op, int most, int64_t m, int64_t n, int64_t k
     const struct amx_gemm_plan *last = &kept->plan;
     const struct amx_caches caches = gemm_caches();
     const int threads = threads_for(most);
-    const struct vector_family *family = engine == AMX_VECTOR ? vector_selected((enum vector_kind)op) : NULL;
     *plan = last;
     if (kept->engine == engine && kept->op == op && kept->threads == threads && last->m == m &&
         last->n == n && last->k == k && last->batch == batch && last->operands == operands &&
@@ -37,7 +36,8 @@ int gemm_find_plan(int engine, int op, int most, int64_t m, int64_t n, int64_t k
         return 0;
     }
     kept->threads = 0; /* until it is a plan */
-    const int error = amx_gemm_make_plan(engine, op, threads, m, n, k, batch, operands, &caches, &kept->plan);
+    const int error =
+        gemm_make_plan(engine, family, op, threads, m, n, k, batch, operands, &caches, &kept->plan);
     if (error == 0) {
         kept->engine = engine;
         kept->op = op;

@@ -314,6 +314,13 @@ int amx_gemm_threads(void) {
 
 int amx_gemm_make_plan(int engine, int op, int threads, int64_t m, int64_t n, int64_t k, int64_t batch,
                        int64_t operands, const struct amx_caches *caches, struct amx_gemm_plan *plan) {
+    return gemm_make_plan(engine, gemm_family(engine, op), op, threads, m, n, k, batch, operands, caches,
+                          plan);
+}
+
+int gemm_make_plan(int engine, const struct vector_family *family, int op, int threads, int64_t m, int64_t n,
+                   int64_t k, int64_t batch, int64_t operands, const struct amx_caches *caches,
+                   struct amx_gemm_plan *plan) {
     const int64_t per_chunk = op >= AMX_TDPBF16PS ? GEMM_CHUNK / 2 : GEMM_CHUNK;
     if (gemm_micro_for(op) == NULL || m < 0 || n < 0 || k < 0 || batch < 0 || operands < 0 || threads < 0 ||
         (caches != NULL && (caches->l1 <= 0 || caches->l2 <= 0))) {
@@ -331,7 +338,6 @@ int amx_gemm_make_plan(int engine, int op, int threads, int64_t m, int64_t n, in
         .caches = caches != NULL ? *caches : gemm_caches(),
         .chunks = ceil_div(k, per_chunk),
     };
-    const struct vector_family *family = engine == AMX_VECTOR ? vector_selected((enum vector_kind)op) : NULL;
     choose_kernel(plan, engine, family);
     const int64_t row_blocks = ceil_div(m, plan->mr);
     const int64_t column_blocks = ceil_div(n, panels_width(plan));

@@ -9,7 +9,7 @@
 #include "emulator/mxcsr.h"
 #include "gemm/job.h"
 
-enum { TILE_UNIT_MXCSR = 0x9FC0, LINE = 64 };
+enum { LINE = 64 };
 
 /* A buffer holds: a prepared block of B, a block of C that C has no room for, rows of A.
  */
@@ -26,11 +26,15 @@ static int64_t width_of(const struct vector_family *family) {
 static int64_t a_row(const struct vector_family *family, const struct amx_gemm_plan *plan) {
     return plan->kc * family->a_bytes + LINE;
 }
+/* Few rows prepare no B, and go by all of K at once. */
 static int64_t b_bytes(const struct vector_family *family, const struct amx_gemm_plan *plan) {
-    return plan->kc * family->b_bytes;
+    return plan->m <= family->few ? 0 : plan->kc * family->b_bytes;
+}
+static int64_t most_rows(const struct amx_gemm_plan *plan) {
+    return min64(plan->mc, plan->m);
 }
 int64_t gemm_vector_buffer(const struct vector_family *family, const struct amx_gemm_plan *plan) {
-    return b_bytes(family, plan) + plan->mc * (4 * GEMM_PANEL + a_row(family, plan));
+    return b_bytes(family, plan) + most_rows(plan) * (4 * GEMM_PANEL + a_row(family, plan));
 }
 static struct places find_places(const struct gemm_job *job) {
     const struct vector_family *family = job->call->family;
@@ -39,7 +43,7 @@ static struct places find_places(const struct gemm_job *job) {
     return (struct places){
         .b = b,
         .edge = edge,
-        .a = edge + plan->mc * 4 * GEMM_PANEL,
+        .a = edge + most_rows(plan) * 4 * GEMM_PANEL,
         .edge_row = 4 * GEMM_PANEL,
         .a_row = a_row(family, plan),
     };
@@ -53,6 +57,24 @@ struct block {
     int begins, ends;                  /* the stripe's chunks */
     int64_t ahead_groups, ahead_lines; /* as struct vector_block's */
 };
+
+/* The floating-point environment of floats, of which the caller's is put aside. Not inlined where they work,
+ * so that no arithmetic moves out of it. */
+static uint32_t enter(enum vector_kind kind) {
+    return kind >= VECTOR_BF16 ? amxemu_exchange_mxcsr(AMXEMU_TILE_UNIT_MXCSR) : 0;
+}
+static void leave(enum vector_kind kind, uint32_t mxcsr) {
+    if (kind >= VECTOR_BF16) {
+        amxemu_exchange_mxcsr(mxcsr);
+    }
+}
+
+static __attribute__((noinline)) void prepare(const struct vector_family *family,
+                                              const struct vector_rows *rows) {
+    const uint32_t mxcsr = enter(rows->kind);
+    family->prepare_a(rows);
+    leave(rows->kind, mxcsr);
+}
 
 /* Chunks that lie whole in rows whose columns are adjacent are prepared from there, others from a tile. */
 static void prepare_a(const struct gemm_job *job, const struct places *places, const struct block *block) {
@@ -70,7 +92,7 @@ static void prepare_a(const struct gemm_job *job, const struct places *places, c
     };
     if (a->column_stride == a->element) {
         rows.chunks = min64(block->chunks, a->columns / per_chunk - block->chunk);
-        family->prepare_a(&rows);
+        prepare(family, &rows);
     }
     enum { TOGETHER = 4 };
     _Alignas(64) uint8_t tiles[TOGETHER * GEMM_TILE];
@@ -83,7 +105,7 @@ static void prepare_a(const struct gemm_job *job, const struct places *places, c
             rows.from_row = GEMM_CHUNK;
             rows.from_chunk = GEMM_TILE;
             rows.rows = min64(GEMM_ROWS, block->rows - row);
-            family->prepare_a(&rows);
+            prepare(family, &rows);
         }
     }
 }
@@ -95,18 +117,15 @@ static void copy_rows(uint8_t *to, int64_t to_row, const uint8_t *from, int64_t 
     }
 }
 
-/* Not inlined, so that no arithmetic moves out of the stretch in which its MXCSR is set. */
 static __attribute__((noinline)) void multiply(const struct vector_family *family,
                                                const struct vector_block *on, int few) {
-    const uint32_t mxcsr = on->kind >= VECTOR_BF16 ? amxemu_exchange_mxcsr(TILE_UNIT_MXCSR) : 0;
+    const uint32_t mxcsr = enter(on->kind);
     if (few) {
         family->multiply_few(on);
     } else {
         family->multiply(on);
     }
-    if (on->kind >= VECTOR_BF16) {
-        amxemu_exchange_mxcsr(mxcsr);
-    }
+    leave(on->kind, mxcsr);
 }
 
 /* The first rows prefetch the next column tile of B, or of the panel behind it; what lies behind the last one

@@ -20,9 +20,9 @@ static const struct vector_family one = {
 static const struct vector_family other = {
     .name = "other", .rows = 4, .tiles = 1, .a_bytes = 128, .b_bytes = 2048};
 static const struct vector_family *family = &one;
-const struct vector_family *vector_selected(enum vector_kind kind) {
-    (void)kind;
-    return family;
+const struct vector_family *gemm_family(int engine, int op) {
+    (void)op;
+    return engine == AMX_VECTOR ? family : NULL;
 }
 int amx_cpuid(uint32_t leaf, uint32_t subleaf, uint32_t registers[4]) {
     (void)leaf, (void)subleaf, (void)registers;
@@ -40,7 +40,8 @@ enum { PLAN = offsetof(struct amx_gemm_plan, column_parts) + sizeof(int) };
 
 static const struct amx_gemm_plan *find(const struct product *p) {
     const struct amx_gemm_plan *plan = NULL;
-    return gemm_find_plan(p->engine, p->op, p->threads, p->m, p->n, p->k, p->batch, p->operands, &plan) == 0
+    return gemm_find_plan(p->engine, gemm_family(p->engine, p->op), p->op, p->threads, p->m, p->n, p->k,
+                          p->batch, p->operands, &plan) == 0
                ? plan
                : NULL;
 }

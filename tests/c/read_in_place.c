@@ -62,8 +62,8 @@ int gemm_forks(void) {
     return 0;
 }
 void gemm_stores_done(void) {}
-const struct vector_family *vector_selected(enum vector_kind kind) {
-    (void)kind;
+const struct vector_family *gemm_family(int engine, int op) {
+    (void)engine, (void)op;
     return NULL;
 }
 void gemm_multiply_stripe_in_vectors(struct gemm_job *job, const struct gemm_stripe *stripe) {
