@@ -1,4 +1,4 @@
-"""The caller's floating-point environment: no product depends on it, traps under it, or leaves a trace in it."""
+"""The floating-point environment is the caller's: products do not depend on it, and leave no trace in it."""
 
 import children
 
