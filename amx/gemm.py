@@ -163,7 +163,9 @@ class PackedMatrix(Packed):
 
 
 def pack(b: object, *, dtype: object = None) -> PackedMatrix:
-    """Pack a second operand once, to multiply with it many times.
+    """Pack a second operand once, to multiply with it many times, on every backend.
+
+    It can be pickled: where it is loaded, on another machine too, the same elements are packed again.
 
     Parameters
     ----------

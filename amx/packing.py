@@ -1,7 +1,7 @@
 """A second operand in the layout of the tiles, for many products with it.
 
-The layout is csrc/gemm/gemm.h's: panels of 32 columns, each a run of pairs of 1 KiB tiles, zero-padded. It is
-an implementation detail: pack again after an upgrade, do not store it.
+The layout is csrc/gemm/gemm.h's: panels of 32 columns, each a run of pairs of 1 KiB tiles, zero-padded. All
+engines read this one. It is an implementation detail: what is pickled is the array, which is packed again.
 """
 
 from __future__ import annotations
@@ -50,8 +50,11 @@ class Packed:
     def __deepcopy__(self, memo: object) -> Self:
         return self
 
-    def __reduce__(self) -> NoReturn:
-        raise TypeError("a PackedMatrix cannot be pickled: send the array, and pack it again with amx.pack()")
+    def __reduce__(self) -> tuple[Any, ...]:
+        array = self.unpack()
+        if self._element is Element.BFLOAT16:  # by its bits: the other machine need not have ml_dtypes
+            array = array.view(np.uint16)
+        return packed_as, (type(self), array, self._element.value)
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -125,7 +125,7 @@ def test_packed_matrix_describes_itself():
 
 
 def test_packed_matrices_cannot_be_changed():
-    """No attribute can be set or deleted; a copy is the same object; pickling says what to do."""
+    """No attribute can be set or deleted; a copy is the same object."""
     packed = amx.pack(np.ones((64, 64), np.int8))
     for name in ("n", "k", "shape", "handle", "new"):
         with pytest.raises(AttributeError, match="immutable"):
@@ -134,5 +134,32 @@ def test_packed_matrices_cannot_be_changed():
         del packed.handle
     assert copy.deepcopy(packed) is packed
     assert copy.copy(packed) is packed
-    with pytest.raises(TypeError, match="pack it again"):
-        pickle.dumps(packed)
+
+
+@pytest.mark.parametrize("element", ["int8", "uint8", "bfloat16", "float16"])
+def test_a_pickled_one_is_packed_again(element):
+    """Of any shape, for another process and whatever engine it has."""
+    b = operands.random_array(np.random.default_rng(92), (2, 70, 33), element, special=0.1)
+    packed = amx.pack(b)
+    again = pickle.loads(pickle.dumps(packed))
+    assert type(again) is amx.PackedMatrix
+    assert (again.shape, again.dtype, again.nbytes) == (packed.shape, packed.dtype, packed.nbytes)
+    assert again.unpack().tobytes() == b.tobytes()
+
+
+def test_another_process_multiplies_by_what_was_pickled(tmp_path):
+    """By its own engine, and without ml_dtypes: the same bits."""
+    b = operands.random_array(np.random.default_rng(93), (70, 33), "bfloat16")
+    a = operands.random_array(np.random.default_rng(94), (5, 70), "bfloat16")
+    (tmp_path / "b").write_bytes(pickle.dumps(amx.pack(b)))
+    np.save(tmp_path / "a.npy", a.view(np.uint16))
+    code = f"""
+import sys
+sys.modules["ml_dtypes"] = None
+import pickle, numpy as np, amx
+amx.set_backend("emulated")
+packed = pickle.load(open({str(tmp_path / "b")!r}, "rb"))
+print(amx.matmul(np.load({str(tmp_path / "a.npy")!r}), packed, dtype="bfloat16").tobytes().hex())
+"""
+    found = bytes.fromhex(children.run_python("-c", code).stdout)
+    assert found == operands.expected(a, b, "bfloat16").tobytes()
