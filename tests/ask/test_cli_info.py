@@ -126,8 +126,11 @@ def test_info_names_the_kernels_in_vector_registers(capsys):
         re.search(r"^flags\s*: (.*)$", pathlib.Path("/proc/cpuinfo").read_text(), re.MULTILINE)[1].split()
     )
     assert found["int8"][-1:] == ["sse2"]
-    assert ("avx2" in found["int8"]) == ({"avx2", "fma", "f16c"} <= flags)
+    has_avx2 = {"avx2", "fma", "f16c"} <= flags
+    assert ("avx2" in found["int8"]) == has_avx2
     assert set(found["bf16"]) == set(found["fp16"]) <= {"avx2", "avx512"}
+    if amx.cpu.processor().hypervisor != "TCGTCGTCGTCG":  # QEMU, whose arithmetic is not everywhere exact
+        assert ("avx2" in found["bf16"]) == has_avx2
     assert cli.main(["info"]) == 0
     text = " ".join(capsys.readouterr().out.split())
     assert f"products without AMX: int8 {', '.join(found['int8'])}; bf16" in text
