@@ -26,8 +26,8 @@ enum { STRIPE_BYTES = 16 << 20, ROWS_BYTES = 8 << 20 };
 /* Cycles of a product of tiles, and of a load of a tile of B from L2 and from beyond. */
 enum { CYCLES_TDP = 16, CYCLES_LOAD_L2 = 19, CYCLES_LOAD_FAR = 105 };
 /* Below this a second thread costs more than it brings: waking a team takes microseconds. The software tile
- * machine, and vector registers of 32 bytes, need some 32 times as long. */
-enum { NATIVE_PARALLEL_CYCLES = 8192, EMULATED_PARALLEL_CYCLES = 256 };
+ * machine needs some 32 times as long as tiles, vector registers as long as their family says. */
+enum { PARALLEL_CYCLES = 8192, EMULATED_TIMES = 32 };
 
 /* Where rows of A begin within a line, each row of a tile lies in two, and A from L2 costs twice as much: 84
  * cycles of loads beside the 64 of a step. Copying a tile costs as much as that does in six panels of B. */
@@ -155,8 +155,9 @@ static double c_bytes(const struct amx_gemm_plan *plan) {
 static void choose_kernel(struct amx_gemm_plan *plan, int engine, const struct vector_family *family) {
     if (family != NULL) {
         plan->family = family->name;
-        plan->mr = family->rows;
-        plan->nr = GEMM_ROWS * family->tiles;
+        const int few = plan->m <= family->few;
+        plan->mr = few ? (int)max64(1, plan->m) : family->rows;
+        plan->nr = few ? GEMM_PANEL : GEMM_ROWS * family->tiles;
         return;
     }
     const struct amx_caches *caches = &plan->caches;
@@ -167,14 +168,14 @@ static void choose_kernel(struct amx_gemm_plan *plan, int engine, const struct v
     plan->nr = wide ? 4 * GEMM_ROWS : 2 * GEMM_ROWS;
 }
 
-static void choose_threads(struct amx_gemm_plan *plan, int engine, int most, int64_t row_blocks,
+static void choose_threads(struct amx_gemm_plan *plan, int slower, int most, int64_t row_blocks,
                            int64_t column_blocks) {
     plan->threads = plan->row_parts = plan->column_parts = 1;
     const double b_tiles = (double)ceil_div(plan->n, GEMM_ROWS) * (double)plan->chunks * (double)plan->batch;
     const int64_t products = CYCLES_TDP * ceil_div(plan->m, GEMM_ROWS);
     const int64_t load = b_bytes(plan) > (double)plan->caches.l2 ? CYCLES_LOAD_FAR : CYCLES_LOAD_L2;
     const double cycles = b_tiles * (double)max64(products, load);
-    if (cycles < (engine == AMX_NATIVE ? NATIVE_PARALLEL_CYCLES : EMULATED_PARALLEL_CYCLES)) {
+    if (cycles * slower < PARALLEL_CYCLES) {
         return;
     }
     const int available = gemm_threads_available();
@@ -341,7 +342,10 @@ int gemm_make_plan(int engine, const struct vector_family *family, int op, int t
     choose_kernel(plan, engine, family);
     const int64_t row_blocks = ceil_div(m, plan->mr);
     const int64_t column_blocks = ceil_div(n, panels_width(plan));
-    choose_threads(plan, engine, threads, row_blocks, column_blocks);
+    const int slower = family != NULL         ? family->cycles / CYCLES_TDP
+                       : engine == AMX_NATIVE ? 1
+                                              : EMULATED_TIMES;
+    choose_threads(plan, slower, threads, row_blocks, column_blocks);
     const int64_t my_row_blocks = max64(1, ceil_div(row_blocks, plan->row_parts));
     const int64_t my_column_blocks = max64(1, ceil_div(column_blocks, plan->column_parts));
     if (family != NULL) {

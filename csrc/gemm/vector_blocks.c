@@ -9,33 +9,38 @@
 #include "emulator/mxcsr.h"
 #include "gemm/job.h"
 
-enum { LINE = 64 };
+enum { EDGE_ROW = 4 * GEMM_PANEL };
 
-/* A buffer holds: a prepared block of B, a block of C that C has no room for, rows of A.
- */
+static const uint8_t zeros[EDGE_ROW];
+
+/* In one buffer: a prepared block of B, a block of C that C has no room for, and rows of A. */
 struct places {
-    uint8_t *b;
-    uint8_t *edge;
-    uint8_t *a;
-    int64_t edge_row, a_row;
+    uint8_t *b, *edge, *a;
+    int64_t a_row;
 };
+
 static int64_t width_of(const struct vector_family *family) {
     return VECTOR_COLUMNS * (int64_t)family->tiles;
 }
+
 /* Of A prepared: an odd number of lines, so that rows do not fall on each other in L1. */
 static int64_t a_row(const struct vector_family *family, const struct amx_gemm_plan *plan) {
-    return plan->kc * family->a_bytes + LINE;
+    return plan->kc * family->a_bytes + GEMM_CHUNK;
 }
+
 /* Few rows prepare no B, and go by all of K at once. */
 static int64_t b_bytes(const struct vector_family *family, const struct amx_gemm_plan *plan) {
     return plan->m <= family->few ? 0 : plan->kc * family->b_bytes;
 }
+
 static int64_t most_rows(const struct amx_gemm_plan *plan) {
     return min64(plan->mc, plan->m);
 }
+
 int64_t gemm_vector_buffer(const struct vector_family *family, const struct amx_gemm_plan *plan) {
-    return b_bytes(family, plan) + most_rows(plan) * (4 * GEMM_PANEL + a_row(family, plan));
+    return b_bytes(family, plan) + most_rows(plan) * (EDGE_ROW + a_row(family, plan));
 }
+
 static struct places find_places(const struct gemm_job *job) {
     const struct vector_family *family = job->call->family;
     const struct amx_gemm_plan *plan = job->call->plan;
@@ -43,8 +48,7 @@ static struct places find_places(const struct gemm_job *job) {
     return (struct places){
         .b = b,
         .edge = edge,
-        .a = edge + most_rows(plan) * 4 * GEMM_PANEL,
-        .edge_row = 4 * GEMM_PANEL,
+        .a = edge + most_rows(plan) * EDGE_ROW,
         .a_row = a_row(family, plan),
     };
 }
@@ -63,6 +67,7 @@ struct block {
 static uint32_t enter(enum vector_kind kind) {
     return kind >= VECTOR_BF16 ? amxemu_exchange_mxcsr(AMXEMU_TILE_UNIT_MXCSR) : 0;
 }
+
 static void leave(enum vector_kind kind, uint32_t mxcsr) {
     if (kind >= VECTOR_BF16) {
         amxemu_exchange_mxcsr(mxcsr);
@@ -130,10 +135,10 @@ static __attribute__((noinline)) void multiply(const struct vector_family *famil
 
 /* The first rows prefetch the next column tile of B, or of the panel behind it; what lies behind the last one
  * makes no difference. */
-static const uint8_t *next_of_b(const struct vector_family *family, const struct gemm_stripe *stripe,
-                                const uint8_t *b, int64_t column) {
+static int64_t next_of_b(const struct vector_family *family, const struct gemm_stripe *stripe,
+                         int64_t column) {
     const int64_t in_panel = column % GEMM_PANEL / GEMM_ROWS * GEMM_TILE;
-    return b + (family->tiles == 1 && in_panel == 0 ? GEMM_TILE : stripe->panel_bytes - in_panel);
+    return family->tiles == 1 && in_panel == 0 ? GEMM_TILE : stripe->panel_bytes - in_panel;
 }
 
 /* `columns` columns from column `column` of the stripe, of which B lies at b. */
@@ -162,14 +167,16 @@ static void multiply_columns(struct gemm_job *job, const struct gemm_stripe *str
         .chunks = block->chunks,
         .rows = block->rows,
         .columns = columns,
-        .from = starts          ? NULL
+        .from = starts          ? zeros
                 : block->begins ? c
                                 : sums,
-        .from_row = block->begins ? call->c_row : sums_row,
+        .from_row = starts          ? 0
+                    : block->begins ? call->c_row
+                                    : sums_row,
         .c = block->ends ? c : sums,
         .c_row = block->ends ? call->c_row : sums_row,
         .kind = call->kind,
-        .ahead = next_of_b(family, stripe, b, column),
+        .ahead = next_of_b(family, stripe, column),
         .ahead_groups = block->ahead_groups,
         .ahead_lines = block->ahead_lines,
     };
@@ -177,17 +184,17 @@ static void multiply_columns(struct gemm_job *job, const struct gemm_stripe *str
         multiply(family, &on, few);
         return;
     }
-    if (on.from != NULL) {
-        copy_rows(places->edge, places->edge_row, on.from, on.from_row, on.rows, 4 * columns);
+    if (!starts) {
+        copy_rows(places->edge, EDGE_ROW, on.from, on.from_row, on.rows, 4 * columns);
         on.from = places->edge;
-        on.from_row = places->edge_row;
+        on.from_row = EDGE_ROW;
     }
     uint8_t *const to = on.c;
     const int64_t to_row = on.c_row;
     on.c = places->edge;
-    on.c_row = places->edge_row;
+    on.c_row = EDGE_ROW;
     multiply(family, &on, few);
-    copy_rows(to, to_row, places->edge, places->edge_row, on.rows, 4 * columns);
+    copy_rows(to, to_row, places->edge, EDGE_ROW, on.rows, 4 * columns);
 }
 
 /* Less, where the product is to stop. */

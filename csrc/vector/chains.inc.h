@@ -115,8 +115,7 @@ CHAINS_INLINE void CHAINS_FUNCTION(group)(const struct vector_block *on, int64_t
         const float *from = (const float *)(on->from + (first + r) * on->from_row);
 #pragma GCC unroll 4
         for (int i = 0; i < CHAINS_ACROSS; i++) {
-            CHAINS_STORE(sums[r] + i * CHAINS_LANES,
-                         on->from != NULL ? CHAINS_LOAD(from + i * CHAINS_LANES) : CHAINS_ZERO());
+            CHAINS_STORE(sums[r] + i * CHAINS_LANES, CHAINS_LOAD(from + i * CHAINS_LANES));
         }
     }
     for (int64_t q = 0; q < on->chunks; q++, b += CHAINS_B_CHUNK / 4, words += on->b_chunk) {

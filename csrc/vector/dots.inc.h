@@ -20,6 +20,9 @@
  * Signs      VPDPBUSD multiplies unsigned by signed bytes: A by B, or B by A. For two signed factors A moves
  *            up by 128 (its top bits are flipped), for two unsigned ones down, and C begins with 128 times
  *            the sums of B's columns less, or more. Padding moves too, and meets the zeros of B
+ *            These sums are made anew for each block of rows: packed operands are the same for all engines,
+ *            and have no room for sums that only this one wants; for 12 rows they cost 1/12 of its products
+ * Few rows   DOTS_FEW rows of 32 columns of C, and the columns' sums beside them
  * Edges      rows that are left over go by 4, 2 and 1; columns are always computed
  * Ceiling    VPDPBUSD from registers
  */
@@ -77,7 +80,7 @@ DOTS_INLINE DOTS_VECTOR DOTS_FUNCTION(moved)(DOTS_VECTOR sums, enum vector_kind 
             DOTS_DOT(VECTOR_SU, sum, ones, b);                                                               \
     } while (0)
 
-/* What C begins with, of a B whose rows it reads once more than the products do. */
+/* What C begins with besides. */
 DOTS_INLINE void DOTS_FUNCTION(sum_columns)(const struct vector_block *on, const enum vector_kind kind,
                                             int32_t *before) {
     const DOTS_VECTOR ones = DOTS_BYTE(1);
@@ -112,7 +115,7 @@ DOTS_INLINE void DOTS_FUNCTION(group)(const struct vector_block *on, int64_t fir
         const uint8_t *from = on->from + (first + r) * on->from_row;
 #pragma GCC unroll 4
         for (int i = 0; i < DOTS_ACROSS; i++) {
-            c[r][i] = on->from != NULL ? DOTS_LOAD(from + i * DOTS_BYTES) : DOTS_ZERO();
+            c[r][i] = DOTS_LOAD(from + i * DOTS_BYTES);
             if (DOTS_FUNCTION(moves_signs)(kind)) {
                 c[r][i] = DOTS_ADD(c[r][i], DOTS_LOAD(before + i * DOTS_LANES));
             }
@@ -197,7 +200,7 @@ DOTS_INLINE void DOTS_FUNCTION(few)(const struct vector_block *on, int64_t first
 #pragma GCC unroll 4
         for (int r = 0; r < rows; r++) {
             const uint8_t *from = on->from + (first + r) * on->from_row;
-            c[r][i] = on->from != NULL ? DOTS_LOAD(from + i * DOTS_BYTES) : DOTS_ZERO();
+            c[r][i] = DOTS_LOAD(from + i * DOTS_BYTES);
         }
     }
     for (int64_t q = 0; q < on->chunks; q++, b += on->b_chunk) {

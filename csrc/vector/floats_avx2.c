@@ -80,12 +80,10 @@ AVX2 static inline void add_chunk(float *sums, const float *a, const uint8_t *b,
 AVX2 static inline void multiply_row(const struct vector_block *on, int64_t row,
                                      const enum vector_kind kind) {
     enum { PANEL = 2 * VECTOR_COLUMNS };
-    _Alignas(64) float sums[PANEL] = {0};
+    _Alignas(64) float sums[PANEL];
     const float *a = (const float *)(on->a + row * on->a_row);
     const uint8_t *b = on->b;
-    if (on->from != NULL) {
-        memcpy(sums, on->from + row * on->from_row, sizeof sums);
-    }
+    memcpy(sums, on->from + row * on->from_row, sizeof sums);
     for (int64_t q = 0; q < on->chunks; q++, a += 2 * CHAINS_STEPS, b += on->b_chunk) {
         add_chunk(sums, a, b, kind);
     }
@@ -115,6 +113,7 @@ const struct vector_family vector_floats_avx2 = {
     .needs = AMXEMU_HAS_AVX2,
     .rows = CHAINS_ROWS,
     .tiles = 1,
+    .cycles = 512,
     .a_bytes = CHAINS_A_CHUNK,
     .b_bytes = CHAINS_B_CHUNK,
     .prepare_a = chains_avx2_prepare_a,

@@ -58,6 +58,7 @@ const struct vector_family vector_floats_avx512 = {
     .needs = AMXEMU_HAS_AVX512,
     .rows = CHAINS_ROWS,
     .tiles = CHAINS_TILES,
+    .cycles = 256,
     .a_bytes = CHAINS_A_CHUNK,
     .b_bytes = CHAINS_B_CHUNK,
     .prepare_a = chains_avx512_prepare_a,

@@ -36,6 +36,7 @@ const struct vector_family vector_int8_avx2 = {
     .needs = AMXEMU_HAS_AVX2,
     .rows = WORDS_ROWS,
     .tiles = WORDS_TILES,
+    .cycles = 656,
     .a_bytes = WORDS_A_CHUNK,
     .b_bytes = WORDS_B_CHUNK,
     .prepare_a = words_avx2_prepare_a,

@@ -38,6 +38,7 @@ const struct vector_family vector_int8_avx512_vnni = {
     .needs = AMXEMU_HAS_AVX512 | AMXEMU_HAS_AVX512_VNNI,
     .rows = DOTS_ROWS,
     .tiles = DOTS_TILES,
+    .cycles = 128,
     .a_bytes = VECTOR_CHUNK,
     .b_bytes = 0,
     .prepare_a = dots_avx512_vnni_prepare_a,

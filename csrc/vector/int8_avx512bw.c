@@ -44,6 +44,7 @@ const struct vector_family vector_int8_avx512bw = {
     .needs = AMXEMU_HAS_AVX512,
     .rows = WORDS_ROWS,
     .tiles = WORDS_TILES,
+    .cycles = 328,
     .a_bytes = WORDS_A_CHUNK,
     .b_bytes = WORDS_B_CHUNK,
     .prepare_a = words_avx512bw_prepare_a,

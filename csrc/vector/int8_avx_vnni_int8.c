@@ -40,6 +40,7 @@ const struct vector_family vector_int8_avx_vnni_int8 = {
     .needs = AMXEMU_HAS_AVX2 | AMXEMU_HAS_AVX_VNNI_INT8,
     .rows = DOTS_ROWS,
     .tiles = DOTS_TILES,
+    .cycles = 256,
     .a_bytes = VECTOR_CHUNK,
     .b_bytes = 0,
     .prepare_a = dots_avx_vnni_int8_prepare_a,

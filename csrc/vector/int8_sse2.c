@@ -28,6 +28,7 @@ const struct vector_family vector_int8_sse2 = {
     .name = "sse2",
     .rows = WORDS_ROWS,
     .tiles = WORDS_TILES,
+    .cycles = 1312,
     .a_bytes = WORDS_A_CHUNK,
     .b_bytes = WORDS_B_CHUNK,
     .prepare_a = words_sse2_prepare_a,

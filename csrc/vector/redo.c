@@ -23,7 +23,7 @@ static int is_nan(uint32_t x) {
 static uint32_t element(const struct vector_block *on, int64_t row, int64_t column) {
     const uint8_t *a = on->a + row * on->a_row, *b = on->b;
     b += column / VECTOR_COLUMNS * VECTOR_TILE + column % VECTOR_COLUMNS * 4;
-    uint32_t sum = on->from != NULL ? load32(on->from + row * on->from_row + 4 * column) : 0;
+    uint32_t sum = load32(on->from + row * on->from_row + 4 * column);
     for (int64_t q = 0; q < on->chunks; q++, a += 2 * VECTOR_CHUNK, b += on->b_chunk) {
         uint32_t even = 0, odd = 0;
         for (int word = 0; word < 16; word++) {

@@ -10,7 +10,7 @@
  *   C            c[row][column], int32 or float32
  *
  * Integers are exact modulo 2^32. Floats follow docs/numerics.md: for each chunk an even and an odd chain
- * from +0, then their sum is added to the accumulator, which is `from` or +0. VDPBF16PS and VFMADD*PH have
+ * from +0, then their sum is added to the accumulator, which begins as `from`. VDPBF16PS and VFMADD*PH have
  * another order of operations or another rounding, so no family uses them.
  */
 #ifndef AMX_VECTOR_VECTOR_H
@@ -36,15 +36,15 @@ struct vector_block {
     int64_t b_chunk;
     uint8_t *prepared; /* room for b_bytes a chunk */
     int64_t chunks, rows;
-    int64_t columns; /* that count: others are computed, and may hold anything */
-    const uint8_t *from;
+    int64_t columns;     /* that count: others are computed, and may hold anything */
+    const uint8_t *from; /* what C begins with: sums so far, or one row of zeros, 0 bytes apart */
     int64_t from_row;
     uint8_t *c; /* all columns of the tiles are stored */
     int64_t c_row;
     enum vector_kind kind;
-    /* What will be needed next of B, in as many chunks b_chunk apart: prefetched by the
+    /* What will be needed next of B, so many bytes from here, in as many chunks: prefetched into L2 by the
      * first `ahead_groups` groups of rows, each `ahead_lines` lines of each chunk. */
-    const uint8_t *ahead;
+    int64_t ahead;
     int64_t ahead_groups, ahead_lines;
 };
 
@@ -63,21 +63,28 @@ struct vector_family {
     unsigned needs; /* of amxemu_vectors() */
     int rows;       /* of C that are kept in registers */
     int tiles;      /* column tiles beside each other: 1, or 2 */
+    int cycles;     /* of 16 rows, 16 columns and a chunk at the ceiling, with two units */
     int a_bytes, b_bytes;
     void (*prepare_a)(const struct vector_rows *rows);
     void (*multiply)(const struct vector_block *block);
-    /* The same for up to `few` rows and both column tiles of a panel, B going by once.
-     * NULL: there is no such kernel. */
+    /* The same for up to `few` rows and both column tiles of a panel, B going by once; 0: there is no such
+     * kernel. */
     int few;
     void (*multiply_few)(const struct vector_block *block);
 };
 
+/* No fault, whatever lies there. */
+static inline const void *vector_address(const uint8_t *from, int64_t offset) {
+    return (const void *)((uintptr_t)from + (uintptr_t)offset);
+}
+
 /* Beside chunk q of a group of rows. */
 static inline void vector_fetch_ahead(const struct vector_block *on, int64_t group, int64_t q) {
+    enum { INTO_L2 = 2 };
     if (group < on->ahead_groups) {
-        const uint8_t *line = on->ahead + q * on->b_chunk + group * on->ahead_lines * VECTOR_CHUNK;
-        for (int64_t i = 0; i < on->ahead_lines; i++, line += VECTOR_CHUNK) {
-            __builtin_prefetch(line);
+        const int64_t first = on->ahead + q * on->b_chunk + group * on->ahead_lines * VECTOR_CHUNK;
+        for (int64_t i = 0; i < on->ahead_lines; i++) {
+            __builtin_prefetch(vector_address(on->b, first + i * VECTOR_CHUNK), 0, INTO_L2);
         }
     }
 }
@@ -86,7 +93,7 @@ static inline void vector_fetch_ahead(const struct vector_block *on, int64_t gro
  * lose track. */
 static inline void vector_fetch_line(const uint8_t *line) {
     enum { AHEAD = 2048 };
-    __builtin_prefetch(line + AHEAD);
+    __builtin_prefetch(vector_address(line, AHEAD));
 }
 
 /* Four bytes from any address. */

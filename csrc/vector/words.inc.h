@@ -20,7 +20,9 @@
  *            a[4w + 1] and a[4w + 3]; of B: 16 rows of even words of all columns, then 16 of odd ones
  * Steps      a word of A against a row of B is one VPMADDWD for each vector. Its sum of two products is at
  *            most 2 * 255^2: nothing saturates (VPMADDUBSW would)
- * B          is prepared by the first rows, while they multiply; few rows split it in registers
+ * B          is prepared by the first rows, while they multiply
+ * Few rows   split it in registers: WORDS_FEW rows of 32 columns of C, two halves of B and the words of A
+ *            (of 16 registers of 16 bytes some spill)
  * Edges      rows that are left over go by 2 and 1; columns are always computed
  * Ceiling    VPMADDWD and VPADDD from registers
  */
@@ -90,7 +92,7 @@ WORDS_INLINE void WORDS_FUNCTION(begin)(const struct vector_block *on, int64_t f
         const uint8_t *from = on->from + (first + r) * on->from_row;
 #pragma GCC unroll 8
         for (int i = 0; i < WORDS_ACROSS; i++) {
-            c[r][i] = on->from != NULL ? WORDS_LOAD(from + i * WORDS_BYTES) : WORDS_ZERO();
+            c[r][i] = WORDS_LOAD(from + i * WORDS_BYTES);
         }
     }
 }
@@ -222,7 +224,7 @@ WORDS_INLINE void WORDS_FUNCTION(few)(const struct vector_block *on, int64_t fir
         const uint8_t *from = on->from + (first + r) * on->from_row;
 #pragma GCC unroll 8
         for (int i = 0; i < WORDS_FEW_ACROSS; i++) {
-            c[r][i] = on->from != NULL ? WORDS_LOAD(from + i * WORDS_BYTES) : WORDS_ZERO();
+            c[r][i] = WORDS_LOAD(from + i * WORDS_BYTES);
         }
     }
     for (int64_t q = 0; q < on->chunks; q++, b += on->b_chunk) {
