@@ -94,7 +94,9 @@ LOOPS(pmaddwd_xmm, 16, ZERO_SSE, LOAD_A_SSE, LOAD_B_SSE, MADD_SSE, STORE_SSE, ""
 #define DP_YMM(b, c)          "%{vex%} vpdpbusd %%ymm" #b ", %%ymm14, %%ymm" #c "\n"
 #define STORE_YMM(i)          STORE_VEX(y, i)
 LOOPS(vpmaddwd_ymm, 32, ZERO_VEX, LOAD_A_YMM, LOAD_B_YMM, MADD_YMM, STORE_YMM, "vzeroupper\n")
+#if AMX_HAS_AVX_VNNI
 LOOPS(vpdpbusd_ymm, 32, ZERO_VEX, LOAD_A_YMM, LOAD_B_YMM, DP_YMM, STORE_YMM, "vzeroupper\n")
+#endif
 LOOPS(fma_ymm, 32, ZERO_VEX, LOAD_A_YMM, LOAD_B_YMM, FMA_YMM, STORE_YMM, "vzeroupper\n")
 
 #define LOAD_A_ZMM(row)       LOAD_A_VEX(z, row)
@@ -107,7 +109,7 @@ LOOPS(vpmaddwd_zmm, 64, ZERO_VEX, LOAD_A_ZMM, LOAD_B_ZMM, MADD_ZMM, STORE_ZMM, "
 LOOPS(vpdpbusd_zmm, 64, ZERO_VEX, LOAD_A_ZMM, LOAD_B_ZMM, DP_ZMM, STORE_ZMM, "vzeroupper\n")
 LOOPS(fma_zmm, 64, ZERO_VEX, LOAD_A_ZMM, LOAD_B_ZMM, FMA_ZMM, STORE_ZMM, "vzeroupper\n")
 
-/* By AMX_LOOP_*. */
+/* By AMX_LOOP_*; NULL: the assembler did not know it. */
 static const struct {
     unsigned needs; /* of enum amxemu_vectors */
     int width;
@@ -117,14 +119,18 @@ static const struct {
     {0, 16, products_pmaddwd_xmm, block_pmaddwd_xmm},
     {AMXEMU_HAS_AVX2, 32, products_vpmaddwd_ymm, block_vpmaddwd_ymm},
     {AMXEMU_HAS_AVX512, 64, products_vpmaddwd_zmm, block_vpmaddwd_zmm},
+#if AMX_HAS_AVX_VNNI
     {AMXEMU_HAS_AVX_VNNI, 32, products_vpdpbusd_ymm, block_vpdpbusd_ymm},
+#else
+    {0, 0, NULL, NULL},
+#endif
     {AMXEMU_HAS_AVX512_VNNI, 64, products_vpdpbusd_zmm, block_vpdpbusd_zmm},
     {AMXEMU_HAS_AVX2, 32, products_fma_ymm, block_fma_ymm},
     {AMXEMU_HAS_AVX512, 64, products_fma_zmm, block_fma_zmm},
 };
 
 int amx_bench_has_loop(int loop) {
-    return loop >= 0 && loop < (int)(sizeof loops / sizeof *loops) &&
+    return loop >= 0 && loop < (int)(sizeof loops / sizeof *loops) && loops[loop].products != NULL &&
            (amxemu_vectors() & loops[loop].needs) == loops[loop].needs;
 }
 

@@ -14,7 +14,10 @@ static const struct vector_family *const int8[] = {
 #if AMX_HAS_AVX_VNNI_INT8
     &vector_int8_avx_vnni_int8,
 #endif
-    &vector_int8_avx_vnni,      &vector_int8_avx512bw, &vector_int8_avx2, &vector_int8_sse2, NULL,
+#if AMX_HAS_AVX_VNNI
+    &vector_int8_avx_vnni,
+#endif
+    &vector_int8_avx512bw,      &vector_int8_avx2, &vector_int8_sse2, NULL,
 };
 static const struct vector_family *const floats[] = {&vector_floats_avx512, &vector_floats_avx2, NULL};
 #else

@@ -1,9 +1,9 @@
 /* Integers on AVX-VNNI: dots.inc.h has the contract. 6 rows of 16 columns: 12 registers of C, 2 of B, one of
- * A. */
+ * A. Assemblers know VPDPBUSD in VEX from binutils 2.36 on, later than some that gcc 11 is used with. */
 #include "emulator/vectors.h"
 #include "vector/families.h"
 
-#ifdef __x86_64__
+#if defined(__x86_64__) && AMX_HAS_AVX_VNNI
 #include <immintrin.h>
 
 #ifndef AVX_VNNI /* tests put a model of the instructions in their place */

@@ -29,7 +29,9 @@ static const struct {
     int is_float;
 } families[] = {
     {&vector_int8_sse2, 0},          {&vector_int8_avx2, 0},   {&vector_int8_avx512bw, 0},
+#if AMX_HAS_AVX_VNNI
     {&vector_int8_avx_vnni, 0},
+#endif
 #if AMX_HAS_AVX_VNNI_INT8
     {&vector_int8_avx_vnni_int8, 0},
 #endif

@@ -1,6 +1,8 @@
 """The kernels in vector registers against plain loops, family by family (tests/c/vector_families.c)."""
 
 import os
+import platform
+import re
 import subprocess
 import time
 
@@ -17,7 +19,7 @@ SOURCES = [ROOT / "tests/c/vector_families.c", *sorted(ROOT.glob("csrc/vector/*.
 @pytest.fixture(scope="module")
 def program(tmp_path_factory):
     output = tmp_path_factory.mktemp("vector") / "vector_families"
-    return compiling.compile_c(output, compiling.objects(SOURCES))
+    return compiling.compile_c(output, compiling.objects(SOURCES, *compiling.newest_instructions()))
 
 
 @pytest.fixture(scope="module")
@@ -68,3 +70,12 @@ def test_blocks_by_a_model_of_the_instructions(model, blocks):
 @pytest.mark.matrix
 def test_many_blocks(program):
     assert "sse2 uu: equal" in run(program, 5000)
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="x86-64 only")
+def test_what_older_assemblers_lack_is_used_only_where_it_is_said_to_be_known(tmp_path):
+    """By name: AVX-VNNI (RHEL 9's assembler has none, and its gcc 11 has) and AVX-VNNI-INT8."""
+    for source in [*ROOT.glob("csrc/vector/*.c"), *ROOT.glob("csrc/bench/*.c"), *EMULATOR]:
+        compiling.run([*compiling.FLAGS, "-O0", "-S", "-o", tmp_path / "text", source])
+        found = re.findall(r"\{vex3?\}.*|vpdpb(?:ss|su|uu)d.*", (tmp_path / "text").read_text())
+        assert (source.name, found) == (source.name, [])

@@ -25,7 +25,15 @@ TRAP += [*EMULATOR, ROOT / "csrc/machine/stand_in.c"]
 WARNINGS = ["-Wall", "-Wextra", *(["-Werror"] if os.environ.get("AMX_WERROR") == "ON" else [])]
 FLAGS = ["-std=gnu11", "-O2", *WARNINGS, "-ffp-contract=off", f"-I{ROOT}/csrc", f"-I{ROOT}/tests/c"]
 # With these, AVX-512, AVX-VNNI and AVX-VNNI-INT8 are AVX2 and C. -O1: it is long once loops are unrolled.
-AVX512_MODEL = [f"-I{ROOT}/tests/c/avx512_model", "-DAMX_HAS_AVX_VNNI_INT8=1", "-Wno-psabi", "-O1"]
+AVX512_MODEL = [
+    f"-I{ROOT}/tests/c/avx512_model",
+    "-DAMX_HAS_AVX_VNNI=1",
+    "-DAMX_HAS_AVX_VNNI_INT8=1",
+    "-Wno-psabi",
+    "-O1",
+]
+# The newest instructions that are used by name, which csrc/CMakeLists.txt asks the assembler about.
+NEWEST = {"AMX_HAS_AVX_VNNI": "%{vex%} vpdpbusd", "AMX_HAS_AVX_VNNI_INT8": "vpdpbssd"}
 OBJECTS = "AMX_TEST_OBJECTS"
 
 
@@ -35,6 +43,17 @@ def compiler():
     if not words or shutil.which(words[0]) is None:
         pytest.skip(f"no C compiler at CC={shlex.join(words)}")
     return words
+
+
+def newest_instructions():
+    """Flags of the compiler that say which of NEWEST there are."""
+
+    def knows(instruction):
+        source = f'int main(void) {{ __asm__("{instruction} %%xmm0, %%xmm1, %%xmm2" : :); }}'
+        words = [*compiler(), "-x", "c", "-c", "-o", os.devnull, "-"]
+        return children.run(words, input=source.encode(), capture_output=True).returncode == 0
+
+    return [f"-D{name}=1" for name, instruction in NEWEST.items() if knows(instruction)]
 
 
 def compile_c(output, sources, *flags):
