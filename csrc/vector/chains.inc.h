@@ -8,6 +8,7 @@
  *   CHAINS_LOAD(p), CHAINS_STORE(p, x), CHAINS_ZERO()    a vector, at any address
  *   CHAINS_WORD(p)              a number, repeated
  *   CHAINS_WIDEN(kind, from)    words as a struct chains_NAME_pair: their even and their odd elements
+ *   CHAINS_NUMBERS(kind, from)  adjacent elements as a vector
  *   CHAINS_FMA(sum, a, b)       sum = a * b + sum
  *   CHAINS_KEEP(x)              x is in a register, and not to be read again for each use
  *   CHAINS_ADD(x, y), CHAINS_HAS_NAN(x)
@@ -15,8 +16,8 @@
  * Defines chains_NAME_prepare_a() and _multiply().
  *
  * Registers  CHAINS_ROWS rows of one chain, CHAINS_TILES * 16 columns wide; a row of B; a number of A
- * Layout     a chunk of a row of A: its 16 even elements as binary32, then its 16 odd ones; of B: 16 rows of
- *            even elements of all columns, then 16 of odd ones
+ * Layout     a chunk of a row of A: its 32 elements as binary32; of B: 16 rows of even elements of all
+ *            columns, then 16 of odd ones
  * Order      docs/numerics.md: the even chain, put aside; the odd chain; their sum; the accumulator plus that
  * NaN        which one comes out is not VFMADD's to say: vector_redo() decides, before anything is stored
  * B          is prepared by the first rows, while they multiply
@@ -55,17 +56,24 @@ CHAINS_INLINE CHAINS_VECTOR CHAINS_FUNCTION(widen_row)(float *to, const uint8_t 
     return wide.even;
 }
 
-CHAINS_TARGET static void CHAINS_FUNCTION(prepare_a)(const struct vector_rows *on) {
+CHAINS_INLINE void CHAINS_FUNCTION(widen_a)(const struct vector_rows *on, const enum vector_kind kind) {
     for (int64_t r = 0; r < on->rows; r++) {
-        float *even = (float *)(on->to + r * on->to_row);
+        float *to = (float *)(on->to + r * on->to_row);
         const uint8_t *from = on->from + r * on->from_row;
-        for (int64_t q = 0; q < on->chunks; q++, even += 2 * CHAINS_STEPS, from += on->from_chunk) {
-            for (int i = 0; i < CHAINS_STEPS; i += CHAINS_LANES) {
-                const struct CHAINS_FUNCTION(pair) wide = CHAINS_WIDEN(on->kind, from + 4 * i);
-                CHAINS_STORE(even + i, wide.even);
-                CHAINS_STORE(even + CHAINS_STEPS + i, wide.odd);
+        for (int64_t q = 0; q < on->chunks; q++, to += 2 * CHAINS_STEPS, from += on->from_chunk) {
+#pragma GCC unroll 4
+            for (int i = 0; i < 2 * CHAINS_STEPS; i += CHAINS_LANES) {
+                CHAINS_STORE(to + i, CHAINS_NUMBERS(kind, from + 2 * i));
             }
         }
+    }
+}
+
+CHAINS_TARGET static void CHAINS_FUNCTION(prepare_a)(const struct vector_rows *on) {
+    if (on->kind == VECTOR_BF16) {
+        CHAINS_FUNCTION(widen_a)(on, VECTOR_BF16);
+    } else {
+        CHAINS_FUNCTION(widen_a)(on, VECTOR_FP16);
     }
 }
 
@@ -92,7 +100,7 @@ CHAINS_INLINE void CHAINS_FUNCTION(chain)(CHAINS_VECTOR chain[][CHAINS_ACROSS], 
         }
 #pragma GCC unroll 12
         for (int r = 0; r < rows; r++) {
-            const CHAINS_VECTOR number = CHAINS_WORD(a[r] + a_first + s);
+            const CHAINS_VECTOR number = CHAINS_WORD(a[r] + a_first + 2 * s);
 #pragma GCC unroll 4
             for (int i = 0; i < CHAINS_ACROSS; i++) {
                 CHAINS_FMA(chain[r][i], number, row[i]);
@@ -128,8 +136,8 @@ CHAINS_INLINE void CHAINS_FUNCTION(group)(const struct vector_block *on, int64_t
                 CHAINS_STORE(aside[r] + i * CHAINS_LANES, chain[r][i]);
             }
         }
-        CHAINS_FUNCTION(chain)(chain, a, 2 * CHAINS_STEPS * q + CHAINS_STEPS, b + CHAINS_B_CHUNK / 8, words,
-                               0, kind, rows);
+        CHAINS_FUNCTION(chain)(chain, a, 2 * CHAINS_STEPS * q + 1, b + CHAINS_B_CHUNK / 8, words, 0, kind,
+                               rows);
 #pragma GCC unroll 12
         for (int r = 0; r < rows; r++) {
 #pragma GCC unroll 4

@@ -48,7 +48,13 @@ AVX2 static inline struct chains_avx2_pair widen_fp16(const uint8_t *from) {
     };
 }
 
-#define CHAINS_WIDEN(kind, from) ((kind) == VECTOR_BF16 ? widen_bf16(from) : widen_fp16(from))
+AVX2 static inline __m256 widen_numbers(enum vector_kind kind, __m128i halves) {
+    return kind == VECTOR_BF16 ? _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(halves), 16))
+                               : _mm256_cvtph_ps(halves);
+}
+
+#define CHAINS_WIDEN(kind, from)   ((kind) == VECTOR_BF16 ? widen_bf16(from) : widen_fp16(from))
+#define CHAINS_NUMBERS(kind, from) widen_numbers(kind, _mm_loadu_si128((const __m128i *)(from)))
 #include "vector/chains.inc.h"
 
 /* One row by a panel, widened in registers while B goes by: an even and an odd chain of the columns of a tile
@@ -62,7 +68,7 @@ AVX2 static inline void add_chunk(float *sums, const float *a, const uint8_t *b,
         for (int word = 0; word < CHAINS_STEPS; word++) {
             const uint8_t *line = b + word * VECTOR_CHUNK;
             vector_fetch_line(line);
-            const __m256 a_even = CHAINS_WORD(a + word), a_odd = CHAINS_WORD(a + CHAINS_STEPS + word);
+            const __m256 a_even = CHAINS_WORD(a + 2 * word), a_odd = CHAINS_WORD(a + 2 * word + 1);
 #pragma GCC unroll 2
             for (int i = 0; i < 2; i++) {
                 const struct chains_avx2_pair wide = CHAINS_WIDEN(kind, line + 32 * i);

@@ -50,7 +50,13 @@ AVX512 static inline struct chains_avx512_pair widen_fp16(const uint8_t *from) {
     };
 }
 
-#define CHAINS_WIDEN(kind, from) ((kind) == VECTOR_BF16 ? widen_bf16(from) : widen_fp16(from))
+AVX512 static inline __m512 widen_numbers(enum vector_kind kind, __m256i halves) {
+    return kind == VECTOR_BF16 ? _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(halves), 16))
+                               : _mm512_cvtph_ps(halves);
+}
+
+#define CHAINS_WIDEN(kind, from)   ((kind) == VECTOR_BF16 ? widen_bf16(from) : widen_fp16(from))
+#define CHAINS_NUMBERS(kind, from) widen_numbers(kind, _mm256_loadu_si256((const __m256i *)(from)))
 #include "vector/chains.inc.h"
 
 const struct vector_family vector_floats_avx512 = {

@@ -19,7 +19,7 @@ static int is_nan(uint32_t x) {
     return (x & 0x7FFFFFFF) > 0x7F800000;
 }
 
-/* A prepared holds the 16 even elements of a chunk as binary32, then the odd ones, in every family. */
+/* A prepared holds the elements of a chunk as binary32, in every family. */
 static uint32_t element(const struct vector_block *on, int64_t row, int64_t column) {
     const uint8_t *a = on->a + row * on->a_row, *b = on->b;
     b += column / VECTOR_COLUMNS * VECTOR_TILE + column % VECTOR_COLUMNS * 4;
@@ -28,9 +28,8 @@ static uint32_t element(const struct vector_block *on, int64_t row, int64_t colu
         uint32_t even = 0, odd = 0;
         for (int word = 0; word < 16; word++) {
             const uint32_t two = load32(b + word * VECTOR_CHUNK);
-            even = amxemu_fma32(load32(a + 4 * word), widen((uint16_t)two, on->kind), even);
-            odd = amxemu_fma32(load32(a + VECTOR_CHUNK + 4 * word), widen((uint16_t)(two >> 16), on->kind),
-                               odd);
+            even = amxemu_fma32(load32(a + 8 * word), widen((uint16_t)two, on->kind), even);
+            odd = amxemu_fma32(load32(a + 8 * word + 4), widen((uint16_t)(two >> 16), on->kind), odd);
         }
         sum = amxemu_add32(sum, amxemu_add32(even, odd));
     }

@@ -74,6 +74,14 @@ MODEL __m256i model_lower_halves(__m512i vx) {
     return r.half[0];
 }
 
+MODEL __m512i model_as_words(__m256i halves) {
+    const union model_register x = {.half = {halves, halves}};
+    union model_register r;
+    for (int i = 0; i < 16; i++)
+        r.ud[i] = x.uw[i];
+    return r.whole;
+}
+
 /* ---- integers ---- */
 
 #define MODEL_BINARY(name, field, count, type, expression)                                                   \
@@ -206,6 +214,7 @@ MODEL __mmask16 model_unordered(__m512 x, __m512 y) {
 #define _mm512_inserti64x4(x, half, i)                                                                       \
     ((i) ? model_of_halves(model_half(x, 0), half) : model_of_halves(half, model_half(x, 1)))
 #define _mm512_cvtepi32_epi16(x)           model_lower_halves(x)
+#define _mm512_cvtepu16_epi32(halves)      model_as_words(halves)
 #define _mm512_broadcast_i64x4(half)       model_of_halves(half, half)
 #define _mm512_extracti32x4_epi32(x, i)    model_quarter(x, i)
 #define _mm512_add_epi32(x, y)             model_add_epi32(x, y)
