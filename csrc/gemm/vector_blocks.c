@@ -59,6 +59,7 @@ struct block {
     struct gemm_range panels;
     int64_t chunk, chunks;
     int begins, ends;                  /* the stripe's chunks */
+    int last_words;                    /* of its last chunk that K has */
     int64_t ahead_groups, ahead_lines; /* as struct vector_block's */
 };
 
@@ -166,6 +167,7 @@ static void multiply_columns(struct gemm_job *job, const struct gemm_stripe *str
         .prepared = places->b,
         .chunks = block->chunks,
         .rows = block->rows,
+        .last_words = block->last_words,
         .columns = columns,
         .from = starts          ? zeros
                 : block->begins ? c
@@ -214,6 +216,12 @@ static void multiply_block(struct gemm_job *job, const struct gemm_stripe *strip
     }
 }
 
+/* Of the chunk in front of `chunk`, in words of 4 bytes. */
+static int last_words(const struct gemm_matrix *a, int64_t chunk) {
+    const int64_t beyond = chunk * GEMM_CHUNK - a->columns * a->element;
+    return (int)((GEMM_CHUNK - (beyond > 0 ? beyond : 0) + 3) / 4);
+}
+
 /* What the groups of rows prefetch of the next column tiles, in equal parts as far as it goes. */
 static void share_ahead(struct block *block, const struct vector_family *family) {
     const int64_t lines = (int64_t)family->tiles * GEMM_TILE / GEMM_CHUNK,
@@ -242,6 +250,7 @@ void gemm_multiply_stripe_in_vectors(struct gemm_job *job, const struct gemm_str
                     .ends = chunk + plan->kc >= chunks.end,
                 };
                 share_ahead(&block, job->call->family);
+                block.last_words = last_words(&job->a, block.chunk + block.chunks);
                 multiply_block(job, stripe, &places, &block);
             }
         }

@@ -77,11 +77,32 @@ CHAINS_TARGET static void CHAINS_FUNCTION(prepare_a)(const struct vector_rows *o
     }
 }
 
-/* One chain of a chunk, from +0. Where it `widens`, it is the even one, and B is prepared meanwhile: their
- * stores hide behind the products. */
+/* A step of a chain: a row of B, prepared, or, where it `widens`, as it comes, and then prepared. */
+CHAINS_INLINE void CHAINS_FUNCTION(step)(CHAINS_VECTOR chain[][CHAINS_ACROSS], const float *const *a,
+                                         int64_t in_a, float *b, const uint8_t *words, int s,
+                                         const int widens, const enum vector_kind kind, const int rows) {
+    CHAINS_VECTOR row[CHAINS_ACROSS];
+#pragma GCC unroll 4
+    for (int i = 0; i < CHAINS_ACROSS; i++) {
+        row[i] = widens ? CHAINS_FUNCTION(widen_row)(b, words, s, i, kind)
+                        : CHAINS_LOAD(b + s * CHAINS_COLUMNS + i * CHAINS_LANES);
+        CHAINS_KEEP(row[i]);
+    }
+#pragma GCC unroll 12
+    for (int r = 0; r < rows; r++) {
+        const CHAINS_VECTOR number = CHAINS_WORD(a[r] + in_a + 2 * s);
+#pragma GCC unroll 4
+        for (int i = 0; i < CHAINS_ACROSS; i++) {
+            CHAINS_FMA(chain[r][i], number, row[i]);
+        }
+    }
+}
+
+/* One chain of a chunk, from +0, of 16 steps, or of `some`, if that is not 0. Where it `widens`, it is the
+ * even one, and B is prepared meanwhile: its stores hide behind the products. */
 CHAINS_INLINE void CHAINS_FUNCTION(chain)(CHAINS_VECTOR chain[][CHAINS_ACROSS], const float *const *a,
-                                          int64_t a_first, float *b, const uint8_t *words, const int widens,
-                                          const enum vector_kind kind, const int rows) {
+                                          int64_t in_a, float *b, const uint8_t *words, const int widens,
+                                          const enum vector_kind kind, const int rows, int some) {
 #pragma GCC unroll 12
     for (int r = 0; r < rows; r++) {
 #pragma GCC unroll 4
@@ -89,29 +110,21 @@ CHAINS_INLINE void CHAINS_FUNCTION(chain)(CHAINS_VECTOR chain[][CHAINS_ACROSS], 
             chain[r][i] = CHAINS_ZERO();
         }
     }
+    if (some > 0) {
+        for (int s = 0; s < some; s++) {
+            CHAINS_FUNCTION(step)(chain, a, in_a, b, words, s, widens, kind, rows);
+        }
+        return;
+    }
 #pragma GCC unroll 16
     for (int s = 0; s < CHAINS_STEPS; s++) {
-        CHAINS_VECTOR row[CHAINS_ACROSS];
-#pragma GCC unroll 4
-        for (int i = 0; i < CHAINS_ACROSS; i++) {
-            row[i] = widens ? CHAINS_FUNCTION(widen_row)(b, words, s, i, kind)
-                            : CHAINS_LOAD(b + s * CHAINS_COLUMNS + i * CHAINS_LANES);
-            CHAINS_KEEP(row[i]);
-        }
-#pragma GCC unroll 12
-        for (int r = 0; r < rows; r++) {
-            const CHAINS_VECTOR number = CHAINS_WORD(a[r] + a_first + 2 * s);
-#pragma GCC unroll 4
-            for (int i = 0; i < CHAINS_ACROSS; i++) {
-                CHAINS_FMA(chain[r][i], number, row[i]);
-            }
-        }
+        CHAINS_FUNCTION(step)(chain, a, in_a, b, words, s, widens, kind, rows);
     }
 }
 
 /* Rows `first` ... against B prepared, or, where they are the first ones and `widens`, as it comes. */
 CHAINS_INLINE void CHAINS_FUNCTION(group)(const struct vector_block *on, int64_t first, const int rows,
-                                          const int widens, const enum vector_kind kind) {
+                                          const int widens, const enum vector_kind kind, int some) {
     _Alignas(64) float aside[CHAINS_ROWS][CHAINS_COLUMNS], sums[CHAINS_ROWS][CHAINS_COLUMNS];
     const float *a[CHAINS_ROWS];
     float *b = (float *)on->prepared;
@@ -128,7 +141,7 @@ CHAINS_INLINE void CHAINS_FUNCTION(group)(const struct vector_block *on, int64_t
     }
     for (int64_t q = 0; q < on->chunks; q++, b += CHAINS_B_CHUNK / 4, words += on->b_chunk) {
         vector_fetch_ahead(on, first / CHAINS_ROWS, q);
-        CHAINS_FUNCTION(chain)(chain, a, 2 * CHAINS_STEPS * q, b, words, widens, kind, rows);
+        CHAINS_FUNCTION(chain)(chain, a, 2 * CHAINS_STEPS * q, b, words, widens, kind, rows, some);
 #pragma GCC unroll 12
         for (int r = 0; r < rows; r++) {
 #pragma GCC unroll 4
@@ -137,7 +150,7 @@ CHAINS_INLINE void CHAINS_FUNCTION(group)(const struct vector_block *on, int64_t
             }
         }
         CHAINS_FUNCTION(chain)(chain, a, 2 * CHAINS_STEPS * q + 1, b + CHAINS_B_CHUNK / 8, words, 0, kind,
-                               rows);
+                               rows, some);
 #pragma GCC unroll 12
         for (int r = 0; r < rows; r++) {
 #pragma GCC unroll 4
@@ -169,29 +182,55 @@ CHAINS_INLINE void CHAINS_FUNCTION(group)(const struct vector_block *on, int64_t
 }
 
 /* How many there are. */
-CHAINS_INLINE int64_t CHAINS_FUNCTION(first_rows)(const struct vector_block *on,
-                                                  const enum vector_kind kind) {
+CHAINS_INLINE int64_t CHAINS_FUNCTION(first_rows)(const struct vector_block *on, const enum vector_kind kind,
+                                                  int some) {
     if (on->rows < CHAINS_ROWS) {
-        CHAINS_FUNCTION(group)(on, 0, 1, 1, kind);
+        CHAINS_FUNCTION(group)(on, 0, 1, 1, kind, some);
         return 1;
     }
-    CHAINS_FUNCTION(group)(on, 0, CHAINS_ROWS, 1, kind);
+    CHAINS_FUNCTION(group)(on, 0, CHAINS_ROWS, 1, kind, some);
     return CHAINS_ROWS;
 }
 
-CHAINS_TARGET static void CHAINS_FUNCTION(multiply)(const struct vector_block *on) {
-    int64_t row = on->kind == VECTOR_BF16 ? CHAINS_FUNCTION(first_rows)(on, VECTOR_BF16)
-                                          : CHAINS_FUNCTION(first_rows)(on, VECTOR_FP16);
+CHAINS_INLINE void CHAINS_FUNCTION(all_rows)(const struct vector_block *on, int some) {
+    int64_t row = on->kind == VECTOR_BF16 ? CHAINS_FUNCTION(first_rows)(on, VECTOR_BF16, some)
+                                          : CHAINS_FUNCTION(first_rows)(on, VECTOR_FP16, some);
     for (; row + CHAINS_ROWS <= on->rows; row += CHAINS_ROWS) {
-        CHAINS_FUNCTION(group)(on, row, CHAINS_ROWS, 0, on->kind);
+        CHAINS_FUNCTION(group)(on, row, CHAINS_ROWS, 0, on->kind, some);
     }
     for (; CHAINS_ROWS > 4 && row + 4 <= on->rows; row += 4) {
-        CHAINS_FUNCTION(group)(on, row, 4, 0, on->kind);
+        CHAINS_FUNCTION(group)(on, row, 4, 0, on->kind, some);
     }
     for (; row + 2 <= on->rows; row += 2) {
-        CHAINS_FUNCTION(group)(on, row, 2, 0, on->kind);
+        CHAINS_FUNCTION(group)(on, row, 2, 0, on->kind, some);
     }
     if (row < on->rows) {
-        CHAINS_FUNCTION(group)(on, row, 1, 0, on->kind);
+        CHAINS_FUNCTION(group)(on, row, 1, 0, on->kind, some);
+    }
+}
+
+CHAINS_TARGET static void CHAINS_FUNCTION(add_some)(const struct vector_block *on) {
+    const int some = on->last_words;
+    if (some < 1) {
+        __builtin_unreachable();
+    }
+    CHAINS_FUNCTION(all_rows)(on, some);
+}
+
+/* Whole chunks; then, of a last one that K does not fill, the words that there are, to what C has by then. */
+CHAINS_TARGET static void CHAINS_FUNCTION(multiply)(const struct vector_block *on) {
+    struct vector_block part = *on;
+    part.chunks -= on->last_words < CHAINS_STEPS;
+    if (part.chunks > 0) {
+        CHAINS_FUNCTION(all_rows)(&part, 0);
+    }
+    if (part.chunks < on->chunks) {
+        part.a += part.chunks * CHAINS_A_CHUNK;
+        part.b += part.chunks * on->b_chunk;
+        part.from = part.chunks > 0 ? on->c : on->from;
+        part.from_row = part.chunks > 0 ? on->c_row : on->from_row;
+        part.chunks = 1;
+        part.ahead_groups = 0;
+        CHAINS_FUNCTION(add_some)(&part);
     }
 }

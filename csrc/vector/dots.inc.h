@@ -91,7 +91,8 @@ DOTS_INLINE void DOTS_FUNCTION(sum_columns)(const struct vector_block *on, const
         sum[i] = DOTS_ZERO();
     }
     for (int64_t q = 0; q < on->chunks; q++, b += on->b_chunk) {
-        for (int word = 0; word < DOTS_WORDS; word++) {
+        const int words = vector_words(on, q);
+        for (int word = 0; word < words; word++) {
 #pragma GCC unroll 4
             for (int i = 0; i < DOTS_ACROSS; i++) {
                 const DOTS_VECTOR row = DOTS_LOAD(DOTS_FUNCTION(row)(b, word, i));
@@ -122,9 +123,10 @@ DOTS_INLINE void DOTS_FUNCTION(group)(const struct vector_block *on, int64_t fir
         }
     }
     for (int64_t q = 0; q < on->chunks; q++, b += on->b_chunk) {
+        const int words = vector_words(on, q);
         vector_fetch_ahead(on, first / DOTS_ROWS, q);
 #pragma GCC unroll 4
-        for (int word = 0; word < DOTS_WORDS; word++) {
+        for (int word = 0; word < words; word++) {
             DOTS_VECTOR row[DOTS_ACROSS];
 #pragma GCC unroll 4
             for (int i = 0; i < DOTS_ACROSS; i++) {

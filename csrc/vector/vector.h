@@ -36,6 +36,7 @@ struct vector_block {
     int64_t b_chunk;
     uint8_t *prepared; /* room for b_bytes a chunk */
     int64_t chunks, rows;
+    int last_words;      /* of the last chunk that exist: 1 to 16; what is behind them counts as nothing */
     int64_t columns;     /* that count: others are computed, and may hold anything */
     const uint8_t *from; /* what C begins with: sums so far, or one row of zeros, 0 bytes apart */
     int64_t from_row;
@@ -72,6 +73,11 @@ struct vector_family {
     int few;
     void (*multiply_few)(const struct vector_block *block);
 };
+
+/* Words of chunk q to be multiplied, in whole quarters of a chunk: what lies beyond K is padding. */
+static inline int vector_words(const struct vector_block *on, int64_t q) {
+    return q + 1 < on->chunks ? 16 : (on->last_words + 3) / 4 * 4;
+}
 
 /* No fault, whatever lies there. */
 static inline const void *vector_address(const uint8_t *from, int64_t offset) {

@@ -109,6 +109,28 @@ WORDS_INLINE void WORDS_FUNCTION(end)(const struct vector_block *on, int64_t fir
     }
 }
 
+/* Even ones, or odd ones. */
+WORDS_INLINE void WORDS_FUNCTION(four_words)(WORDS_VECTOR c[][WORDS_ACROSS], const uint8_t *const *a,
+                                             const uint8_t *b, int64_t in_a, const int rows) {
+#pragma GCC unroll 4
+    for (int s = 0; s < 4; s++) {
+        WORDS_VECTOR row[WORDS_ACROSS];
+#pragma GCC unroll 8
+        for (int i = 0; i < WORDS_ACROSS; i++) {
+            row[i] = WORDS_LOAD(b + s * WORDS_B_ROW + i * WORDS_BYTES);
+            WORDS_KEEP(row[i]);
+        }
+#pragma GCC unroll 6
+        for (int r = 0; r < rows; r++) {
+            const WORDS_VECTOR word = WORDS_WORD(a[r] + in_a + 4 * s);
+#pragma GCC unroll 4
+            for (int i = 0; i < WORDS_ACROSS; i += 2) {
+                WORDS_MADD(c[r][i], c[r][i + 1], word, row[i], row[i + 1]);
+            }
+        }
+    }
+}
+
 /* Rows `first` ... against B prepared. */
 WORDS_INLINE void WORDS_FUNCTION(group)(const struct vector_block *on, int64_t first, const int rows) {
     const uint8_t *a[WORDS_ROWS], *b = on->prepared;
@@ -120,24 +142,11 @@ WORDS_INLINE void WORDS_FUNCTION(group)(const struct vector_block *on, int64_t f
     }
     for (int64_t q = 0; q < on->chunks; q++, b += WORDS_B_CHUNK) {
         vector_fetch_ahead(on, first / WORDS_ROWS, q);
-        for (int eighth = 0; eighth < WORDS_STEPS; eighth += 8) { /* longer bodies make gcc copy registers */
-#pragma GCC unroll 8
-            for (int s = eighth; s < eighth + 8; s++) {
-                WORDS_VECTOR row[WORDS_ACROSS];
-#pragma GCC unroll 8
-                for (int i = 0; i < WORDS_ACROSS; i++) {
-                    row[i] = WORDS_LOAD(b + s * WORDS_B_ROW + i * WORDS_BYTES);
-                    WORDS_KEEP(row[i]);
-                }
-#pragma GCC unroll 6
-                for (int r = 0; r < rows; r++) {
-                    const WORDS_VECTOR word = WORDS_WORD(a[r] + q * WORDS_A_CHUNK + 4 * s);
-#pragma GCC unroll 4
-                    for (int i = 0; i < WORDS_ACROSS; i += 2) {
-                        WORDS_MADD(c[r][i], c[r][i + 1], word, row[i], row[i + 1]);
-                    }
-                }
-            }
+        const int words = vector_words(on, q);
+        for (int w = 0; w < words; w += 4) { /* longer bodies make gcc copy registers */
+            WORDS_FUNCTION(four_words)(c, a, b + w * WORDS_B_ROW, q * WORDS_A_CHUNK + 4 * w, rows);
+            WORDS_FUNCTION(four_words)(c, a, b + w * WORDS_B_ROW + WORDS_B_CHUNK / 2,
+                                       q * WORDS_A_CHUNK + 4 * w + VECTOR_CHUNK, rows);
         }
     }
     WORDS_FUNCTION(end)(on, first, rows, c);
@@ -155,9 +164,10 @@ WORDS_INLINE void WORDS_FUNCTION(first_group)(const struct vector_block *on, con
         a[r] = on->a + r * on->a_row;
     }
     for (int64_t q = 0; q < on->chunks; q++, b += on->b_chunk, to += WORDS_B_CHUNK) {
+        const int words = vector_words(on, q);
         vector_fetch_ahead(on, 0, q);
 #pragma GCC unroll 4
-        for (int w = 0; w < 16; w++) {
+        for (int w = 0; w < words; w++) {
             WORDS_VECTOR low[WORDS_ACROSS], high[WORDS_ACROSS];
 #pragma GCC unroll 8
             for (int i = 0; i < WORDS_ACROSS; i++) {
@@ -182,7 +192,8 @@ WORDS_INLINE void WORDS_FUNCTION(split_b)(const struct vector_block *on, const i
     const uint8_t *b = on->b;
     uint8_t *to = on->prepared;
     for (int64_t q = 0; q < on->chunks; q++, b += on->b_chunk, to += WORDS_B_CHUNK) {
-        for (int w = 0; w < 16; w++) {
+        const int words = vector_words(on, q);
+        for (int w = 0; w < words; w++) {
             for (int i = 0; i < WORDS_ACROSS; i++) {
                 WORDS_VECTOR low, high;
                 WORDS_FUNCTION(split_word)(to, b, w, i, is_signed, &low, &high);

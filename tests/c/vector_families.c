@@ -39,6 +39,8 @@ static const struct {
 };
 static const char *const kinds[] = {"ss", "su", "us", "uu", "bf16", "fp16"};
 
+static int last_words; /* of the last chunk */
+
 static uint64_t state;
 static uint64_t random64(void) { /* xorshift64* */
     state ^= state >> 12;
@@ -130,6 +132,7 @@ static void multiply(const struct vector_family *family, enum vector_kind kind, 
         .b_chunk = 2048,
         .prepared = prepared_b,
         .chunks = chunks,
+        .last_words = last_words,
         .rows = rows,
         .columns = columns,
         .from = (const uint8_t *)&before[0][first],
@@ -149,6 +152,20 @@ static void multiply(const struct vector_family *family, enum vector_kind kind, 
 #endif
 }
 
+/* Behind the last words A and B hold what the driver pads them with (csrc/gemm/pack.c). */
+static void pad(enum vector_kind kind, int chunks) {
+    for (int k = 4 * last_words; k < 64; k++) {
+        for (int r = 0; r < MOST_ROWS; r++) {
+            a[r][chunks - 1][k] = kind >= VECTOR_BF16 && k % 2 != 0 ? 0x80 : 0;
+        }
+        for (int n = 0; n < 16; n++) {
+            for (int tile = 0; tile < 2; tile++) {
+                b[chunks - 1][tile][k / 4][4 * n + k % 4] = 0;
+            }
+        }
+    }
+}
+
 static int differs(const struct vector_family *family, enum vector_kind kind) {
     const int few = family->few > 0 && below(4) == 0;
     const int rows = 1 + below(few ? family->few : MOST_ROWS), chunks = 1 + below(MOST_CHUNKS);
@@ -156,6 +173,8 @@ static int differs(const struct vector_family *family, enum vector_kind kind) {
               columns = few ? COLUMNS : 16 * family->tiles;
     fill(a[0][0], sizeof a, kind, special);
     fill(b[0][0][0], sizeof b, kind, special);
+    last_words = below(2) ? 16 : 1 + below(16);
+    pad(kind, chunks);
     for (int r = 0; r < MOST_ROWS; r++) {
         for (int n = 0; n < COLUMNS; n++) {
             const float sum = (float)below(2000) - 1000;

@@ -138,11 +138,12 @@ def _(seen: Judge) -> None:
 def _(seen: Judge) -> None:
     rt_sigframe, alignment = 440, 63 + 15  # arch/x86/include/asm/sigframe.h; the state to 64, the frame to 16
     state = seen["frame"]["extended_size"] or 512  # without magic1 an FXSAVE image
-    least, size = state + rt_sigframe, seen["size"]
-    delivered = seen["delivered on the small one"]
+    # As it was on a large stack, where its alignment may have taken more; records of before lack it.
+    least = seen["room for a frame"] - alignment if "room for a frame" in seen else state + rt_sigframe
+    size, delivered = seen["size"], seen["delivered on the small one"]
     if least > size:
         seen.equal(f"a frame of {least} bytes on a stack of {size}: delivered", delivered, 0)
-    elif least + alignment <= size:
+    elif least + 2 * alignment <= size:
         seen.equal(f"a frame of {least} bytes on a stack of {size}: delivered", delivered, 1)
     else:
         seen.note(f"A frame of {least} bytes may or may not fit into {size}, depending on its alignment.")
@@ -150,6 +151,9 @@ def _(seen: Judge) -> None:
         overflow = seen["overflow"]
         kind = {name: overflow[name] for name in ("signal", "code")}
         seen.equal("the signal instead", kind, {"signal": int(signal.SIGSEGV), "code": 128}, fault)
+    if "two on the small one" in seen and 2 * least > size:
+        ended = seen["two on the small one"].get("signal")
+        seen.equal("the signal that two frames on it end in", ended, int(signal.SIGSEGV))
     seen.equal("delivered on a stack of AT_MINSIGSTKSZ", seen["delivered on AT_MINSIGSTKSZ"], 1)
 
 
