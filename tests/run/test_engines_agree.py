@@ -79,9 +79,14 @@ def test_amx_has_the_same_bits(seed):
     run([*ENGINES, "native"], 60, seed)
 
 
-@pytest.mark.matrix
+SOME, ALL = (pytest.mark.matrix, 400), (pytest.mark.long, 2500)
+
+
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("part", range(4))
-def test_ten_thousand_products_have_the_same_bits(seed, part):
+@pytest.mark.parametrize(
+    ("part", "count"),
+    [pytest.param(part, count, marks=mark) for mark, count in (SOME, ALL) for part in range(4)],
+)
+def test_many_products_have_the_same_bits(seed, part, count):
     """Of all engines without AMX."""
-    run(ENGINES, 2500, seed + part)
+    run(ENGINES, count, seed + part)
