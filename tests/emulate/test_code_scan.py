@@ -160,6 +160,7 @@ broken: .cfi_startproc
 last: .cfi_startproc
 t0: .byte 0xc4, 0xe2, 0x78, 0x49, 0x04, 0x24  # ldtilecfg (%rsp)
 t1: .byte 0xc4, 0xe2, 0x79, 0x49, 0x44, 0x24, 0x40  # sttilecfg 64(%rsp)
+t2: .byte 0xc4, 0xe2, 0x78, 0x49, 0x80, 0xc4, 0xe2, 0x78, 0x49  # ldtilecfg 0x4978e2c4(%rax): its bytes twice
     .byte 0xc4, 0xe2, 0x7b, 0x49, 0xc0        # tilezero
     .byte 0xb8, 0xc4, 0xe2, 0x78, 0x49, 0xc0  # tilerelease inside an immediate
     ret
@@ -187,7 +188,7 @@ def test_sites_are_instructions_and_nothing_else(library, assembled):
         (CPUID, labels["s0"], 2), (XGETBV, labels["s1"], 3), (CPUID, labels["s2"] - 1, 3),
         (CPUID, labels["s3"], 2), (CPUID, labels["s4"], 2), (CPUID, labels["s5"], 2),
         (XGETBV, labels["s6"], 3), (XGETBV, labels["s7"], 3), (CONFIG, labels["s8"] - 5, 5),
-        (CONFIG, labels["t0"], 6), (CONFIG, labels["t1"], 7),
+        (CONFIG, labels["t0"], 6), (CONFIG, labels["t1"], 7), (CONFIG, labels["t2"], 9),
     ]  # fmt: skip
     assert unknown == 3  # two between functions, one behind what cannot be decoded
 

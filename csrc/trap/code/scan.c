@@ -204,7 +204,7 @@ static enum judgement judge(const struct code_image *image, const struct code_ra
 static size_t scan_segment(const struct code_image *image, const struct code_range *extent,
                            const struct code_range *segment, unsigned kinds, struct walk *walk,
                            const struct code_sink *sink) {
-    const uint8_t *const end = bytes_at(segment->end);
+    const uint8_t *const end = bytes_at(segment->end), *last = NULL;
     size_t unknown = 0;
     for (const uint8_t *place = next_place(bytes_at(segment->begin), end, kinds); place < end;
          place = next_place(place + 1, end, kinds)) {
@@ -215,8 +215,9 @@ static size_t scan_segment(const struct code_image *image, const struct code_ran
         const enum judgement judgement = judge(image, extent, segment, walk, kind, place, &at, &length);
         if (walk->search.work == 0)
             return unknown + 1;
-        if (judgement == SITE)
+        if (judgement == SITE && at != last) /* its bytes may occur in it once more */
             sink->site(sink->context, kind, at, length);
+        last = judgement == SITE ? at : last;
         unknown += judgement == UNKNOWN;
     }
     return unknown;
