@@ -23,6 +23,7 @@
 #define CHAINS_HAS_NAN(x)     (_mm256_movemask_ps(_mm256_cmp_ps(x, x, _CMP_UNORD_Q)) != 0)
 #define CHAINS_FMA(sum, a, b) __asm__("vfmadd231ps %2, %1, %0" : "+x"(sum) : "x"(a), "x"(b))
 #define CHAINS_KEEP(x)        __asm__("" : "+x"(x))
+
 /* 8 words to 8 even and 8 odd elements as binary32. */
 struct chains_avx2_pair {
     __m256 even, odd;
