@@ -249,7 +249,10 @@ trace.read(sys.argv[1]).write(sys.argv[2])
 
 @pytest.mark.parametrize("pages", [4, 5, 6, 8, 64])
 def test_a_full_disk_does_not_end_the_process(tmp_path, pages):
-    """With room for the header alone, for some of the tables, for all: everything executed is counted."""
+    """With room for the header alone, for some of the tables, for all: everything executed is counted.
+
+    Whether 8 pages suffice is chance: sites lie in their table by their address, and two may share a page.
+    """
     place = tmp_path / "disk"
     place.mkdir()
     if not mounts(place):
@@ -264,8 +267,10 @@ def test_a_full_disk_does_not_end_the_process(tmp_path, pages):
     found = Trace.load(tmp_path / "trace.json")
     assert executed(found) == USED
     (process,) = found.processes
-    assert process.lost.reason == ("" if pages == 64 else "No space left on device (ENOSPC)")
-    assert any(total.unplaced for total in found.totals) == (pages < 64)
+    lacked = process.lost.reason
+    assert lacked in ("", "No space left on device (ENOSPC)")
+    assert pages == 8 or bool(lacked) == (pages < 8)
+    assert any(total.unplaced for total in found.totals) == bool(lacked)
 
 
 # ---- amx emulate
