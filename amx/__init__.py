@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from amx.version import __version__
 
 if TYPE_CHECKING:
-    from amx import caches, cpu, emulation, errors, lowlevel, permission, xstate
+    from amx import caches, checkpoints, cpu, emulation, errors, lowlevel, permission, xstate
     from amx.backend import Backend, get_backend, set_backend
     from amx.diagnosis import Diagnosis, available, explain
     from amx.emulation.session import emulate
@@ -20,11 +20,13 @@ if TYPE_CHECKING:
     from amx.gemm import PackedMatrix, matmul, pack
     from amx.permission import prefault, request
     from amx.planning import Plan, plan
+    from amx.quantization import quantize
+    from amx.quantized import Quantized
     from amx.threads import get_num_threads, set_num_threads
     from amx.tile_config import TileConfig
     from amx.tiles import TileContext
 
-_MODULES = ("caches", "cpu", "emulation", "errors", "lowlevel", "permission", "xstate")
+_MODULES = ("caches", "checkpoints", "cpu", "emulation", "errors", "lowlevel", "permission", "xstate")
 _HOMES = {
     "AmxError": "errors",
     "AmxWarning": "errors",
@@ -33,6 +35,7 @@ _HOMES = {
     "EmulatedWarning": "errors",
     "PackedMatrix": "gemm",
     "Plan": "planning",
+    "Quantized": "quantized",
     "TileConfig": "tile_config",
     "TileContext": "tiles",
     "VectorWarning": "errors",
@@ -45,6 +48,7 @@ _HOMES = {
     "pack": "gemm",
     "plan": "planning",
     "prefault": "permission",
+    "quantize": "quantization",
     "request": "permission",
     "set_backend": "backend",
     "set_num_threads": "threads",
@@ -59,12 +63,14 @@ __all__ = [
     "EmulatedWarning",
     "PackedMatrix",
     "Plan",
+    "Quantized",
     "TileConfig",
     "TileContext",
     "VectorWarning",
     "__version__",
     "available",
     "caches",
+    "checkpoints",
     "cpu",
     "emulate",
     "emulation",
@@ -78,6 +84,7 @@ __all__ = [
     "permission",
     "plan",
     "prefault",
+    "quantize",
     "request",
     "set_backend",
     "set_num_threads",

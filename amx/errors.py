@@ -32,6 +32,7 @@ __all__ = [
     "EmulationError",
     "FeatureError",
     "ProgramError",
+    "QuantizationError",
     "RecordError",
     "ShapeError",
     "TileConfigError",
@@ -193,6 +194,10 @@ class ShapeError(AmxError, ValueError):
 
 class DtypeError(AmxError, TypeError):
     """Operands of a matrix product whose types AMX does not multiply."""
+
+
+class QuantizationError(AmxError, ValueError):
+    """Numbers that have no scale, or values, scales and zero points that stand for none."""
 
 
 class EmulationError(AmxError, RuntimeError):
