@@ -1,13 +1,13 @@
-"""A one-node ONNX model without the onnx package: field numbers of onnx.proto in protobuf's encoding."""
+"""One-node ONNX models without the onnx package: field numbers of onnx.proto in protobuf's encoding."""
 
 from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["matmul_integer"]
+__all__ = ["FLOAT", "INT8", "INT32", "UINT8", "matmul_integer", "one_node"]
 
-UINT8, INT8, INT32 = 2, 3, 6  # TensorProto.DataType
+FLOAT, UINT8, INT8, INT32 = 1, 2, 3, 6  # TensorProto.DataType
 
 
 def matmul_integer(weights: npt.NDArray[np.int8] | None = None) -> bytes:
@@ -15,14 +15,33 @@ def matmul_integer(weights: npt.NDArray[np.int8] | None = None) -> bytes:
 
     With `weights` they are B, part of the model, and the runtime may pack them.
     """
-    node = _field(1, b"A") + _field(1, b"B") + _field(2, b"C") + _field(4, b"MatMulInteger")
-    graph = _field(1, node) + _field(2, b"g") + _field(11, _value_info(b"A", UINT8))
-    if weights is None:
-        graph += _field(11, _value_info(b"B", INT8))
-    else:
+    constants = b""
+    inputs = {"A": UINT8, "B": INT8}
+    if weights is not None:
+        del inputs["B"]
         dims = b"".join(_integer(1, size) for size in weights.shape)
-        graph += _field(5, dims + _integer(2, INT8) + _field(8, b"B") + _field(9, weights.tobytes()))
-    graph += _field(12, _value_info(b"C", INT32))
+        constants = _field(5, dims + _integer(2, INT8) + _field(8, b"B") + _field(9, weights.tobytes()))
+    return _model("MatMulInteger", ["A", "B"], inputs, {"C": INT32}, constants)
+
+
+def one_node(operation: str, inputs: dict[str, int], outputs: dict[str, int]) -> bytes:
+    """The model of one operation without attributes; names and types of its operands and results."""
+    return _model(operation, list(inputs), inputs, outputs)
+
+
+def _model(
+    operation: str,
+    operands: list[str],
+    inputs: dict[str, int],
+    outputs: dict[str, int],
+    constants: bytes = b"",
+) -> bytes:
+    node = b"".join(_field(1, name.encode()) for name in operands)
+    node += b"".join(_field(2, name.encode()) for name in outputs) + _field(4, operation.encode())
+    graph = _field(1, node) + _field(2, b"g")
+    graph += b"".join(_field(11, _value_info(name.encode(), kind)) for name, kind in inputs.items())
+    graph += constants
+    graph += b"".join(_field(12, _value_info(name.encode(), kind)) for name, kind in outputs.items())
     opset = _field(1, b"") + _integer(2, 13)
     return _integer(1, 8) + _field(7, graph) + _field(8, opset)
 
