@@ -180,6 +180,20 @@ def test_any_array_of_numbers_is_taken():
     assert amx.quantize(np.broadcast_to(np.float32(2), (3, 3))).values.tolist() == [[127] * 3] * 3
 
 
+def test_bfloat16_may_be_its_bits_in_a_field():
+    """As tensors of bfloat16 are read, with ml_dtypes and without."""
+    x = np.random.default_rng(8).standard_normal((4, 6)).astype(ml_dtypes.bfloat16)
+    x[1, 2] = -0.0
+    x[0, 0] = TINY
+    in_field = x.view(np.uint16).view([("bfloat16", np.uint16)])
+    found, want = amx.quantize(in_field, axis=0), amx.quantize(x, axis=0)
+    np.testing.assert_array_equal(found.values, want.values)
+    np.testing.assert_array_equal(found.scale, want.scale)
+    x[3, 1] = np.nan
+    with pytest.raises(amx.errors.QuantizationError, match=r"x\[3, 1\] is nan"):
+        amx.quantize(in_field)
+
+
 def test_the_callers_settings_of_numpy_do_not_matter():
     """Nothing is raised where NumPy is told to raise at what the definition has: overflow, tiny numbers."""
     with np.errstate(all="raise"):
