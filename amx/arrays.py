@@ -1,7 +1,7 @@
 """The one way in for arrays of any kind: each operand, output and tile source is read here, or refused.
 
-What shares its memory is not copied: NumPy's arrays, and whatever exports `__array_interface__`, `__array__`,
-the buffer protocol or DLPack. Lists become arrays as in NumPy.
+What shares its memory is not copied: NumPy's arrays, torch's tensors, JAX's arrays on the CPU, and whatever
+exports `__array_interface__`, `__array__`, the buffer protocol or DLPack. Lists become arrays as in NumPy.
 """
 
 from __future__ import annotations
@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from amx import errors
+from amx import dlpack, errors
+from amx.foreign_objects import described, first_line, remedy_for, ways_of
+from amx.tensors import from_jax, from_torch, is_jax, is_torch
 
-__all__ = ["Array", "as_array", "as_output", "described", "refuse_mask", "remedy_for", "ways_of"]
+__all__ = ["Array", "as_array", "as_output", "refuse_mask"]
 
 Array = npt.NDArray[Any]
 _DEEPEST = 64  # NumPy makes no array of lists that are nested deeper
-_WAYS = ("__array_interface__", "__array_struct__", "__array__", "__dlpack__")
 
 
 def as_array(source: object, name: str) -> Array:
@@ -33,9 +34,11 @@ def as_array(source: object, name: str) -> Array:
         if source.dtype.hasobject:
             raise _no_array(source, name)
         return source
+    if is_torch(source):
+        return from_torch(source, name)
     refuse_mask(source, name)
     try:
-        array = _read(source)
+        array = _read(source, name)
         if type(array) is not np.ndarray:
             if array is not source:
                 refuse_mask(array, name)  # what `__array__` gave
@@ -51,22 +54,46 @@ def as_array(source: object, name: str) -> Array:
     return array
 
 
+def _read(source: object, name: str) -> Array:
+    """Of NumPy's class or a subclass."""
+    if is_jax(source):
+        return from_jax(source, name)
+    if _lends_by_dlpack(source):
+        return dlpack.read(source, name)
+    return np.asanyarray(source)
+
+
+def _lends_by_dlpack(source: object) -> bool:
+    """Rather than by `__array__`, which may copy, from another device too."""
+    ways = ways_of(source)
+    return "__dlpack__" in ways and ways[0] not in ("__array_interface__", "__array_struct__")
+
+
 def as_output(out: object, name: str) -> Array:
-    """A plain array over the memory of `out`, which has to be a NumPy array without a mask.
+    """A plain array over the memory of `out`: of NumPy without a mask, of torch, or of what lends its memory.
 
     Raises
     ------
     DtypeError: it is something else.
     BufferReadOnlyError: it cannot be written.
     """
-    if not issubclass(type(out), np.ndarray):  # of what claims another class, NumPy would make a copy
-        raise errors.DtypeError(
-            f"{name} is {described(out)}",
-            cause="It has to be a NumPy array, whose memory the result is written to",
-            remedy="Pass np.empty(...), or a NumPy array that shares memory with it",
+    if is_torch(out):
+        return from_torch(out, name)
+    if is_jax(out):
+        raise errors.BufferReadOnlyError(
+            f"{name} is an array of JAX",
+            cause="These are immutable",
+            remedy="Leave it out: the result of operands of JAX is a new array of JAX",
         )
     refuse_mask(out, name)
-    array: Array = np.asarray(out)  # whose attributes are NumPy's own, whatever those of a subclass say
+    try:
+        array = _memory_of(out, name)
+    except (errors.AmxError, MemoryError):
+        raise
+    except Exception as error:  # whatever a foreign object raises
+        raise _no_output(out, name, f"It lends no memory: {first_line(error)}") from error
+    if array.dtype.hasobject:
+        raise _no_output(out, name, "It holds references to Python objects")
     if not array.flags.writeable:
         raise errors.BufferReadOnlyError(
             f"{name} is read-only",
@@ -74,6 +101,25 @@ def as_output(out: object, name: str) -> Array:
             remedy="Pass an array that may be written",
         )
     return array
+
+
+def _memory_of(out: Any, name: str) -> Array:
+    """Never a copy, as of what has `__array__` alone, or claims another class than its own."""
+    if issubclass(type(out), np.ndarray):
+        return np.asarray(out)  # whose attributes are NumPy's own, whatever those of a subclass say
+    if _lends_by_dlpack(out):
+        return dlpack.read(out, name)
+    if "__array_interface__" in ways_of(out):
+        return np.asarray(dlpack.Lent(out.__array_interface__, out))
+    return np.asarray(memoryview(out))
+
+
+def _no_output(out: object, name: str, cause: str) -> errors.DtypeError:
+    return errors.DtypeError(
+        f"{name} is {described(out)}",
+        cause=cause,
+        remedy="Pass np.empty(...), a torch tensor, or what else shares its memory with NumPy",
+    )
 
 
 def refuse_mask(source: object, name: str) -> None:
@@ -98,26 +144,6 @@ def _has_mask(items: Sequence[object], depth: int = 0) -> bool:
     return any(isinstance(each, list | tuple) and _has_mask(each, depth + 1) for each in items)
 
 
-def described(source: object) -> str:
-    """What kind of thing it is: "None", "a set", "a torch.Tensor"."""
-    if source is None:
-        return "None"
-    kind = type(source)
-    home = kind.__module__.partition(".")[0]
-    name = kind.__name__ if home in ("builtins", "numpy") else f"{home}.{kind.__name__}"
-    return f"{'an' if name[0] in 'aeioAEIO' else 'a'} {name}"
-
-
-def ways_of(source: object) -> list[str]:
-    """The names of what it has to hand out its memory by, beside the buffer protocol."""
-    return [way for way in _WAYS if _attribute(source, way) is not None]
-
-
-def _read(source: object) -> Array:
-    """Of NumPy's class or a subclass."""
-    return np.from_dlpack(source) if ways_of(source) == ["__dlpack__"] else np.asanyarray(source)  # type: ignore[arg-type]
-
-
 def _uneven(source: object, name: str) -> errors.ShapeError:
     return errors.ShapeError(
         f"{name} is {described(source)} that makes no array",
@@ -131,31 +157,9 @@ def _no_array(source: object, name: str, error: Exception | None = None) -> erro
     what = f"{name} is {described(source)}"
     if isinstance(source, np.ndarray):
         what = f"{name} is an array of {source.dtype}"
-    cause = "NumPy makes no array of numbers of it" if error is None else _first_line(error)
+    cause = (
+        "NumPy makes no array of numbers of it"
+        if error is None
+        else f"Its conversion raised {first_line(error)}"
+    )
     return errors.DtypeError(what, cause=cause, remedy=remedy_for(source))
-
-
-def _first_line(error: Exception) -> str:
-    text = str(error).strip().split("\n")[0]
-    return f"Its conversion raised {type(error).__name__}" + (f": {text}" if text else "")
-
-
-def remedy_for(source: object) -> str:
-    """What to pass instead, by what the object has, so that nobody's library needs to be imported."""
-    if _attribute(source, "requires_grad") is True:
-        return "Pass its detach()"
-    if str(_attribute(source, "dtype")) == "torch.bfloat16":
-        return 'Pass its view(torch.uint16).numpy(), and dtype="bfloat16"'
-    if isinstance(source, np.ndarray):
-        return "Convert it with astype() to what its elements are"
-    for method in ("unpack", "toarray", "todense", "cpu", "to_numpy", "numpy"):
-        if callable(_attribute(source, method)):
-            return f"Pass its {method}()"
-    return "Pass a NumPy array, a list of numbers, or an object that exports its memory to NumPy"
-
-
-def _attribute(source: object, name: str) -> object:
-    try:
-        return getattr(source, name, None)
-    except Exception:  # whatever a foreign object raises
-        return None

@@ -11,8 +11,9 @@ import numpy as np
 
 from amx import errors
 from amx._lib import CData, ffi
-from amx.arrays import as_array, as_output, described, remedy_for, ways_of
-from amx.dtypes import Array, Element, address, parse
+from amx.arrays import as_array, as_output
+from amx.dtypes import Array, Element, address, element_of, name_of, parse
+from amx.foreign_objects import described, remedy_for, ways_of
 
 if TYPE_CHECKING:
     from amx.tile_config import TileShape
@@ -76,14 +77,12 @@ def region_of(
 
 def _buffer_of(source: object, writable: bool) -> memoryview | None:
     """Bytes that are no array; or None."""
-    if isinstance(source, np.ndarray) or (not writable and ways_of(source)):
+    if isinstance(source, np.ndarray) or ways_of(source):
         return None
     try:
         flat = memoryview(source)  # type: ignore[arg-type]  # it is asked whether it is one
     except TypeError:
-        if isinstance(source, list | tuple) or not ways_of(source):
-            raise _no_memory(source, writable) from None
-        return None
+        raise _no_memory(source, writable) from None
     except BufferError as error:
         raise _no_memory(source, writable, str(error)) from error
     if "O" in flat.format:
@@ -99,7 +98,7 @@ def _buffer_of(source: object, writable: bool) -> memoryview | None:
 
 def _check_dtype(dtype: np.dtype[Any]) -> None:
     """Bytes that tiles may hold are plain numbers in this machine's order: no references, no records."""
-    if (dtype.kind in "iuf" or dtype.name == "bfloat16") and dtype.isnative:
+    if dtype.isnative and (dtype.kind in "iuf" or element_of(dtype) is not None):
         return
     raise errors.TileDtypeError(
         f"An array of {dtype!r}",
@@ -155,12 +154,13 @@ def _flat_region(
 
 def _name(carrier: np.dtype[Any], dtype: object) -> str:
     """What the tile will hold: the array's own type, or bfloat16 in uint16 where the caller says so."""
-    if dtype is None or carrier.name == (wanted := parse(dtype)).value:
-        return str(carrier.name)
+    name = name_of(carrier)
+    if dtype is None or name == (wanted := parse(dtype)).value:
+        return name
     if wanted is Element.BFLOAT16 and carrier == np.uint16:
         return str(wanted.value)
     raise errors.TileDtypeError(
-        f"an array of {carrier.name} with dtype={dtype!r}",
+        f"an array of {name} with dtype={dtype!r}",
         cause="a tile load converts nothing; only uint16 may be called bfloat16",
         remedy="convert the array, or leave dtype out",
     )

@@ -1,8 +1,8 @@
 """The element types AMX multiplies, and how NumPy arrays carry them.
 
-bfloat16 is ml_dtypes' `bfloat16`, or the same bits in `uint16` where the caller says `dtype="bfloat16"`.
-float32 operands are rounded to nearest even, where the caller names the type to round to. `NAMES` is what
-they are called wherever the caller names one.
+bfloat16 is ml_dtypes' `bfloat16`; the same bits in a field of that name, where they are a tensor's; or in
+`uint16`, where the caller says `dtype="bfloat16"`. float32 operands are rounded to nearest even, where the
+caller names the type to round to. `NAMES` is what they are called wherever the caller names one.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numpy as np
 from amx import errors, threads
 from amx._lib import CData, ffi, lib
 from amx.arrays import Array
+from amx.dlpack import BFLOAT16
 
 __all__ = [
     "NAMES",
@@ -31,6 +32,7 @@ __all__ = [
     "element_for",
     "element_of",
     "empty",
+    "name_of",
     "parse",
     "tdp",
 ]
@@ -62,6 +64,7 @@ _CARRIERS: dict[np.dtype[Any], Element] = {
     np.dtype(np.int8): Element.INT8,
     np.dtype(np.uint8): Element.UINT8,
     np.dtype(np.float16): Element.FLOAT16,
+    BFLOAT16: Element.BFLOAT16,
 }
 _INT32 = np.dtype(np.int32)
 _FLOAT32 = np.dtype(np.float32)
@@ -135,10 +138,17 @@ def dtype_of(element: Element) -> np.dtype[Any]:
 
 def element_of(dtype: np.dtype[Any]) -> Element | None:
     """The element type an array carries by itself, or None (uint16 and float32 need `dtype=`)."""
-    found = _CARRIERS.get(dtype)
+    found = Element.BFLOAT16 if dtype is BFLOAT16 else _CARRIERS.get(dtype)  # whose hash takes its time
     if found is None and dtype.itemsize == 2 and dtype.name == "bfloat16":
         return Element.BFLOAT16  # ml_dtypes registers it with NumPy; no need to import it here
     return found
+
+
+def name_of(dtype: np.dtype[Any]) -> str:
+    """What it is called in errors."""
+    if dtype == BFLOAT16:
+        return Element.BFLOAT16.value
+    return f"text ({dtype})" if dtype.kind in "SUT" else str(dtype) if dtype.kind == "V" else dtype.name
 
 
 def as_elements(array: Array, wanted: Element | None, name: str) -> tuple[Array, Element]:
@@ -227,22 +237,19 @@ def address(array: Array) -> CData:
 
 
 def _unfit(dtype: np.dtype[Any], wanted: Element | None, name: str) -> errors.DtypeError:
+    kind = name_of(dtype)
     if wanted is not None:
         return errors.DtypeError(
-            f"operand {name} is {dtype.name} and dtype={wanted.value!r}",
-            cause=f"{dtype.name} is not taken for {wanted.value}: only float32 is rounded, to bfloat16 or "
+            f"operand {name} is {kind} and dtype={wanted.value!r}",
+            cause=f"{kind} is not taken for {wanted.value}: only float32 is rounded, to bfloat16 or "
             "float16, and only uint16 is read as the bits of bfloat16",
             remedy=f"convert it yourself, or leave dtype= out if {name} has the right type already",
         )
     return errors.DtypeError(
-        f"operand {name} is {_called(dtype)}",
+        f"operand {name} is {kind}",
         cause="AMX multiplies int8, uint8, bfloat16 and float16",
         remedy=_remedy(dtype, name),
     )
-
-
-def _called(dtype: np.dtype[Any]) -> str:
-    return f"text ({dtype})" if dtype.kind in "SUT" else str(dtype) if dtype.kind == "V" else dtype.name
 
 
 def _remedy(dtype: np.dtype[Any], name: str) -> str:
@@ -258,10 +265,10 @@ def _remedy(dtype: np.dtype[Any], name: str) -> str:
         "float32": 'pass dtype="bfloat16" or dtype="float16" to round it',
         "float64": 'convert to float32 and pass dtype="bfloat16" or dtype="float16"',
         "uint16": 'pass dtype="bfloat16" if these are the bits of bfloat16',
-        "bool": f"pass {name}.view(np.uint8)",
+        "bool": f"view {name} as uint8",
     }
     kinds = {
-        "i": f"if its values fit, pass {name}.astype(np.int8) or {name}.astype(np.uint8)",
+        "i": f"if its values fit, convert {name} to int8 or uint8",
         "c": "multiply its real and imaginary parts by themselves",
         "S": "convert it to numbers",
         "U": "convert it to numbers",

@@ -23,6 +23,7 @@ from amx.packing import Packed, packed_as
 from amx.parts import most_bytes, multiply
 from amx.product import Product, resolve
 from amx.shapes import of_matrices
+from amx.tensors import like, written
 
 __all__ = ["PackedMatrix", "matmul", "pack"]
 
@@ -33,16 +34,18 @@ _NULL = ffi.NULL
 _instructions: dict[tuple[np.dtype[Any], np.dtype[Any]], int] = {}
 
 
-def matmul(a: object, b: object, out: Array | None = None, *, dtype: object = None) -> Array:
+def matmul(a: object, b: object, out: object = None, *, dtype: object = None) -> Any:
     """Matrix product of `a` and `b` with the shapes, batches and broadcasting of `numpy.matmul`.
 
     Parameters
     ----------
-    a: array (..., M, K) or (K,), of any kind that NumPy reads; without a mask.
-    b: array (..., K, N) or (K,), or a `PackedMatrix`.
-        Element types: int8 and uint8 in all four combinations; bfloat16 (ml_dtypes); float16. Any strides.
-    out: NumPy array of the result's shape and dtype to write into and return. Any strides; it may overlap the
-        operands.
+    a: array (..., M, K) or (K,): of NumPy, a torch tensor, a JAX array, or whatever lends memory of the CPU
+        by DLPack, `__array_interface__` or the buffer protocol. It is read where it lies. Without a mask.
+    b: array (..., K, N) or (K,), of these kinds, or a `PackedMatrix`.
+        Element types: int8 and uint8 in all four combinations; bfloat16 (of ml_dtypes, torch, JAX, DLPack);
+        float16. Any strides.
+    out: array of the result's shape and dtype, of these kinds but for JAX's, to write into and return. Any
+        strides; it may overlap the operands.
     dtype: `"bfloat16"` (or `"bf16"`) reads uint16 as bfloat16 bits and rounds float32 operands to it (to
         nearest, ties to even); `"float16"` (or `"fp16"`) rounds float32 operands to it. Nothing else is
         converted.
@@ -50,11 +53,13 @@ def matmul(a: object, b: object, out: Array | None = None, *, dtype: object = No
     Returns
     -------
     int32 (modulo 2**32) for 8-bit integers; float32 for bfloat16 and float16, in the order docs/numerics.md
-    defines.
+    defines. It is `out`, if given. Else it is of the kind of the first operand that is a torch.Tensor or a
+    jax.Array, without a copy (but JAX copies what is under 128 KiB), and without such operands of NumPy.
 
     Raises
     ------
-    DtypeError: types that AMX does not multiply, or `out` of another dtype than the result.
+    DtypeError: types that AMX does not multiply, or `out` of another dtype than the result; tensors that
+        require grad, are not on the CPU, sparse, quantised, traced by JAX, or of a subclass of torch.Tensor.
     ShapeError: shapes that do not fit each other, or `out` of another shape than the result.
     BufferReadOnlyError: `out` cannot be written.
     AllocationError: no memory for the work space (for the result and rounded operands: NumPy's MemoryError).
@@ -82,9 +87,7 @@ def matmul(a: object, b: object, out: Array | None = None, *, dtype: object = No
     return _product(a, b, out, dtype)
 
 
-def _at_once(
-    op: int, a: Array, b: int, packed: CData, shape: tuple[int, ...], out: Array | None
-) -> Array | None:
+def _at_once(op: int, a: Array, b: int, packed: CData, shape: tuple[int, ...], out: object) -> Array | None:
     """The product of arrays of two dimensions or more, or None where C does not take them as they are.
 
     `b` is the id of the second operand's array, or 0, and `shape` its shape.
@@ -108,13 +111,12 @@ def _at_once(
     return None
 
 
-def _product(a: object, b: object, out: Array | None, dtype: object) -> Array:
+def _product(a: object, b: object, out: object, dtype: object) -> Any:
     product = resolve(a, b, out, dtype)
     if dtype is None and _is_plain(a) and _is_plain(b):
         assert isinstance(product.b, Operand)
         _instructions[product.a.array.dtype, product.b.array.dtype] = product.op
-    has_vector = product.shape != product.result
-    may_be_at_once = (dtype is not None or has_vector) and product.conversion <= most_bytes()
+    may_be_at_once = product.conversion <= most_bytes()
     if may_be_at_once:
         product.convert()
     c = empty(product.result, RESULTS[product.op]) if product.out is None else product.out
@@ -122,10 +124,11 @@ def _product(a: object, b: object, out: Array | None, dtype: object) -> Array:
         if product.out is not None and not product.is_apart(product.out):
             c = empty(product.result, RESULTS[product.op])
         multiply(product.op, product.a, product.b, c)
-    if out is None or product.out is None:
-        return c.reshape(product.shape)[()] if has_vector else c
+    if product.out is None:
+        return like((a, b), c if product.shape == product.result else c.reshape(product.shape)[()])
     if c is not product.out:
         product.out[...] = c
+    written(out)
     return out
 
 
@@ -155,10 +158,10 @@ class PackedMatrix(Packed):
     def __init_subclass__(cls) -> NoReturn:
         raise TypeError("PackedMatrix has no subclasses: what it says of its memory has to be true")
 
-    def __rmatmul__(self, a: object) -> Array:
+    def __rmatmul__(self, a: object) -> Any:
         return matmul(a, self)
 
-    def __matmul__(self, b: object) -> Array:
+    def __matmul__(self, b: object) -> Any:
         return matmul(self, b)  # which says why not
 
 
@@ -170,7 +173,7 @@ def pack(b: object, *, dtype: object = None) -> PackedMatrix:
     Parameters
     ----------
     b: array (..., K, N) of int8, uint8, bfloat16, float16; or uint16 or float32 with `dtype`. Any strides,
-        of any kind that NumPy reads; without a mask. It is copied.
+        of the kinds that `matmul` reads; without a mask. It is copied.
     dtype: `"bfloat16"` (or `"bf16"`) reads uint16 as its bits and rounds float32 to it; `"float16"` (or
         `"fp16"`) rounds float32 to it.
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from amx import errors
 from amx.arrays import Array, as_array
+from amx.dlpack import BFLOAT16
 
 __all__ = [
     "Form",
@@ -42,7 +43,6 @@ _FORMS = {
     "uint4": Form(np.dtype(np.uint8), 0, 15, 16, 8, 0),
 }
 _FLOATS = ("float16", "bfloat16", "float32", "float64")
-_BFLOAT16_BITS = np.dtype([("bfloat16", np.uint16)])
 
 
 @dataclass(frozen=True, init=False, eq=False, repr=False)
@@ -311,7 +311,7 @@ def _check_shape(array: Array, shape: tuple[int, ...], name: str) -> None:
 
 def as_float32(array: Array, name: str) -> Array:
     """Floats of any size up to 64 bits, rounded to float32; beyond it they are infinite."""
-    if array.dtype == _BFLOAT16_BITS:
+    if array.dtype == BFLOAT16:
         bits = array["bfloat16"].astype(np.uint32)
         bits <<= 16
         return bits.view(np.float32)
@@ -330,7 +330,7 @@ def refuse_first(bad: Array, array: Array, name: str, cause: str, remedy: str) -
     """Raise the error that names the first bad element, if there is one."""
     if not bad.any():
         return
-    if array.dtype == _BFLOAT16_BITS:
+    if array.dtype == BFLOAT16:
         array = as_float32(array, name)
     place = np.unravel_index(int(bad.argmax()), bad.shape)
     where = f"[{', '.join(map(str, place))}]" if place else ""

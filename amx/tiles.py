@@ -11,6 +11,7 @@ from amx._lib import lib
 from amx.backend import _GROUPS, Backend, announced, missing
 from amx.buffers import region_of
 from amx.dtypes import Element, accumulator, tdp
+from amx.tensors import written
 from amx.tile_config import MAX_NAMES, TileShape, check_product_shapes
 from amx.tile_scope import TileScope
 
@@ -62,10 +63,10 @@ class TileContext(TileScope):
         Parameters
         ----------
         tile: 0-7.
-        source: an array whose first dimension is the tile's rows and whose other dimensions are the tile's
-            bytes of a row, adjacent in memory; rows may lie anywhere (slices, negative or zero steps). Or a
-            flat buffer (bytes, memoryview, 1-D array), read from byte `offset` on with rows `stride` bytes
-            apart (default: the tile's colsb). Without a mask.
+        source: an array or tensor on the CPU, whose first dimension is the tile's rows and whose other
+            dimensions are the tile's bytes of a row, adjacent in memory; rows may lie anywhere (slices,
+            negative or zero steps). Or a flat buffer (bytes, memoryview, 1-D array), read from byte `offset`
+            on with rows `stride` bytes apart (default: the tile's colsb). Without a mask.
         dtype: what the bytes of a flat buffer are, or `"bfloat16"` for uint16; None: as the array says, a
             flat buffer of bytes is anything.
 
@@ -98,9 +99,9 @@ class TileContext(TileScope):
         Parameters
         ----------
         tile: 0-7.
-        out: where to, a NumPy array or a buffer, as `source` of `load`; writable. None: a new array (rows,
-            colsb / itemsize) of what the tile holds: int32 or float32 after a product, int32 after `zero`,
-            else what was loaded (bfloat16 as uint16).
+        out: where to, an array, a torch tensor or a buffer, as `source` of `load`; writable. None: a new
+            NumPy array (rows, colsb / itemsize) of what the tile holds: int32 or float32 after a product,
+            int32 after `zero`, else what was loaded (bfloat16 as uint16).
 
         Returns
         -------
@@ -126,6 +127,7 @@ class TileContext(TileScope):
                 operation="tilestored",
             )
         self._execute(lib.amx_tilestored, "tilestored", tile, region.pointer, region.stride)
+        written(out)
         return out
 
     def zero(self, tile: int) -> None:
