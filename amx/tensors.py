@@ -56,7 +56,7 @@ def from_torch(tensor: Any, name: str) -> Array:
 
 def _no_tensor(tensor: Any, torch: Any, name: str, error: Exception | None = None) -> errors.DtypeError:
     """Why a tensor is not taken: the first of the reasons that it has."""
-    what, cause, remedy = f"{name} is {described(tensor)}", "Products here have no gradient", ""
+    what, cause, remedy = f"{name} is {described(tensor)}", "What is computed here has no gradient", ""
     if type(tensor) not in (torch.Tensor, torch.nn.Parameter):
         cause = "It is a subclass of torch.Tensor, whose memory may mean anything"
         remedy = "Pass the tensor that it stands for, or as_subclass(torch.Tensor) if it means nothing else"
@@ -69,7 +69,7 @@ def _no_tensor(tensor: Any, torch: Any, name: str, error: Exception | None = Non
         what, cause = f"{what} on {tensor.device}", "AMX reads the memory of the CPU"
         remedy = "Pass its cpu()"
     elif tensor.layout is not torch.strided:
-        what, cause = f"{what} with layout {tensor.layout}", "Products here are of dense matrices"
+        what, cause = f"{what} with layout {tensor.layout}", "Matrices are dense here"
         remedy = "Pass its to_dense()"
     elif tensor.is_quantized:
         what, cause = f"{what} of {tensor.dtype}", "Its scale and zero point would be lost"
