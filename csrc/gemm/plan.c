@@ -254,14 +254,17 @@ static void choose_blocks(struct amx_gemm_plan *plan, int engine, int64_t row_bl
         engine == AMX_NATIVE && plan->mc > height && b_bytes(plan) + rows_of_a > (double)plan->caches.l2 / 2;
 }
 
-/* In vector registers: a prepared B of kc chunks and one width of columns takes half of L1, the prepared rows
- * of A three eighths of L2, and partial sums a quarter of it. Few rows go by all of B as it lies. */
+/* In vector registers: a prepared B of kc chunks and one width of columns takes half of L1, or is as deep as
+ * the family has it; the prepared rows of A take three eighths of L2, and partial sums a quarter of it. Few
+ * rows go by all of B as it lies. */
 static void choose_vector_blocks(struct amx_gemm_plan *plan, const struct vector_family *family,
                                  int64_t row_blocks, int64_t column_blocks) {
     const int64_t width = panels_width(plan), l2 = plan->caches.l2;
     const int64_t b_chunk = family->b_bytes > 0 ? family->b_bytes : family->tiles * GEMM_TILE;
-    plan->kc =
-        equal_blocks(plan->chunks, plan->m <= family->few ? plan->chunks : plan->caches.l1 / 2 / b_chunk);
+    const int64_t deepest = plan->m <= family->few ? plan->chunks
+                            : family->deepest > 0  ? family->deepest
+                                                   : plan->caches.l1 / 2 / b_chunk;
+    plan->kc = equal_blocks(plan->chunks, deepest);
     const int64_t block = plan->mr * max64(1, plan->kc) * family->a_bytes;
     plan->mc = plan->mr * equal_blocks(row_blocks, l2 * 3 / 8 / block);
     const int64_t widest = plan->kc < plan->chunks ? l2 / 4 / (4 * plan->mc * width) : column_blocks;

@@ -23,7 +23,7 @@
  *            These sums are made anew for each block of rows: packed operands are the same for all engines,
  *            and have no room for sums that only this one wants; for 12 rows they cost 1/12 of its products
  * Few rows   DOTS_FEW rows of 32 columns of C, and the columns' sums beside them
- * Edges      rows that are left over go by 4, 2 and 1; columns are always computed
+ * Edges      rows that are left over go by 4, 2 and 1; the columns of a tile are always computed
  * Ceiling    VPDPBUSD from registers
  */
 #include <stdint.h>
@@ -82,110 +82,150 @@ DOTS_INLINE DOTS_VECTOR DOTS_FUNCTION(moved)(DOTS_VECTOR sums, enum vector_kind 
 
 /* What C begins with besides. */
 DOTS_INLINE void DOTS_FUNCTION(sum_columns)(const struct vector_block *on, const enum vector_kind kind,
-                                            int32_t *before) {
+                                            const int across, int32_t *before) {
     const DOTS_VECTOR ones = DOTS_BYTE(1);
     const uint8_t *b = on->b;
-    DOTS_VECTOR sum[DOTS_ACROSS];
+    DOTS_VECTOR sum[2][DOTS_ACROSS]; /* of every other word, so that additions need not wait */
 #pragma GCC unroll 4
-    for (int i = 0; i < DOTS_ACROSS; i++) {
-        sum[i] = DOTS_ZERO();
+    for (int i = 0; i < across; i++) {
+        sum[0][i] = sum[1][i] = DOTS_ZERO();
     }
     for (int64_t q = 0; q < on->chunks; q++, b += on->b_chunk) {
-        const int words = vector_words(on, q);
-        for (int word = 0; word < words; word++) {
+        const uint8_t *const end = b + vector_words(on, q) * VECTOR_CHUNK;
+        for (const uint8_t *words = b; words < end; words += 4 * VECTOR_CHUNK) {
 #pragma GCC unroll 4
-            for (int i = 0; i < DOTS_ACROSS; i++) {
-                const DOTS_VECTOR row = DOTS_LOAD(DOTS_FUNCTION(row)(b, word, i));
-                DOTS_COUNT(kind, sum[i], row);
-            }
-        }
-    }
+            for (int word = 0; word < 4; word++) {
 #pragma GCC unroll 4
-    for (int i = 0; i < DOTS_ACROSS; i++) {
-        DOTS_STORE(before + i * DOTS_LANES, DOTS_FUNCTION(moved)(sum[i], kind));
-    }
-}
-
-DOTS_INLINE void DOTS_FUNCTION(group)(const struct vector_block *on, int64_t first, const int rows,
-                                      const enum vector_kind kind, const int32_t *before) {
-    const uint8_t *a[DOTS_ROWS], *b = on->b;
-    DOTS_VECTOR c[DOTS_ROWS][DOTS_ACROSS];
-#pragma GCC unroll 12
-    for (int r = 0; r < rows; r++) {
-        a[r] = on->a + (first + r) * on->a_row;
-        const uint8_t *from = on->from + (first + r) * on->from_row;
-#pragma GCC unroll 4
-        for (int i = 0; i < DOTS_ACROSS; i++) {
-            c[r][i] = DOTS_LOAD(from + i * DOTS_BYTES);
-            if (DOTS_FUNCTION(moves_signs)(kind)) {
-                c[r][i] = DOTS_ADD(c[r][i], DOTS_LOAD(before + i * DOTS_LANES));
-            }
-        }
-    }
-    for (int64_t q = 0; q < on->chunks; q++, b += on->b_chunk) {
-        const int words = vector_words(on, q);
-        vector_fetch_ahead(on, first / DOTS_ROWS, q);
-#pragma GCC unroll 4
-        for (int word = 0; word < words; word++) {
-            DOTS_VECTOR row[DOTS_ACROSS];
-#pragma GCC unroll 4
-            for (int i = 0; i < DOTS_ACROSS; i++) {
-                row[i] = DOTS_LOAD(DOTS_FUNCTION(row)(b, word, i));
-            }
-#pragma GCC unroll 12
-            for (int r = 0; r < rows; r++) {
-                const DOTS_VECTOR four = DOTS_WORD(a[r] + q * VECTOR_CHUNK + 4 * word);
-#pragma GCC unroll 4
-                for (int i = 0; i < DOTS_ACROSS; i++) {
-                    DOTS_DOT(kind, c[r][i], four, row[i]);
+                for (int i = 0; i < across; i++) {
+                    const DOTS_VECTOR row = DOTS_LOAD(DOTS_FUNCTION(row)(words, word, i));
+                    DOTS_COUNT(kind, sum[word % 2][i], row);
                 }
             }
         }
     }
+#pragma GCC unroll 4
+    for (int i = 0; i < across; i++) {
+        const DOTS_VECTOR both = DOTS_ADD(sum[0][i], sum[1][i]);
+        DOTS_STORE(before + i * DOTS_LANES, DOTS_FUNCTION(moved)(both, kind));
+    }
+}
+
+/* A word of A's rows against a row of B. */
+DOTS_INLINE void DOTS_FUNCTION(word)(DOTS_VECTOR c[][DOTS_ACROSS], const struct vector_rows_of_a *a,
+                                     const uint8_t *lines, const int word, const int rows, const int across,
+                                     const enum vector_kind kind) {
+    DOTS_VECTOR row[DOTS_ACROSS];
+#pragma GCC unroll 4
+    for (int i = 0; i < across; i++) {
+        row[i] = DOTS_LOAD(DOTS_FUNCTION(row)(lines, word, i));
+    }
+#pragma GCC unroll 12
+    for (int r = 0; r < rows; r++) {
+        const DOTS_VECTOR four = DOTS_WORD(vector_row_of_a(a, r) + 4 * word);
+#pragma GCC unroll 4
+        for (int i = 0; i < across; i++) {
+            DOTS_DOT(kind, c[r][i], four, row[i]);
+        }
+    }
+}
+
+DOTS_INLINE void DOTS_FUNCTION(group)(const struct vector_block *on, int64_t first, const int rows,
+                                      const int across, const enum vector_kind kind, const int32_t *before) {
+    struct vector_rows_of_a a = vector_a_from(on, first, rows);
+    const uint8_t *b = on->b;
+    DOTS_VECTOR c[DOTS_ROWS][DOTS_ACROSS], begin[DOTS_ACROSS];
+#pragma GCC unroll 4
+    for (int i = 0; i < across; i++) {
+        begin[i] = DOTS_FUNCTION(moves_signs)(kind) ? DOTS_LOAD(before + i * DOTS_LANES) : DOTS_ZERO();
+    }
+#pragma GCC unroll 12
+    for (int r = 0; r < rows; r++) {
+        vector_fetch_c(on, first + r, across / DOTS_PER_TILE);
+#pragma GCC unroll 4
+        for (int i = 0; i < across; i++) {
+            c[r][i] = begin[i];
+        }
+    }
+    if (on->from_row != 0) { /* not zeros */
+#pragma GCC unroll 12
+        for (int r = 0; r < rows; r++) {
+#pragma GCC unroll 4
+            for (int i = 0; i < across; i++) {
+                const uint8_t *from = on->from + (first + r) * on->from_row + i * DOTS_BYTES;
+                c[r][i] = DOTS_ADD(c[r][i], DOTS_LOAD(from));
+            }
+        }
+    }
+    for (int64_t q = 0; q < on->chunks; q++, b += on->b_chunk) {
+        const int words = q + 1 < on->chunks ? DOTS_WORDS : on->last_words;
+        const uint8_t *lines = b;
+        vector_fetch_ahead(on, first / DOTS_ROWS, q);
+        for (int left = words; left >= 4; left -= 4, lines += 4 * VECTOR_CHUNK) {
+#pragma GCC unroll 4
+            for (int word = 0; word < 4; word++) {
+                DOTS_FUNCTION(word)(c, &a, lines, word, rows, across, kind);
+            }
+            vector_go_on(&a, rows, 16);
+        }
+        for (int left = words % 4; left > 0; left--, lines += VECTOR_CHUNK) {
+            DOTS_FUNCTION(word)(c, &a, lines, 0, rows, across, kind);
+            vector_go_on(&a, rows, 4);
+        }
+    }
 #pragma GCC unroll 12
     for (int r = 0; r < rows; r++) {
 #pragma GCC unroll 4
-        for (int i = 0; i < DOTS_ACROSS; i++) {
+        for (int i = 0; i < across; i++) {
             DOTS_STORE(on->c + (first + r) * on->c_row + i * DOTS_BYTES, c[r][i]);
         }
     }
 }
 
 /* Rows that are left over go in groups of 4, 2 and 1. */
-DOTS_INLINE void DOTS_FUNCTION(groups)(const struct vector_block *on, const enum vector_kind kind) {
+DOTS_INLINE void DOTS_FUNCTION(groups)(const struct vector_block *on, const int across,
+                                       const enum vector_kind kind) {
     _Alignas(64) int32_t before[DOTS_ACROSS * DOTS_LANES];
     int64_t row = 0;
     if (DOTS_FUNCTION(moves_signs)(kind)) {
-        DOTS_FUNCTION(sum_columns)(on, kind, before);
+        DOTS_FUNCTION(sum_columns)(on, kind, across, before);
     }
     for (; row + DOTS_ROWS <= on->rows; row += DOTS_ROWS) {
-        DOTS_FUNCTION(group)(on, row, DOTS_ROWS, kind, before);
+        DOTS_FUNCTION(group)(on, row, DOTS_ROWS, across, kind, before);
     }
     for (; row + 4 <= on->rows; row += 4) {
-        DOTS_FUNCTION(group)(on, row, 4, kind, before);
+        DOTS_FUNCTION(group)(on, row, 4, across, kind, before);
     }
     if (row + 2 <= on->rows) {
-        DOTS_FUNCTION(group)(on, row, 2, kind, before);
+        DOTS_FUNCTION(group)(on, row, 2, across, kind, before);
         row += 2;
     }
     if (row < on->rows) {
-        DOTS_FUNCTION(group)(on, row, 1, kind, before);
+        DOTS_FUNCTION(group)(on, row, 1, across, kind, before);
+    }
+}
+
+/* A block, or the first column tile of it, where no more columns count. */
+DOTS_INLINE void DOTS_FUNCTION(columns)(const struct vector_block *on, const enum vector_kind kind) {
+    if (DOTS_TILES > 1 && on->columns <= VECTOR_COLUMNS) {
+        DOTS_FUNCTION(groups)(on, DOTS_PER_TILE, kind);
+    } else {
+        DOTS_FUNCTION(groups)(on, DOTS_ACROSS, kind);
     }
 }
 
 DOTS_TARGET static void DOTS_FUNCTION(multiply)(const struct vector_block *on) {
     switch (on->kind) {
     case VECTOR_SS:
-        DOTS_FUNCTION(groups)(on, VECTOR_SS);
+        DOTS_FUNCTION(columns)(on, VECTOR_SS);
         break;
     case VECTOR_SU:
-        DOTS_FUNCTION(groups)(on, VECTOR_SU);
+        DOTS_FUNCTION(columns)(on, VECTOR_SU);
         break;
     case VECTOR_US:
-        DOTS_FUNCTION(groups)(on, VECTOR_US);
+        DOTS_FUNCTION(columns)(on, VECTOR_US);
         break;
     default:
-        DOTS_FUNCTION(groups)(on, VECTOR_UU);
+        DOTS_FUNCTION(columns)(on, VECTOR_UU);
         break;
     }
 }

@@ -41,6 +41,7 @@ const struct vector_family vector_int8_avx512_vnni = {
     .cycles = 128,
     .a_bytes = VECTOR_CHUNK,
     .b_bytes = 0,
+    .deepest = 32,
     .prepare_a = dots_avx512_vnni_prepare_a,
     .multiply = dots_avx512_vnni_multiply,
     .few = DOTS_FEW,

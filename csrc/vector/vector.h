@@ -37,10 +37,10 @@ struct vector_block {
     uint8_t *prepared; /* room for b_bytes a chunk */
     int64_t chunks, rows;
     int last_words;      /* of the last chunk that exist: 1 to 16; what is behind them counts as nothing */
-    int64_t columns;     /* that count: others are computed, and may hold anything */
+    int64_t columns;     /* that count: others may hold anything */
     const uint8_t *from; /* what C begins with: sums so far, or one row of zeros, 0 bytes apart */
     int64_t from_row;
-    uint8_t *c; /* all columns of the tiles are stored */
+    uint8_t *c; /* with room for all columns of the tiles */
     int64_t c_row;
     enum vector_kind kind;
     /* What will be needed next of B, so many bytes from here, in as many chunks: prefetched into L2 by the
@@ -66,6 +66,7 @@ struct vector_family {
     int tiles;      /* column tiles beside each other: 1, or 2 */
     int cycles;     /* of 16 rows, 16 columns and a chunk at the ceiling, with two units */
     int a_bytes, b_bytes;
+    int deepest; /* chunks of a block: B comes from L2 as fast as from L1; 0: what fits into half of L1 */
     void (*prepare_a)(const struct vector_rows *rows);
     void (*multiply)(const struct vector_block *block);
     /* The same for up to `few` rows and both column tiles of a panel, B going by once; 0: there is no such
@@ -77,6 +78,35 @@ struct vector_family {
 /* Words of chunk q to be multiplied, in whole quarters of a chunk: what lies beyond K is padding. */
 static inline int vector_words(const struct vector_block *on, int64_t q) {
     return q + 1 < on->chunks ? 16 : (on->last_words + 3) / 4 * 4;
+}
+
+/* Where up to 12 rows of A lie, told by few registers: three rows from each of these, `row` apart. */
+struct vector_rows_of_a {
+    const uint8_t *three[4];
+    int64_t row;
+};
+
+#define VECTOR_INLINE static inline __attribute__((always_inline))
+
+VECTOR_INLINE struct vector_rows_of_a vector_a_from(const struct vector_block *on, int64_t first,
+                                                    const int rows) {
+    struct vector_rows_of_a a = {.row = on->a_row};
+#pragma GCC unroll 4
+    for (int i = 0; 3 * i < rows; i++) {
+        a.three[i] = on->a + (first + 3 * i) * on->a_row;
+    }
+    return a;
+}
+
+VECTOR_INLINE const uint8_t *vector_row_of_a(const struct vector_rows_of_a *a, const int r) {
+    return a->three[r / 3] + r % 3 * a->row;
+}
+
+VECTOR_INLINE void vector_go_on(struct vector_rows_of_a *a, const int rows, int64_t bytes) {
+#pragma GCC unroll 4
+    for (int i = 0; 3 * i < rows; i++) {
+        a->three[i] += bytes;
+    }
 }
 
 /* No fault, whatever lies there. */
@@ -100,6 +130,14 @@ static inline void vector_fetch_ahead(const struct vector_block *on, int64_t gro
 static inline void vector_fetch_line(const uint8_t *line) {
     enum { AHEAD = 2048 };
     __builtin_prefetch(vector_address(line, AHEAD));
+}
+
+/* A row of C that will be stored, on so many column tiles: its lines come while the products are computed. */
+static inline void vector_fetch_c(const struct vector_block *on, int64_t row, const int tiles) {
+    enum { TO_BE_WRITTEN = 1 };
+    for (int i = 0; i < tiles; i++) {
+        __builtin_prefetch(on->c + row * on->c_row + i * 4 * VECTOR_COLUMNS, TO_BE_WRITTEN);
+    }
 }
 
 /* Four bytes from any address. */

@@ -75,8 +75,8 @@ static void fill(uint8_t *to, size_t size, enum vector_kind kind, int special) {
 }
 
 static uint8_t a[MOST_ROWS][MOST_CHUNKS][64];
-static uint8_t b[MOST_CHUNKS][2][16][64];
-static int32_t before[MOST_ROWS][COLUMNS], got[MOST_ROWS][COLUMNS], want[MOST_ROWS][COLUMNS];
+static uint8_t b[MOST_CHUNKS + 1][2][16][64];
+static int32_t before[MOST_ROWS][COLUMNS + 16], got[MOST_ROWS][COLUMNS + 16], want[MOST_ROWS][COLUMNS];
 static _Alignas(64) uint8_t prepared_a[MOST_ROWS][MOST_CHUNKS * 128 + 64], prepared_b[MOST_CHUNKS * 4096];
 
 static int value(uint8_t byte, int is_signed) {
@@ -122,7 +122,7 @@ static void expect_floats(enum vector_kind kind, int rows, int chunks) {
     }
 }
 
-/* Columns `first` ... of the panel, as many as the family takes. */
+/* Columns `first` ... of the panel, as many as the family takes, or one tile. */
 static void multiply(const struct vector_family *family, enum vector_kind kind, int rows, int chunks,
                      int first, int columns, int few, int starts) {
     struct vector_block on = {
@@ -170,7 +170,7 @@ static int differs(const struct vector_family *family, enum vector_kind kind) {
     const int few = family->few > 0 && below(4) == 0;
     const int rows = 1 + below(few ? family->few : MOST_ROWS), chunks = 1 + below(MOST_CHUNKS);
     const int special = below(3) == 0 ? 3 : 0, starts = below(2),
-              columns = few ? COLUMNS : 16 * family->tiles;
+              columns = few ? COLUMNS : 16 * (below(2) ? family->tiles : 1);
     fill(a[0][0], sizeof a, kind, special);
     fill(b[0][0][0], sizeof b, kind, special);
     last_words = below(2) ? 16 : 1 + below(16);
