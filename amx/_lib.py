@@ -151,6 +151,33 @@ class Gemm(Protocol):
     def amx_gemm_threads(self) -> int: ...
 
 
+class Layer(Protocol):
+    """csrc/layer/."""
+
+    LAYER_FLOAT32: int
+    LAYER_BFLOAT16: int
+    LAYER_FLOAT16: int
+    LAYER_UINT8: int
+    LAYER_INT8: int
+    LAYER_UINT8_SYMMETRIC: int
+    LAYER_INT8_SYMMETRIC: int
+    LAYER_NO_ACTIVATION: int
+    LAYER_RELU: int
+    LAYER_SILU: int
+    LAYER_GELU: int
+    LAYER_GELU_TANH: int
+    LAYER_EXP: int
+    LAYER_TANH: int
+    LAYER_ERF: int
+
+    def layer_quantize_rows(self, on: CData, /) -> None: ...
+    def layer_finish(self, on: CData, /) -> None: ...
+    def layer_apply(self, function: int, x: CData, y: CData, count: int, /) -> None: ...
+    def layer_width(self, index: int, /) -> CData: ...
+    def layer_select(self, name: CData | bytes, /) -> int: ...
+    def layer_selected(self) -> CData: ...
+
+
 class Bench(Protocol):
     """csrc/bench/: loops to be timed."""
 
@@ -263,7 +290,7 @@ class Trap(Protocol):
     ) -> int: ...
 
 
-class Lib(Machine, Tile, Gemm, Bench, Emulator, Trap, Protocol):
+class Lib(Machine, Tile, Gemm, Layer, Bench, Emulator, Trap, Protocol):
     """The C surface, one protocol for each directory of csrc/."""
 
 

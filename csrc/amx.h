@@ -10,6 +10,7 @@
 #include "emulator/emulator.h"
 #include "emulator/features.h"
 #include "gemm/products.h"
+#include "layer/layer.h"
 #include "machine/machine.h"
 #include "tile/tiles.h"
 #include "trap/emulation.h"
