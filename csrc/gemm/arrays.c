@@ -200,6 +200,7 @@ int amx_gemm_arrays(int engine, int op, int threads, uint64_t a_array, uint64_t 
         .c_offset = offsets_in(batch, OF_C),
         .c = (uint8_t *)(uintptr_t)c.data,
         .c_row = c.row_stride,
+        .layer = NULL,
         .before = 0,
         .plan = NULL,
         .kernels = NULL,

@@ -98,8 +98,9 @@ static void multiply_rows(struct gemm_job *job, const struct gemm_stripe *stripe
     const struct amx_gemm_plan *plan = call->plan;
     const int tall = rows > GEMM_ROWS;
     const int64_t panels = tall ? 1 : 2, begin = block->panels.begin;
-    const int64_t sums_row = plan->nc * 4 + GEMM_CHUNK; /* an odd number of lines */
     const int last = block->chunk + block->chunks == plan->chunks;
+    const int finishes = last && call->layer != NULL, at_once = finishes && block->begins;
+    const int64_t sums_row = gemm_sums_row(call, at_once);
     const int starts = block->chunk == 0 && !call->adds;
     const int whole_lines = ((uintptr_t)job->c | (uintptr_t)call->c_row) % GEMM_CHUNK == 0;
     const int64_t columns =
@@ -125,7 +126,8 @@ static void multiply_rows(struct gemm_job *job, const struct gemm_stripe *stripe
         const int64_t width = step < whole ? panels * GEMM_PANEL : rest;
         const int64_t tiles = (width + GEMM_ROWS - 1) / GEMM_ROWS;
         uint8_t *c = job->c + (block->row + row) * call->c_row + left * 4;
-        uint8_t *sums = block->begins && block->ends
+        uint8_t *sums = at_once ? job->buffers.sums
+                        : block->begins && block->ends
                             ? NULL
                             : job->buffers.sums + row * sums_row + (q - begin) * GEMM_PANEL * 4;
         column.b = stripe->data + (q - stripe->begin) * stripe->panel_bytes +
@@ -134,17 +136,21 @@ static void multiply_rows(struct gemm_job *job, const struct gemm_stripe *stripe
         column.ahead = prefetch_b ? next_of_b(plan, stripe, &column, block) : NULL;
         column.from = starts ? NULL : block->begins ? c : sums;
         column.from_row = block->begins ? call->c_row : sums_row;
-        column.c = block->ends ? c : sums;
-        column.c_row = block->ends ? call->c_row : sums_row;
+        column.c = block->ends && !finishes ? c : sums;
+        column.c_row = block->ends && !finishes ? call->c_row : sums_row;
         column.from_block = rows * column.from_row;
         column.c_block = rows * column.c_row;
-        column.staging =
-            plan->stream_c && last && whole_lines && width % GEMM_ROWS == 0 ? job->session->staging : NULL;
-        column.own_rows = plan->prefetch_c && last && column.staging == NULL
+        column.staging = plan->stream_c && last && !finishes && whole_lines && width % GEMM_ROWS == 0
+                             ? job->session->staging
+                             : NULL;
+        column.own_rows = plan->prefetch_c && last && !finishes && column.staging == NULL
                               ? (rows + block->chunks - 1) / block->chunks
                               : 0;
         gemm_session_shape(job->session, rows, width);
         (tall ? call->kernels->tall : call->kernels->wide)[tiles - 1](&job->session->tiles, &column);
+        if (finishes) {
+            gemm_finish(call, block->row + row, blocks * rows, left, width, sums, sums_row);
+        }
     }
 }
 

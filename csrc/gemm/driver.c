@@ -175,7 +175,9 @@ static int get_stripe_buffer(const struct gemm_call *call, uint8_t **stripe) {
 /* The buffers of one thread; a stripe of its own only where it needs one. 0, or -ENOMEM. */
 static int get_buffers(const struct gemm_call *call, int own_stripe, struct gemm_buffers *buffers) {
     const struct amx_gemm_plan *plan = call->plan;
-    const int64_t sums = plan->kc < plan->depth ? plan->mc * (plan->nc * 4 + GEMM_CHUNK) : 0;
+    const int64_t sums = plan->kc < plan->depth                        ? plan->mc * gemm_sums_row(call, 0)
+                         : call->layer != NULL && call->family == NULL ? plan->mc * gemm_sums_row(call, 1)
+                                                                       : 0;
     const int64_t chunks = min64(call->packed_chunks, plan->depth);
     const int64_t a =
         call->family != NULL ? gemm_vector_buffer(call->family, plan) : plan->mc * chunks * GEMM_CHUNK;
@@ -239,6 +241,13 @@ static int run_team(struct gemm_call *call) {
 
 /* K = 0: a sum of nothing. */
 static void fill_zero(const struct gemm_call *call) {
+    if (call->layer != NULL) {
+        static const uint8_t zeros[4 * GEMM_PANEL];
+        for (int64_t column = 0; column < call->plan->n; column += GEMM_PANEL) {
+            gemm_finish(call, 0, call->plan->m, column, min64(GEMM_PANEL, call->plan->n - column), zeros, 0);
+        }
+        return;
+    }
     for (int64_t item = 0; item < call->plan->batch; item++) {
         uint8_t *c = call->c + offset_of(call->c_offset, item);
         for (int64_t row = 0; row < call->plan->m; row++) {
@@ -296,6 +305,9 @@ int gemm_run(struct gemm_call *call, int op, int threads, int64_t batch) {
     if (call->engine != AMX_EMULATED && call->engine != AMX_VECTOR &&
         (call->engine != AMX_NATIVE || amx_is_stub())) {
         return -ENOSYS;
+    }
+    if (call->layer != NULL && plan->depth < plan->chunks) {
+        return -E2BIG;
     }
     const struct gemm_micro_set *set = gemm_micro_for(op);
     call->kernels = call->engine == AMX_NATIVE ? &set->native : &set->emulated;

@@ -211,6 +211,8 @@ struct gemm_call {
     struct gemm_offsets a_offset, b_offset, c_offset;
     uint8_t *c;
     int64_t c_row;
+    const struct layer_block
+        *layer;     /* makes results of what would be c, and c is not used; NULL: c is wanted */
     int64_t before; /* elements of K, in whole chunks, whose sums are in c; packed operands have them too */
     /* These are gemm_run()'s. Callers name them too: an incomplete initialiser clears all before, slowly. */
     const struct amx_gemm_plan *plan;

@@ -65,6 +65,18 @@ static inline struct gemm_range my_rows(const struct gemm_job *job) {
     return share(plan->m, plan->mr, job->team.rank / job->column_parts, job->row_parts);
 }
 
+/* ---- layer.c ---- */
+
+/* The layer's results of these rows and columns, whose products are complete and lie at `sums`. */
+void gemm_finish(const struct gemm_call *call, int64_t row, int64_t rows, int64_t column, int64_t columns,
+                 const uint8_t *sums, int64_t sums_row);
+
+/* From a row of sums to the next, an odd number of lines: of a block, or of one column where a layer's
+ * results are made of it at once. */
+static inline int64_t gemm_sums_row(const struct gemm_call *call, int at_once) {
+    return (at_once ? 2 * GEMM_PANEL : call->plan->nc) * 4 + GEMM_CHUNK;
+}
+
 /* ---- stop.c ---- */
 
 /* Before so many chunks of a block are multiplied: whether they are not to be. */

@@ -275,7 +275,8 @@ static void choose_vector_blocks(struct amx_gemm_plan *plan, const struct vector
 static void choose_depth(struct amx_gemm_plan *plan) {
     const int64_t width = panels_width(plan);
     const int64_t b = plan->operands > 0 ? STRIPE_BYTES / (width * GEMM_CHUNK) : plan->chunks;
-    const int64_t most = max64(1, min64(b, ROWS_BYTES / (plan->mc * GEMM_CHUNK)));
+    const int64_t a = plan->family == NULL ? ROWS_BYTES / (plan->mc * GEMM_CHUNK) : plan->chunks;
+    const int64_t most = max64(1, min64(a, b));
     if (plan->chunks <= most) {
         plan->depth = plan->chunks;
         return;

@@ -4,6 +4,8 @@
 
 #include <stdint.h>
 
+#include "layer/layer.h"
+
 /* C = A B for `batch` pairs of matrices, or C += A B, where c holds the sums of the `before` elements of K in
  * front of these, in whole chunks of 64 bytes. All strides and offsets in bytes, of any sign; the arrays of
  * offsets have one entry an item, NULL stands for zeros. Elements: 1 byte for the 8-bit instructions, 2 for
@@ -33,6 +35,15 @@ int amx_gemm_packed(int engine, int op, int threads, int64_t m, int64_t n, int64
                     const void *a, int64_t a_row, int64_t a_column, const int64_t *a_offset,
                     const struct amx_packed *b, const int64_t *b_item, void *c, int64_t c_row,
                     const int64_t *c_offset);
+
+/* A layer's results of A B, where B is the first matrix of a packed operand: what `layer` has of rows and
+ * columns is of all m and n, its c, rows, columns and k are ignored, and its out overlaps nothing that is
+ * read. Rows of A have adjacent elements. Errors as amx_gemm_packed's; -E2BIG: K is so deep that sums would
+ * have to rest in c. */
+int amx_gemm_layer(int engine, int op, int threads, int64_t m, int64_t k, const void *a, int64_t a_row,
+                   const struct amx_packed *b, const struct layer_block *layer);
+/* layer_quantize_rows() by several threads. */
+void amx_gemm_layer_rows(int threads, const struct layer_rows *rows);
 
 /* Who is asked every few milliseconds, by long products and packing in the process's first thread, whether
  * they are to go on: 0, or else they end with -EINTR. It may do anything, multiply too; NULL: nobody. */

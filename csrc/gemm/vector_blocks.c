@@ -151,8 +151,9 @@ static void multiply_columns(struct gemm_job *job, const struct gemm_stripe *str
     const struct vector_family *family = call->family;
     const int64_t width = few ? GEMM_PANEL : width_of(family);
     const int64_t sums_row = plan->nc * 4 + GEMM_CHUNK; /* an odd number of lines */
-    const int starts = block->chunk == 0 && !call->adds;
-    uint8_t *const c = job->c + block->row * call->c_row + (stripe->first_panel * GEMM_PANEL + column) * 4;
+    const int starts = block->chunk == 0 && !call->adds, finishes = block->ends && call->layer != NULL;
+    const int64_t first = stripe->first_panel * GEMM_PANEL + column;
+    uint8_t *const c = job->c + block->row * call->c_row + first * 4;
     uint8_t *const sums = block->begins && block->ends
                               ? NULL
                               : job->buffers.sums + (column - block->panels.begin * GEMM_PANEL) * 4;
@@ -175,28 +176,34 @@ static void multiply_columns(struct gemm_job *job, const struct gemm_stripe *str
         .from_row = starts          ? 0
                     : block->begins ? call->c_row
                                     : sums_row,
-        .c = block->ends ? c : sums,
-        .c_row = block->ends ? call->c_row : sums_row,
+        .c = finishes      ? places->edge
+             : block->ends ? c
+                           : sums,
+        .c_row = finishes      ? EDGE_ROW
+                 : block->ends ? call->c_row
+                               : sums_row,
         .kind = call->kind,
         .ahead = next_of_b(family, stripe, column),
         .ahead_groups = block->ahead_groups,
         .ahead_lines = block->ahead_lines,
     };
-    if (columns == width) {
-        multiply(family, &on, few);
-        return;
-    }
-    if (!starts) {
+    if (columns < width && !starts) {
         copy_rows(places->edge, EDGE_ROW, on.from, on.from_row, on.rows, 4 * columns);
         on.from = places->edge;
         on.from_row = EDGE_ROW;
     }
     uint8_t *const to = on.c;
     const int64_t to_row = on.c_row;
-    on.c = places->edge;
-    on.c_row = EDGE_ROW;
+    if (columns < width) {
+        on.c = places->edge;
+        on.c_row = EDGE_ROW;
+    }
     multiply(family, &on, few);
-    copy_rows(to, to_row, places->edge, EDGE_ROW, on.rows, 4 * columns);
+    if (finishes) {
+        gemm_finish(call, block->row, block->rows, first, columns, places->edge, EDGE_ROW);
+    } else if (columns < width) {
+        copy_rows(to, to_row, places->edge, EDGE_ROW, on.rows, 4 * columns);
+    }
 }
 
 /* Less, where the product is to stop. */

@@ -1,0 +1,98 @@
+/* Products whose results are a layer's: what is done to them is done block by block, while they are in cache,
+ * and no matrix of int32 or float32 sums is kept. docs/numerics.md, "Layers", is the definition. */
+#include <errno.h>
+
+#include "gemm/job.h"
+#include "gemm/packed.h"
+
+static int64_t size_of(enum layer_type type) {
+    return type == LAYER_FLOAT32 ? 4 : type == LAYER_BFLOAT16 || type == LAYER_FLOAT16 ? 2 : 1;
+}
+
+static const void *behind(const void *from, int64_t offset) {
+    return from == NULL ? NULL : (const uint8_t *)from + offset;
+}
+
+void gemm_finish(const struct gemm_call *call, int64_t row, int64_t rows, int64_t column, int64_t columns,
+                 const uint8_t *sums, int64_t sums_row) {
+    struct layer_block on = *call->layer;
+    on.c = sums;
+    on.c_row = sums_row;
+    on.rows = rows;
+    on.columns = columns;
+    on.k = call->a.columns;
+    on.row_scale = behind(on.row_scale, row * 4);
+    on.row_zero = behind(on.row_zero, row * 4);
+    on.row_sum = behind(on.row_sum, row * 4);
+    on.column_scale = behind(on.column_scale, column * 4);
+    on.column_zero = behind(on.column_zero, column * 4);
+    on.column_sum = behind(on.column_sum, column * 4);
+    on.bias = behind(on.bias, column * 4);
+    on.residual = behind(on.residual, row * on.residual_row + column * size_of(on.residual_type));
+    on.out = (uint8_t *)on.out + row * on.out_row + column * size_of(on.out_type);
+    layer_finish(&on);
+}
+
+static int64_t bytes_of(int64_t rows, int64_t row, int64_t columns, int64_t element) {
+    return (rows - 1) * row + columns * element;
+}
+
+/* Rows go upwards, as those of arrays that were made for this do. */
+static int out_overlaps_a(const struct gemm_call *call, const struct layer_block *layer) {
+    const struct gemm_matrix *a = &call->a;
+    const uintptr_t from = (uintptr_t)a->data, out = (uintptr_t)layer->out;
+    return a->rows > 0 && out < from + (uintptr_t)bytes_of(a->rows, a->row_stride, a->columns, a->element) &&
+           from <
+               out + (uintptr_t)bytes_of(a->rows, layer->out_row, call->b.columns, size_of(layer->out_type));
+}
+
+int amx_gemm_layer(int engine, int op, int threads, int64_t m, int64_t k, const void *a, int64_t a_row,
+                   const struct amx_packed *b, const struct layer_block *layer) {
+    const int element = gemm_element_of(op);
+    if (b->count < 1 || k != b->k || m < 0 || a_row < 0 || layer->out_row < 0 || layer->residual_row < 0) {
+        return -EINVAL;
+    }
+    struct gemm_call call = {
+        .engine = engine,
+        .a = {a, m, k, a_row, element, element},
+        .b = {NULL, k, b->n, 0, 0, element},
+        .packed = b,
+        .a_offset = {.inner = 1},
+        .b_offset = {.inner = 1},
+        .c_offset = {.inner = 1},
+        .c = layer->out,
+        .c_row = layer->out_row,
+        .layer = layer,
+    };
+    return out_overlaps_a(&call, layer) ? -EXDEV : gemm_run(&call, op, threads, 1);
+}
+
+static struct layer_rows some_rows(const struct layer_rows *on, int64_t first, int64_t rows) {
+    struct layer_rows some = *on;
+    some.x = (const uint8_t *)on->x + first * on->x_row;
+    some.q = (uint8_t *)on->q + first * on->q_row;
+    some.scale = on->scale + first;
+    some.zero = on->zero + first;
+    some.sum = on->sum + first;
+    some.rows = rows;
+    return some;
+}
+
+void amx_gemm_layer_rows(int threads, const struct layer_rows *on) {
+    enum { WORTH_THREADS = 1 << 16 }; /* elements */
+    const int available = on->rows * on->k < WORTH_THREADS ? 1 : gemm_threads_available();
+    const int most = threads == 0 || threads > available ? available : threads;
+    const int team = on->rows < most ? (int)on->rows : most;
+    if (team <= 1) {
+        layer_quantize_rows(on);
+        return;
+    }
+#if defined(_OPENMP)
+#pragma omp parallel for num_threads(team) schedule(static) default(none) shared(on, team)
+    for (int rank = 0; rank < team; rank++) {
+        const struct gemm_range mine = gemm_share(on->rows, rank, team);
+        const struct layer_rows some = some_rows(on, mine.begin, mine.end - mine.begin);
+        layer_quantize_rows(&some);
+    }
+#endif
+}
