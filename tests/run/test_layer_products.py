@@ -1,4 +1,4 @@
-"""A product whose blocks become a layer's results at once: what the product, and then the layer's room, give."""
+"""Products whose blocks become a layer's results at once: as the product, and then the room, make them."""
 
 import errno
 import os

@@ -28,6 +28,7 @@ MODULES = [
     "test_peers",
     "test_bench_native",
     "test_lying_objects",
+    "test_layer_products",
 ]
 WORK_IN_CHILDREN = {"test_guard_pages", "test_interrupts"}  # so that nothing traps in the session itself
 
