@@ -72,6 +72,9 @@ def matmul(a: object, b: object, out: object = None, *, dtype: object = None) ->
     Other Python threads run meanwhile: none of them may resize or reshape these arrays in place. Nor may the
     handler of a signal, which runs meanwhile too, and may multiply.
 
+    Within what torch.compile() compiles, call `torch.compiler.disable(amx.matmul)`; within jax.jit(),
+    jax.pure_callback().
+
     Beside operands and result a product takes at most 64 MiB for each of its threads; where `out` overlaps an
     operand, or itself, it takes the size of the result besides.
     """

@@ -28,8 +28,9 @@ def is_torch(source: object) -> bool:
 
 def is_jax(source: object) -> bool:
     """Whether it is a `jax.Array`, traced ones too."""
-    kind = getattr(sys.modules.get("jax"), "Array", None)
-    return kind is not None and isinstance(source, kind)
+    jax = sys.modules.get("jax")
+    kind = getattr(jax, "Array", None)
+    return kind is not None and issubclass(type(source), (kind, jax.core.Tracer))  # type: ignore[union-attr]
 
 
 def from_torch(tensor: Any, name: str) -> Array:

@@ -78,6 +78,12 @@ def test_no_strides_are_rows_without_gaps():
     np.testing.assert_array_equal(as_array(Exporter(array, strides=None), "a"), array)
 
 
+def test_the_step_of_one_row_is_none():
+    """Whatever it is."""
+    row = np.arange(8, dtype=np.int16).reshape(1, 8)
+    np.testing.assert_array_equal(as_array(Exporter(row, strides=(2**62, 1)), "a"), row)
+
+
 def test_a_byte_offset_is_added():
     array = np.arange(24, dtype=np.int16)
     lent = Exporter(array[:20], byte_offset=8)

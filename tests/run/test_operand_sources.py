@@ -160,7 +160,9 @@ def test_a_npy_file_of_bfloat16_is_two_anonymous_bytes(tmp_path):
 def test_memory_of_other_libraries_is_read(way):
     """DLPack without any other protocol, lists and subclasses of arrays: as the array itself."""
     want = WAYS_IN[way](ONES)
-    sources = [Exporter(ONES), Lends(ONES), ONES.view(np.matrix)]
+    both = NoDlpackHere(ONES)
+    both.__array_interface__ = ONES.__array_interface__
+    sources = [Exporter(ONES), Lends(ONES), both, ONES.view(np.matrix)]
     for source in sources:
         found = WAYS_IN[way](source)
         if way == "packed":

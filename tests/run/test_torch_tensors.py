@@ -182,7 +182,7 @@ REFUSED = {
     "quantised": (quantized, r"of torch\.qint8\. .*Pass its int_repr\(\)"),
     "conjugate": (
         lambda: torch.ones((16, 64), dtype=torch.complex64).conj(),
-        r"conjugate bit.*resolve_conj\(\)",
+        r"conjugate bit\. .*, one at a time",
     ),
     "negative": (negative, r"with the negative bit\. .*Pass its resolve_neg\(\)"),
     "negative half": (
@@ -330,6 +330,19 @@ def test_tiles_hold_tensors():
             tiles.load(1, a.repeat(1, 2)[:, ::2])
         with pytest.raises(amx.errors.TileDtypeError, match="out is bfloat16"):
             tiles.store(0, torch.empty((16, 32), dtype=torch.bfloat16))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")  # of torch about its own
+def test_compiled_functions_call_a_product_that_is_not():
+    """As the documentation of matmul says."""
+    t, values = small((4, 8), "int8")
+    product = torch.compiler.disable(amx.matmul)
+
+    @torch.compile(backend="eager")
+    def twice(t):
+        return product(t, t.mT) * 2
+
+    np.testing.assert_array_equal(twice(t).numpy(), 2 * (values @ values.T))
 
 
 def test_the_default_device_of_torch_is_not_where_results_are():
