@@ -179,8 +179,7 @@ static int get_buffers(const struct gemm_call *call, int own_stripe, struct gemm
                          : call->layer != NULL && call->family == NULL ? plan->mc * gemm_sums_row(call, 1)
                                                                        : 0;
     const int64_t chunks = min64(call->packed_chunks, plan->depth);
-    const int64_t a =
-        call->family != NULL ? gemm_vector_buffer(call->family, plan) : plan->mc * chunks * GEMM_CHUNK;
+    const int64_t a = call->family != NULL ? gemm_vector_buffer(call) : plan->mc * chunks * GEMM_CHUNK;
     int error = get_buffer(GEMM_BUFFER_A, a, &buffers->a);
     if (error == 0) {
         error = get_buffer(GEMM_BUFFER_C, sums, &buffers->sums);

@@ -65,8 +65,9 @@ static inline struct gemm_range my_rows(const struct gemm_job *job) {
     return share(plan->m, plan->mr, job->team.rank / job->column_parts, job->row_parts);
 }
 
-/* ---- layer.c ---- */
+/* ---- finish.c ---- */
 
+int64_t gemm_size_of(enum layer_type type); /* bytes */
 /* The layer's results of these rows and columns, whose products are complete and lie at `sums`. */
 void gemm_finish(const struct gemm_call *call, int64_t row, int64_t rows, int64_t column, int64_t columns,
                  const uint8_t *sums, int64_t sums_row);
@@ -86,8 +87,7 @@ int gemm_stops_before(struct gemm_job *job, int64_t chunks);
 
 /* As gemm_multiply_stripe(), in vector registers. */
 void gemm_multiply_stripe_in_vectors(struct gemm_job *job, const struct gemm_stripe *stripe);
-int64_t gemm_vector_buffer(const struct vector_family *family,
-                           const struct amx_gemm_plan *plan); /* bytes that it needs as buffers.a */
+int64_t gemm_vector_buffer(const struct gemm_call *call); /* bytes that it needs as buffers.a */
 
 /* ---- blocks.c ---- */
 

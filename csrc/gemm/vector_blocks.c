@@ -9,14 +9,15 @@
 #include "emulator/mxcsr.h"
 #include "gemm/job.h"
 
-enum { EDGE_ROW = 4 * GEMM_PANEL };
+/* Columns of a block whose results a layer makes at once: of fewer, it takes longer for each. */
+enum { FINISHED = 4 * GEMM_PANEL };
 
-static const uint8_t zeros[EDGE_ROW];
+static const uint8_t zeros[4 * GEMM_PANEL];
 
 /* In one buffer: a prepared block of B, a block of C that C has no room for, and rows of A. */
 struct places {
     uint8_t *b, *edge, *a;
-    int64_t a_row;
+    int64_t edge_row, a_row;
 };
 
 static int64_t width_of(const struct vector_family *family) {
@@ -37,8 +38,14 @@ static int64_t most_rows(const struct amx_gemm_plan *plan) {
     return min64(plan->mc, plan->m);
 }
 
-int64_t gemm_vector_buffer(const struct vector_family *family, const struct amx_gemm_plan *plan) {
-    return b_bytes(family, plan) + most_rows(plan) * (EDGE_ROW + a_row(family, plan));
+/* An odd number of lines, where there are many. */
+static int64_t edge_row(const struct gemm_call *call) {
+    return call->layer != NULL ? 4 * FINISHED + GEMM_CHUNK : 4 * GEMM_PANEL;
+}
+
+int64_t gemm_vector_buffer(const struct gemm_call *call) {
+    const struct vector_family *family = call->family;
+    return b_bytes(family, call->plan) + most_rows(call->plan) * (edge_row(call) + a_row(family, call->plan));
 }
 
 static struct places find_places(const struct gemm_job *job) {
@@ -48,7 +55,8 @@ static struct places find_places(const struct gemm_job *job) {
     return (struct places){
         .b = b,
         .edge = edge,
-        .a = edge + most_rows(plan) * EDGE_ROW,
+        .edge_row = edge_row(job->call),
+        .a = edge + most_rows(plan) * edge_row(job->call),
         .a_row = a_row(family, plan),
     };
 }
@@ -142,17 +150,20 @@ static int64_t next_of_b(const struct vector_family *family, const struct gemm_s
     return family->tiles == 1 && in_panel == 0 ? GEMM_TILE : stripe->panel_bytes - in_panel;
 }
 
-/* `columns` columns from column `column` of the stripe, of which B lies at b. */
+/* `columns` columns from column `column` of the stripe. A layer makes results of those that have come
+ * together so far, where they are enough, or the `last` ones. */
 static void multiply_columns(struct gemm_job *job, const struct gemm_stripe *stripe,
                              const struct places *places, const struct block *block, int64_t column,
-                             int64_t columns, int few) {
+                             int64_t columns, int few, int last) {
     const struct gemm_call *call = job->call;
     const struct amx_gemm_plan *plan = call->plan;
     const struct vector_family *family = call->family;
     const int64_t width = few ? GEMM_PANEL : width_of(family);
     const int64_t sums_row = plan->nc * 4 + GEMM_CHUNK; /* an odd number of lines */
     const int starts = block->chunk == 0 && !call->adds, finishes = block->ends && call->layer != NULL;
-    const int64_t first = stripe->first_panel * GEMM_PANEL + column;
+    const int64_t first = stripe->first_panel * GEMM_PANEL + column,
+                  waiting = finishes ? (column - block->panels.begin * GEMM_PANEL) % FINISHED : 0;
+    uint8_t *const edge = places->edge + 4 * waiting;
     uint8_t *const c = job->c + block->row * call->c_row + first * 4;
     uint8_t *const sums = block->begins && block->ends
                               ? NULL
@@ -176,10 +187,10 @@ static void multiply_columns(struct gemm_job *job, const struct gemm_stripe *str
         .from_row = starts          ? 0
                     : block->begins ? call->c_row
                                     : sums_row,
-        .c = finishes      ? places->edge
+        .c = finishes      ? edge
              : block->ends ? c
                            : sums,
-        .c_row = finishes      ? EDGE_ROW
+        .c_row = finishes      ? places->edge_row
                  : block->ends ? call->c_row
                                : sums_row,
         .kind = call->kind,
@@ -188,21 +199,23 @@ static void multiply_columns(struct gemm_job *job, const struct gemm_stripe *str
         .ahead_lines = block->ahead_lines,
     };
     if (columns < width && !starts) {
-        copy_rows(places->edge, EDGE_ROW, on.from, on.from_row, on.rows, 4 * columns);
-        on.from = places->edge;
-        on.from_row = EDGE_ROW;
+        copy_rows(edge, places->edge_row, on.from, on.from_row, on.rows, 4 * columns);
+        on.from = edge;
+        on.from_row = places->edge_row;
     }
-    uint8_t *const to = on.c;
-    const int64_t to_row = on.c_row;
-    if (columns < width) {
-        on.c = places->edge;
-        on.c_row = EDGE_ROW;
+    if (columns < width && !finishes) {
+        uint8_t *const to = on.c;
+        const int64_t to_row = on.c_row;
+        on.c = edge;
+        on.c_row = places->edge_row;
+        multiply(family, &on, few);
+        copy_rows(to, to_row, edge, places->edge_row, on.rows, 4 * columns);
+        return;
     }
     multiply(family, &on, few);
-    if (finishes) {
-        gemm_finish(call, block->row, block->rows, first, columns, places->edge, EDGE_ROW);
-    } else if (columns < width) {
-        copy_rows(to, to_row, places->edge, EDGE_ROW, on.rows, 4 * columns);
+    if (finishes && (last || waiting + width == FINISHED)) {
+        gemm_finish(call, block->row, block->rows, first - waiting, waiting + columns, places->edge,
+                    places->edge_row);
     }
 }
 
@@ -219,7 +232,8 @@ static void multiply_block(struct gemm_job *job, const struct gemm_stripe *strip
         if (gemm_stops_before(job, (block->rows + GEMM_PANEL - 1) / GEMM_PANEL * block->chunks)) {
             return;
         }
-        multiply_columns(job, stripe, places, block, column, min64(width, end - column), few);
+        multiply_columns(job, stripe, places, block, column, min64(width, end - column), few,
+                         column + width >= end);
     }
 }
 
