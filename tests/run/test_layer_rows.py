@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from layer_model import QUANTITIES
 
+import amx
+
 FLOATS = sorted(layer_model.FLOATS)
 
 
@@ -118,6 +120,18 @@ def test_a_given_scale_clips(rng, name, given):
     x = (rng.standard_normal((6, 101)) * 10.0 ** rng.integers(-2, 38, (6, 1))).astype(np.float32)
     x[1, 50], x[2, 100] = np.nan, np.inf
     check(x, name, (scale, zero))
+
+
+@pytest.mark.parametrize(
+    ("name", "symmetric"), [("uint8", False), ("int8", False), ("uint8", True), ("int8", True)]
+)
+def test_rows_are_what_quantize_makes_of_them(rng, name, symmetric):
+    x = (rng.standard_normal((60, 77)) * 10.0 ** rng.integers(-44, 38, (60, 1))).astype(np.float32)
+    want = amx.quantize(x, name, axis=0, symmetric=symmetric)
+    q, scales, zeros, _ = quantized(x, f"{name}-symmetric" if symmetric else name)
+    np.testing.assert_array_equal(q, want.values)
+    np.testing.assert_array_equal(scales, want.scale)
+    np.testing.assert_array_equal(zeros, want.zero_point)
 
 
 def test_no_rows():
