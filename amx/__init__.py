@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from amx.emulation.used import used
     from amx.errors import AmxError, AmxWarning, EmulatedWarning, VectorWarning
     from amx.gemm import PackedMatrix, matmul, pack
+    from amx.linear import Linear
     from amx.permission import prefault, request
     from amx.planning import Plan, plan
     from amx.quantization import quantize
@@ -33,6 +34,7 @@ _HOMES = {
     "Backend": "backend",
     "Diagnosis": "diagnosis",
     "EmulatedWarning": "errors",
+    "Linear": "linear",
     "PackedMatrix": "gemm",
     "Plan": "planning",
     "Quantized": "quantized",
@@ -61,6 +63,7 @@ __all__ = [
     "Backend",
     "Diagnosis",
     "EmulatedWarning",
+    "Linear",
     "PackedMatrix",
     "Plan",
     "Quantized",

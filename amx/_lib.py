@@ -176,6 +176,20 @@ class Layer(Protocol):
     def layer_width(self, index: int, /) -> CData: ...
     def layer_select(self, name: CData | bytes, /) -> int: ...
     def layer_selected(self) -> CData: ...
+    def amx_gemm_layer(
+        self,
+        engine: int,
+        op: int,
+        threads: int,
+        m: int,
+        k: int,
+        a: CData,
+        a_row: int,
+        b: CData,
+        layer: CData,
+        /,
+    ) -> int: ...
+    def amx_gemm_layer_rows(self, threads: int, rows: CData, /) -> None: ...
 
 
 class Bench(Protocol):

@@ -31,6 +31,7 @@ __all__ = [
     "EmulatedWarning",
     "EmulationError",
     "FeatureError",
+    "LayerError",
     "ProgramError",
     "QuantizationError",
     "RecordError",
@@ -198,6 +199,10 @@ class DtypeError(AmxError, TypeError):
 
 class QuantizationError(AmxError, ValueError):
     """Numbers that have no scale, or values, scales and zero points that stand for none."""
+
+
+class LayerError(AmxError, ValueError):
+    """A layer that there is not: of another activation, or with sums that leave int32."""
 
 
 class EmulationError(AmxError, RuntimeError):

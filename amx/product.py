@@ -14,7 +14,7 @@ from amx.operands import Operand
 from amx.packing import Packed
 from amx.shapes import batch_of, check_out
 
-__all__ = ["Product", "resolve"]
+__all__ = ["Product", "is_distinct", "resolve"]
 
 
 @dataclass(slots=True)
@@ -54,7 +54,7 @@ class Product:
     def is_apart(self, c: Array) -> bool:
         """Whether elements of `c` can be written in any order: none twice, none in an operand's memory."""
         arrays = [each.array for each in (self.a, self.b) if isinstance(each, Operand)]
-        return _is_distinct(c) and not any(np.may_share_memory(c, array) for array in arrays)
+        return is_distinct(c) and not any(np.may_share_memory(c, array) for array in arrays)
 
 
 def resolve(a: object, b: object, out: object, dtype: object) -> Product:
@@ -110,7 +110,7 @@ def _as_matrices(out: Array, a_ndim: int, b_ndim: int) -> Array:
     return view[..., np.newaxis, :] if a_ndim == 1 else view
 
 
-def _is_distinct(c: Array) -> bool:
+def is_distinct(c: Array) -> bool:
     """Whether no two elements of `c` share a byte. It may say no of some that share none.
 
     In the order of their strides, each stride has to reach beyond what the smaller ones span.

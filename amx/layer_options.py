@@ -1,0 +1,271 @@
+"""What a layer is made with: weights, bias, and how rows and results are rounded; each read, or refused."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from amx import errors
+from amx._lib import lib
+from amx.arrays import Array, as_array
+from amx.dlpack import BFLOAT16
+from amx.dtypes import Element, bits, element_of, parse
+from amx.packing import Packed, packed_as
+from amx.quantization import quantize
+from amx.quantized import Quantized, as_float32, form_of, refuse_first
+
+__all__ = [
+    "FLOATS",
+    "Given",
+    "Weights",
+    "activation_of",
+    "bias_of",
+    "element_of_layer",
+    "rounding_of",
+    "rows_of",
+]
+
+FLOATS = ("float32", "bfloat16", "float16")
+_ACTIVATIONS = {
+    None: lib.LAYER_NO_ACTIVATION,
+    "relu": lib.LAYER_RELU,
+    "gelu": lib.LAYER_GELU,
+    "gelu_tanh": lib.LAYER_GELU_TANH,
+    "silu": lib.LAYER_SILU,
+}
+_SHORT = {"bf16": "bfloat16", "fp16": "float16"}
+_DYNAMIC = ("dynamic", "dynamic-symmetric")
+_SMALLEST = np.float32(2.0**-126)
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """One scale and zero point for all numbers, of int8 or uint8."""
+
+    scale: float
+    zero_point: int
+    dtype: str
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """Weights (K, N), packed.
+
+    Attributes
+    ----------
+    packed: of int8, uint8, bfloat16 or float16.
+    scale, zero_point: of 8 bits, as of `Quantized`: one, or (N,); None of 16 bits.
+    sum: of 8 bits, int32 (N,), of each column's numbers, modulo 2**32.
+    farthest: the largest distance of a number from its zero point.
+    """
+
+    packed: Packed
+    scale: Array | None = None
+    zero_point: Array | None = None
+    sum: Array | None = None
+    farthest: int = 0
+
+    @classmethod
+    def quantized(cls, weight: Quantized) -> Weights:
+        """Of 8 bits, (N, K).
+
+        Raises
+        ------
+        DtypeError: they are of 4 bits.
+        ShapeError: they are no matrix, or have scales along K.
+        """
+        if weight.dtype == "uint4":
+            raise errors.DtypeError(
+                "weight is of uint4",
+                cause="Layers with weights of 4 bits are not implemented yet",
+                remedy='Pass its dequantize(), with dtype="int8" or "bfloat16"',
+            )
+        _check_matrix(weight.shape)
+        if weight.group is not None or weight.axis == 1:
+            along = f"group={weight.group}" if weight.group is not None else "axis=1"
+            raise errors.ShapeError(
+                f"weight is Quantized with {along}",
+                cause="A sum over K is an integer only where all of K has one scale",
+                remedy="Quantise with axis=0, such as amx.quantize(weight.dequantize(), axis=0)",
+            )
+        values, zero = weight.values, weight.zero_point
+        farthest = 0
+        if values.size:
+            beside = zero[:, np.newaxis] if zero.ndim else zero
+            low, high = (each(values, axis=1, keepdims=True).astype(np.int64) for each in (np.min, np.max))
+            farthest = int(max((high - beside).max(), (beside - low).max(), 0))
+        total = values.sum(axis=1, dtype=np.int32)
+        return cls(packed_as(Packed, values.T, None), weight.scale, zero, total, farthest)
+
+    @classmethod
+    def of(cls, weight: object, element: Element) -> Weights:
+        """What floats (N, K) are rounded to, or a `Quantized`.
+
+        Raises
+        ------
+        DtypeError, ShapeError: what is documented of `amx.Linear`.
+        QuantizationError: numbers that are not finite, where they are quantised.
+        """
+        if isinstance(weight, Quantized):
+            if element is not Element.INT8:
+                raise errors.DtypeError(
+                    f"weight is Quantized, and dtype={element.value!r}",
+                    cause="It has integers",
+                    remedy="Leave dtype out, or pass its dequantize()",
+                )
+            return cls.quantized(weight)
+        given = as_array(weight, "weight")[...]
+        _check_matrix(given.shape)
+        if element is not Element.INT8:
+            of_bits = element is Element.BFLOAT16 and given.dtype == np.uint16
+            if not of_bits and element_of(given.dtype) is not element:
+                given = as_float32(given, "weight")
+            return cls(packed_as(Packed, given.T, element))
+        if given.dtype.kind in "iu" and given.dtype.itemsize == 1:
+            raise errors.DtypeError(
+                f"weight is an array of {given.dtype}",
+                cause="Integers have no scale by themselves",
+                remedy="Pass amx.Quantized(weight, scale, zero_point, axis=0)",
+            )
+        array = as_float32(given, "weight")
+        cause = "numbers that are not finite in float32 have no scale"
+        refuse_first(~np.isfinite(array), given, "weight", cause, "look where they come from")
+        return cls.quantized(quantize(array, axis=0))
+
+    def unpack(self) -> Quantized | Array:
+        """(N, K) again: a `Quantized`, or an array of the 16-bit type; bfloat16 as its bits."""
+        values = np.ascontiguousarray(bits(self.packed.unpack(), self.packed.element).T)
+        if self.scale is None or self.zero_point is None:
+            return values
+        return Quantized(values, self.scale, self.zero_point, None if self.scale.ndim == 0 else 0)
+
+    def real(self) -> Quantized | Array:
+        """The same, in float32 where it is an array."""
+        found = self.unpack()
+        if isinstance(found, Quantized):
+            return found
+        return as_float32(found.view(BFLOAT16) if found.dtype == np.uint16 else found, "weight")
+
+
+def _check_matrix(shape: tuple[int, ...]) -> None:
+    if len(shape) != 2:
+        raise errors.ShapeError(
+            f"weight has shape {shape}",
+            cause="a layer's weights are a matrix (N, K): outputs, inputs",
+            remedy="reshape it",
+        )
+
+
+def bias_of(bias: object, n: int) -> Array | None:
+    """float32 (N,), a copy that is read-only."""
+    if bias is None:
+        return None
+    given = as_array(bias, "bias")[...]
+    array = as_float32(given, "bias").copy()
+    if array.shape != (n,):
+        raise errors.ShapeError(
+            f"bias has shape {array.shape}",
+            cause=f"weight has {n} rows, one for each output, and a bias for each is ({n},)",
+            remedy="pass the bias of this layer, or None",
+        )
+    array.flags.writeable = False
+    return array
+
+
+def element_of_layer(dtype: object) -> Element:
+    """What rows are multiplied by: INT8, which stands for integers of 8 bits, or a 16-bit float."""
+    try:
+        element = parse(dtype)
+    except errors.DtypeError:
+        element = Element.UINT8
+    if element is Element.UINT8:
+        four = str(dtype) in ("int4", "uint4")
+        raise errors.DtypeError(
+            f"dtype={dtype!r}",
+            cause="Layers with weights of 4 bits are not implemented yet"
+            if four
+            else "Weights are multiplied as int8, bfloat16 or float16",
+            remedy="Name one of int8, bfloat16, float16; weights of uint8 are passed as amx.Quantized",
+        )
+    return element
+
+
+def activation_of(name: object) -> int:
+    """By its number in csrc/layer/layer.h."""
+    known = _ACTIVATIONS.get(name) if name is None or isinstance(name, str) else None
+    if known is None:
+        raise errors.LayerError(
+            f"activation={name!r}",
+            cause="It is none that a layer has",
+            remedy=f"Name one of {', '.join(filter(None, _ACTIVATIONS))}, or None",
+        )
+    return int(known)
+
+
+def rows_of(activations: object) -> Given | str:
+    """How rows are quantised: by one scale, or by the name of how each finds its own."""
+    if isinstance(activations, str):
+        if activations in _DYNAMIC:
+            return activations
+    elif isinstance(activations, Quantized | tuple):
+        return _given(activations, "activations")
+    raise errors.LayerError(
+        f"activations={activations!r}",
+        cause="It says how rows are quantised",
+        remedy=f"Name {' or '.join(map(repr, _DYNAMIC))}, or pass (scale, zero_point, dtype)",
+    )
+
+
+def rounding_of(out_dtype: object) -> Given | str:
+    """What results are: integers of one scale, or floats by their name."""
+    if isinstance(out_dtype, Quantized | tuple):
+        return _given(out_dtype, "out_dtype")
+    try:
+        name = out_dtype if isinstance(out_dtype, str) else np.dtype(out_dtype).name  # type: ignore[call-overload]
+    except Exception:  # no dtype at all, whatever a foreign object raises
+        name = ""
+    name = _SHORT.get(name, name)
+    if out_dtype is not None and name in FLOATS:
+        return str(name)
+    integers = name in ("int8", "uint8")
+    raise errors.DtypeError(
+        f"out_dtype={out_dtype!r}",
+        cause=f"{name} has no scale by itself"
+        if integers
+        else f"Results are {', '.join(FLOATS)}, int8 or uint8",
+        remedy=f'Pass (scale, zero_point, "{name}")'
+        if integers
+        else 'Name one of these floats, or pass (scale, zero_point, "int8")',
+    )
+
+
+def _given(source: Quantized | tuple[object, ...], name: str) -> Given:
+    """What a `Quantized` has for all of its values, or what is given for them."""
+    if isinstance(source, tuple):
+        if len(source) != 3:
+            raise errors.LayerError(
+                f"{name} is a tuple of {len(source)}",
+                cause="It has a scale, a zero point and a type",
+                remedy='Pass (scale, zero_point, "uint8"), or an amx.Quantized with one scale',
+            )
+        scale, zero_point, dtype = source
+        try:
+            kind, form = form_of(dtype)
+            scale = float(scale) if isinstance(scale, int) else scale
+            source = Quantized(np.zeros((), form.carrier), scale, zero_point, dtype=kind)
+        except (errors.DtypeError, errors.ShapeError, errors.QuantizationError) as error:
+            raise type(error)(f"{name}: {error.what}", cause=error.cause, remedy=error.remedy) from None
+    if source.dtype == "uint4" or source.scale.shape != ():
+        raise errors.QuantizationError(
+            f"{name} is of {source.dtype} with scales of shape {source.scale.shape}",
+            cause="it is one scale and zero point for all numbers, of int8 or uint8",
+            remedy='pass (scale, zero_point, "uint8"), or what amx.quantize() gives without axis and group',
+        )
+    if source.scale < _SMALLEST:
+        raise errors.QuantizationError(
+            f"{name}: scale is {source.scale}",
+            cause="the inverse of a scale below 2**-126 may be infinite",
+            remedy="pass 2**-126 instead",
+        )
+    return Given(float(source.scale), int(source.zero_point), source.dtype)

@@ -1,0 +1,221 @@
+"""What a layer computes of rows: they are quantised, multiplied, and results are made of their products.
+
+docs/numerics.md, "Layers", is the definition; csrc/layer/layer.h is the contract of what surrounds the
+product. Rows are taken in blocks, so that nothing of the size of x is made.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from amx import threads
+from amx._lib import CData, ffi, lib
+from amx.arrays import Array
+from amx.backend import engine_for
+from amx.driver import raise_for
+from amx.dtypes import RESULTS, Element, address, as_elements, conversion, empty, tdp
+from amx.operands import Operand, ranges
+from amx.packing import Packed
+from amx.parts import multiply
+
+__all__ = ["Rounding", "Rows", "Steps", "compute"]
+
+_MOST_BYTES = 8 << 20  # of what is made of a block's rows
+_WHOLE = 32  # rows, of which blocks are multiples
+_LINE = 64
+_E2BIG = 7  # K is too deep to be done with in one go
+_ECANCELED = 125  # tiles went away after the engine was looked up
+_TYPES = {
+    np.dtype(np.float32): lib.LAYER_FLOAT32,
+    np.dtype(np.uint16): lib.LAYER_BFLOAT16,
+    np.dtype(np.float16): lib.LAYER_FLOAT16,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """How rows are quantised: to `type` of layer.h, each by its own scale, or all by one that is not 0."""
+
+    type: int
+    element: Element
+    scale: float = 0.0
+    zero: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Rounding:
+    """What results are rounded to: `type` of layer.h, with the scale and zero point of 8-bit ones."""
+
+    type: int
+    scale: float = 1.0
+    zero: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """What belongs to every row.
+
+    Attributes
+    ----------
+    packed: the weights, (K, N).
+    rows: how rows are quantised; None: of float32 they are rounded to the type of `packed`.
+    scale: of 8-bit weights, float32 (N,).
+    zero: their zero points, int32 (N,), if any is not 0.
+    sum: of their columns, int32 (N,), if rows have zero points.
+    bias: float32 (N,), or None.
+    activation: as in layer.h.
+    rounding: of the results.
+    """
+
+    packed: Packed
+    rows: Rows | None
+    scale: Array | None
+    zero: Array | None
+    sum: Array | None
+    bias: Array | None
+    activation: int
+    rounding: Rounding
+
+
+def compute(steps: Steps, x: Array, residual: Array | None, out: Array) -> None:
+    """The layer's results for rows of x, into out.
+
+    Parameters
+    ----------
+    x: (M, K) of float32, float16, or uint16 with the bits of bfloat16; in any layout.
+    residual: (M, N) likewise, or None.
+    out: (M, N) of what `steps.rounding` says, bfloat16 as its bits. Elements of a row are adjacent, rows go
+        upwards, and from the first byte to the last it overlaps neither x nor residual.
+    """
+    if out.size == 0:
+        return
+    made = 0 if residual is None or _is_ready(residual) else residual.shape[1] * residual.itemsize
+    made += 0 if _is_ready(x) else x.shape[1] * x.itemsize
+    if steps.rows is not None:
+        made += _padded(x.shape[1]) + 12  # scale, zero point and sum
+    elif conversion(x.dtype):
+        made += 2 * x.shape[1]
+    for block in ranges(len(x), _rows_of(made) if made else max(1, len(x))):
+        _compute_block(steps, x[block], None if residual is None else residual[block], out[block])
+
+
+def _rows_of(bytes_each: int) -> int:
+    rows = max(1, _MOST_BYTES // bytes_each)
+    return rows // _WHOLE * _WHOLE or rows
+
+
+def _padded(k: int) -> int:
+    return -(-k // _LINE) * _LINE
+
+
+def _is_ready(matrix: Array) -> bool:
+    """Whether C reads it where it lies: this machine's numbers, adjacent in a row, whose rows go upwards."""
+    adjacent = matrix.shape[1] <= 1 or matrix.strides[1] == matrix.itemsize
+    return adjacent and matrix.strides[0] >= 0 and matrix.dtype.isnative
+
+
+def _ready(matrix: Array) -> Array:
+    return matrix if _is_ready(matrix) else np.ascontiguousarray(matrix, matrix.dtype.newbyteorder("="))
+
+
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """Rows as they are multiplied, what each has of its own if it was quantised, and what goes in and out."""
+
+    a: Operand
+    scale: Array | None
+    zero: Array | None
+    sum: Array | None
+    residual: Array | None
+    out: Array
+
+    def part(self, rows: slice) -> _Block:
+        """Some of them."""
+        scale, zero, total, residual = (
+            None if each is None else each[rows] for each in (self.scale, self.zero, self.sum, self.residual)
+        )
+        return _Block(self.a.part(-2, rows), scale, zero, total, residual, self.out[rows])
+
+
+def _compute_block(steps: Steps, x: Array, residual: Array | None, out: Array) -> None:
+    x = _ready(x)
+    residual = None if residual is None else _ready(residual)
+    if steps.rows is None:
+        a = Operand(as_elements(x, steps.packed.element, "x")[0], steps.packed.element)
+        block = _Block(a, None, None, None, residual, out)
+    else:
+        block = _quantized(steps.rows, x, residual, out)
+    op = tdp(block.a.element, steps.packed.element)
+    assert op is not None
+    error = _multiply(op, block.a.array, steps.packed, _layer(steps, block))
+    if error == -_E2BIG:
+        _multiply_first(op, steps, block)
+    else:
+        raise_for(error)
+
+
+def _quantized(rows: Rows, x: Array, residual: Array | None, out: Array) -> _Block:
+    m, k = x.shape
+    q = empty((m, _padded(k)), np.dtype(rows.element.value))
+    scale, zero, total = np.empty(m, np.float32), np.empty(m, np.int32), np.empty(m, np.int32)
+    on = {
+        "x": address(x), "x_row": x.strides[0], "x_type": _TYPES[x.dtype], "rows": m, "k": k,
+        "q_type": rows.type, "given_scale": rows.scale, "given_zero": rows.zero,
+        "q": address(q), "q_row": q.shape[1], "q_bytes": q.shape[1],
+        "scale": _floats(scale), "zero": _integers(zero), "sum": _integers(total),
+    }  # fmt: skip
+    lib.amx_gemm_layer_rows(threads.limit, ffi.new("struct layer_rows *", on))
+    return _Block(Operand(q[:, :k], rows.element), scale, zero, total, residual, out)
+
+
+def _multiply(op: int, a: Array, packed: Packed, layer: CData) -> int:
+    """The product and what follows it, in one call of C; its error."""
+    (m, k), row, settled = a.shape, a.strides[0], False
+    while True:
+        engine = engine_for(op, settled=settled)
+        error = lib.amx_gemm_layer(engine, op, threads.limit, m, k, address(a), row, packed._handle, layer)
+        if error != -_ECANCELED:
+            return error
+        settled = True
+
+
+def _multiply_first(op: int, steps: Steps, block: _Block) -> None:
+    """The product, then what follows it: where K is so deep that sums rest in memory meanwhile."""
+    n = steps.packed.shape[1]
+    for rows in ranges(len(block.out), _rows_of(4 * n)):
+        some = block.part(rows)
+        c = empty((len(some.out), n), RESULTS[op])
+        multiply(op, some.a, steps.packed, c)
+        layer = _layer(steps, some)
+        layer.c, layer.c_row, layer.rows = address(c), c.strides[0], len(c)
+        lib.layer_finish(layer)
+
+
+def _layer(steps: Steps, block: _Block) -> CData:
+    """A struct layer_block, which points into the arrays of both."""
+    k, n = steps.packed.shape
+    residual, out, rounding = block.residual, block.out, steps.rounding
+    fields: dict[str, Any] = {
+        "columns": n, "k": k, "c_is_float": steps.rows is None, "activation": steps.activation,
+        "column_scale": _floats(steps.scale), "column_zero": _integers(steps.zero),
+        "column_sum": _integers(steps.sum), "bias": _floats(steps.bias), "row_scale": _floats(block.scale),
+        "row_zero": _integers(None if steps.sum is None else block.zero),
+        "row_sum": _integers(None if steps.zero is None else block.sum),
+        "out": address(out), "out_row": out.strides[0], "out_type": rounding.type,
+        "out_scale": rounding.scale, "out_zero": rounding.zero,
+    }  # fmt: skip
+    if residual is not None:
+        fields["residual"], fields["residual_row"] = address(residual), residual.strides[0]
+        fields["residual_type"] = _TYPES[residual.dtype]
+    return ffi.new("struct layer_block *", fields)
+
+
+def _floats(array: Array | None) -> CData:
+    return ffi.NULL if array is None else ffi.cast("float *", array.ctypes.data)
+
+
+def _integers(array: Array | None) -> CData:
+    return ffi.NULL if array is None else ffi.cast("int32_t *", array.ctypes.data)
