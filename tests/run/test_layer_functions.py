@@ -19,10 +19,9 @@ SOURCES = [
     *sorted(compiling.ROOT.glob("csrc/layer/*.c")),
     compiling.ROOT / "csrc/emulator/vectors.c",
 ]
-WIDTHS = layer_calls.widths()
 
 
-@pytest.fixture(params=WIDTHS)
+@pytest.fixture(params=layer_calls.widths())
 def width(request):
     with layer_calls.selected(request.param):
         yield request.param
@@ -69,31 +68,30 @@ def program(tmp_path_factory):
 
 
 def errors(program, step):
-    """Of every width and function: the worst error over every step-th float, and how often it falls."""
+    """The worst error of each function over every step-th float; all widths agree, on NaN too."""
     seed = int(os.environ.get("AMX_SEED", time.time_ns()))
     print("seed", seed)
     words = [program, str(step), str(seed % step)]
     done = children.run(words, timeout=7200, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
-    pattern = r"(\w+) (\w+): (\S+) at \S+, falls (\d+), NaN wrong (\d+)"
-    found = [re.fullmatch(pattern, line).groups() for line in done.stdout.splitlines()]
-    assert [(width, name) for width in WIDTHS for name in WORST] == [each[:2] for each in found]
-    return {name: (float(worst), int(falls), int(wrong)) for _, name, worst, falls, wrong in found}
+    pattern = r"(\w+): (\S+) at \S+, falls \d+, NaN wrong 0, widths differ 0"
+    lines = done.stdout.splitlines()
+    found = dict(match.groups() for match in map(re.compile(pattern).fullmatch, lines) if match)
+    assert list(WORST) == list(found), lines
+    return {name: float(worst) for name, worst in found.items()}
 
 
 def test_errors(program):
     """Of every 997th float."""
-    for name, (worst, _, wrong) in errors(program, 997).items():
-        assert wrong == 0
+    for name, worst in errors(program, 997).items():
         assert 0.4 < worst <= WORST[name]
 
 
 @pytest.mark.long
 @pytest.mark.timeout(7500)
 def test_errors_of_all_floats(program):
-    for name, (worst, _, wrong) in errors(program, 1).items():
-        assert wrong == 0
-        assert WORST[name] - 0.05 < worst <= WORST[name]
+    for name, worst in errors(program, 1).items():
+        assert WORST[name] - 0.01 < worst <= WORST[name]
 
 
 @pytest.mark.parametrize("name", WORST)
