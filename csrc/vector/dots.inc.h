@@ -47,16 +47,22 @@ static inline int DOTS_FUNCTION(moves_signs)(enum vector_kind kind) {
     return DOTS_MOVES_SIGNS && (kind == VECTOR_SS || kind == VECTOR_UU);
 }
 
+/* Of few chunks row by row takes longer: the inner loop is the longer one. */
 DOTS_TARGET static void DOTS_FUNCTION(prepare_a)(const struct vector_rows *on) {
     const DOTS_VECTOR move = DOTS_BYTE(DOTS_FUNCTION(moves_signs)(on->kind) ? 0x80 : 0);
-    for (int64_t r = 0; r < on->rows; r++) {
-        uint8_t *to = on->to + r * on->to_row;
-        const uint8_t *from = on->from + r * on->from_row;
-        for (int64_t q = 0; q < on->chunks; q++, to += VECTOR_CHUNK, from += on->from_chunk) {
+    const int by_rows = on->chunks > 4;
+    const int64_t outer = by_rows ? on->rows : on->chunks, inner = by_rows ? on->chunks : on->rows;
+    const int64_t to_row = on->to_row, from_row = on->from_row, from_chunk = on->from_chunk;
+    for (int64_t o = 0; o < outer; o++) {
+        uint8_t *to = on->to + o * (by_rows ? to_row : VECTOR_CHUNK);
+        const uint8_t *from = on->from + o * (by_rows ? from_row : from_chunk);
+        for (int64_t i = 0; i < inner; i++) {
 #pragma GCC unroll 2
-            for (int i = 0; i < VECTOR_CHUNK; i += DOTS_BYTES) {
-                DOTS_STORE(to + i, DOTS_XOR(DOTS_LOAD(from + i), move));
+            for (int j = 0; j < VECTOR_CHUNK; j += DOTS_BYTES) {
+                DOTS_STORE(to + j, DOTS_XOR(DOTS_LOAD(from + j), move));
             }
+            to += by_rows ? VECTOR_CHUNK : to_row;
+            from += by_rows ? from_chunk : from_row;
         }
     }
 }
