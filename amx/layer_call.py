@@ -144,6 +144,9 @@ def _is_direct(out: Array, *read: Array | None) -> bool:
 def matrices(*arrays: Array | None) -> Iterator[tuple[Array | None, ...]]:
     """Arrays with the same dimensions before the last one, as matrices of the same rows, uncopied."""
     present = [each for each in arrays if each is not None]
+    if present[0].ndim == 2:
+        yield arrays
+        return
     if all(_rows_are_even(each) for each in present):
         yield tuple(None if each is None else _as_matrix(each) for each in arrays)
         return

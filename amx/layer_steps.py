@@ -6,8 +6,7 @@ product. Rows are taken in blocks, so that nothing of the size of x is made.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -78,6 +77,17 @@ class Steps:
     bias: Array | None
     activation: int
     rounding: Rounding
+    layer: CData = field(init=False)  # a struct layer_block with all of this, which no call writes into
+
+    def __post_init__(self) -> None:
+        k, n = self.packed.shape
+        fields = {
+            "columns": n, "k": k, "c_is_float": self.rows is None, "activation": self.activation,
+            "column_scale": _floats(self.scale), "column_zero": _integers(self.zero),
+            "column_sum": _integers(self.sum), "bias": _floats(self.bias),
+            "out_type": self.rounding.type, "out_scale": self.rounding.scale, "out_zero": self.rounding.zero,
+        }  # fmt: skip
+        object.__setattr__(self, "layer", ffi.new("struct layer_block *", fields))
 
 
 def compute(steps: Steps, x: Array, residual: Array | None, out: Array) -> None:
@@ -196,26 +206,20 @@ def _multiply_first(op: int, steps: Steps, block: _Block) -> None:
 
 def _layer(steps: Steps, block: _Block) -> CData:
     """A struct layer_block, which points into the arrays of both."""
-    k, n = steps.packed.shape
-    residual, out, rounding = block.residual, block.out, steps.rounding
-    fields: dict[str, Any] = {
-        "columns": n, "k": k, "c_is_float": steps.rows is None, "activation": steps.activation,
-        "column_scale": _floats(steps.scale), "column_zero": _integers(steps.zero),
-        "column_sum": _integers(steps.sum), "bias": _floats(steps.bias), "row_scale": _floats(block.scale),
-        "row_zero": _integers(None if steps.sum is None else block.zero),
-        "row_sum": _integers(None if steps.zero is None else block.sum),
-        "out": address(out), "out_row": out.strides[0], "out_type": rounding.type,
-        "out_scale": rounding.scale, "out_zero": rounding.zero,
-    }  # fmt: skip
-    if residual is not None:
-        fields["residual"], fields["residual_row"] = address(residual), residual.strides[0]
-        fields["residual_type"] = _TYPES[residual.dtype]
-    return ffi.new("struct layer_block *", fields)
+    layer = ffi.new("struct layer_block *", steps.layer[0])
+    layer.row_scale = _floats(block.scale)
+    layer.row_zero = _integers(None if steps.sum is None else block.zero)
+    layer.row_sum = _integers(None if steps.zero is None else block.sum)
+    layer.out, layer.out_row = address(block.out), block.out.strides[0]
+    if block.residual is not None:
+        layer.residual, layer.residual_row = address(block.residual), block.residual.strides[0]
+        layer.residual_type = _TYPES[block.residual.dtype]
+    return layer
 
 
 def _floats(array: Array | None) -> CData:
-    return ffi.NULL if array is None else ffi.cast("float *", array.ctypes.data)
+    return ffi.NULL if array is None else ffi.from_buffer("float[]", array)
 
 
 def _integers(array: Array | None) -> CData:
-    return ffi.NULL if array is None else ffi.cast("int32_t *", array.ctypes.data)
+    return ffi.NULL if array is None else ffi.from_buffer("int32_t[]", array)

@@ -1,4 +1,4 @@
-"""A small digit classifier: trained in float32 with NumPy, then run in int8 and in bfloat16 on `amx.matmul`.
+"""A small digit classifier: trained in float32 with NumPy, then run in int8 and in bfloat16 by `amx.Linear`.
 
 Three layers, x -> relu(x @ weights + bias), the last without relu; its largest output names the class.
 """
@@ -15,46 +15,14 @@ from numpy.typing import NDArray
 import amx
 
 __all__ = [
-    "PIXELS",
-    "Affine",
-    "Bfloat16Layer",
     "Float32Layer",
-    "Int8Layer",
     "activations",
     "classify",
-    "quantise",
+    "rounded",
     "train",
 ]
 
 Floats = NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class Affine:
-    """Real numbers as uint8: real = scale * (stored - zero_point)."""
-
-    scale: float
-    zero_point: int
-
-    @classmethod
-    def covering(cls, values: Floats) -> Affine:
-        """The finest that holds all `values`, and 0 exactly."""
-        low, high = min(float(values.min()), 0.0), max(float(values.max()), 0.0)
-        scale = (high - low) / 255
-        return cls(scale, round(-low / scale))
-
-    def store(self, real: Floats) -> NDArray[np.uint8]:
-        """Nearest stored values, those out of range at its ends."""
-        stored: NDArray[np.float32] = np.rint(real / self.scale) + self.zero_point
-        return stored.clip(0, 255).astype(np.uint8)
-
-    def real(self, stored: NDArray[np.uint8]) -> Floats:
-        """The numbers that `stored` stands for."""
-        real: Floats = (stored.astype(np.float32) - self.zero_point) * np.float32(self.scale)
-        return real
-
-
-PIXELS = Affine(scale=1 / 8, zero_point=8)  # images as they are stored, 0 to 16, stand for -1 to 1
 
 
 @dataclass(frozen=True)
@@ -69,50 +37,21 @@ class Float32Layer:
         return x @ self.weights + self.bias
 
 
-class Bfloat16Layer:
-    """The same layer with inputs and weights rounded to bfloat16, products and sums in float32."""
-
-    def __init__(self, layer: Float32Layer) -> None:
-        self.packed = amx.pack(layer.weights, dtype="bfloat16")
-        self.bias = layer.bias
-
-    def __call__(self, x: Floats) -> Floats:
-        """Outputs (M, N) for inputs (M, K)."""
-        product: Floats = amx.matmul(x, self.packed, dtype="bfloat16")
-        return product + self.bias
-
-
-class Int8Layer:
-    """The same layer with uint8 inputs, and int8 weights that have a scale for each output and no zero point.
-
-    The sum of (stored - zero_point) * w is that of stored * w, which AMX forms, less zero_point times w's.
-    """
-
-    def __init__(self, layer: Float32Layer, inputs: Affine) -> None:
-        scales = np.abs(layer.weights).max(axis=0) / 127
-        stored = np.rint(layer.weights / scales).astype(np.int8)
-        self.inputs = inputs
-        self.packed = amx.pack(stored)
-        self.offsets = inputs.zero_point * stored.sum(axis=0, dtype=np.int32)
-        self.scales = (inputs.scale * scales).astype(np.float32)
-        self.bias = layer.bias
-
-    def __call__(self, x: Floats) -> Floats:
-        """Outputs (M, N) for inputs (M, K)."""
-        output: Floats = (amx.matmul(self.inputs.store(x), self.packed) - self.offsets) * self.scales
-        return output + self.bias
-
-
 Layer = Callable[[Floats], Floats]
 
 
 def activations(layers: Sequence[Layer], images: NDArray[np.uint8]) -> list[Floats]:
     """The input of each layer for `images` (M, 64), and the last layer's output behind them."""
-    values = [PIXELS.real(images)]
+    values = [_real(images)]
     for number, layer in enumerate(layers, start=1):
         output = layer(values[-1])
         values.append(np.maximum(output, 0) if number < len(layers) else output)
     return values
+
+
+def _real(images: NDArray[np.uint8]) -> Floats:
+    """Pixels, which are stored as 0 to 16, as -1 to 1."""
+    return images.astype(np.float32) * np.float32(1 / 8) - np.float32(1)
 
 
 def classify(layers: Sequence[Layer], images: NDArray[np.uint8]) -> NDArray[np.intp]:
@@ -121,10 +60,9 @@ def classify(layers: Sequence[Layer], images: NDArray[np.uint8]) -> NDArray[np.i
     return classes
 
 
-def quantise(layers: Sequence[Float32Layer], images: NDArray[np.uint8]) -> list[Int8Layer]:
-    """The layers in int8, the range of every layer's inputs taken from what `images` give rise to."""
-    ranges = [PIXELS, *(Affine.covering(values) for values in activations(layers, images)[1:-1])]
-    return [Int8Layer(layer, inputs) for layer, inputs in zip(layers, ranges, strict=True)]
+def rounded(layers: Sequence[Float32Layer], dtype: str) -> list[amx.Linear]:
+    """The layers in int8 or bfloat16."""
+    return [amx.Linear(layer.weights.T, layer.bias, dtype=dtype) for layer in layers]
 
 
 def train(

@@ -4,38 +4,22 @@ import numpy as np
 import pytest
 
 from amx.cli import _network
-from amx.cli._network import Affine, Bfloat16Layer, Float32Layer, Int8Layer
 
 
-def test_an_affine_format_holds_zero_exactly():
-    stored = Affine.covering(np.array([-0.3, 2.0], np.float32))
-    assert stored.real(stored.store(np.zeros(1, np.float32))) == 0
+def test_pixels_are_from_minus_one_to_one():
+    identity = _network.Float32Layer(np.eye(3, dtype=np.float32), np.zeros(3, np.float32))
+    first, _ = _network.activations([identity], np.array([[0, 8, 16]], np.uint8))
+    assert first.tolist() == [[-1, 0, 1]]
 
 
-def test_values_out_of_range_are_stored_as_the_nearest_end():
-    stored = Affine(scale=0.5, zero_point=10).store(np.array([-9, -5, 0, 122.5, 200], np.float32))
-    assert stored.tolist() == [0, 0, 10, 255, 255]
-
-
-def test_pixels_are_stored_as_they_are():
-    pixels = np.arange(17, dtype=np.uint8)
-    assert (_network.PIXELS.store(_network.PIXELS.real(pixels)) == pixels).all()
-
-
-def test_the_zero_point_of_the_inputs_does_not_reach_the_output(backend):
-    # Weights whose scale is 1 for each output, and inputs whose real value is stored - 8: all integers.
+@pytest.mark.parametrize("dtype", ["int8", "bfloat16"])
+def test_a_rounded_layer_is_the_float32_layer_of_its_weights_and_bias(backend, dtype):
+    # Numbers that both formats hold: weights up to 127 for each output, rows from -8 to 247.
     weights = np.array([[127, -127], [3, 50], [-4, 127]], np.float32)
-    layer = Int8Layer(Float32Layer(weights, np.array([0.5, -2], np.float32)), Affine(1.0, 8))
-    x = np.array([[-8, 0, 247], [1, 2, 3]], np.float32)
-    assert layer(x).tolist() == (x @ weights + [0.5, -2]).tolist()
-
-
-def test_weights_that_bfloat16_holds_exactly_give_the_float32_layer(backend):
-    random = np.random.default_rng(1)
-    weights = random.integers(-128, 129, (70, 30)).astype(np.float32)
-    x = random.integers(-16, 17, (20, 70)).astype(np.float32)
-    layer = Float32Layer(weights, np.ones(30, np.float32))
-    assert (Bfloat16Layer(layer)(x) == layer(x)).all()
+    layer = _network.Float32Layer(weights, np.array([0.5, -2], np.float32))
+    x = np.array([[-8, 0, 247], [247, 2, -8]], np.float32)
+    (rounded,) = _network.rounded([layer], dtype)
+    assert rounded(x).tolist() == layer(x).tolist()
 
 
 def test_training_descends_along_the_gradient():

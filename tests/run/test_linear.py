@@ -2,7 +2,9 @@
 
 import os
 import time
+import tracemalloc
 
+import children
 import layer_model
 import linear_cases
 import ml_dtypes
@@ -209,6 +211,55 @@ def test_k_at_its_limit(backend):
     sums = np.float32(k * 255 * 127)
     assert layer(np.full(k, 255, np.float32)).tolist() == [sums, -sums]
     assert layer(np.full(k, -255, np.float32)).tolist() == [-sums, sums]
+
+
+@pytest.mark.parametrize("layout", ["rows", "steps", "columns"])
+@pytest.mark.parametrize("dtype", ["int8", "bfloat16"])
+def test_no_copy_of_x_is_made(dtype, layout):
+    """Beside the result a call takes a block: here of 64 MiB of x, in one piece or not."""
+    x = {
+        "rows": lambda: np.zeros((1 << 14, 1024), np.float32),
+        "steps": lambda: np.zeros((1 << 14, 2048), np.float32)[:, ::2],
+        "columns": lambda: np.zeros((1024, 1 << 14), np.float32).T,
+    }[layout]()
+    layer = amx.Linear(np.ones((4, x.shape[1]), "f"), dtype=dtype)
+    amx.set_backend("vector")
+    tracemalloc.start()
+    try:
+        layer(x)
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+        amx.set_backend(os.environ.get("AMX_BACKEND", "auto"))
+    assert 1 << 20 < most < 10 << 20
+
+
+@pytest.mark.parametrize("dtype", ["int8", "bfloat16"])
+def test_what_a_handler_raises_stops_a_layer(backend, dtype):
+    """Within C, where signals are looked for."""
+    code = f"""
+import signal, numpy as np, amx
+from amx.lowlevel import lib
+
+class Stop(Exception):
+    pass
+
+def handle(*_):
+    if lib.amx_gemm_asking():
+        raise Stop
+
+signal.signal(signal.SIGALRM, handle)
+layer, x = amx.Linear(np.ones((1500, 1500), "f"), dtype={dtype!r}), np.ones((1500, 1500), "f")
+signal.setitimer(signal.ITIMER_REAL, 1e-3, 1e-3)
+try:
+    for _ in range(1000):
+        layer(x)
+except Stop:
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    print("stopped", (amx.Linear(np.eye(3), dtype="bf16")(np.ones(3, "f")) == 1).all())
+"""
+    done = children.run_python("-c", code, AMX_BACKEND=backend)
+    assert (done.stdout, done.returncode) == ("stopped True\n", 0), done.stdout + done.stderr
 
 
 def test_numbers_in_the_other_byte_order(backend):
