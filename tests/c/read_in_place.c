@@ -69,9 +69,13 @@ const struct vector_family *gemm_family(int engine, int op) {
 void gemm_multiply_stripe_in_vectors(struct gemm_job *job, const struct gemm_stripe *stripe) {
     (void)job, (void)stripe;
 }
-int64_t gemm_vector_buffer(const struct vector_family *family, const struct amx_gemm_plan *plan) {
-    (void)family, (void)plan;
+int64_t gemm_vector_buffer(const struct gemm_call *call) {
+    (void)call;
     return 0;
+}
+void gemm_finish(const struct gemm_call *call, int64_t row, int64_t rows, int64_t column, int64_t columns,
+                 const uint8_t *sums, int64_t sums_row) {
+    (void)call, (void)row, (void)rows, (void)column, (void)columns, (void)sums, (void)sums_row;
 }
 int amx_is_stub(void) {
     return 0;

@@ -4,6 +4,7 @@ import children
 import ml_dtypes
 import numpy as np
 import operands
+import preloading
 import product_model
 import pytest
 
@@ -12,6 +13,7 @@ from amx import parts
 from amx.backend import BACKENDS
 from amx.lowlevel import ffi, lib
 
+small_memory = pytest.mark.skipif(preloading.SANITIZED, reason="a sanitizer takes memory of its own")
 CHUNK = product_model.CHUNK
 LONGER = {
     "emulated": 4500,
@@ -80,7 +82,7 @@ def test_a_long_k_is_one_sum(backend, pair):
 def test_blocks_of_a_long_k(backend, threads):
     """Tall blocks, of which K is cut for the caches too, and a transposed A: NumPy's exact product."""
     rng = np.random.default_rng(72)
-    m, n, k = 40, 33, 64 * (6700 if backend == "vector" else 2100) + 5
+    m, n, k = 40, 33, 64 * (8300 if backend == "vector" else 2100) + 5
     a, b = (rng.integers(-128, 128, shape, dtype=np.int8) for shape in ((m, k), (k, n)))
     want = a.astype(np.float64) @ b.astype(np.float64)  # sums stay below 2**31: exact
     amx.set_num_threads(threads)
@@ -259,6 +261,7 @@ print("done", packed.nbytes == 8 * LONG * 32)
 """
 
 
+@small_memory
 @pytest.mark.parametrize("threads", [1, pytest.param(2, marks=pytest.mark.matrix)])
 def test_a_product_takes_64_mib_a_thread(backend, threads):
     """Beside operands and result, under a limit of the address space: all types, layouts and conversions."""
