@@ -10,7 +10,7 @@ import pytest
 import amx
 
 PAGES = ["docs/architecture.md", "CONTRIBUTING.md"]
-PATH = re.compile(r"(?:amx|csrc|tests|ci|docs)/[\w./-]*")
+PATH = re.compile(r"(?:amx|csrc|tests|ci|docs|examples)/[\w./-]*")
 DEFINITION = r"^ *(?:def|class) {0}\b|^[a-z_].*\b{0}\([^;]*$"
 
 
