@@ -149,7 +149,8 @@ static void multiply_rows(struct gemm_job *job, const struct gemm_stripe *stripe
         gemm_session_shape(job->session, rows, width);
         (tall ? call->kernels->tall : call->kernels->wide)[tiles - 1](&job->session->tiles, &column);
         if (finishes) {
-            gemm_finish(call, block->row + row, blocks * rows, left, width, sums, sums_row);
+            gemm_finish(call->layer, call->a.columns, block->row + row, blocks * rows, left, width, sums,
+                        sums_row);
         }
     }
 }

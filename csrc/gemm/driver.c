@@ -243,7 +243,8 @@ static void fill_zero(const struct gemm_call *call) {
     if (call->layer != NULL) {
         static const uint8_t zeros[4 * GEMM_PANEL];
         for (int64_t column = 0; column < call->plan->n; column += GEMM_PANEL) {
-            gemm_finish(call, 0, call->plan->m, column, min64(GEMM_PANEL, call->plan->n - column), zeros, 0);
+            gemm_finish(call->layer, 0, 0, call->plan->m, column, min64(GEMM_PANEL, call->plan->n - column),
+                        zeros, 0);
         }
         return;
     }

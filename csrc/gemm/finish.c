@@ -10,14 +10,21 @@ static const void *behind(const void *from, int64_t offset) {
     return from == NULL ? NULL : (const uint8_t *)from + offset;
 }
 
-void gemm_finish(const struct gemm_call *call, int64_t row, int64_t rows, int64_t column, int64_t columns,
-                 const uint8_t *sums, int64_t sums_row) {
-    struct layer_block on = *call->layer;
+int gemm_out_overlaps(const struct layer_block *layer, int64_t rows, int64_t columns, const void *from,
+                      int64_t bytes) {
+    const int64_t size = (rows - 1) * layer->out_row + columns * gemm_size_of(layer->out_type);
+    const uintptr_t begin = (uintptr_t)from, out = (uintptr_t)layer->out;
+    return rows > 0 && out < begin + (uintptr_t)bytes && begin < out + (uintptr_t)size;
+}
+
+void gemm_finish(const struct layer_block *layer, int64_t k, int64_t row, int64_t rows, int64_t column,
+                 int64_t columns, const uint8_t *sums, int64_t sums_row) {
+    struct layer_block on = *layer;
     on.c = sums;
     on.c_row = sums_row;
     on.rows = rows;
     on.columns = columns;
-    on.k = call->a.columns;
+    on.k = k;
     on.row_scale = behind(on.row_scale, row * 4);
     on.row_zero = behind(on.row_zero, row * 4);
     on.row_sum = behind(on.row_sum, row * 4);

@@ -10,6 +10,7 @@
  *   session.c    the tile registers of one thread, found and given back
  *   interrupt.c  whether a long product is to go on, which stop.c asks between blocks
  *   family.c     the kernels in vector registers (csrc/vector/), by names
+ *   nibble*.c    products with 4-bit weights, which have kernels, a layout and a driver of their own
  *   stores.c, pages.c, workspace.c, threads.c    memory and threads, as below
  *
  * A tile of A or B is 1 KiB of 16 rows of 64 bytes. A "chunk" is the 64 bytes of K that one tile holds: 64

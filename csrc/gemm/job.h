@@ -68,9 +68,12 @@ static inline struct gemm_range my_rows(const struct gemm_job *job) {
 /* ---- finish.c ---- */
 
 int64_t gemm_size_of(enum layer_type type); /* bytes */
-/* The layer's results of these rows and columns, whose products are complete and lie at `sums`. */
-void gemm_finish(const struct gemm_call *call, int64_t row, int64_t rows, int64_t column, int64_t columns,
-                 const uint8_t *sums, int64_t sums_row);
+/* Whether `out`, of so many rows and columns, overlaps bytes at `from`. Its rows go upwards. */
+int gemm_out_overlaps(const struct layer_block *layer, int64_t rows, int64_t columns, const void *from,
+                      int64_t bytes);
+/* The layer's results of these rows and columns, whose products over K are complete and lie at `sums`. */
+void gemm_finish(const struct layer_block *layer, int64_t k, int64_t row, int64_t rows, int64_t column,
+                 int64_t columns, const uint8_t *sums, int64_t sums_row);
 
 /* From a row of sums to the next, an odd number of lines: of a block, or of one column where a layer's
  * results are made of it at once. */

@@ -4,19 +4,6 @@
 #include "gemm/job.h"
 #include "gemm/packed.h"
 
-static int64_t bytes_of(int64_t rows, int64_t row, int64_t columns, int64_t element) {
-    return (rows - 1) * row + columns * element;
-}
-
-/* Rows go upwards, as those of arrays that were made for this do. */
-static int out_overlaps_a(const struct gemm_call *call, const struct layer_block *layer) {
-    const struct gemm_matrix *a = &call->a;
-    const uintptr_t from = (uintptr_t)a->data, out = (uintptr_t)layer->out;
-    return a->rows > 0 && out < from + (uintptr_t)bytes_of(a->rows, a->row_stride, a->columns, a->element) &&
-           from < out + (uintptr_t)bytes_of(a->rows, layer->out_row, call->b.columns,
-                                            gemm_size_of(layer->out_type));
-}
-
 int amx_gemm_layer(int engine, int op, int threads, int64_t m, int64_t k, const void *a, int64_t a_row,
                    const struct amx_packed *b, const struct layer_block *layer) {
     const int element = gemm_element_of(op);
@@ -35,7 +22,8 @@ int amx_gemm_layer(int engine, int op, int threads, int64_t m, int64_t k, const 
         .c_row = layer->out_row,
         .layer = layer,
     };
-    return out_overlaps_a(&call, layer) ? -EXDEV : gemm_run(&call, op, threads, 1);
+    const int64_t bytes = (m - 1) * a_row + k * element;
+    return gemm_out_overlaps(layer, m, b->n, a, bytes) ? -EXDEV : gemm_run(&call, op, threads, 1);
 }
 
 static struct layer_rows some_rows(const struct layer_rows *on, int64_t first, int64_t rows) {

@@ -45,6 +45,26 @@ int amx_gemm_layer(int engine, int op, int threads, int64_t m, int64_t k, const 
 /* layer_quantize_rows() by several threads. */
 void amx_gemm_layer_rows(int threads, const struct layer_rows *rows);
 
+/* Weights of 4 bits, 0 to 15, for products with rows of 8 bits: values of n columns, `row` bytes apart, and k
+ * elements of each, `column` bytes apart; scales, and zero points 0 to 16, for each column and group of
+ * consecutive elements, adjacent. In the layout of csrc/gemm/nibbles.h; 0, -ENOMEM, -EINTR, or -EINVAL where
+ * groups are neither whole units of 32 nor all of K, or longer than 2^19. */
+struct amx_nibbles;
+int amx_nibbles_new(int64_t n, int64_t k, int64_t group, const uint8_t *values, int64_t row, int64_t column,
+                    const float *scale, const int32_t *zero, struct amx_nibbles **made);
+void amx_nibbles_free(struct amx_nibbles *b);
+int64_t amx_nibbles_bytes(const struct amx_nibbles *b);
+/* A layer's results of the product with m rows of uint8, or int8, whose zero points are layer->row_zero, NULL
+ * for none: docs/numerics.md, "4 bits". The layer's c is ignored, it has no other zero points and no
+ * column_scale; its out overlaps nothing that is read. -EINVAL, -ENOMEM, -EINTR (out undefined then), -EXDEV
+ * where out overlaps a. */
+int amx_nibbles_layer(int engine, int threads, int64_t m, int is_unsigned, const void *a, int64_t a_row,
+                      const struct amx_nibbles *b, const struct layer_block *layer);
+/* The kernels that do, as amx_vector_family() and its like have them for the others; there always is one. */
+const char *amx_nibbles_family(int index);
+int amx_nibbles_select(const char *name);
+const char *amx_nibbles_selected(void);
+
 /* Who is asked every few milliseconds, by long products and packing in the process's first thread, whether
  * they are to go on: 0, or else they end with -EINTR. It may do anything, multiply too; NULL: nobody. */
 void amx_gemm_ask(int (*ask)(void));

@@ -214,8 +214,8 @@ static void multiply_columns(struct gemm_job *job, const struct gemm_stripe *str
     }
     multiply(family, &on, few);
     if (finishes && (last || waiting + width == FINISHED)) {
-        gemm_finish(call, block->row, block->rows, first - waiting, waiting + columns, places->edge,
-                    places->edge_row);
+        gemm_finish(call->layer, call->a.columns, block->row, block->rows, first - waiting, waiting + columns,
+                    places->edge, places->edge_row);
     }
 }
 

@@ -82,6 +82,14 @@ MODEL __m512i model_as_words(__m256i halves) {
     return r.whole;
 }
 
+MODEL __m512i model_bytes_as_words(__m128i bytes) {
+    const union model_register x = {.quarter = {bytes}};
+    union model_register r;
+    for (int i = 0; i < 16; i++)
+        r.ud[i] = x.ub[i];
+    return r.whole;
+}
+
 /* ---- integers ---- */
 
 #define MODEL_BINARY(name, field, count, type, expression)                                                   \
@@ -96,6 +104,7 @@ MODEL_BINARY(add_epi32, ud, 16, uint32_t, x.ud[i] + y.ud[i])
 MODEL_BINARY(sub_epi32, ud, 16, uint32_t, x.ud[i] - y.ud[i])
 MODEL_BINARY(add_epi16, uw, 32, uint16_t, x.uw[i] + y.uw[i])
 MODEL_BINARY(sub_epi16, uw, 32, uint16_t, x.uw[i] - y.uw[i])
+MODEL_BINARY(add_epi8, ub, 64, uint8_t, x.ub[i] + y.ub[i])
 MODEL_BINARY(and, ud, 16, uint32_t, x.ud[i] & y.ud[i])
 MODEL_BINARY(or, ud, 16, uint32_t, x.ud[i] | y.ud[i])
 MODEL_BINARY(xor, ud, 16, uint32_t, x.ud[i] ^ y.ud[i])
@@ -164,6 +173,8 @@ MODEL_FLOATS(fmadd_ps, (__m512 x, __m512 y, __m512 z),
              _mm256_fmadd_ps(MODEL_HIGH(x), MODEL_HIGH(y), MODEL_HIGH(z)))
 MODEL_FLOATS(cvtph_ps, (__m256i x), _mm256_cvtph_ps(_mm256_castsi256_si128(x)),
              _mm256_cvtph_ps(_mm256_extracti128_si256(x, 1)))
+MODEL_FLOATS(cvtepi32_ps, (__m512i x), _mm256_cvtepi32_ps(model_half(x, 0)),
+             _mm256_cvtepi32_ps(model_half(x, 1)))
 MODEL __mmask16 model_unordered(__m512 x, __m512 y) {
     return (__mmask16)(_mm256_movemask_ps(_mm256_cmp_ps(MODEL_LOW(x), MODEL_LOW(y), _CMP_UNORD_Q)) |
                        _mm256_movemask_ps(_mm256_cmp_ps(MODEL_HIGH(x), MODEL_HIGH(y), _CMP_UNORD_Q)) << 8);
@@ -215,10 +226,12 @@ MODEL __mmask16 model_unordered(__m512 x, __m512 y) {
     ((i) ? model_of_halves(model_half(x, 0), half) : model_of_halves(half, model_half(x, 1)))
 #define _mm512_cvtepi32_epi16(x)           model_lower_halves(x)
 #define _mm512_cvtepu16_epi32(halves)      model_as_words(halves)
+#define _mm512_cvtepu8_epi32(bytes)        model_bytes_as_words(bytes)
 #define _mm512_broadcast_i64x4(half)       model_of_halves(half, half)
 #define _mm512_extracti32x4_epi32(x, i)    model_quarter(x, i)
 #define _mm512_add_epi32(x, y)             model_add_epi32(x, y)
 #define _mm512_sub_epi32(x, y)             model_sub_epi32(x, y)
+#define _mm512_add_epi8(x, y)              model_add_epi8(x, y)
 #define _mm512_add_epi16(x, y)             model_add_epi16(x, y)
 #define _mm512_sub_epi16(x, y)             model_sub_epi16(x, y)
 #define _mm512_and_si512(x, y)             model_and(x, y)
@@ -246,6 +259,7 @@ MODEL __mmask16 model_unordered(__m512 x, __m512 y) {
 #define _mm512_mul_ps(x, y)                model_mul_ps(x, y)
 #define _mm512_fmadd_ps(x, y, z)           model_fmadd_ps(x, y, z)
 #define _mm512_cvtph_ps(x)                 model_cvtph_ps(x)
+#define _mm512_cvtepi32_ps(x)              model_cvtepi32_ps(x)
 /* of the predicates only _CMP_UNORD_Q */
 #define _mm512_cmp_ps_mask(x, y, predicate)                                                                  \
     ((void)sizeof(char[(predicate) == _CMP_UNORD_Q ? 1 : -1]), model_unordered(x, y))
