@@ -11,6 +11,7 @@ from amx._lib import lib
 from amx.arrays import Array, as_array
 from amx.dlpack import BFLOAT16
 from amx.dtypes import Element, bits, element_of, parse
+from amx.nibbles import PackedNibbles
 from amx.packing import Packed, packed_as
 from amx.quantization import quantize
 from amx.quantized import Quantized, as_float32, form_of, refuse_first
@@ -54,13 +55,13 @@ class Weights:
 
     Attributes
     ----------
-    packed: of int8, uint8, bfloat16 or float16.
-    scale, zero_point: of 8 bits, as of `Quantized`: one, or (N,); None of 16 bits.
+    packed: of int8, uint8, bfloat16 or float16, or of 4 bits, with scales and zero points.
+    scale, zero_point: of 8 bits, as of `Quantized`: one, or (N,); None of others.
     sum: of 8 bits, int32 (N,), of each column's numbers, modulo 2**32.
     farthest: the largest distance of a number from its zero point.
     """
 
-    packed: Packed
+    packed: Packed | PackedNibbles
     scale: Array | None = None
     zero_point: Array | None = None
     sum: Array | None = None
@@ -68,20 +69,16 @@ class Weights:
 
     @classmethod
     def quantized(cls, weight: Quantized) -> Weights:
-        """Of 8 bits, (N, K).
+        """Of 8 or 4 bits, (N, K).
 
         Raises
         ------
-        DtypeError: they are of 4 bits.
-        ShapeError: they are no matrix, or have scales along K.
+        ShapeError: they are no matrix, or of 8 bits with scales along K, or of 4 with other groups than
+            there are sums of.
         """
-        if weight.dtype == "uint4":
-            raise errors.DtypeError(
-                "weight is of uint4",
-                cause="Layers with weights of 4 bits are not implemented yet",
-                remedy='Pass its dequantize(), with dtype="int8" or "bfloat16"',
-            )
         _check_matrix(weight.shape)
+        if weight.dtype == "uint4":
+            return cls(PackedNibbles(weight))
         if weight.group is not None or weight.axis == 1:
             along = f"group={weight.group}" if weight.group is not None else "axis=1"
             raise errors.ShapeError(
@@ -133,8 +130,15 @@ class Weights:
         refuse_first(~np.isfinite(array), given, "weight", cause, "look where they come from")
         return cls.quantized(quantize(array, axis=0))
 
+    @property
+    def dtype(self) -> str:
+        """Of a number."""
+        return "uint4" if isinstance(self.packed, PackedNibbles) else self.packed.element.value
+
     def unpack(self) -> Quantized | Array:
         """(N, K) again: a `Quantized`, or an array of the 16-bit type; bfloat16 as its bits."""
+        if isinstance(self.packed, PackedNibbles):
+            return self.packed.unpack()
         values = np.ascontiguousarray(bits(self.packed.unpack(), self.packed.element).T)
         if self.scale is None or self.zero_point is None:
             return values
@@ -183,10 +187,10 @@ def element_of_layer(dtype: object) -> Element:
         four = str(dtype) in ("int4", "uint4")
         raise errors.DtypeError(
             f"dtype={dtype!r}",
-            cause="Layers with weights of 4 bits are not implemented yet"
+            cause="Weights are rounded to int8, bfloat16 or float16",
+            remedy='For 4 bits pass amx.quantize(weight, "uint4", group=32, symmetric=False)'
             if four
-            else "Weights are multiplied as int8, bfloat16 or float16",
-            remedy="Name one of int8, bfloat16, float16; weights of uint8 are passed as amx.Quantized",
+            else "Name one of int8, bfloat16, float16; others are passed as amx.Quantized",
         )
     return element
 

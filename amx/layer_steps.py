@@ -16,6 +16,7 @@ from amx.arrays import Array
 from amx.backend import engine_for
 from amx.driver import raise_for
 from amx.dtypes import RESULTS, Element, address, as_elements, conversion, empty, tdp
+from amx.nibbles import PackedNibbles
 from amx.operands import Operand, ranges
 from amx.packing import Packed
 from amx.parts import multiply
@@ -61,7 +62,7 @@ class Steps:
     ----------
     packed: the weights, (K, N).
     rows: how rows are quantised; None: of float32 they are rounded to the type of `packed`.
-    scale: of 8-bit weights, float32 (N,).
+    scale: of 8-bit weights, float32 (N,); those of 4 bits have their own.
     zero: their zero points, int32 (N,), if any is not 0.
     sum: of their columns, int32 (N,), if rows have zero points.
     bias: float32 (N,), or None.
@@ -69,7 +70,7 @@ class Steps:
     rounding: of the results.
     """
 
-    packed: Packed
+    packed: Packed | PackedNibbles
     rows: Rows | None
     scale: Array | None
     zero: Array | None
@@ -103,7 +104,7 @@ def compute(steps: Steps, x: Array, residual: Array | None, out: Array) -> None:
     if out.size == 0:
         return
     made = 0 if residual is None or _is_ready(residual) else residual.shape[1] * residual.itemsize
-    made += 0 if _is_ready(x) else x.shape[1] * x.itemsize
+    made += 0 if _is_ready(x) and _order(steps) is None else x.shape[1] * x.itemsize
     if steps.rows is not None:
         made += _padded(x.shape[1]) + 12  # scale, zero point and sum
     elif conversion(x.dtype):
@@ -150,19 +151,29 @@ class _Block:
         return _Block(self.a.part(-2, rows), scale, zero, total, residual, self.out[rows])
 
 
+def _order(steps: Steps) -> Array | None:
+    """In which the columns of x are multiplied, if in another."""
+    return steps.packed.order if isinstance(steps.packed, PackedNibbles) else None
+
+
 def _compute_block(steps: Steps, x: Array, residual: Array | None, out: Array) -> None:
-    x = _ready(x)
+    order, packed = _order(steps), steps.packed
+    x = _ready(x) if order is None else np.take(_ready(x), order, axis=1)
     residual = None if residual is None else _ready(residual)
+    if isinstance(packed, PackedNibbles):
+        assert steps.rows is not None
+        raise_for(_multiply_nibbles(packed, steps, _quantized(steps.rows, x, residual, out)))
+        return
     if steps.rows is None:
-        a = Operand(as_elements(x, steps.packed.element, "x")[0], steps.packed.element)
+        a = Operand(as_elements(x, packed.element, "x")[0], packed.element)
         block = _Block(a, None, None, None, residual, out)
     else:
         block = _quantized(steps.rows, x, residual, out)
-    op = tdp(block.a.element, steps.packed.element)
+    op = tdp(block.a.element, packed.element)
     assert op is not None
-    error = _multiply(op, block.a.array, steps.packed, _layer(steps, block))
+    error = _multiply(op, block.a.array, packed, _layer(steps, block))
     if error == -_E2BIG:
-        _multiply_first(op, steps, block)
+        _multiply_first(op, packed, steps, block)
     else:
         raise_for(error)
 
@@ -192,13 +203,24 @@ def _multiply(op: int, a: Array, packed: Packed, layer: CData) -> int:
         settled = True
 
 
-def _multiply_first(op: int, steps: Steps, block: _Block) -> None:
+def _multiply_nibbles(packed: PackedNibbles, steps: Steps, block: _Block) -> int:
+    """The same with weights of 4 bits. Where there are tiles, too, vector registers multiply these."""
+    op = tdp(block.a.element, Element.INT8)
+    assert op is not None
+    array, is_unsigned = block.a.array, block.a.element is Element.UINT8
+    return lib.amx_nibbles_layer(
+        engine_for(op), threads.limit, len(array), is_unsigned, address(array), array.strides[0],
+        packed._handle, _layer(steps, block),
+    )  # fmt: skip
+
+
+def _multiply_first(op: int, packed: Packed, steps: Steps, block: _Block) -> None:
     """The product, then what follows it: where K is so deep that sums rest in memory meanwhile."""
-    n = steps.packed.shape[1]
+    n = packed.shape[1]
     for rows in ranges(len(block.out), _rows_of(4 * n)):
         some = block.part(rows)
         c = empty((len(some.out), n), RESULTS[op])
-        multiply(op, some.a, steps.packed, c)
+        multiply(op, some.a, packed, c)
         layer = _layer(steps, some)
         layer.c, layer.c_row, layer.rows = address(c), c.strides[0], len(c)
         lib.layer_finish(layer)
@@ -206,9 +228,10 @@ def _multiply_first(op: int, steps: Steps, block: _Block) -> None:
 
 def _layer(steps: Steps, block: _Block) -> CData:
     """A struct layer_block, which points into the arrays of both."""
+    has_row_zeros = steps.sum is not None or isinstance(steps.packed, PackedNibbles)
     layer = ffi.new("struct layer_block *", steps.layer[0])
     layer.row_scale = _floats(block.scale)
-    layer.row_zero = _integers(None if steps.sum is None else block.zero)
+    layer.row_zero = _integers(block.zero if has_row_zeros else None)
     layer.row_sum = _integers(None if steps.zero is None else block.sum)
     layer.out, layer.out_row = address(block.out), block.out.strides[0]
     if block.residual is not None:

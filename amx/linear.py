@@ -40,33 +40,34 @@ _TYPES = {
 
 @final
 class Linear:
-    """A linear layer: `activation(x @ weight.T + bias + residual)`, in 8 or 16 bits, as `torch.nn.Linear`.
+    """A linear layer: `activation(x @ weight.T + bias + residual)` in 4, 8 or 16 bits, as `torch.nn.Linear`.
 
     In 8 bits rows of x are quantised, products and their sums are exact integers, and scales make float32 of
-    these; in 16 bits rows are rounded, and sums are float32. What follows is float32 in one order of
-    operations (docs/numerics.md, Layers): the same bits on every backend, with any number of threads.
+    these; in 4 bits the same for each group of weights, and what these give is added up in float32; in 16
+    bits rows are rounded, and sums are float32. What follows is float32 in one order of operations
+    (docs/numerics.md, Layers): the same bits on every backend, with any number of threads.
     Immutable; may be shared by threads and pickled.
 
     Parameters
     ----------
     weight: array (N, K) of float16, bfloat16, float32 or float64, of the kinds that `amx.matmul` reads; or a
-        `Quantized` (N, K) of int8 or uint8 with one scale or `axis=0`. It is copied. In int8 floats are
-        quantised as by `amx.quantize(weight, axis=0)`.
+        `Quantized` (N, K) of int8 or uint8 with one scale or `axis=0`, or of uint4, then also with groups of
+        a multiple of 32. It is copied. In int8 floats are quantised as by `amx.quantize(weight, axis=0)`.
     bias: (N,) of these floats, or None.
-    dtype: "int8" (which stands for integers of 8 bits), "bfloat16" or "float16". In bfloat16, uint16 is read
-        as its bits, of `weight` and in calls.
+    dtype: "int8" (which stands for integers of 8 or 4 bits), "bfloat16" or "float16". In bfloat16, uint16 is
+        read as its bits, of `weight` and in calls.
     activation: None, "relu", "gelu" (by erf), "gelu_tanh" or "silu".
-    activations: how rows of x are quantised, in 8 bits only. "dynamic": each to uint8 by a scale and zero
-        point of its own. "dynamic-symmetric": each to int8 by a scale of its own. `(scale, zero_point,
-        dtype)`, or a `Quantized` with one scale, such as `amx.quantize(sample, "uint8", symmetric=False)`:
-        all by these, and what is beyond the type becomes its ends.
+    activations: how rows of x are quantised, beside weights of integers only. "dynamic": each to uint8 by a
+        scale and zero point of its own. "dynamic-symmetric": each to int8 by a scale of its own. `(scale,
+        zero_point, dtype)`, or a `Quantized` with one scale, such as `amx.quantize(sample, "uint8",
+        symmetric=False)`: all by these, and what is beyond the type becomes its ends.
     out_dtype: "float32", "bfloat16" or "float16"; or `(scale, zero_point, dtype)`, or a `Quantized` with one
         scale, for results of int8 or uint8.
 
     Raises
     ------
-    DtypeError: other types of weight or bias, a `Quantized` of 4 bits, or names of other types.
-    ShapeError: `weight` is no matrix, or has scales along K; `bias` is not (N,).
+    DtypeError: other types of weight or bias, or names of other types.
+    ShapeError: `weight` is no matrix, or has scales along K that its sums cannot have; `bias` is not (N,).
     QuantizationError: weights to be quantised that are not finite; a scale or zero point that is out of
         range; where results are integers, weights or bias with a NaN or an infinity.
     LayerError: an unknown activation; or so large a K that sums could leave int32.
@@ -111,7 +112,7 @@ class Linear:
         k, n = weights.packed.shape
         own_bias = bias_of(bias, n)
         rows = _rows(given_rows) if in_integers else None
-        if rows is not None:
+        if rows is not None and weights.sum is not None:
             _check_k(k, given_rows, weights.farthest)
         if isinstance(result, Given):
             _check_finite(weights, own_bias)
@@ -126,9 +127,7 @@ class Linear:
                 rows=rows,
                 scale=_each(weights.scale, n, np.float32),
                 zero=_each(weights.zero_point, n, np.int32, if_any=True),
-                sum=None
-                if rows is None or given_rows == "dynamic-symmetric"
-                else _each(weights.sum, n, np.int32),
+                sum=None if given_rows == "dynamic-symmetric" else _each(weights.sum, n, np.int32),
                 bias=own_bias,
                 activation=number,
                 rounding=_rounding(result),
@@ -195,12 +194,12 @@ class Linear:
 
     @property
     def dtype(self) -> str:
-        """Of the weights: int8, uint8, bfloat16 or float16."""
-        return self._weights.packed.element.value
+        """Of the weights: int8, uint8, uint4, bfloat16 or float16."""
+        return self._weights.dtype
 
     @property
     def weight(self) -> Quantized | Array:
-        """(N, K): of 8 bits a `Quantized`, of 16 a float32 array; new each time."""
+        """(N, K): of 8 or 4 bits a `Quantized`, of 16 a float32 array; new each time."""
         return self._weights.real()
 
     @property
@@ -306,8 +305,9 @@ def _check_k(k: int, activations: Given | str, of_weights: int) -> None:
 
 def _check_finite(weights: Weights, bias: Array | None) -> None:
     """Where results are integers, nothing of the layer may make them NaN."""
-    if weights.scale is None:
-        refuse_not_finite(weights.unpack(), "weight")  # type: ignore[arg-type]
+    own = weights.unpack() if weights.scale is None else None
+    if not isinstance(own, Quantized):
+        refuse_not_finite(own, "weight")
     if bias is not None and not np.isfinite(bias).all():
         raise errors.QuantizationError(
             f"bias[{int(np.isfinite(bias).argmin())}] is {bias[np.isfinite(bias).argmin()]}",

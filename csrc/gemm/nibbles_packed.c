@@ -117,6 +117,31 @@ void amx_nibbles_free(struct amx_nibbles *b) {
     }
 }
 
+static void unpack_column(const struct amx_nibbles *b, int64_t n, uint8_t *values, float *scale,
+                          int32_t *zero) {
+    const int64_t tile = n / NIBBLES_COLUMNS, column = n % NIBBLES_COLUMNS;
+    const uint8_t *const units = b->units + tile * b->deep * NIBBLES_UNIT_BYTES + 4 * column;
+    for (int64_t k = 0; k < b->k; k++) {
+        const int64_t word = k % NIBBLES_UNIT / 4;
+        const uint8_t *const line = units + k / NIBBLES_UNIT * NIBBLES_UNIT_BYTES + word % 4 * 64;
+        values[k] = word < 4 ? line[k % 4] & 15 : line[k % 4] >> 4;
+    }
+    for (int64_t g = 0; g < b->groups; g++) {
+        const int64_t from = (tile * b->groups + g) * NIBBLES_COLUMNS + column;
+        const uint32_t bits = b->scales_are_float16
+                                  ? amxemu_from_fp16(((const uint16_t *)(const void *)b->scales)[from])
+                                  : bits_of(((const float *)(const void *)b->scales)[from]);
+        memcpy(scale + g, &bits, sizeof bits);
+        zero[g] = b->zeros != NULL ? b->zeros[from] : b->zero;
+    }
+}
+
+void amx_nibbles_unpack(const struct amx_nibbles *b, uint8_t *values, float *scale, int32_t *zero) {
+    for (int64_t n = 0; n < b->n; n++) {
+        unpack_column(b, n, values + n * b->k, scale + n * b->groups, zero + n * b->groups);
+    }
+}
+
 int64_t amx_nibbles_bytes(const struct amx_nibbles *b) {
     const int64_t zeros = b->zeros != NULL ? b->groups * NIBBLES_COLUMNS : 0;
     return b->tiles * (b->deep * NIBBLES_UNIT_BYTES + nibbles_scale_bytes(b) + zeros);

@@ -54,6 +54,8 @@ int amx_nibbles_new(int64_t n, int64_t k, int64_t group, const uint8_t *values, 
                     const float *scale, const int32_t *zero, struct amx_nibbles **made);
 void amx_nibbles_free(struct amx_nibbles *b);
 int64_t amx_nibbles_bytes(const struct amx_nibbles *b);
+/* What was packed, all adjacent. */
+void amx_nibbles_unpack(const struct amx_nibbles *b, uint8_t *values, float *scale, int32_t *zero);
 /* A layer's results of the product with m rows of uint8, or int8, whose zero points are layer->row_zero, NULL
  * for none: docs/numerics.md, "4 bits". The layer's c is ignored, it has no other zero points and no
  * column_scale; its out overlaps nothing that is read. -EINVAL, -ENOMEM, -EINTR (out undefined then), -EXDEV

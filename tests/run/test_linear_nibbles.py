@@ -1,0 +1,154 @@
+"""`amx.Linear` with weights of 4 bits: the bits that docs/numerics.md ("4 bits") gives, on every engine."""
+
+import os
+import pickle
+import time
+
+import layer_model
+import linear_cases
+import nibble_model
+import numpy as np
+import pytest
+from layer_model import QUANTITIES
+from linear_cases import as_words
+
+import amx
+from amx import errors, layer_steps
+
+pytestmark = pytest.mark.every_family
+
+
+@pytest.fixture
+def rng():
+    """AMX_SEED repeats a run."""
+    seed = int(os.environ.get("AMX_SEED", time.time_ns()))
+    print("seed", seed)
+    return np.random.default_rng(seed)
+
+
+def weights(rng, n, k, group, *, order=False):
+    """Any that a `Quantized` may hold; `group` None: a scale for each row."""
+    groups = () if group is None else (-(-k // group),)
+    scale = rng.standard_normal((n, *groups)).astype(np.float32) / 10
+    values, zero = rng.integers(0, 16, (n, k), dtype=np.uint8), rng.integers(0, 17, (n, *groups))
+    places = rng.permutation(k) if order else None
+    return amx.Quantized(values, scale, zero, 0, group, "uint4", places)
+
+
+def expected(weight, x, residual=None, bias=None, activations="dynamic", **options):
+    """By the models."""
+    x = linear_cases.bits(x)
+    x = x if weight.order is None else x[:, weight.order]
+    if isinstance(activations, tuple):
+        scale, zero, name = activations
+        quantity, fixed = QUANTITIES[name], (np.float32(scale), zero)
+    else:
+        quantity, fixed = QUANTITIES["uint8" if activations == "dynamic" else "int8-symmetric"], None
+    q, row_scale, row_zero, _ = layer_model.quantize_rows(x, quantity, fixed)
+    n, k = weight.shape
+    scales, zeros = weight.scale, weight.zero_point
+    if weight.group is None:
+        scales, zeros = (np.broadcast_to(each.reshape(-1, 1), (n, 1)) for each in (scales, zeros))
+    sums = nibble_model.sums(q, row_zero, weight.values, scales, zeros, weight.group or max(k, 1))
+    out = options.pop("out_dtype", "float32")
+    parts = {"row_scale": row_scale} | ({} if bias is None else {"bias": bias})
+    return layer_model.finished(sums, out, residual=residual, **parts, **options)
+
+
+def check(layer, weight, x, residual=None, **options):
+    want = expected(weight, x, residual, **options)
+    np.testing.assert_array_equal(as_words(layer(x, residual)), as_words(want), f"{weight} {options}")
+
+
+def test_random_layers(backend, rng):
+    """All rows, results, activations, groups, orders of columns, threads."""
+    try:
+        for _ in range(60):
+            m, n, k = (int(each) for each in rng.integers(1, [30, 70, 300]))
+            group = [None, 32, 64, 96, 1000][rng.integers(5)]
+            weight = weights(rng, n, k, group, order=group is not None and rng.random() < 0.3)
+            activations = ["dynamic", "dynamic-symmetric", (0.02, 3, "int8"), (0.01, 200, "uint8")]
+            options = {
+                "activations": activations[rng.integers(4)],
+                "activation": linear_cases.ACTIVATIONS[rng.integers(5)],
+                "out_dtype": linear_cases.FLOATS[rng.integers(3)],
+                "bias": rng.standard_normal(n).astype(np.float32) if rng.random() < 0.5 else None,
+            }
+            name = linear_cases.FLOATS[rng.integers(3)]
+            x = linear_cases.floats(rng, (m, k), name, [0.0, 0.002][rng.integers(2)])
+            residual = linear_cases.floats(rng, (m, n), "float32") if rng.random() < 0.5 else None
+            amx.set_num_threads(int(rng.integers(1, 3)))
+            check(amx.Linear(weight, **options), weight, x, residual, **options)
+    finally:
+        amx.set_num_threads(None)
+
+
+def test_a_layer_by_hand(backend):
+    """Rows 0..255 in steps of 1; groups of 32 with the scales 1/2 and 2."""
+    values = np.zeros((1, 64), np.uint8)
+    values[0, [0, 1, 32]] = 15, 1, 9
+    weight = amx.Quantized(values, [[0.5, 2]], [[1, 8]], 0, 32, "uint4")
+    x = np.zeros((1, 64), np.float32)
+    x[0, [0, 1, 32, 63]] = 2, 255, 100, 1
+    assert amx.Linear(weight)(x).tolist() == [[0.5 * (2 * 14 + 255 * 0) + 2 * (100 * 1 + 1 * -8)]]
+
+
+def test_one_scale_for_all(backend, rng):
+    weight = amx.quantize(rng.standard_normal((20, 50)), "uint4")
+    check(amx.Linear(weight), weight, rng.standard_normal((3, 50)).astype(np.float32))
+
+
+def test_rows_in_several_blocks(backend, rng, monkeypatch):
+    monkeypatch.setattr(layer_steps, "_MOST_BYTES", 4000)
+    weight = weights(rng, 20, 100, 32, order=True)
+    check(amx.Linear(weight), weight, rng.standard_normal((70, 100)).astype(np.float32))
+
+
+@pytest.mark.parametrize("shape", [(0, 64), (3, 0)])
+def test_no_rows_and_no_columns_of_x(backend, shape):
+    weight = amx.Quantized(
+        np.zeros((5, shape[1]), np.uint8), np.ones((5, -(-shape[1] // 32)), "f"), 8, 0, 32, "uint4"
+    )
+    layer = amx.Linear(weight, np.arange(5, dtype=np.float32))
+    assert layer(np.zeros(shape, np.float32)).tolist() == [[0, 1, 2, 3, 4]] * shape[0]
+
+
+def test_results_of_integers(backend, rng):
+    weight = weights(rng, 20, 96, 32)
+    x = rng.standard_normal((3, 96)).astype(np.float32)
+    want = expected(weight, x, out_dtype="int8", out_scale=0.5, out_zero=-3)
+    assert (amx.Linear(weight, out_dtype=(0.5, -3, "int8"))(x) == want).all()
+
+
+@pytest.mark.parametrize("group", [None, 32])
+def test_weights_come_back_and_go_through_pickle(backend, rng, group):
+    weight = weights(rng, 20, 100, group, order=group is not None)
+    layer = amx.Linear(weight, np.ones(20, np.float32), activation="relu")
+    x = rng.standard_normal((3, 100)).astype(np.float32)
+    again = pickle.loads(pickle.dumps(layer))
+    assert (layer.dtype, again.dtype, again.nbytes) == ("uint4", "uint4", layer.nbytes)
+    for found in (layer.weight, again.weight):
+        for name in ("values", "scale", "zero_point", "order"):
+            np.testing.assert_array_equal(getattr(found, name), getattr(weight, name), name)
+        assert (found.axis, found.group, found.dtype) == (weight.axis, weight.group, "uint4")
+    assert (as_words(again(x)) == as_words(layer(x))).all()
+
+
+def test_layers_of_4_bits_are_small(rng):
+    """Half a byte an element, and of 32 elements 2 bytes of scale and 1 of zero point."""
+    scale = rng.random((160, 10)).astype(np.float16) + 1
+    weight = amx.Quantized(
+        np.ones((160, 320), np.uint8), scale, rng.integers(0, 17, (160, 10)), 0, 32, "uint4"
+    )
+    assert amx.Linear(weight).nbytes == 160 * 320 // 2 + 160 * 10 * 3
+
+
+@pytest.mark.parametrize(
+    ("group", "axis", "k", "words"),
+    [(48, 0, 100, "groups of 48 of K = 100"), (None, 1, 100, "axis=1"), (None, 0, 2**19 + 1, "524289")],
+)
+def test_what_has_no_sums_is_refused(group, axis, k, words):
+    shape = (2, -(-k // group)) if group else ((2, k)[axis],)
+    weight = amx.Quantized(np.zeros((2, k), np.uint8), np.ones(shape, "f"), 8, axis, group, "uint4")
+    with pytest.raises(errors.ShapeError, match=words):
+        amx.Linear(weight)
