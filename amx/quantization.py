@@ -49,6 +49,9 @@ def quantize(
         the element of largest magnitude becomes 0, 8 below it, by a scale that may be negative. Otherwise
         the range of each slice, widened to have 0 in it, becomes the range of the type.
 
+    Scales of 4 bits are rounded to float16 before they are used, if normal numbers of it: packed weights then
+    keep them in half the memory.
+
     Raises
     ------
     DtypeError: elements or a `dtype` of other types.
@@ -71,11 +74,14 @@ def quantize(
             refuse_first(~np.isfinite(array), given, "x", cause, remedy)
         if symmetric:
             scale = _symmetric_scale(work, reduced, low, high, name)
-            inverse = 1 / scale
-            zero = np.full(scale.shape, form.middle, np.float32)
         else:
             scale = _asymmetric_scale(low, high, form.high - form.low)
-            inverse = 1 / scale
+        if name == "uint4":
+            scale = _of_16_bits(scale)
+        inverse = 1 / scale
+        if symmetric:
+            zero = np.full(scale.shape, form.middle, np.float32)
+        else:
             zero = np.clip(form.low + np.rint(-low * inverse), form.low, form.high)
         rounded = np.multiply(work, inverse, out=np.empty(work.shape, np.float32))
         np.rint(rounded, out=rounded)
@@ -88,6 +94,13 @@ def quantize(
     return Quantized(
         values, scale.reshape(shape), zero.astype(np.int32).reshape(shape), axis, group, dtype=name
     )
+
+
+def _of_16_bits(scale: Array) -> Array:
+    """Rounded to float16 where that is a normal number."""
+    rounded = scale.astype(np.float16)
+    is_normal = np.isfinite(rounded) & (np.abs(rounded) >= np.finfo(np.float16).smallest_normal)
+    return np.where(is_normal, rounded.astype(np.float32), scale)
 
 
 def _asymmetric_scale(low: Array, high: Array, steps: int) -> Array:

@@ -90,8 +90,8 @@ def test_random_numbers():
         ([0, 85, 127, 255], 3 / 255, 85, [-1, 0, 0.5, 2], {"dtype": "uint8", "symmetric": False}),
         ([-128, -43, -1, 127], 3 / 255, -43, [-1, 0, 0.5, 2], {"symmetric": False}),
         ([12, 8, 6, 0], -1 / 4, 8, [-1, 0, 0.5, 2], {"dtype": "uint4"}),
-        ([0, 5, 7, 15], 3 / 15, 5, [-1, 0, 0.5, 2], {"dtype": "uint4", "symmetric": False}),
-        ([0, 14], 0.6 / 15, 7, [-0.3, 0.3], {"dtype": "uint4", "symmetric": False}),  # 7.5, if divided
+        ([0, 5, 7, 15], 1638 / 8192, 5, [-1, 0, 0.5, 2], {"dtype": "uint4", "symmetric": False}),
+        ([0, 14], 1311 / 32768, 7, [-0.3, 0.3], {"dtype": "uint4", "symmetric": False}),
         ([0, 15], 1 / 4, 8, [-2, 2], {"dtype": "uint4"}),
         ([0, 15], -1 / 4, 8, [2, -2], {"dtype": "uint4"}),
         ([0, 2, 2, 4, -127], 1, 0, [0.5, 1.5, 2.5, 3.5, -127], {}),
@@ -106,7 +106,7 @@ def test_random_numbers():
     ],
 )
 def test_some_by_hand(values, scale, zero, x, arguments):
-    """Ties go to even, ranges have 0 in them, of two largest in 4 bits the first one counts."""
+    """Ties go to even, ranges have 0 in them; in 4 bits the first of two largest counts, by scales of 16."""
     found = amx.quantize(np.array(x, np.float32), **arguments)
     assert found.values.tolist() == values
     assert found.scale == pytest.approx(scale, rel=3e-7)
@@ -254,3 +254,15 @@ def test_what_cannot_be_quantised_is_refused(error, said, x, arguments):
 def test_a_type_may_be_numpys():
     for dtype in (np.int8, np.dtype(np.uint8)):
         assert amx.quantize([1.0], dtype).values.dtype == dtype
+
+
+@pytest.mark.parametrize("symmetric", [True, False])
+def test_scales_of_4_bits_are_of_16(symmetric):
+    """Around the ends of what float16 has as normal numbers, each half a step from the next."""
+    ends = [2.0**-14, 65504.0, 65520.0]
+    scales = [end * (1 + i * 2.0**-12) for end in ends for i in (-2, -1.5, -1, -0.5, 0, 0.5, 1)]
+    for scale in scales:
+        x = np.array([-8 * scale, 7 * scale, scale / 2], np.float32)
+        check(x, "uint4", symmetric=symmetric)
+        found = amx.quantize(x, "uint4", symmetric=symmetric).scale
+        assert not 2.0**-14 <= abs(found) < 65520 or np.float16(found) == found

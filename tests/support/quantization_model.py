@@ -10,6 +10,19 @@ INFINITY = "infinity"
 LEVELS = {"int8": (-128, 127), "uint8": (0, 255), "uint4": (0, 15)}
 SYMMETRIC = {"int8": (-127, 127, 0), "uint8": (1, 255, 128), "uint4": (0, 15, 8)}
 SMALLEST = Fraction(1, 2**126)
+LARGEST_FLOAT16 = 65504
+
+
+def scale_of_4_bits(scale):
+    """To the nearest binary16, ties to even, where that is normal."""
+    exponent = next(
+        (e for e in range(-15, 16) if 2 ** Fraction(e) <= abs(scale) < 2 ** Fraction(e + 1)), None
+    )
+    if exponent is None:
+        return scale
+    unit = Fraction(2) ** (max(exponent, -14) - 10)
+    half = round(scale / unit) * unit  # Python rounds half to even
+    return half if Fraction(2) ** -14 <= abs(half) <= LARGEST_FLOAT16 else scale
 
 
 def rounded(number):
@@ -36,6 +49,7 @@ def slice_of(numbers, dtype, symmetric):
             scale = rounded(half / Fraction(last - first, 2))
         else:
             scale = max(rounded(span / (last - first)), SMALLEST) if span else Fraction(1)
+        scale = scale_of_4_bits(scale) if dtype == "uint4" else scale
         inverse = rounded(1 / scale)
         zero = clip(first + round(rounded(-low * inverse)), first, last)
     else:
@@ -47,7 +61,7 @@ def slice_of(numbers, dtype, symmetric):
             scale = max(rounded(most / 127), SMALLEST)
         else:
             signed = next(number for number in numbers if abs(number) == most)
-            scale = max(rounded(most / 8), SMALLEST) * (-1 if signed > 0 else 1)
+            scale = scale_of_4_bits(max(rounded(most / 8), SMALLEST) * (-1 if signed > 0 else 1))
         inverse = rounded(1 / scale)
     return scale, zero, [clip(round(rounded(x * inverse)) + zero, first, last) for x in numbers]
 
