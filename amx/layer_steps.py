@@ -129,7 +129,11 @@ def _is_ready(matrix: Array) -> bool:
 
 
 def _ready(matrix: Array) -> Array:
-    return matrix if _is_ready(matrix) else np.ascontiguousarray(matrix, matrix.dtype.newbyteorder("="))
+    if _is_ready(matrix):
+        return matrix
+    return matrix.astype(
+        matrix.dtype.newbyteorder("="), order="C", copy=True
+    )  # NumPy keeps a single row's stride
 
 
 @dataclass(frozen=True, slots=True)

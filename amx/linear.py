@@ -99,6 +99,8 @@ class Linear:
         activations: object = "dynamic",
         out_dtype: object = "float32",
     ) -> None:
+        if hasattr(self, "_steps"):
+            raise AttributeError("a Linear is immutable: make another one")
         element = element_of_layer(dtype)
         number, given_rows, result = activation_of(activation), rows_of(activations), rounding_of(out_dtype)
         in_integers = element is Element.INT8

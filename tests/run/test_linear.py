@@ -42,7 +42,7 @@ def dtypes_of(backend):
     return ["int8", "int8", "bfloat16", *(["float16"] if not missing else [])]
 
 
-def run(backend, count, largest):
+def run(backend, count, largest, monkeypatch):
     """Random layers; AMX_SEED repeats a run."""
     seed = int(os.environ.get("AMX_SEED", time.time_ns()))
     print("seed", seed)
@@ -51,6 +51,7 @@ def run(backend, count, largest):
         for number in range(count):
             case = linear_cases.random_case(rng, largest, dtypes_of(backend))
             amx.set_num_threads(int(rng.integers(1, 3)))
+            monkeypatch.setattr(layer_steps, "_MOST_BYTES", 8 << 20 if rng.random() < 0.5 else 3000)
             out = None
             if rng.random() < 0.5:
                 name = case.options["out_dtype"]
@@ -64,14 +65,14 @@ def run(backend, count, largest):
         amx.set_num_threads(None)
 
 
-def test_random_layers(backend):
-    """All weights, rows, results, activations, residuals, layouts, outputs, one thread and two."""
-    run(backend, 200, 80)
+def test_random_layers(backend, monkeypatch):
+    """All weights, rows, results, activations, residuals, layouts and outputs; in blocks of few rows too."""
+    run(backend, 200, 80, monkeypatch)
 
 
 @pytest.mark.long
-def test_many_random_layers(backend):
-    run(backend, 3000, 300)
+def test_many_random_layers(backend, monkeypatch):
+    run(backend, 3000, 300, monkeypatch)
 
 
 def test_a_layer_by_hand(backend):
@@ -260,6 +261,17 @@ except Stop:
 """
     done = children.run_python("-c", code, AMX_BACKEND=backend)
     assert (done.stdout, done.returncode) == ("stopped True\n", 0), done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("dtype", ["int8", "bfloat16"])
+def test_a_single_row_whose_stride_goes_down(backend, dtype):
+    """NumPy calls it contiguous."""
+    rng = np.random.default_rng(139)
+    weight, x = rng.standard_normal((7, 20)).astype("f"), rng.standard_normal((3, 20)).astype("f")
+    residual, out = rng.standard_normal((3, 7)).astype("f"), np.empty((3, 7), "f")
+    for typed in (x, x.astype(ml_dtypes.bfloat16)):
+        case = Case(dtype, weight, typed[::-1][:1], residual=residual[::-1][:1])
+        check(case, out=out[::-1][:1])
 
 
 def test_numbers_in_the_other_byte_order(backend):

@@ -88,6 +88,8 @@ def test_it_does_not_change(layer):
             setattr(layer, name, None)
     with pytest.raises(AttributeError, match="immutable"):
         del layer._steps
+    with pytest.raises(AttributeError, match="make another one"):
+        layer.__init__(np.ones((2, 3)))
     assert copy.copy(layer) is layer
     assert copy.deepcopy(layer) is layer
 
