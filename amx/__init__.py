@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from amx.planning import Plan, plan
     from amx.quantization import quantize
     from amx.quantized import Quantized
+    from amx.saving import load_safetensors, save_safetensors
     from amx.threads import get_num_threads, set_num_threads
     from amx.tile_config import TileConfig
     from amx.tiles import TileContext
@@ -46,12 +47,14 @@ _HOMES = {
     "explain": "diagnosis",
     "get_backend": "backend",
     "get_num_threads": "threads",
+    "load_safetensors": "saving",
     "matmul": "gemm",
     "pack": "gemm",
     "plan": "planning",
     "prefault": "permission",
     "quantize": "quantization",
     "request": "permission",
+    "save_safetensors": "saving",
     "set_backend": "backend",
     "set_num_threads": "threads",
     "used": "emulation.used",
@@ -81,6 +84,7 @@ __all__ = [
     "explain",
     "get_backend",
     "get_num_threads",
+    "load_safetensors",
     "lowlevel",
     "matmul",
     "pack",
@@ -89,6 +93,7 @@ __all__ = [
     "prefault",
     "quantize",
     "request",
+    "save_safetensors",
     "set_backend",
     "set_num_threads",
     "used",

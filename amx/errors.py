@@ -35,6 +35,7 @@ __all__ = [
     "ProgramError",
     "QuantizationError",
     "RecordError",
+    "SavedFileError",
     "ShapeError",
     "TileConfigError",
     "TileDtypeError",
@@ -219,6 +220,10 @@ class ProgramError(EmulationError):
 
 class RecordError(AmxError, ValueError):
     """A file that is no record of a machine, or one of another version."""
+
+
+class SavedFileError(AmxError, ValueError):
+    """A file that holds no saved layers or arrays, or others than it says; or names that no file can have."""
 
 
 class TraceError(AmxError, ValueError):

@@ -181,13 +181,12 @@ class Encoder:
     """
 
     def __init__(self, model: Path, linear: Callable[..., Layer] = amx.Linear) -> None:
-        from safetensors.numpy import load_file
         from tokenizers import Tokenizer
 
         self.tokenizer = Tokenizer.from_file(str(model / "tokenizer.json"))
         self.tokenizer.no_padding()
         self.tokenizer.enable_truncation(MOST_TOKENS)
-        weights = load_file(model / "model.safetensors")
+        weights = amx.load_safetensors(model / "model.safetensors")
         self.words = weights["embeddings.word_embeddings.weight"]
         self.places = (
             weights["embeddings.position_embeddings.weight"]
