@@ -217,10 +217,10 @@ def _linear(name: str, fact: dict[str, Any], tensors: dict[str, Tensor]) -> Line
     weight: Quantized | Array
     if fact["weight"] is not None:
         weight = _quantized(f"{name}.weight", fact["weight"], tensors)
-        _check_room(weight.values.nbytes, weight.shape[::-1], max(1, weight.group or 0))
+        _check_room(weight.values.T)
     else:
         weight = _taken(tensors, f"{name}.weight", *("BF16",) if options["dtype"] == "bfloat16" else ("F16",))
-        _check_room(weight.nbytes, weight.shape[::-1])
+        _check_room(weight.T)
     bias = _taken(tensors, f"{name}.bias", "F32") if _flag(fact, "bias") else None
     return Linear(weight, bias, **options)
 
@@ -265,7 +265,7 @@ def _packed(name: str, fact: dict[str, Any], tensors: dict[str, Tensor]) -> Pack
     _check_keys(fact)
     is_bfloat16 = name in tensors and tensors[name].type == "BF16"
     array = _taken(tensors, name, "I8", "U8", "F16", "BF16")
-    _check_room(array.nbytes, array.shape)
+    _check_room(array)
     return pack(array, dtype="bfloat16" if is_bfloat16 else None)
 
 
@@ -298,14 +298,14 @@ def _taken(tensors: dict[str, Tensor], name: str, *types: str) -> Array:
     return tensor.array
 
 
-def _check_room(size: int, shape: tuple[int, ...], least: int = 1) -> None:
+def _check_room(array: Array) -> None:
     """A few bytes of a file are not to fill the memory: packed matrices have whole panels."""
-    if len(shape) < 2:
-        return  # and is refused
-    *batch, k, n = shape
-    packed = math.prod(batch) * _up(n, _PANEL) * _up(max(k, least), _CHUNK) if math.prod(shape) else 0
-    if packed > _MOST_TIMES * (size + _SMALL):
-        raise ValueError(f"of {size} bytes and shape {shape}, it would be {packed} when packed")
+    if array.ndim < 2 or array.size == 0:
+        return
+    *batch, k, n = array.shape
+    packed = math.prod(batch) * _up(n, _PANEL) * _up(k * array.itemsize, _CHUNK)
+    if packed > _MOST_TIMES * (array.nbytes + _SMALL):
+        raise ValueError(f"of {array.nbytes:,} bytes and shape {array.shape}, it has {packed:,} when packed")
 
 
 def _up(count: int, step: int) -> int:

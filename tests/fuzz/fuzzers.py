@@ -1,6 +1,6 @@
 """All fuzzers, by their names."""
 
-from fuzz import api, elf_files, npy, recorded, reports, tracees, traces
+from fuzz import api, elf_files, npy, recorded, reports, saved, tracees, traces
 
 FUZZERS = {
     fuzzer.name: fuzzer
@@ -13,6 +13,7 @@ FUZZERS = {
         traces.JSON,
         traces.FILES,
         reports.FUZZER,
+        saved.FUZZER,
         *tracees.FUZZERS,
     )
 }
