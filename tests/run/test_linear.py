@@ -1,5 +1,6 @@
 """`amx.Linear`: the bits that docs/numerics.md (Layers) gives, by models in NumPy, on every engine."""
 
+import errno
 import os
 import time
 import tracemalloc
@@ -15,6 +16,7 @@ from linear_cases import ACTIVATIONS, Case, as_words
 
 import amx
 from amx import layer_steps
+from amx._lib import lib
 from amx.caches import Caches
 from amx.parts import multiply
 
@@ -185,6 +187,25 @@ def test_out_leaves_its_surroundings_alone(backend, dtype):
         assert (frame == -7).all()
 
 
+def test_rows_that_are_not_evenly_apart_are_read_and_written_where_they_lie(backend):
+    rng = np.random.default_rng(141)
+    memory, residuals = (
+        rng.standard_normal((3, 9, 20)).astype("f"),
+        rng.standard_normal((9, 3, 7)).astype("f"),
+    )
+    frame = np.full((3, 9, 12), -7, np.float32)
+    case = Case(
+        "int8",
+        rng.standard_normal((7, 20)).astype("f"),
+        memory[:, 1:6],
+        None,
+        residuals.swapaxes(0, 1)[:, 4:],
+    )
+    check(case, out=frame[:, 2:7, 3:10])
+    frame[:, 2:7, 3:10] = -7
+    assert (frame == -7).all()
+
+
 @pytest.mark.parametrize("dtype", ["int8", "bfloat16"])
 def test_out_may_overlap_x_and_residual(backend, dtype):
     """It is x, the residual, or begins within one of them: the results are of what these were."""
@@ -214,16 +235,17 @@ def test_k_at_its_limit(backend):
     assert layer(np.full(k, -255, np.float32)).tolist() == [-sums, sums]
 
 
-@pytest.mark.parametrize("layout", ["rows", "steps", "columns"])
+@pytest.mark.parametrize("layout", ["rows", "uneven", "steps", "columns"])
 @pytest.mark.parametrize("dtype", ["int8", "bfloat16"])
 def test_no_copy_of_x_is_made(dtype, layout):
     """Beside the result a call takes a block: here of 64 MiB of x, in one piece or not."""
     x = {
         "rows": lambda: np.zeros((1 << 14, 1024), np.float32),
+        "uneven": lambda: np.zeros((2, 8200, 1024), np.float32)[:, :8192],
         "steps": lambda: np.zeros((1 << 14, 2048), np.float32)[:, ::2],
         "columns": lambda: np.zeros((1024, 1 << 14), np.float32).T,
     }[layout]()
-    layer = amx.Linear(np.ones((4, x.shape[1]), "f"), dtype=dtype)
+    layer = amx.Linear(np.ones((4, x.shape[-1]), "f"), dtype=dtype)
     amx.set_backend("vector")
     tracemalloc.start()
     try:
@@ -233,6 +255,23 @@ def test_no_copy_of_x_is_made(dtype, layout):
         tracemalloc.stop()
         amx.set_backend(os.environ.get("AMX_BACKEND", "auto"))
     assert 1 << 20 < most < 10 << 20
+
+
+def test_a_layer_whose_tiles_go_away_is_computed_by_another_engine(backend, monkeypatch):
+    refusals = iter([-errno.ECANCELED])
+
+    class Refusing:
+        """The library, which refuses once."""
+
+        def __getattr__(self, name):
+            return getattr(lib, name)
+
+        def amx_gemm_layer(self, *arguments):
+            return next(refusals, None) or lib.amx_gemm_layer(*arguments)
+
+    monkeypatch.setattr(layer_steps, "lib", Refusing())
+    check(Case("int8", np.eye(5, 9, dtype=np.float32), np.arange(27, dtype=np.float32).reshape(3, 9)))
+    assert next(refusals, None) is None
 
 
 @pytest.mark.parametrize("dtype", ["int8", "bfloat16"])
