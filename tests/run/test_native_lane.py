@@ -29,6 +29,8 @@ MODULES = [
     "test_bench_native",
     "test_lying_objects",
     "test_layer_products",
+    "test_linear",
+    "test_saving",
 ]
 WORK_IN_CHILDREN = {"test_guard_pages", "test_interrupts"}  # so that nothing traps in the session itself
 
