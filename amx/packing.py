@@ -16,12 +16,14 @@ import numpy as np
 from amx import errors
 from amx._lib import CData, ffi, lib
 from amx.arrays import as_array
+from amx.dlpack import Lent
 from amx.dtypes import Array, Element, address, dtype_of, element_for, parse, tdp
 from amx.interrupts import raise_interrupt
 from amx.operands import Operand, ranges
 
-__all__ = ["Packed", "packed_as"]
+__all__ = ["LAYOUT", "Packed", "memory_of", "packed_as", "packed_over"]
 
+LAYOUT = 1  # of the memory: another number where tiles lie otherwise, since programs may have stored it
 _PANEL, _CHUNK = 32, 64  # columns, and bytes of K, of which packed matrices consist
 _MOST_BYTES = 32 << 20  # of what is converted at a time
 
@@ -149,6 +151,37 @@ def packed_as(kind: type[_Packed], b: object, dtype: object) -> _Packed:
     for item, index in enumerate(np.ndindex(array.shape[:-2]) if array.size else ()):
         _fill(handle, item, Operand(array[index], element))
     return _made(kind, array.shape, element, handle)
+
+
+def memory_of(packed: Packed) -> Array:
+    """Its memory, uint8, uncopied, which keeps it; to be written only where nobody else multiplies by it."""
+    place = int(ffi.cast("uintptr_t", lib.amx_packed_data(packed._handle)))
+    interface = {"data": (place, False), "shape": (packed.nbytes,), "typestr": "|u1", "version": 3}
+    return np.asarray(Lent(interface, packed))
+
+
+def packed_over(memory: Array, shape: tuple[int, ...], element: Element) -> Packed:
+    """What is in the memory of a packed matrix, uint8 from a 64-byte boundary on; it is kept, not copied.
+
+    Raises
+    ------
+    ShapeError: it is not of so many bytes.
+    """
+    handle = lib.amx_packed_over(
+        address(memory), len(memory), element.size, len(shape), ffi.new("int64_t[]", shape)
+    )
+    if handle == ffi.NULL:
+        raise errors.ShapeError(
+            f"a packed matrix {shape} of {element.value} in {len(memory)} bytes",
+            cause="It has more, or fewer",
+            remedy="Pack it again",
+        )
+    return _made(Packed, shape, element, ffi.gc(handle, functools.partial(_let_go, memory)))
+
+
+def _let_go(memory: Array, handle: CData) -> None:
+    """The handle; and the memory that it was over, with this."""
+    lib.amx_packed_free(handle)
 
 
 def _made(kind: type[_Packed], shape: tuple[int, ...], element: Element, handle: CData) -> _Packed:

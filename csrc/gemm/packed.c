@@ -17,7 +17,8 @@ static int64_t count_items(struct amx_packed *packed) {
     return count;
 }
 
-struct amx_packed *amx_packed_new(int element, int dimensions, const int64_t *shape) {
+/* Without data, whose bytes are *all; NULL where they are too many, or there is no memory. */
+static struct amx_packed *described(int element, int dimensions, const int64_t *shape, int64_t *all) {
     if ((element != 1 && element != 2) || dimensions < 2) {
         return NULL;
     }
@@ -43,9 +44,20 @@ struct amx_packed *amx_packed_new(int element, int dimensions, const int64_t *sh
         return NULL;
     }
     packed->item_bytes = bytes;
-    if (!__builtin_mul_overflow(bytes, packed->count, &bytes)) {
-        packed->data = gemm_pages((size_t)bytes);
+    if (__builtin_mul_overflow(bytes, packed->count, all)) {
+        free(packed);
+        return NULL;
     }
+    return packed;
+}
+
+struct amx_packed *amx_packed_new(int element, int dimensions, const int64_t *shape) {
+    int64_t bytes;
+    struct amx_packed *packed = described(element, dimensions, shape, &bytes);
+    if (packed == NULL) {
+        return NULL;
+    }
+    packed->data = gemm_pages((size_t)bytes);
     if (packed->data == NULL) {
         free(packed);
         return NULL;
@@ -53,9 +65,26 @@ struct amx_packed *amx_packed_new(int element, int dimensions, const int64_t *sh
     return packed;
 }
 
+struct amx_packed *amx_packed_over(void *data, int64_t bytes, int element, int dimensions,
+                                   const int64_t *shape) {
+    int64_t wanted;
+    struct amx_packed *packed = described(element, dimensions, shape, &wanted);
+    if (packed != NULL && bytes != wanted) {
+        free(packed);
+        return NULL;
+    }
+    if (packed != NULL) {
+        packed->data = data;
+        packed->is_lent = 1;
+    }
+    return packed;
+}
+
 void amx_packed_free(struct amx_packed *packed) {
     if (packed != NULL) {
-        free(packed->data);
+        if (!packed->is_lent) {
+            free(packed->data);
+        }
         free(packed);
     }
 }

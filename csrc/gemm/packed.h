@@ -6,6 +6,7 @@
 
 struct amx_packed {
     uint8_t *data;
+    int is_lent; /* data is somebody else's to free */
     int64_t count, k, n, chunks;
     int64_t item_bytes;
     int element; /* bytes */

@@ -21,6 +21,10 @@ int amx_gemm(int engine, int op, int threads, int64_t m, int64_t n, int64_t k, i
  * memory. */
 struct amx_packed;
 struct amx_packed *amx_packed_new(int element, int dimensions, const int64_t *shape);
+/* Over memory that holds such already, from a 64-byte boundary on, and outlives it; NULL also where it would
+ * not be of so many bytes. */
+struct amx_packed *amx_packed_over(void *data, int64_t bytes, int element, int dimensions,
+                                   const int64_t *shape);
 void amx_packed_free(struct amx_packed *packed);
 int64_t amx_packed_bytes(const struct amx_packed *packed);
 const void *amx_packed_data(const struct amx_packed *packed);
