@@ -25,7 +25,7 @@ from amx.layer_steps import Rounding, Rows, Steps, compute
 from amx.quantized import Quantized
 from amx.tensors import like, written
 
-__all__ = ["Linear"]
+__all__ = ["Linear", "rounding_as", "rows_as", "steps_of"]
 
 _MOST = 2**31  # what sums stay below
 _RANGES = {"int8": (-128, 127), "uint8": (0, 255)}
@@ -113,7 +113,7 @@ class Linear:
         weights = Weights.of(weight, element)
         k, n = weights.packed.shape
         own_bias = bias_of(bias, n)
-        rows = _rows(given_rows) if in_integers else None
+        rows = rows_as(given_rows) if in_integers else None
         if rows is not None and weights.sum is not None:
             _check_k(k, given_rows, weights.farthest)
         if isinstance(result, Given):
@@ -132,7 +132,7 @@ class Linear:
                 sum=None if given_rows == "dynamic-symmetric" else _each(weights.sum, n, np.int32),
                 bias=own_bias,
                 activation=number,
-                rounding=_rounding(result),
+                rounding=rounding_as(result),
             ),
             "_called_with": CalledWith(
                 k, n, None if in_integers else element, result.dtype if isinstance(result, Given) else result
@@ -274,7 +274,13 @@ def _as_given(what: Given | str) -> str | tuple[float, int, str]:
     return what if isinstance(what, str) else (what.scale, what.zero_point, what.dtype)
 
 
-def _rows(activations: Given | str) -> Rows:
+def steps_of(layer: Linear) -> Steps:
+    """What it computes with."""
+    return layer._steps
+
+
+def rows_as(activations: Given | str) -> Rows:
+    """How rows of 8 bits are quantised."""
     if isinstance(activations, Given):
         kind = activations.dtype
         return Rows(_TYPES[kind], Element(kind), activations.scale, activations.zero_point)
@@ -283,7 +289,8 @@ def _rows(activations: Given | str) -> Rows:
     return Rows(lib.LAYER_INT8_SYMMETRIC, Element.INT8)
 
 
-def _rounding(result: Given | str) -> Rounding:
+def rounding_as(result: Given | str) -> Rounding:
+    """What results are rounded to."""
     if isinstance(result, Given):
         return Rounding(_TYPES[result.dtype], result.scale, result.zero_point)
     return Rounding(_TYPES[result])

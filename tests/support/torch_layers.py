@@ -1,0 +1,33 @@
+"""Layers of torch, and what they are compared with; imported where torch is."""
+
+import os
+import time
+
+import torch
+
+import amx
+
+
+def generator():
+    """Of torch's random numbers; AMX_SEED repeats a run."""
+    seed = int(os.environ.get("AMX_SEED", time.time_ns() % 2**32))
+    print("seed", seed)
+    return torch.Generator().manual_seed(seed)
+
+
+def expected(x, weight, bias=None, **options):
+    """By `amx.Linear`, to which the results' type is said."""
+    return amx.Linear(weight, bias, out_dtype=str(x.dtype).removeprefix("torch."), **options)(x)
+
+
+def same(found, want):
+    """Bit for bit, and of one type and shape."""
+    assert (found.dtype, found.shape) == (want.dtype, want.shape)
+    words = torch.int32 if found.itemsize == 4 else torch.int16
+    return torch.equal(found.view(words), want.view(words))
+
+
+def call(module, *inputs):
+    """Without gradients."""
+    with torch.no_grad():
+        return module(*inputs)
