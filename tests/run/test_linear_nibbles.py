@@ -4,6 +4,7 @@ import os
 import pickle
 import time
 
+import children
 import layer_model
 import linear_cases
 import nibble_model
@@ -149,3 +150,80 @@ def test_what_has_no_sums_is_refused(group, axis, k, words):
     weight = amx.Quantized(np.zeros((2, k), np.uint8), np.ones(shape, "f"), 8, axis, group, "uint4")
     with pytest.raises(errors.ShapeError, match=words):
         amx.Linear(weight)
+
+
+AMID = """
+import os, signal, sys
+import numpy as np, amx
+from amx.lowlevel import lib
+
+class Stop(Exception):
+    pass
+
+rng = np.random.default_rng(151)
+outcome, children, parent = sys.argv[1], [], os.getpid()
+amx.set_num_threads(int(sys.argv[2]))
+layer = amx.Linear(amx.quantize(rng.standard_normal((500, 640)), "uint4", group=64))
+x = rng.standard_normal((500, 640)).astype("f")
+want = layer(x)
+
+def handle(*_):
+    if children or not lib.amx_gemm_asking():
+        return
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    children.append(os.fork() if outcome == "forks" else None)
+    if outcome == "stops":
+        raise Stop
+    assert (layer(x) == want).all()
+
+signal.signal(signal.SIGALRM, handle)
+signal.setitimer(signal.ITIMER_REAL, 1e-3, 1e-3)
+times, stopped = 1, False
+while not children:
+    assert times < 10_000
+    rows = np.tile(x, (times, 1))
+    try:
+        found = layer(rows)
+    except Stop:
+        stopped = True
+    times *= 2  # until it takes long enough
+assert stopped == (outcome == "stops")
+assert stopped or (found.reshape(-1, *want.shape) == want).all()
+assert (layer(x) == want).all()
+if os.getpid() != parent:
+    os._exit(0)
+if outcome == "forks":
+    assert os.waitpid(children[0], 0)[1] == 0
+print("right")
+"""
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("outcome", ["stops", "goes on", "forks"])
+def test_what_signal_handlers_do_amid_a_product(backend, outcome, threads):
+    """They end it, multiply by the same layer, or fork: then both processes have the whole product."""
+    done = children.run_python("-c", AMID, outcome, threads, AMX_BACKEND=backend, OMP_NUM_THREADS="2")
+    assert (done.stdout, done.returncode) == ("right\n", 0), done.stdout + done.stderr
+
+
+def test_packing_is_interrupted():
+    code = """
+import signal, numpy as np, amx
+from amx.lowlevel import lib
+
+def handle(*_):
+    if lib.amx_gemm_asking():
+        raise InterruptedError
+
+weight = amx.Quantized(np.ones((4000, 9000), np.uint8), np.ones((4000, 1), "f"), 8, 0, 9000, "uint4")
+signal.signal(signal.SIGALRM, handle)
+signal.setitimer(signal.ITIMER_REAL, 1e-3, 1e-3)
+try:
+    for _ in range(1000):
+        amx.Linear(weight)
+except InterruptedError:
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    print("right")
+"""
+    done = children.run_python("-c", code, AMX_BACKEND="vector")
+    assert (done.stdout, done.returncode) == ("right\n", 0), done.stdout + done.stderr

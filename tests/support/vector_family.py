@@ -35,6 +35,9 @@ def select(name):
         lib.amx_vector_select(op, ffi.NULL)
         if name is not None:
             lib.amx_vector_select(op, name.encode())
+    lib.amx_nibbles_select(ffi.NULL)
+    if name is not None:
+        lib.amx_nibbles_select(name.encode())
 
 
 @contextlib.contextmanager
