@@ -22,7 +22,7 @@
  * Registers  for each row a sum of d and one of S, as wide as a vector, few rows two of d; a line of B,
  *            its two words, what they add up to, and what masks and counts them
  * Layout     lines of B as they come: one is two words of K, after AND and a shift. Rows of A are beside each
- *            other, word by word, each repeated from memory by the instruction that multiplies
+ *            other, word by word, each repeated from memory
  * Columns    of a tile, as many as a vector has, then the others
  * Sums of q  are made of bytes while B goes by, once for all rows: eight words add up to 120 at most
  * Order      of d none, since nothing wraps; of S that of groups
@@ -34,7 +34,7 @@
 #define NIBBLES_FUNCTION(what) NIBBLES_JOIN(NIBBLES_NAME, what)
 #define NIBBLES_INLINE         static inline __attribute__((always_inline)) NIBBLES_TARGET
 
-enum { NIBBLES_LANES = NIBBLES_BYTES / 4 };
+enum { NIBBLES_LANES = NIBBLES_BYTES / 4, NIBBLES_SCALES_AHEAD = 512, NIBBLES_ZEROS_AHEAD = 256 };
 
 /* A word of all rows. */
 NIBBLES_INLINE void NIBBLES_FUNCTION(word)(NIBBLES_VECTOR *part, NIBBLES_VECTOR q, const uint8_t *a,
@@ -77,13 +77,14 @@ NIBBLES_INLINE void NIBBLES_FUNCTION(unit)(NIBBLES_VECTOR d[2][NIBBLES_ROWS], NI
 }
 
 /* Columns `first` ... of the tile, as many as a vector has. */
-NIBBLES_INLINE void NIBBLES_FUNCTION(columns)(const struct nibbles_block *on, const int first, const int rows,
-                                              const int float16, const int zeros) {
-    const uint8_t *a = on->a, *b = on->b + 4 * first, *scale = on->scales,
-                  *zero = on->zeros + (zeros ? first : 0);
+NIBBLES_INLINE void NIBBLES_FUNCTION(columns)(const struct nibbles_block *on, const int first,
+                                              const int rows) {
+    const int float16 = on->scales_are_float16, scale_bytes = float16 ? 2 : 4;
+    const uint8_t *a = on->a, *b = on->b + 4 * first;
+    const uint8_t *scale = (const uint8_t *)on->scales + first * scale_bytes;
+    const uint8_t *zero = on->zeros == NULL ? NULL : on->zeros + first;
     NIBBLES_VECTOR z = NIBBLES_ALL(on->zero << 16);
     NIBBLES_FLOATS total[NIBBLES_ROWS];
-    scale += first * (float16 ? 2 : 4);
 #pragma GCC unroll 12
     for (int r = 0; r < rows; r++) {
         total[r] = NIBBLES_TO_FLOAT(NIBBLES_ZERO());
@@ -95,8 +96,9 @@ NIBBLES_INLINE void NIBBLES_FUNCTION(columns)(const struct nibbles_block *on, co
         for (int r = 0; r < rows; r++) {
             d[0][r] = d[1][r] = NIBBLES_ZERO();
         }
-        if (zeros) {
+        if (zero != NULL) {
             z = NIBBLES_UP_16(NIBBLES_BYTES_AT(zero));
+            __builtin_prefetch(vector_address(zero, NIBBLES_ZEROS_AHEAD));
             zero += NIBBLES_COLUMNS;
         }
         for (int64_t done = 0; done < units;) {
@@ -114,8 +116,8 @@ NIBBLES_INLINE void NIBBLES_FUNCTION(columns)(const struct nibbles_block *on, co
             a += 4 * rows;
         }
         const NIBBLES_FLOATS s = float16 ? NIBBLES_HALVES_AT(scale) : NIBBLES_FLOATS_AT(scale);
-        __builtin_prefetch(vector_address(scale, 512));
-        scale += NIBBLES_COLUMNS * (float16 ? 2 : 4);
+        __builtin_prefetch(vector_address(scale, NIBBLES_SCALES_AHEAD));
+        scale += NIBBLES_COLUMNS * scale_bytes;
 #pragma GCC unroll 12
         for (int r = 0; r < rows; r++) {
             const NIBBLES_VECTOR both = rows <= NIBBLES_FEW ? NIBBLES_ADD(d[0][r], d[1][r]) : d[0][r];
@@ -130,13 +132,7 @@ NIBBLES_INLINE void NIBBLES_FUNCTION(columns)(const struct nibbles_block *on, co
 
 NIBBLES_INLINE void NIBBLES_FUNCTION(tile)(const struct nibbles_block *on, const int rows) {
     for (int first = 0; first < NIBBLES_COLUMNS; first += NIBBLES_LANES) {
-        if (on->scales_are_float16 && on->zeros != NULL) {
-            NIBBLES_FUNCTION(columns)(on, first, rows, 1, 1);
-        } else if (on->scales_are_float16) {
-            NIBBLES_FUNCTION(columns)(on, first, rows, 1, 0);
-        } else {
-            NIBBLES_FUNCTION(columns)(on, first, rows, 0, on->zeros != NULL);
-        }
+        NIBBLES_FUNCTION(columns)(on, first, rows);
     }
 }
 
