@@ -1,6 +1,6 @@
 /* 4-bit weights on AVX-512 VNNI: nibbles.inc.h has the contract. 12 rows of 16 columns: 12 registers of d and
- * 12 of S. Rows are signed, so that their words may be the operand that VPDPBUSD repeats from memory: on Zen 4
- * two a cycle are repeated so, or by a load, and only one full line is loaded. */
+ * 12 of S. Rows are signed, so that their words may be the operand that VPDPBUSD repeats from memory: on Zen
+ * 4 two a cycle are repeated so, or by a load, and only one full line is loaded. */
 #include "emulator/vectors.h"
 #include "vector/nibble_families.h"
 
