@@ -12,6 +12,7 @@ from amx.bench.operands import FullRange, Operands
 from amx.bench.ours import bits_differ, call_of
 from amx.bench.peers.peer import AmxUse, Form, Peer, UnsupportedError
 from amx.bench.timing import Clock, Pace, Side, Summary, interleave, ratios, summarise
+from amx.bench.turns import FailedError, failure, guarded, in_turn, repeated
 from amx.dtypes import Array
 
 __all__ = ["OURS", "CallRow", "Contest", "best", "prepare"]
@@ -92,18 +93,19 @@ class Contest:
         """
         try:
             return self._measure(pace, clock)
-        except _PeerFailedError as failed:
-            entry = failed.entry
-            reason = _failure(failed.error)
+        except FailedError as failed:
+            entry = failed.whose
+            assert isinstance(entry, _Entry)
+            reason = failure(failed.error)
             absent = _absent(self.case, entry.library, entry.form, self.threads, reason)
             others = tuple(other for other in self.entries if other is not entry)
             return replace(self, entries=others, absent=(*self.absent, absent)).measure(pace, clock)
 
     def _measure(self, pace: Pace, clock: Clock) -> list[CallRow]:
-        sides = [Side(f"{OURS} {own.form.value}", OURS, _repeated(own.call)) for own in self.ours]
-        sides += [Side(f"beside {own.form.value}", OURS, _repeated(own.call)) for own in self.beside]
+        sides = [Side(f"{OURS} {own.form.value}", OURS, repeated(own.call)) for own in self.ours]
+        sides += [Side(f"beside {own.form.value}", OURS, repeated(own.call)) for own in self.beside]
         sides += [
-            Side(f"{entry.library} {entry.form.value}", entry.library, _guarded(entry))
+            Side(f"{entry.library} {entry.form.value}", entry.library, guarded(entry, entry.call))
             for entry in self.entries
         ]
         samples = interleave(sides, pace, clock)
@@ -153,7 +155,7 @@ def prepare(
     of B, which take turns on each side.
     """
     others = [replace(operands, b=operands.b.copy()) for _ in range(copies - 1)]
-    calls = {form: _in_turn([call_of(each, form) for each in (operands, *others)]) for form in Form}
+    calls = {form: in_turn([call_of(each, form) for each in (operands, *others)]) for form in Form}
     want = calls[Form.PLAIN]()
     ours = tuple(_Own(form, call, bits_differ(call(), want)) for form, call in calls.items())
     entries: list[_Entry] = []
@@ -171,11 +173,11 @@ def prepare(
             else:
                 use = peer.used_amx(product)
                 turns = [product.call, *(peer.prepare(other, form, threads).call for other in others)]
-                entries.append(_Entry(peer.name, form, _in_turn(turns), use, peer.float32))
+                entries.append(_Entry(peer.name, form, in_turn(turns), use, peer.float32))
         except UnsupportedError as missing:
             absent.append(_absent(operands.case, peer.name, form, threads, str(missing)))
         except Exception as error:  # whatever a foreign library raises is a finding about it, not our failure
-            absent.append(_absent(operands.case, peer.name, form, threads, _failure(error)))
+            absent.append(_absent(operands.case, peer.name, form, threads, failure(error)))
     neighbours: tuple[_Own, ...] = ()
     share = 0.0
     if beside is not None:
@@ -201,43 +203,3 @@ def _absent(
     case: Case, library: str, form: Form, threads: int, reason: str, difference: str = "", wrong: str = ""
 ) -> CallRow:
     return CallRow(case, library, form, threads, None, None, None, None, difference, reason, None, wrong)
-
-
-def _in_turn(calls: Sequence[Callable[[], Any]]) -> Callable[[], Any]:
-    """One of the calls after the other, each time it is called."""
-    if len(calls) == 1:
-        return calls[0]
-    turns = itertools.cycle(calls)
-    return lambda: next(turns)()
-
-
-def _failure(error: Exception) -> str:
-    return f"failed: {type(error).__name__}: {error}"
-
-
-class _PeerFailedError(Exception):
-    """A product that could be prepared raised while it was timed."""
-
-    def __init__(self, entry: _Entry, error: Exception) -> None:
-        super().__init__(f"{entry.library} {entry.form.value}: {error}")
-        self.entry, self.error = entry, error
-
-
-def _guarded(entry: _Entry) -> Callable[[int], None]:
-    repeated = _repeated(entry.call)
-
-    def run(repetitions: int) -> None:
-        try:
-            repeated(repetitions)
-        except Exception as error:
-            raise _PeerFailedError(entry, error) from error
-
-    return run
-
-
-def _repeated(call: Callable[[], Any]) -> Callable[[int], None]:
-    def run(repetitions: int) -> None:
-        for _ in itertools.repeat(None, repetitions):
-            call()
-
-    return run

@@ -12,7 +12,7 @@ from amx.bench.peers.onnx_model import matmul_integer
 from amx.bench.peers.peer import Form, Peer, Product, UnsupportedError
 from amx.dtypes import Array
 
-__all__ = ["OnnxRuntime"]
+__all__ = ["OnnxRuntime", "first", "session_options"]
 
 ERRORS_ONLY = 3
 
@@ -28,9 +28,7 @@ class OnnxRuntime(Peer):
 
         if operands.case.dtype is not Dtype.INT8:
             raise UnsupportedError("no 16-bit products on a CPU")
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.log_severity_level = ERRORS_ONLY
+        options = session_options(threads)
         a = operands.a.view(np.uint8)
         if form is Form.PACKED:
             if operands.b.nbytes >= 1 << 31:
@@ -39,8 +37,19 @@ class OnnxRuntime(Peer):
         else:
             model, feed = matmul_integer(), {"A": a, "B": operands.b}
         session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-        return Product(lambda: session.run(None, feed), _first, None, unsigned=True)
+        return Product(lambda: session.run(None, feed), first, None, unsigned=True)
 
 
-def _first(results: Any) -> Array:
+def session_options(threads: int) -> Any:
+    """Of every session here."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = ERRORS_ONLY
+    return options
+
+
+def first(results: Any) -> Array:
+    """The result of a model that has one."""
     return np.asarray(results[0])

@@ -15,7 +15,7 @@ from amx.bench.operands import FullRange, Operands
 from amx.dtypes import Array
 from amx.emulation.used import Verdict, used
 
-__all__ = ["AmxUse", "Form", "Peer", "Product", "UnsupportedError", "Verdict", "use_of_a_call"]
+__all__ = ["AmxUse", "Form", "Library", "Peer", "Product", "UnsupportedError", "Verdict", "use_of_a_call"]
 
 FLOAT32_ROUNDOFF = 2.0**-24
 
@@ -94,14 +94,9 @@ class Product:
         )
 
 
-class Peer(abc.ABC):
-    """One library. Nothing is imported before `missing()` is asked.
+class Library(abc.ABC):
+    """One library. Nothing is imported before `missing()` is asked."""
 
-    `float32`: whether it holds the operands as float32, in two or four times the memory: a product of the
-    same shape and values, but not of the same operands, so that it is ranked apart.
-    """
-
-    float32 = False
     name: str
     module: str  # what to import
     package: str  # what to install
@@ -120,6 +115,16 @@ class Peer(abc.ABC):
     def version(self) -> str:
         """The library's version, with what else matters for a comparison."""
         return str(importlib.import_module(self.module).__version__)
+
+
+class Peer(Library):
+    """A library's products.
+
+    `float32`: whether it holds the operands as float32, in two or four times the memory: a product of the
+    same shape and values, but not of the same operands, so that it is ranked apart.
+    """
+
+    float32 = False
 
     @abc.abstractmethod
     def prepare(self, operands: Operands, form: Form, threads: int) -> Product:

@@ -25,7 +25,7 @@ from amx.bench.peers.peer import (
 )
 from amx.dtypes import Array
 
-__all__ = ["Torch", "TorchFloat32", "implementations"]
+__all__ = ["Torch", "TorchFloat32", "implementations", "to_numpy"]
 
 # Of the result's type: torch rounds 16-bit products to the operands' type.
 _ROUNDOFF = {Dtype.INT8: None, Dtype.BF16: 2.0**-8, Dtype.FP16: 2.0**-11}
@@ -50,7 +50,7 @@ class Torch(Peer):
             return _packed_int8(operands) if dtype is Dtype.INT8 else _packed_float(operands)
         a, b = _tensor(operands.a, dtype), _tensor(operands.b, dtype)
         product = torch._int_mm if dtype is Dtype.INT8 else torch.matmul
-        return Product(lambda: product(a, b), _to_numpy, _ROUNDOFF[dtype])
+        return Product(lambda: product(a, b), to_numpy, _ROUNDOFF[dtype])
 
     def used_amx(self, product: Product) -> AmxUse:
         """By oneDNN's own log of the implementation it chose, else by XINUSE."""
@@ -82,7 +82,7 @@ class TorchFloat32(Peer):
 
         torch.set_num_threads(threads)
         a, b = torch.from_numpy(operands.a_float32), torch.from_numpy(operands.b_float32)
-        return Product(lambda: torch.matmul(a, b), _to_numpy, FLOAT32_ROUNDOFF)
+        return Product(lambda: torch.matmul(a, b), to_numpy, FLOAT32_ROUNDOFF)
 
     def used_amx(self, product: Product) -> AmxUse:
         """No: it multiplies float32 as such unless told otherwise."""
@@ -105,7 +105,8 @@ def _tensor(array: Array, dtype: Dtype) -> Any:
     return torch.from_numpy(array)
 
 
-def _to_numpy(result: Any) -> Array:
+def to_numpy(result: Any) -> Array:
+    """A result as integers, or as float32."""
     import torch
 
     array: Array = (result if result.dtype == torch.int32 else result.float()).numpy()
@@ -141,7 +142,7 @@ def _packed_int8(operands: Operands) -> Product:
         linear(*arguments)
     except (AttributeError, RuntimeError) as error:
         raise UnsupportedError(f"its packed int8 layer: {_first_line(error)}") from error
-    return Product(lambda: linear(*arguments), _to_numpy, 2.0**-24, unsigned=True)
+    return Product(lambda: linear(*arguments), to_numpy, 2.0**-24, unsigned=True)
 
 
 def _packed_float(operands: Operands) -> Product:
@@ -156,7 +157,7 @@ def _packed_float(operands: Operands) -> Product:
         linear(a, packed, None, "none", [], "")
     except (AttributeError, RuntimeError) as error:
         raise UnsupportedError(f"its packed layer: {_first_line(error)}") from error
-    return Product(lambda: linear(a, packed, None, "none", [], ""), _to_numpy, _ROUNDOFF[dtype])
+    return Product(lambda: linear(a, packed, None, "none", [], ""), to_numpy, _ROUNDOFF[dtype])
 
 
 def _first_line(error: Exception) -> str:
