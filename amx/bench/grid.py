@@ -65,13 +65,14 @@ class Shape:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One product to measure."""
+    """One product to measure, or the `layer` whose product it is."""
 
     shape: Shape
     dtype: Dtype
+    layer: bool = False
 
     def __str__(self) -> str:
-        return f"{self.shape}:{self.dtype.value}"
+        return f"{'layer:' if self.layer else ''}{self.shape}:{self.dtype.value}"
 
 
 def _square(*sizes: int) -> tuple[Shape, ...]:
@@ -110,27 +111,35 @@ PRESETS: dict[str, tuple[Shape, ...]] = {
         Shape(128, 64, 128, 64),
         Shape(128, 128, 64, 64),
     ),
+    # of transformers, small and large: (K, N) of a layer, for one row and for many
+    "layers": tuple(
+        Shape(m, n, k)
+        for k, n in ((384, 1536), (768, 3072), (4096, 4096), (4096, 11008))
+        for m in (1, 128, 512)
+    ),
 }
+OF_LAYERS = ("layers",)  # presets
 
-_SHAPE = re.compile(r"(?:(\d+)x)?(\d+)x(\d+)x(\d+)(?:@(\d+))?(?::(\w+))?", re.ASCII)
+_SHAPE = re.compile(r"(layer:)?(?:(\d+)x)?(\d+)x(\d+)x(\d+)(?:@(\d+))?(?::(\w+))?", re.ASCII)
 
 
 def parse_case(text: str, dtypes: tuple[Dtype, ...]) -> tuple[Case, ...]:
-    """The products that `MxNxK`, `BxMxNxK`, either with `@LD`, `:dtype` or both stands for.
+    """The products that `MxNxK`, `BxMxNxK`, either with `@LD`, `:dtype` or both stands for; or the layers.
 
     Without a dtype: one for each of `dtypes`.
 
     Raises
     ------
-    ValueError: it is no such text, a dimension is 0, rows are longer than LD, or the dtype is unknown.
+    ValueError: it is no such text, a dimension is 0, rows are longer than LD, the dtype is unknown, or a
+        layer has a batch or an LD.
     """
     match = _SHAPE.fullmatch(text)
     if match is None:
         raise ValueError(
             f"{text!r} is neither a preset ({', '.join(PRESETS)}) nor a shape (MxNxK or BxMxNxK, with "
-            "@LD, :dtype, both or neither)"
+            "@LD, :dtype, both or neither; layer:MxNxK, with :dtype or without, for a layer)"
         )
-    batch, m, n, k, ld, dtype = match.groups()
+    layer, batch, m, n, k, ld, dtype = match.groups()
     shape = Shape(int(m), int(n), int(k), int(batch or 1), None if ld is None else int(ld))
     if shape.operations == 0:
         raise ValueError(f"{text!r} has a dimension of 0: there is nothing to measure")
@@ -139,8 +148,10 @@ def parse_case(text: str, dtypes: tuple[Dtype, ...]) -> tuple[Case, ...]:
             f"{text!r}: rows of {longest} elements do not fit a leading dimension of {shape.ld}, which has "
             "to be at least N and K"
         )
+    if layer and (shape.batch > 1 or shape.ld is not None):
+        raise ValueError(f"{text!r}: a layer has neither a batch nor a leading dimension: leave them out")
     chosen = dtypes if dtype is None else (parse_dtype(dtype),)
-    return tuple(Case(shape, each) for each in chosen)
+    return tuple(Case(shape, each, layer is not None) for each in chosen)
 
 
 def parse_dtype(text: str) -> Dtype:
@@ -159,5 +170,5 @@ def parse_preset(text: str, dtypes: tuple[Dtype, ...]) -> tuple[Case, ...]:
     ValueError: as `parse_case`.
     """
     if text in PRESETS:
-        return tuple(Case(shape, dtype) for dtype in dtypes for shape in PRESETS[text])
+        return tuple(Case(shape, dtype, text in OF_LAYERS) for dtype in dtypes for shape in PRESETS[text])
     return parse_case(text, dtypes)

@@ -12,6 +12,7 @@ from amx.bench.emulation import Costs
 from amx.bench.goals import Standing, standings
 from amx.bench.grid import Case
 from amx.bench.kernels import KernelRow
+from amx.bench.layers import LayerRow
 from amx.bench.recorded import Recorded, recorded
 from amx.bench.session import Report
 from amx.bench.timing import Summary
@@ -40,6 +41,7 @@ def as_json(report: Report) -> dict[str, object]:
         "ceiling": [_ceiling(row) for row in report.ceiling.rows],
         "kernels": [_kernel(row) for row in report.kernels],
         "calls": [_call(row, report) for row in report.calls],
+        "layers": [_layer(row) for row in report.layers],
         "goals": [_goal(row) for row in standings(report.kernels, report.calls)],
         "recorded": [_recorded(row) for row in _recorded_of(report)],
         "peers": [dataclasses.asdict(peer) for peer in report.peers],
@@ -125,6 +127,23 @@ def _call(row: CallRow, report: Report) -> dict[str, object]:
     }
 
 
+def _layer(row: LayerRow) -> dict[str, object]:
+    return {
+        **_case(row.case),
+        "library": row.library,
+        "weights": row.weights.value,
+        "threads": row.threads,
+        "copies": row.copies,
+        "seconds": _summary(row.seconds),
+        "gops": row.gops,
+        "ratio": _summary(row.ratio),
+        "of_product": _summary(row.of_product),
+        "of_int8": _summary(row.of_int8),
+        "wrong": row.wrong,
+        "reason": row.reason,
+    }
+
+
 def _goal(row: Standing) -> dict[str, object]:
     return {
         **_case(row.case),
@@ -158,8 +177,8 @@ def _recorded(row: Recorded) -> dict[str, object]:
 CSV_COLUMNS = (
     "table", "dtype", "batch", "m", "n", "k", "ld", "library", "form", "threads", "unit", "rate",
     "seconds_median", "seconds_low", "seconds_high", "ratio_median", "ratio_low", "ratio_high",
-    "of_ceiling", "of_stream", "scaling", "of_neighbour", "figure", "measured", "goal", "amx", "engine",
-    "note",
+    "of_ceiling", "of_stream", "scaling", "of_neighbour", "weights", "of_product", "of_int8",
+    "figure", "measured", "goal", "amx", "engine", "note",
 )  # fmt: skip
 
 
@@ -214,6 +233,23 @@ def write_csv(report: Report, file: TextIO) -> None:
                 "of_neighbour": call.of_neighbour.median if call.of_neighbour else "",
                 "amx": report.said_of(call.amx) if call.amx else "",
                 "note": call.reason or call.difference,
+            }
+        )
+    for layer in report.layers:
+        writer.writerow(
+            {
+                "table": "layers",
+                **_shape(layer.case),
+                "library": layer.library,
+                "weights": layer.weights.value,
+                "threads": layer.threads,
+                "unit": "GOP/s",
+                "rate": "" if layer.gops is None else layer.gops,
+                **_columns("seconds", layer.seconds),
+                **_columns("ratio", layer.ratio),
+                "of_product": layer.of_product.median if layer.of_product else "",
+                "of_int8": layer.of_int8.median if layer.of_int8 else "",
+                "note": layer.reason,
             }
         )
     for standing in standings(report.kernels, report.calls):

@@ -5,20 +5,23 @@ from __future__ import annotations
 import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import amx
 from amx import cpu, machine
 from amx._lib import lib
 from amx.backend import Backend
-from amx.bench import calls, ceiling, kernels, memory
-from amx.bench.calls import CallRow
+from amx.bench import calls, ceiling, kernels, layers, memory
+from amx.bench.calls import OURS, CallRow
 from amx.bench.ceiling import Ceiling
 from amx.bench.goals import goal_of
 from amx.bench.grid import Case, Dtype
 from amx.bench.kernels import KernelRow
+from amx.bench.layer_operands import make_layer
+from amx.bench.layers import LayerRow
 from amx.bench.operands import make_full_range, make_operands
-from amx.bench.peers.peer import AmxUse, Peer, Verdict
+from amx.bench.peers.layer import LayerPeer
+from amx.bench.peers.peer import AmxUse, Library, Peer, Verdict
 from amx.bench.timing import Clock, Pace, RealClock
 
 __all__ = ["QUICK", "THOROUGH", "LeftOut", "Options", "PeerFacts", "Progress", "Report", "run"]
@@ -28,6 +31,7 @@ QUICK = Pace(rounds=3, sample=0.002)
 MEMORY_BYTES = 512 << 20
 COLD_BYTES = 128 << 20  # of all copies of a B that is to come from beyond the caches
 QUICK_MEMORY_BYTES = 64 << 20
+_Library = TypeVar("_Library", bound=Library)
 # Operations of one product beyond which it is left out: 512 x 512 x 512, and 1024 x 1024 x 1024.
 LARGEST_QUICK = 1 << 28
 LARGEST_EMULATED = 1 << 31
@@ -35,10 +39,11 @@ LARGEST_EMULATED = 1 << 31
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What to do. `peers` are tried in this order."""
+    """What to do. `peers`, and of layers `layer_peers`, are tried in this order."""
 
     cases: tuple[Case, ...]
     peers: tuple[Peer, ...]
+    layer_peers: tuple[LayerPeer, ...] = ()
     threads: int = 1
     quick: bool = False
     seed: int = 1
@@ -96,6 +101,7 @@ class Report:
     ceiling: Ceiling
     kernels: tuple[KernelRow, ...]
     calls: tuple[CallRow, ...]
+    layers: tuple[LayerRow, ...]
     peers: tuple[PeerFacts, ...]
     left_out: tuple[LeftOut, ...]
     interrupted: bool = False
@@ -113,7 +119,12 @@ class Report:
             for row in self.calls
             if row.difference
         ]
-        return (*of_kernels, *of_calls)
+        of_layers = [
+            f"{row.case} {row.library} {row.weights.value}: {row.wrong}"
+            for row in self.layers
+            if row.wrong and row.library == OURS
+        ]
+        return (*of_kernels, *of_calls, *of_layers)
 
 
 class Progress(Protocol):
@@ -127,7 +138,9 @@ class Progress(Protocol):
 
 
 def run(options: Options, progress: Progress, clock: Clock | None = None) -> Report:
-    """Measure the machine, then each case: the kernel, then the calls. Lifts a limit of `set_num_threads`.
+    """Measure the machine, then each case: the kernel, then the calls; or the layer.
+
+    Lifts a limit of `set_num_threads`.
 
     An interrupt amid the cases ends the run early: the report holds what is complete.
 
@@ -147,9 +160,10 @@ def run(options: Options, progress: Progress, clock: Clock | None = None) -> Rep
 def _measure(
     options: Options, cases: Sequence[Case], left_out: tuple[LeftOut, ...], progress: Progress, clock: Clock
 ) -> Report:
-    progress.start(1 + 2 * len(cases))
+    progress.start(2 + sum(1 if case.layer else 2 for case in cases))
     progress.step("peers")
     facts, present = _present(options.peers)
+    facts_of_layers, of_layers = _present(options.layer_peers)
     progress.step("the machine's own ceiling")
     dtypes = tuple(dict.fromkeys(case.dtype for case in options.cases))
     limits = ceiling.measure(
@@ -162,9 +176,13 @@ def _measure(
     )
     kernel_rows: list[KernelRow] = []
     call_rows: list[CallRow] = []
+    layer_rows: list[LayerRow] = []
     interrupted = False
     for place, case in enumerate(cases):
         try:
+            if case.layer:
+                layer_rows += _measure_layer(case, options, of_layers, progress, clock)
+                continue
             kernel, of_case = _measure_case(case, options, present, progress, clock)
         except KeyboardInterrupt:
             left_out += tuple(LeftOut(each, "interrupted") for each in cases[place:])
@@ -186,7 +204,8 @@ def _measure(
         ceiling=limits,
         kernels=tuple(kernel_rows),
         calls=tuple(call_rows),
-        peers=facts,
+        layers=tuple(layer_rows),
+        peers=(*facts, *facts_of_layers),
         left_out=left_out,
         interrupted=interrupted,
     )
@@ -208,6 +227,14 @@ def _measure_case(
     return kernel, contest.measure(options.pace, clock)
 
 
+def _measure_layer(
+    case: Case, options: Options, present: Sequence[LayerPeer], progress: Progress, clock: Clock
+) -> list[LayerRow]:
+    progress.step(str(case))
+    operands = make_layer(case, options.seed)
+    return layers.measure(operands, present, options.threads, options.pace, clock, options.copies(case))
+
+
 def _choose(options: Options) -> tuple[tuple[Case, ...], tuple[LeftOut, ...]]:
     chosen: list[Case] = []
     left_out: list[LeftOut] = []
@@ -224,7 +251,7 @@ def _choose(options: Options) -> tuple[tuple[Case, ...], tuple[LeftOut, ...]]:
     return tuple(chosen), tuple(left_out)
 
 
-def _present(peers: Sequence[Peer]) -> tuple[tuple[PeerFacts, ...], tuple[Peer, ...]]:
+def _present(peers: Sequence[_Library]) -> tuple[tuple[PeerFacts, ...], tuple[_Library, ...]]:
     facts, present = [], []
     for peer in peers:
         missing = peer.missing()

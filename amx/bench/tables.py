@@ -7,12 +7,15 @@ from rich.table import Table
 from rich.text import Text
 
 from amx.backend import Backend
+from amx.bench import layers
 from amx.bench.calls import OURS, CallRow, best
 from amx.bench.ceiling import Unit
 from amx.bench.emulation import Costs, How
 from amx.bench.goals import Figure, Standing, standings
 from amx.bench.grid import Case
 from amx.bench.kernels import KernelRow
+from amx.bench.layer_operands import Weights
+from amx.bench.layers import PRODUCT, LayerRow
 from amx.bench.peers.peer import Form
 from amx.bench.recorded import recorded
 from amx.bench.session import Report
@@ -22,8 +25,19 @@ __all__ = ["show", "show_costs"]
 
 
 def show(report: Report, console: Console) -> None:
-    """Conditions, ceiling, kernels, calls, goals, peers, and what was left out."""
-    for part in (_conditions, _ceiling, _kernels, _calls, _goals, _untuned, _amx_use, _peers, _notes):
+    """Conditions, ceiling, kernels, calls, layers, goals, peers, and what was left out."""
+    for part in (
+        _conditions,
+        _ceiling,
+        _kernels,
+        _calls,
+        _layers,
+        _goals,
+        _untuned,
+        _amx_use,
+        _peers,
+        _notes,
+    ):
         part(report, console)
 
 
@@ -50,6 +64,7 @@ _TEXTS = (
     "on AMX",
     "engine",
     "dtype",
+    "weights",
     "evidence",
     "version",
 )
@@ -173,7 +188,54 @@ def _calls(report: Report, console: Console) -> None:
         console.print()
 
 
-def _against(winner: CallRow | None) -> tuple[str, str, str]:
+def _layers(report: Report, console: Console) -> None:
+    rows = [row for row in report.layers if row.seconds or row.wrong]
+    if not rows:
+        return
+    libraries = [name for name in dict.fromkeys(row.library for row in rows) if name not in (OURS, PRODUCT)]
+    table = _table(
+        "Linear layers from Python: GOP/s of the product in them", "product", "weights", OURS, PRODUCT,
+        "of product", "range", "of int8", *libraries, "best peer", "ratio", "range", "best float32", "ratio",
+        "range",
+    )  # fmt: skip
+    for case, weights in dict.fromkeys((row.case, row.weights) for row in rows):
+        if weights is Weights.FLOAT32:
+            continue
+        of_case = {
+            row.library: row for row in rows if row.case == case and row.weights in (weights, Weights.FLOAT32)
+        }
+        ours = of_case.get(OURS)
+        of_product = ours.of_product if ours else None
+        is_main = weights is layers.weights_of(case.dtype)
+        winners = [layers.best(rows, case, weights)]
+        winners += [layers.best(rows, case, Weights.FLOAT32) if is_main else None]
+        table.add_row(
+            str(case.shape),
+            weights.value,
+            _rate(ours),
+            _rate(of_case.get(PRODUCT)),
+            _percent(of_product),
+            _percent_range(of_product),
+            f"{ours.of_int8.median:.2f}" if ours and ours.of_int8 else "",
+            *(_rate(of_case.get(library)) for library in libraries),
+            *(text for winner in winners for text in _against(winner)),
+        )
+    console.print(table)
+    for case in dict.fromkeys(row.case for row in rows):
+        if (copies := max(row.copies for row in rows if row.case == case)) > 1:
+            console.print(
+                f"- {case}: {copies} copies of the weights take turns, so that they are cold", markup=False
+            )
+    console.print()
+
+
+def _rate(row: LayerRow | None) -> str:
+    if row is None or row.gops is None:
+        return "wrong" if row and row.wrong else ""
+    return _number(row.gops)
+
+
+def _against(winner: CallRow | LayerRow | None) -> tuple[str, str, str]:
     if winner is None or winner.ratio is None:
         return "", "", ""
     ratio = winner.ratio
@@ -302,6 +364,10 @@ def _notes(report: Report, console: Console) -> None:
             reasons.setdefault(
                 f"{row.library} {row.form.value}, {row.case.dtype.value}: {row.reason}", []
             ).append(str(row.case.shape))
+    for layer in report.layers:
+        if layer.reason:
+            of = f"layers: {layer.library}, {layer.weights.value}: {layer.reason}"
+            reasons.setdefault(of, []).append(str(layer.case.shape))
     for reason, shapes in reasons.items():
         console.print(f"- {reason} ({len(shapes)} product(s))", markup=False)
     for left in report.left_out:

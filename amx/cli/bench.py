@@ -1,4 +1,4 @@
-"""`amx bench`: the machine's ceiling, our kernels against it, our calls against other libraries'."""
+"""`amx bench`: the machine's ceiling, our kernels against it, our calls and layers against others'."""
 
 from __future__ import annotations
 
@@ -25,8 +25,9 @@ INTERRUPTED = 128 + signal.SIGINT
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Register the subcommand."""
     from amx.bench.grid import PRESETS
-    from amx.bench.peers import NAMES
+    from amx.bench.peers import LAYERS, NAMES
 
+    names = ",".join((*NAMES, *LAYERS))
     parser = subparsers.add_parser(
         "bench",
         help="measure this machine's ceiling, our products, and other libraries'",
@@ -42,13 +43,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         default=["square"],
         metavar="PRESET|SHAPE",
         help=f"presets: {', '.join(PRESETS)} (default square); shapes: MxNxK, BxMxNxK for a batch of B, "
-        "then @LD for rows that lie LD elements apart, then :int8, :bf16 or :fp16",
+        "then @LD for rows that lie LD elements apart, then :int8, :bf16 or :fp16; "
+        "layer:MxNxK, with :dtype or without, for a linear layer",
     )
     parser.add_argument("--dtype", default="int8,bf16", help="for what names none (default int8,bf16)")
     parser.add_argument("--threads", type=int, default=1, help="threads of every library (default 1)")
-    parser.add_argument(
-        "--peers", default=",".join(NAMES), help=f"comma-separated, or none (default {','.join(NAMES)})"
-    )
+    parser.add_argument("--peers", default=names, help=f"comma-separated, or none (default {names})")
     parser.add_argument("--seed", type=int, default=1, help="of the data (default 1)")
     parser.add_argument(
         "--emulation",
@@ -128,21 +128,23 @@ def _run_emulation(arguments: argparse.Namespace) -> int:
 def _options(arguments: argparse.Namespace) -> Options:
     from amx._lib import lib
     from amx.bench.grid import parse_dtype, parse_preset
-    from amx.bench.peers import NAMES, load
+    from amx.bench.peers import LAYERS, NAMES, load, load_layer
     from amx.bench.session import Options
 
     dtypes = tuple(parse_dtype(text) for text in arguments.dtype.split(","))
     cases = dict.fromkeys(case for text in arguments.what for case in parse_preset(text, dtypes))
+    of_products, of_layers = (any(case.layer is of for case in cases) for of in (False, True))
     names = [] if arguments.peers == "none" else dict.fromkeys(arguments.peers.split(","))
     for name in names:
-        if name not in NAMES:
-            raise ValueError(f"peer {name!r} is none of {', '.join(NAMES)}")
+        if name not in (*NAMES, *LAYERS):
+            raise ValueError(f"peer {name!r} is none of {', '.join((*NAMES, *LAYERS))}")
     available = int(lib.amx_gemm_threads())
     if not 1 <= arguments.threads <= available:
         raise ValueError(f"--threads {arguments.threads}: OpenMP offers 1 to {available} here")
     return Options(
         cases=tuple(cases),
-        peers=tuple(load(name) for name in names),
+        peers=tuple(load(name) for name in names if name in NAMES and of_products),
+        layer_peers=tuple(load_layer(name) for name in names if name in LAYERS and of_layers),
         threads=arguments.threads,
         quick=arguments.quick,
         seed=arguments.seed,

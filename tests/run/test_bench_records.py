@@ -19,8 +19,8 @@ def test_the_json_holds_every_row(emulated, small):
     report = json.loads(json.dumps(report))
     assert report["schema"] == records.SCHEMA
     assert list(report) == [
-        "schema", "version", "conditions", "ceiling", "kernels", "calls", "goals", "recorded", "peers",
-        "interrupted", "left_out", "differences",
+        "schema", "version", "conditions", "ceiling", "kernels", "calls", "layers", "goals", "recorded",
+        "peers", "interrupted", "left_out", "differences",
     ]  # fmt: skip
     assert report["conditions"]["rounds"] == session.QUICK.rounds
     assert report["conditions"]["seed"] == 7

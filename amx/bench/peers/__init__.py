@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib
+from typing import Any
 
+from amx.bench.peers.layer import LayerPeer
 from amx.bench.peers.peer import Peer
 
-__all__ = ["NAMES", "load"]
+__all__ = ["LAYERS", "NAMES", "load", "load_layer"]
 
 _HOMES = {
     "numpy": ("numpy", "Numpy"),
@@ -19,11 +21,30 @@ _HOMES = {
     "onnxruntime": ("onnxruntime", "OnnxRuntime"),
     "jax": ("jax", "Jax"),
 }
+_LAYER_HOMES = {
+    "torch-dynamic": ("torch_layers", "TorchDynamic"),
+    "torch-linear": ("torch_layers", "TorchLinear"),
+    "torch-linear-float32": ("torch_layers", "TorchLinearFloat32"),
+    "torchao": ("torchao", "TorchAo"),
+    "onnxruntime-exact": ("onnxruntime_layers", "OnnxRuntimeExact"),
+    "onnxruntime-u8u8": ("onnxruntime_layers", "OnnxRuntimeUnsigned"),
+    "onnxruntime-4bit": ("onnxruntime_layers", "OnnxRuntimeNBits"),
+}
 NAMES = tuple(_HOMES)
+LAYERS = tuple(_LAYER_HOMES)
 
 
 def load(name: str) -> Peer:
     """The peer of that name, one of NAMES; its library is not imported yet."""
-    module, attribute = _HOMES[name]
-    peer: Peer = getattr(importlib.import_module(f"{__name__}.{module}"), attribute)()
+    peer: Peer = _made(*_HOMES[name])
     return peer
+
+
+def load_layer(name: str) -> LayerPeer:
+    """The same of layers, one of LAYERS."""
+    peer: LayerPeer = _made(*_LAYER_HOMES[name])
+    return peer
+
+
+def _made(module: str, attribute: str) -> Any:
+    return getattr(importlib.import_module(f"{__name__}.{module}"), attribute)()
