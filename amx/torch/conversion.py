@@ -103,7 +103,8 @@ def convert(
     model: what holds layers of `torch.nn.Linear`. Each is replaced wherever it is held. Some are left, and
         the result says why: those of a subclass, with hooks or a forward of their own, with a weight or bias
         that others share or `torch.nn.TransformerEncoderLayer` reads, not on the CPU, of a type that no rows
-        of `amx.Linear` are of, or which it refuses.
+        of `amx.Linear` are of, or which it refuses. A model that reads the weight of a layer itself finds
+        none after this: name such layers in `skip`.
     dtype, activations: as of `amx.Linear`.
     skip: layers to leave: names of layers, or of what holds them; and functions of a name and a module that
         say so. One or several.
@@ -119,9 +120,8 @@ def convert(
             cause="Nothing holds it where it could be replaced",
             remedy="Use amx.torch.Linear(model)",
         )
-    Linear(
-        torch.zeros(1, 1), dtype=dtype, activations=activations
-    )  # options are refused before anything is replaced
+    # Options are refused before anything is replaced.
+    Linear(torch.zeros(1, 1, device="cpu"), dtype=dtype, activations=activations)
     is_skipped = _skipping(model, skip)
     users = _users_of_parameters(model)
     holders = _holders(model)

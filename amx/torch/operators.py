@@ -93,7 +93,7 @@ def linear(
         rounding=options.rounding,
     )
     out = torch.empty((*x.shape[:-1], n), dtype=x.dtype, device="cpu")
-    call = read(x.detach(), None, out, options.called_with)
+    call = read(x.detach() if x.requires_grad else x, None, out, options.called_with)
     for part, _, into in matrices(call.x, None, call.out):
         assert part is not None
         assert into is not None
@@ -194,7 +194,9 @@ def _plain(tensor: torch.Tensor | None, name: str, dtype: torch.dtype, n: int) -
             cause=f"It is of {dtype}, shape ({n},), on the CPU",
             remedy="Use amx.torch.Linear, whose buffers keep their types",
         )
-    return tensor.detach().contiguous().numpy()
+    if tensor.requires_grad or not tensor.is_contiguous():
+        tensor = tensor.detach().contiguous()
+    return tensor.numpy()
 
 
 _MATMUL = "(Tensor a, Tensor b, str? dtype=None) -> Tensor"

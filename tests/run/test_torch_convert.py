@@ -139,6 +139,14 @@ def test_what_would_not_be_the_same_is_left(what):
     assert names(report) == ["another"]
 
 
+def test_the_default_device_of_torch_is_not_where_layers_are(generator):
+    model, x = network(), torch.randn(5, 40, generator=generator)
+    with torch.device("meta"):
+        assert len(amx.torch.convert(model).converted) == 3
+        assert call(model, x).device.type == "cpu"
+        assert {each.device.type for each in model.state_dict().values()} == {"cpu"}
+
+
 def test_shared_weights_are_left():
     """With an embedding, or with each other: there would be two of them."""
     model = nn.ModuleDict({"words": nn.Embedding(5, 4), "head": nn.Linear(4, 5)})
