@@ -32,7 +32,7 @@ enum {
     NIBBLES_UNIT_BYTES = 256,  /* of B */
     NIBBLES_COLUMNS = 16,      /* of a tile */
     NIBBLES_PIECE = 4,         /* units */
-    NIBBLES_MOST_ROWS = 12,    /* that any family takes */
+    NIBBLES_MOST_ROWS = 10,    /* that any family takes */
     NIBBLES_LONGEST = 1 << 19, /* elements of a group: d fits 32 bits */
 };
 

@@ -3,7 +3,7 @@
  *   NIBBLES_NAME      of the family's functions, e.g. avx512_vnni
  *   NIBBLES_TARGET    attribute of functions that use its instructions
  *   NIBBLES_VECTOR, NIBBLES_FLOATS   vectors of NIBBLES_BYTES bytes
- *   NIBBLES_ROWS      rows that go by B at once, 4 to 12
+ *   NIBBLES_ROWS      rows that go by B at once: 4, 6 or 10
  *   NIBBLES_FEW       rows that have two sums of d, since one would wait for itself
  *   NIBBLES_LOAD(p), NIBBLES_ZERO(), NIBBLES_ALL(i)    a vector at any address; a word of 32 bits, repeated
  *   NIBBLES_AND(x, y), NIBBLES_OR(x, y), NIBBLES_DOWN_4(x), NIBBLES_UP_16(x)   of words; bits shifted
@@ -39,7 +39,7 @@ enum { NIBBLES_LANES = NIBBLES_BYTES / 4, NIBBLES_SCALES_AHEAD = 512, NIBBLES_ZE
 /* A word of all rows. */
 NIBBLES_INLINE void NIBBLES_FUNCTION(word)(NIBBLES_VECTOR *part, NIBBLES_VECTOR q, const uint8_t *a,
                                            const int rows) {
-#pragma GCC unroll 12
+#pragma GCC unroll 10
     for (int r = 0; r < rows; r++) {
         const NIBBLES_VECTOR x = NIBBLES_ALL(vector_word(a + 4 * r));
         part[r] = NIBBLES_DOT(part[r], q, x);
@@ -52,7 +52,7 @@ NIBBLES_INLINE void NIBBLES_FUNCTION(unit)(NIBBLES_VECTOR d[2][NIBBLES_ROWS], NI
     const NIBBLES_VECTOR mask = NIBBLES_ALL(0x0F0F0F0F);
     const int second = rows <= NIBBLES_FEW;
     NIBBLES_VECTOR bytes = NIBBLES_ZERO(), part[2][NIBBLES_ROWS];
-#pragma GCC unroll 12
+#pragma GCC unroll 10
     for (int r = 0; r < rows; r++) {
         part[0][r] = NIBBLES_PART(d[0][r]);
         part[1][r] = NIBBLES_PART(d[1][r]);
@@ -66,7 +66,7 @@ NIBBLES_INLINE void NIBBLES_FUNCTION(unit)(NIBBLES_VECTOR d[2][NIBBLES_ROWS], NI
         NIBBLES_FUNCTION(word)(part[second], high, a + 4 * rows * (j + 4), rows);
         bytes = NIBBLES_ADD_BYTES(bytes, NIBBLES_ADD_BYTES(low, high));
     }
-#pragma GCC unroll 12
+#pragma GCC unroll 10
     for (int r = 0; r < rows; r++) {
         d[0][r] = NIBBLES_WHOLE(d[0][r], part[0][r]);
         if (second) {
@@ -85,14 +85,14 @@ NIBBLES_INLINE void NIBBLES_FUNCTION(columns)(const struct nibbles_block *on, co
     const uint8_t *zero = on->zeros == NULL ? NULL : on->zeros + first;
     NIBBLES_VECTOR z = NIBBLES_ALL(on->zero << 16);
     NIBBLES_FLOATS total[NIBBLES_ROWS];
-#pragma GCC unroll 12
+#pragma GCC unroll 10
     for (int r = 0; r < rows; r++) {
         total[r] = NIBBLES_TO_FLOAT(NIBBLES_ZERO());
     }
     for (int64_t unit = 0; unit < on->units; unit += on->group_units) {
         const int64_t left = on->units - unit, units = left < on->group_units ? left : on->group_units;
         NIBBLES_VECTOR d[2][NIBBLES_ROWS];
-#pragma GCC unroll 12
+#pragma GCC unroll 10
         for (int r = 0; r < rows; r++) {
             d[0][r] = d[1][r] = NIBBLES_ZERO();
         }
@@ -108,7 +108,7 @@ NIBBLES_INLINE void NIBBLES_FUNCTION(columns)(const struct nibbles_block *on, co
                 NIBBLES_FUNCTION(unit)(d, &sum, a, b, rows);
             }
             const NIBBLES_VECTOR pair = NIBBLES_OR(sum, z);
-#pragma GCC unroll 12
+#pragma GCC unroll 10
             for (int r = 0; r < rows; r++) {
                 const NIBBLES_VECTOR x = NIBBLES_ALL(vector_word(a + 4 * r));
                 d[0][r] = NIBBLES_ADD(d[0][r], NIBBLES_MADD(pair, x));
@@ -118,13 +118,13 @@ NIBBLES_INLINE void NIBBLES_FUNCTION(columns)(const struct nibbles_block *on, co
         const NIBBLES_FLOATS s = float16 ? NIBBLES_HALVES_AT(scale) : NIBBLES_FLOATS_AT(scale);
         __builtin_prefetch(vector_address(scale, NIBBLES_SCALES_AHEAD));
         scale += NIBBLES_COLUMNS * scale_bytes;
-#pragma GCC unroll 12
+#pragma GCC unroll 10
         for (int r = 0; r < rows; r++) {
             const NIBBLES_VECTOR both = rows <= NIBBLES_FEW ? NIBBLES_ADD(d[0][r], d[1][r]) : d[0][r];
             total[r] = NIBBLES_ADDED(total[r], NIBBLES_MULTIPLIED(NIBBLES_TO_FLOAT(both), s));
         }
     }
-#pragma GCC unroll 12
+#pragma GCC unroll 10
     for (int r = 0; r < rows; r++) {
         NIBBLES_STORE((float *)(void *)((uint8_t *)on->sums + r * on->sums_row) + first, total[r]);
     }
@@ -138,7 +138,7 @@ NIBBLES_INLINE void NIBBLES_FUNCTION(tile)(const struct nibbles_block *on, const
 
 #define NIBBLES_CASE(n)                                                                                      \
     case n:                                                                                                  \
-        NIBBLES_FUNCTION(tile)(on, n < NIBBLES_ROWS ? n : NIBBLES_ROWS);                                     \
+        NIBBLES_FUNCTION(tile)(on, n);                                                                       \
         break;
 
 NIBBLES_TARGET static void NIBBLES_FUNCTION(multiply)(const struct nibbles_block *on) {
@@ -156,8 +156,6 @@ NIBBLES_TARGET static void NIBBLES_FUNCTION(multiply)(const struct nibbles_block
         NIBBLES_CASE(8)
         NIBBLES_CASE(9)
         NIBBLES_CASE(10)
-        NIBBLES_CASE(11)
-        NIBBLES_CASE(12)
 #endif
     default:
         break;

@@ -1,6 +1,7 @@
-/* 4-bit weights on AVX-512 VNNI: nibbles.inc.h has the contract. 12 rows of 16 columns: 12 registers of d and
- * 12 of S. Rows are signed, so that their words may be the operand that VPDPBUSD repeats from memory: on Zen
- * 4 two a cycle are repeated so, or by a load, and only one full line is loaded. */
+/* 4-bit weights on AVX-512 VNNI: nibbles.inc.h has the contract. 10 rows of 16 columns: 10 registers of d and
+ * 10 of S; of 12 rows compilers keep some in memory. Rows are signed, so that their words may be the operand
+ * that VPDPBUSD repeats from memory: on Zen 4 two a cycle are repeated so, or by a load, and only one full
+ * line is loaded. */
 #include "emulator/vectors.h"
 #include "vector/nibble_families.h"
 
@@ -16,7 +17,7 @@
 #define NIBBLES_VECTOR           __m512i
 #define NIBBLES_FLOATS           __m512
 #define NIBBLES_BYTES            64
-#define NIBBLES_ROWS             12
+#define NIBBLES_ROWS             10
 #define NIBBLES_FEW              6
 #define NIBBLES_LOAD(p)          _mm512_loadu_si512(p)
 #define NIBBLES_ZERO()           _mm512_setzero_si512()

@@ -103,7 +103,7 @@ static struct nibbles_block lay_out(int rows, int k, int group_units, int float1
     struct nibbles_block on = {
         .rows = rows,
         .scales_are_float16 = float16,
-        .zero = same_zero,
+        .zero = same_zero >= 0 ? same_zero : 0,
         .units = units,
         .group_units = group_units,
         .sums_row = sums_row,
