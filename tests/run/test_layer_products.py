@@ -109,7 +109,7 @@ def test_sums_that_would_rest_in_c_are_refused():
         amx.set_backend(os.environ.get("AMX_BACKEND", "auto"))
 
 
-def test_out_may_not_overlap_a():
+def test_out_may_not_overlap_a(backend):
     memory = np.zeros(1000, np.uint8)
     a, b = memory[:64].reshape(1, 64), np.zeros((64, 4), np.int8)
     out = memory[60:76].view(np.float32).reshape(1, 4)

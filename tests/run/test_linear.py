@@ -144,6 +144,7 @@ def test_sums_that_rest_in_memory(monkeypatch):
     )
     bias, residual = np.array([1, 2, 3], "f"), rng.standard_normal((320, 3)).astype("f")
     amx.set_backend("emulated")
+    amx.set_num_threads(1)  # two would have half of the rows each
     try:
         with small_caches.assumed(Caches(48 << 10, 1 << 30)):
             layer = amx.Linear(weight, bias, dtype="bfloat16", out_dtype="float16")
@@ -152,6 +153,7 @@ def test_sums_that_rest_in_memory(monkeypatch):
             monkeypatch.setattr(layer_steps, "_MOST_BYTES", 1000)  # of products at a time
             np.testing.assert_array_equal(as_words(layer(x, residual)), as_words(found))
     finally:
+        amx.set_num_threads(None)
         amx.set_backend(os.environ.get("AMX_BACKEND", "auto"))
     chosen = [0, 1, 319]
     case = Case("bfloat16", weight, x[chosen], bias, residual[chosen], options={"out_dtype": "float16"})
