@@ -95,7 +95,7 @@ def _floats(array: Array, name: str, element: Element | None, *, is_multiplied: 
     native = given if given.isnative else given.newbyteorder("=")
     found = element_of(native)
     if found is Element.BFLOAT16:
-        array = array.view(_UINT16)
+        array = array.view(_UINT16 if given.isnative else _UINT16.newbyteorder())
     elif native == _UINT16 and element is Element.BFLOAT16:
         found = element
     is_float = native == np.float32 or found in (Element.BFLOAT16, Element.FLOAT16)
@@ -114,7 +114,7 @@ def _floats(array: Array, name: str, element: Element | None, *, is_multiplied: 
 
 def _as_result(out: Array, wanted: CalledWith) -> Array:
     carries = out.dtype == wanted.carrier
-    if wanted.result == "bfloat16":
+    if wanted.result == "bfloat16" and out.dtype.isnative:
         carries = carries or element_of(out.dtype) is Element.BFLOAT16
     if not carries:
         raise errors.DtypeError(

@@ -325,6 +325,25 @@ def test_numbers_in_the_other_byte_order(backend):
         np.testing.assert_array_equal(as_words(swapped), as_words(want))
 
 
+@pytest.mark.parametrize("name", [ml_dtypes.bfloat16, np.dtype([("bfloat16", np.uint16)])], ids=str)
+def test_bfloat16_in_the_other_byte_order(backend, name):
+    rng = np.random.default_rng(141)
+    weight, x, residual = (rng.standard_normal(shape).astype("f") for shape in ((7, 20), (9, 20), (9, 7)))
+    x, residual = layer_model.to_bfloat16(x), layer_model.to_bfloat16(residual)
+    other = np.dtype(name).newbyteorder(">")
+    swapped = [each.astype(">u2").view(other) for each in (x, residual)]
+    for dtype in ("int8", "bfloat16"):
+        layer = amx.Linear(weight, dtype=dtype, out_dtype="bfloat16")
+        want = layer(x.view(ml_dtypes.bfloat16), residual.view(ml_dtypes.bfloat16))
+        np.testing.assert_array_equal(layer(*swapped).view(np.uint16), want.view(np.uint16))
+        with pytest.raises(amx.errors.DtypeError, match="out is of"):
+            layer(*swapped, np.empty((9, 7), other))
+    finite = amx.Linear(weight, out_dtype=(1.0, 0, "int8"))
+    x[3, 4] = 0x7F80
+    with pytest.raises(amx.errors.QuantizationError, match=r"x\[3\] has"):
+        finite(x.astype(">u2").view(other))
+
+
 def test_bits_of_bfloat16_in_uint16(backend):
     """As without ml_dtypes: in a layer of bfloat16 only."""
     rng = np.random.default_rng(138)
