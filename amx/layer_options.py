@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +15,7 @@ from amx.dtypes import Element, bits, element_of, parse
 from amx.nibbles import PackedNibbles
 from amx.packing import Packed, packed_as
 from amx.quantization import quantize
-from amx.quantized import Quantized, as_float32, form_of, refuse_first
+from amx.quantized import Quantized, anew, as_float32, form_of, refuse_first
 
 __all__ = [
     "FLOATS",
@@ -37,6 +38,7 @@ _ACTIVATIONS = {
 }
 _SHORT = {"bf16": "bfloat16", "fp16": "float16"}
 _DYNAMIC = ("dynamic", "dynamic-symmetric")
+_BEYOND = 2**128  # what float32 stays below
 _SMALLEST = np.float32(2.0**-126)
 
 
@@ -111,7 +113,7 @@ class Weights:
                     cause="It has integers",
                     remedy="Leave dtype out, or pass its dequantize()",
                 )
-            return cls.quantized(weight)
+            return cls.quantized(anew(weight))
         given = as_array(weight, "weight")[...]
         _check_matrix(given.shape)
         if element is not Element.INT8:
@@ -162,19 +164,18 @@ def _check_matrix(shape: tuple[int, ...]) -> None:
 
 
 def bias_of(bias: object, n: int) -> Array | None:
-    """float32 (N,), a copy that is read-only."""
+    """float32 (N,), a copy that nobody can write or resize."""
     if bias is None:
         return None
     given = as_array(bias, "bias")[...]
-    array = as_float32(given, "bias").copy()
+    array = as_float32(given, "bias")
     if array.shape != (n,):
         raise errors.ShapeError(
             f"bias has shape {array.shape}",
             cause=f"weight has {n} rows, one for each output, and a bias for each is ({n},)",
             remedy="pass the bias of this layer, or None",
         )
-    array.flags.writeable = False
-    return array
+    return np.frombuffer(array.tobytes(), np.float32)
 
 
 def element_of_layer(dtype: object) -> Element:
@@ -256,10 +257,13 @@ def _given(source: Quantized | tuple[object, ...], name: str) -> Given:
         scale, zero_point, dtype = source
         try:
             kind, form = form_of(dtype)
-            scale = float(scale) if isinstance(scale, int) else scale
+            if isinstance(scale, int):
+                scale = float(scale) if abs(scale) < _BEYOND else math.inf
             source = Quantized(np.zeros((), form.carrier), scale, zero_point, dtype=kind)
         except (errors.DtypeError, errors.ShapeError, errors.QuantizationError) as error:
             raise type(error)(f"{name}: {error.what}", cause=error.cause, remedy=error.remedy) from None
+    else:
+        source = anew(source)
     if source.dtype == "uint4" or source.scale.shape != ():
         raise errors.QuantizationError(
             f"{name} is of {source.dtype} with scales of shape {source.scale.shape}",

@@ -207,7 +207,7 @@ class Linear:
     @property
     def bias(self) -> Array | None:
         """float32 (N,), read-only, or None."""
-        return self._bias
+        return None if self._bias is None else self._bias[...]
 
     @property
     def activation(self) -> str | None:

@@ -51,7 +51,7 @@ class PackedNibbles:
                 cause="A sum over K is made of integers only where groups of K have one scale",
                 remedy='Quantise with group=32, such as amx.quantize(weight.dequantize(), "uint4", group=32)',
             )
-        group = max(1, k if weight.group is None else weight.group)
+        group = max(1, k if weight.group is None else min(weight.group, k))
         if min(group, k) > _LONGEST or (group < k and group % _UNIT != 0):
             raise errors.ShapeError(
                 f"weight is Quantized with groups of {min(group, k)} of K = {k}",
@@ -69,9 +69,9 @@ class PackedNibbles:
     def unpack(self) -> Quantized:
         """What was packed, as a new value."""
         k, n = self.shape
-        groups = max(1, k if self._group is None else self._group)
+        group = max(1, k if self._group is None else min(self._group, k))
         values = np.empty((n, k), np.uint8)
-        scale, zero = (np.empty((n, -(-k // groups)), kind) for kind in (np.float32, np.int32))
+        scale, zero = (np.empty((n, -(-k // group)), kind) for kind in (np.float32, np.int32))
         lib.amx_nibbles_unpack(
             self._handle,
             ffi.cast("uint8_t *", values.ctypes.data),

@@ -59,7 +59,7 @@ def quantize(
     QuantizationError: a NaN or an infinity in `x`, or a float64 beyond float32.
     """
     name, form = form_of(dtype)
-    given = as_array(x, "x")
+    given = as_array(x, "x")[...]  # a view, whose shape nobody else can change
     array = as_float32(given, "x")
     axis, group = axis_and_group(array.shape, axis, group)
     work, reduced = array, tuple(each for each in range(array.ndim) if each != axis)

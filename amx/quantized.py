@@ -16,6 +16,7 @@ __all__ = [
     "Form",
     "Quantized",
     "as_float32",
+    "anew",
     "axis_and_group",
     "form_of",
     "in_groups",
@@ -96,7 +97,9 @@ class Quantized:
         dtype: object = None,
         order: object = None,
     ) -> None:
-        array = as_array(values, "values")
+        if hasattr(self, "order"):
+            raise AttributeError("a Quantized is immutable: make another one")
+        array = as_array(values, "values")[...]  # a view, whose shape nobody else can change
         if dtype is None:
             dtype = "uint8" if array.dtype == np.uint8 else "int8"
         name, form = form_of(dtype)
@@ -111,7 +114,7 @@ class Quantized:
         axis, group = axis_and_group(array.shape, axis, group)
         shape = shape_of_scale(array.shape, axis, group)
         fields = {
-            "values": array.view(),
+            "values": array,
             "scale": _scale(scale, shape, name),
             "zero_point": _zero_point(zero_point, shape, name, form),
             "axis": axis,
@@ -164,9 +167,16 @@ class Quantized:
         return type(self), fields
 
 
+def anew(source: Quantized) -> Quantized:
+    """What it says of itself, read once and checked again: whoever has it can change its arrays."""
+    fields = source.values, source.scale, source.zero_point, source.axis, source.group, source.dtype
+    return Quantized(*fields, source.order)
+
+
 def in_groups(matrix: Array, group: int) -> Array:
-    """(N, K) as (N, groups, group); filled with zeros where K is no multiple."""
+    """(N, K) as (N, groups, group), of which K is no multiple with zeros behind it; no longer than K."""
     n, k = matrix.shape
+    group = min(group, max(k, 1))
     groups = -(-k // group)
     missing = groups * group - k
     return (np.pad(matrix, ((0, 0), (0, missing))) if missing else matrix).reshape(n, groups, group)

@@ -55,6 +55,7 @@ def _emulated():
         (ONES, {"activations": (0.0, 0, "int8")}, errors.QuantizationError, "activations: scale is 0.0"),
         (ONES, {"activations": (-1.0, 0, "int8")}, errors.QuantizationError, "activations: scale is -1.0"),
         (ONES, {"activations": (np.nan, 0, "int8")}, errors.QuantizationError, "scale is nan"),
+        (ONES, {"activations": (10**400, 0, "int8")}, errors.QuantizationError, "scale is inf"),
         (ONES, {"activations": (1e39, 0, "int8")}, errors.QuantizationError, r"scale is 1e\+39"),
         (ONES, {"activations": (1e-39, 0, "int8")}, errors.QuantizationError, r"scale is .*e-39.*2\*\*-126"),
         (ONES, {"activations": (1.0, 128, "int8")}, errors.QuantizationError, "zero_point is 128"),

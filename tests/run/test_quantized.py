@@ -170,3 +170,17 @@ def test_what_does_not_fit_is_refused(error, said, changes):
 def test_eight_bits_have_positive_scales_and_their_own_zero_points(said, values, scale, zero_point):
     with pytest.raises(amx.errors.QuantizationError, match=said):
         amx.Quantized(values, scale, zero_point)
+
+
+@pytest.mark.parametrize("group", [9, 2**40, 2**63, 2**70])
+def test_groups_may_be_longer_than_any_row(group):
+    """They are then one group, and take no more memory than it."""
+    numbers = np.linspace(-1, 1, 16, dtype=np.float32).reshape(2, 8)
+    want = amx.quantize(numbers, "uint4", group=8)
+    found = amx.quantize(numbers, "uint4", group=group)
+    np.testing.assert_array_equal(found.values, want.values)
+    np.testing.assert_array_equal(found.dequantize(), want.dequantize())
+    layer, x = amx.Linear(found), np.ones((3, 8), np.float32)
+    np.testing.assert_array_equal(layer(x), amx.Linear(want)(x))
+    assert layer.weight.group == group
+    np.testing.assert_array_equal(layer.weight.values, want.values)
