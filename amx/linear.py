@@ -11,6 +11,7 @@ from amx._lib import lib
 from amx.arrays import Array
 from amx.dlpack import BFLOAT16
 from amx.dtypes import Element, dtype_of, empty
+from amx.float_environment import as_after_reset
 from amx.layer_call import CalledWith, matrices, read, refuse_not_finite
 from amx.layer_options import (
     Given,
@@ -89,6 +90,7 @@ class Linear:
     _steps: Steps
     _called_with: CalledWith
 
+    @as_after_reset
     def __init__(
         self,
         weight: object,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from amx.arrays import Array, as_array
+from amx.float_environment import as_after_reset
 from amx.quantized import (
     Quantized,
     as_float32,
@@ -25,6 +26,7 @@ __all__ = ["quantize"]
 _SMALLEST = np.float32(2.0**-126)  # of scales, so that their inverses are finite
 
 
+@as_after_reset
 def quantize(
     x: object,
     dtype: object = "int8",

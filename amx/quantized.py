@@ -11,12 +11,13 @@ import numpy as np
 from amx import errors
 from amx.arrays import Array, as_array
 from amx.dlpack import BFLOAT16
+from amx.float_environment import as_after_reset
 
 __all__ = [
     "Form",
     "Quantized",
-    "as_float32",
     "anew",
+    "as_float32",
     "axis_and_group",
     "form_of",
     "in_groups",
@@ -87,6 +88,7 @@ class Quantized:
     dtype: str
     order: Array | None
 
+    @as_after_reset
     def __init__(
         self,
         values: object,
@@ -132,6 +134,7 @@ class Quantized:
         """Of `values`."""
         return self.values.shape
 
+    @as_after_reset
     def dequantize(self) -> Array:
         """The numbers that the integers stand for: float32(values - zero_point) * scale, of `shape`."""
         with np.errstate(all="ignore"):
@@ -319,6 +322,7 @@ def _check_shape(array: Array, shape: tuple[int, ...], name: str) -> None:
         )
 
 
+@as_after_reset
 def as_float32(array: Array, name: str) -> Array:
     """Floats of any size up to 64 bits, rounded to float32; beyond it they are infinite."""
     if array.dtype == BFLOAT16:

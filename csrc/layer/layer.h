@@ -75,6 +75,9 @@ void layer_finish(const struct layer_block *on);
 enum layer_function { LAYER_EXP, LAYER_TANH, LAYER_ERF };
 void layer_apply(enum layer_function function, const float *x, float *y, int64_t count);
 
+/* Set this thread's MXCSR, where there is one, and return what it was: for arithmetic elsewhere. */
+uint32_t layer_exchange_mxcsr(uint32_t mxcsr);
+
 /* The widths that this CPU and kernel allow, best first; NULL behind the last one. */
 const char *layer_width(int index);
 /* What is used from now on; NULL: the best. 0, or -ENOTSUP. Not while another thread is within the above. */

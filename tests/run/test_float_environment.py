@@ -44,3 +44,45 @@ def test_products_have_an_environment_of_their_own(backend):
             children.how_it_ended(result),
             result.stderr,
         )
+
+
+# Denormal numbers, and others whose quotients are rounded. What another library sets in a thread stays there.
+QUANTISED = (
+    PRODUCTS[: PRODUCTS.index("amx.set_backend")]
+    + """
+rng = np.random.default_rng(0)
+
+def made(x):
+    layers = [amx.Linear(x, np.full(6, 1e-40), dtype=name) for name in ("int8", "bfloat16", "float16")]
+    small = [
+        amx.quantize(x, name, axis, group, symmetric=way)
+        for name, axis, group in (("int8", 0, None), ("uint8", 0, None), ("uint4", None, 32))
+        for way in (True, False)
+    ]
+    small += [amx.Quantized(np.ones((6, 64), np.int8), np.full(6, 1e-41), 0, axis=0), layers[0].weight]
+    arrays = [part for q in small for part in (q.values, q.scale, q.zero_point, q.dequantize())]
+    return [*arrays, *(layer.bias for layer in layers), *(layer.weight for layer in layers[1:])]
+
+for size in 1, 1e-38, 1e-40, 7e37:
+    x = rng.standard_normal((6, 64)) * size
+    for array in x, x.astype(np.float32):
+        wanted = [part.tobytes() for part in made(array)]
+        for mxcsr in MASKED | FLAGS, 0, UP | MASKED, TO_ZERO | MASKED, DAZ | FTZ | MASKED, FTZ | MASKED:
+            before = exchange_mxcsr(mxcsr)
+            found = made(array)
+            left = exchange_mxcsr(before)
+            assert left == mxcsr, (size, hex(mxcsr), hex(left))
+            differ = [i for i, part in enumerate(found) if part.tobytes() != wanted[i]]
+            assert not differ, (size, hex(mxcsr), differ)
+print("right")
+"""
+)
+
+
+def test_what_is_quantised_has_an_environment_of_its_own():
+    """torch.set_flush_denormal(True), for one, changes neither scales nor values."""
+    result = children.run_python("-c", QUANTISED)
+    assert (result.stdout, result.returncode) == ("right\n", 0), (
+        children.how_it_ended(result),
+        result.stderr,
+    )
