@@ -236,19 +236,14 @@ AVX2 static void add_some(const struct vector_block *on) {
 
 /* Whole chunks; then, of a last one that K does not fill, the words that there are, to what C has by then. */
 AVX2 static void multiply(const struct vector_block *on) {
-    struct vector_block part = *on;
-    part.chunks -= on->last_words < STEPS;
-    if (part.chunks > 0) {
-        all_rows(&part, 0);
+    struct vector_block whole = *on;
+    whole.chunks -= on->last_words < STEPS;
+    if (whole.chunks > 0) {
+        all_rows(&whole, 0);
     }
-    if (part.chunks < on->chunks) {
-        part.a += part.chunks * A_CHUNK;
-        part.b += part.chunks * on->b_chunk;
-        part.from = part.chunks > 0 ? on->c : on->from;
-        part.from_row = part.chunks > 0 ? on->c_row : on->from_row;
-        part.chunks = 1;
-        part.ahead_groups = 0;
-        add_some(&part);
+    if (whole.chunks < on->chunks) {
+        const struct vector_block last = vector_behind(&whole, A_CHUNK);
+        add_some(&last);
     }
 }
 

@@ -2,14 +2,16 @@
  * of a word to one chain. Nor is VFMADD*PH, which rounds to 16 bits.
  *
  * Registers  12 rows of 16 columns: 12 of even chains, 12 of odd ones; 2 of a row of B, even and odd; one
- * mask. Numbers of A are repeated by the instruction that multiplies them: such loads are two a cycle Layout
- * a chunk of a row of A: its 32 elements as binary32. B: bfloat16 as it comes, widened between the products,
- * where it costs nothing; float16, whose widening would, as 16 rows of even and odd elements of all columns
- * in turn, prepared by the first rows while they multiply Order      docs/numerics.md: both chains; their
- * sum; the accumulator plus that NaN        which one comes out is not VFMADD's to say: vector_redo()
- * decides, before anything is stored Few rows   one row by both column tiles of a panel Edges      rows that
- * are left over go by 4, 2 and 1; columns are always computed Ceiling    16/17 of VFMADD: for 32 products an
- * element takes two additions
+ *            mask. Numbers of A are repeated by the instruction that multiplies them: two such loads a cycle
+ * Layout     a chunk of a row of A: its 32 elements as binary32. B: bfloat16 as it comes, widened between the
+ *            products, where it costs nothing; float16, whose widening would, as 16 rows of even and odd
+ *            elements of all columns in turn
+ * Order      docs/numerics.md: both chains; their sum; the accumulator, which rests in memory, plus that
+ * NaN        which one comes out is not VFMADD's to say: vector_redo() decides, before anything is stored
+ * B          of float16 is prepared by the first rows, while they multiply
+ * Few rows   one row by both column tiles of a panel, widened in registers
+ * Edges      rows that are left over go by 4, 2 and 1; columns are always computed
+ * Ceiling    16/17 of VFMADD: for 32 products an element takes two additions
  */
 #include "emulator/vectors.h"
 #include "vector/families.h"
@@ -221,19 +223,14 @@ AVX512 static void add_some(const struct vector_block *on) {
 
 /* Whole chunks; then, of a last one that K does not fill, the words that there are, to what C has by then. */
 static void multiply(const struct vector_block *on) {
-    struct vector_block part = *on;
-    part.chunks -= on->last_words < STEPS;
-    if (part.chunks > 0) {
-        all_kinds(&part);
+    struct vector_block whole = *on;
+    whole.chunks -= on->last_words < STEPS;
+    if (whole.chunks > 0) {
+        all_kinds(&whole);
     }
-    if (part.chunks < on->chunks) {
-        part.a += part.chunks * A_CHUNK;
-        part.b += part.chunks * on->b_chunk;
-        part.from = part.chunks > 0 ? on->c : on->from;
-        part.from_row = part.chunks > 0 ? on->c_row : on->from_row;
-        part.chunks = 1;
-        part.ahead_groups = 0;
-        add_some(&part);
+    if (whole.chunks < on->chunks) {
+        const struct vector_block last = vector_behind(&whole, A_CHUNK);
+        add_some(&last);
     }
 }
 

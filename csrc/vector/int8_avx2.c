@@ -1,5 +1,5 @@
 /* Integers on AVX2: words.inc.h has the contract. 4 rows of 16 columns: 8 registers of C, 2 of B, one of A,
- * one for a product. VPMADDWD and VPADDD of one sum stand together, since compilers add products up in
+ * two for products. VPMADDWD and VPADDD of two sums stand together, since compilers add products up in
  * another order and run out of registers. */
 #include "emulator/vectors.h"
 #include "vector/families.h"

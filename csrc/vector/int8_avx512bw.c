@@ -1,5 +1,5 @@
 /* Integers on AVX-512BW, for CPUs without VNNI: words.inc.h has the contract. 6 rows of 32 columns: 12
- * registers of C, 2 of B, one of A, one for a product. */
+ * registers of C, 2 of B, one of A, two for products. */
 #include "emulator/vectors.h"
 #include "vector/families.h"
 

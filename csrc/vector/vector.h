@@ -80,6 +80,20 @@ static inline int vector_words(const struct vector_block *on, int64_t q) {
     return q + 1 < on->chunks ? 16 : (on->last_words + 3) / 4 * 4;
 }
 
+/* The chunk behind these, if any, a_chunk bytes each of A prepared: added to what C has then. */
+static inline struct vector_block vector_behind(const struct vector_block *on, int64_t a_chunk) {
+    struct vector_block last = *on;
+    last.a += on->chunks * a_chunk;
+    last.b += on->chunks * on->b_chunk;
+    if (on->chunks > 0) {
+        last.from = on->c;
+        last.from_row = on->c_row;
+    }
+    last.chunks = 1;
+    last.ahead_groups = 0; /* one chunk is not worth it */
+    return last;
+}
+
 /* Where up to 12 rows of A lie, told by few registers: three rows from each of these, `row` apart. */
 struct vector_rows_of_a {
     const uint8_t *three[4];

@@ -15,7 +15,7 @@
  *
  * Defines words_NAME_prepare_a(), _multiply() and _multiply_few().
  *
- * Registers  WORDS_ROWS rows of C, WORDS_TILES * 16 columns wide; a row of B; a word of A; a product
+ * Registers  WORDS_ROWS rows of C, WORDS_TILES * 16 columns wide; a row of B; a word of A; two products
  * Layout     a chunk of a row of A: 16 even words, a[4w] and a[4w + 2] as 16 bits each, then 16 odd ones,
  *            a[4w + 1] and a[4w + 3]; of B: 16 rows of even words of all columns, then 16 of odd ones
  * Steps      a word of A against a row of B is one VPMADDWD for each vector. Its sum of two products is at
