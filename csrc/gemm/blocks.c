@@ -6,14 +6,6 @@
  */
 #include "gemm/job.h"
 
-/* A part of C and the part of K that is added to it now: rows, and panels and chunks of the stripe. */
-struct block {
-    int64_t row, rows;
-    struct gemm_range panels;
-    int64_t chunk, chunks;
-    int begins, ends; /* the stripe's chunks */
-};
-
 /* Whether the rows of A that are used in turns are too many for the sets of L2 that they fall into: a cache
  * holds no more rows than its size divided by the power of two that divides their distance, unless they fill
  * that distance. */
@@ -56,7 +48,7 @@ static void pack_rows(const struct gemm_job *job, int64_t first, int64_t rows, s
 /* Where the kernels find A from a block's row `row` on: in its own memory, but for a last chunk that K does
  * not fill; or packed. */
 static struct gemm_column find_a(const struct gemm_job *job, const struct gemm_stripe *stripe,
-                                 const struct block *block, int64_t row) {
+                                 const struct gemm_block *block, int64_t row) {
     const struct gemm_matrix *a = &job->a;
     const struct amx_gemm_plan *plan = job->call->plan;
     const int64_t height = plan->mr, packed = job->call->packed_chunks;
@@ -85,15 +77,15 @@ static struct gemm_column find_a(const struct gemm_job *job, const struct gemm_s
  * wide, the next chunks, then the next panel, which follow. At the end of B it is what lies behind: a
  * prefetch faults on nothing. */
 static const uint8_t *next_of_b(const struct amx_gemm_plan *plan, const struct gemm_stripe *stripe,
-                                const struct gemm_column *column, const struct block *block) {
+                                const struct gemm_column *column, const struct gemm_block *block) {
     const int one_panel = block->panels.end - block->panels.begin == block_panels(plan);
     return column->b + (one_panel ? block->chunks * GEMM_STEP : stripe->panel_bytes);
 }
 
 /* One column of `blocks` of `rows` rows each, from the block's row `row` on, by all its panels. Panels in
  * their order, but where the last of them are narrower and configured: then these come first. */
-static void multiply_rows(struct gemm_job *job, const struct gemm_stripe *stripe, const struct block *block,
-                          int64_t row, int64_t rows, int64_t blocks) {
+static void multiply_rows(struct gemm_job *job, const struct gemm_stripe *stripe,
+                          const struct gemm_block *block, int64_t row, int64_t rows, int64_t blocks) {
     const struct gemm_call *call = job->call;
     const struct amx_gemm_plan *plan = call->plan;
     const int tall = rows > GEMM_ROWS;
@@ -157,7 +149,7 @@ static void multiply_rows(struct gemm_job *job, const struct gemm_stripe *stripe
 
 /* Whole blocks, and the rows that are left: first what is configured since the block before. */
 static void multiply_block(struct gemm_job *job, const struct gemm_stripe *stripe,
-                           const struct block *block) {
+                           const struct gemm_block *block) {
     const struct amx_gemm_plan *plan = job->call->plan;
     const int64_t height = plan->mr;
     const int64_t whole = block->rows / height;
@@ -183,15 +175,7 @@ void gemm_multiply_stripe(struct gemm_job *job, const struct gemm_stripe *stripe
         pack_rows(job, row, min64(plan->mc, rows.end - row), chunks);
         for (int64_t q = mine.begin; q < mine.end; q += panels) {
             for (int64_t chunk = chunks.begin; chunk < chunks.end; chunk += plan->kc) {
-                const struct block block = {
-                    .row = row,
-                    .rows = min64(plan->mc, rows.end - row),
-                    .panels = {q, min64(mine.end, q + panels)},
-                    .chunk = chunk,
-                    .chunks = min64(plan->kc, chunks.end - chunk),
-                    .begins = chunk == chunks.begin,
-                    .ends = chunk + plan->kc >= chunks.end,
-                };
+                const struct gemm_block block = gemm_block_at(plan, rows, mine, chunks, row, q, chunk);
                 multiply_block(job, stripe, &block);
             }
         }

@@ -33,6 +33,14 @@ struct gemm_stripe {
     struct gemm_range chunks; /* of K */
 };
 
+/* A part of C and the part of K that is added to it now: rows, and panels and chunks of the stripe. */
+struct gemm_block {
+    int64_t row, rows;
+    struct gemm_range panels;
+    int64_t chunk, chunks;
+    int begins, ends; /* the stripe's chunks */
+};
+
 static inline int64_t min64(int64_t x, int64_t y) {
     return x < y ? x : y;
 }
@@ -41,6 +49,21 @@ static inline int64_t panels_of(int64_t count) {
 }
 static inline int is_to_stop(const struct gemm_call *call) {
     return __atomic_load_n(&call->stop.wanted, __ATOMIC_RELAXED);
+}
+
+/* The block of the plan's size, within these, that begins there. */
+static inline struct gemm_block gemm_block_at(const struct amx_gemm_plan *plan, struct gemm_range rows,
+                                              struct gemm_range panels, struct gemm_range chunks, int64_t row,
+                                              int64_t panel, int64_t chunk) {
+    return (struct gemm_block){
+        .row = row,
+        .rows = min64(plan->mc, rows.end - row),
+        .panels = {panel, min64(panels.end, panel + plan->nc / GEMM_PANEL)},
+        .chunk = chunk,
+        .chunks = min64(plan->kc, chunks.end - chunk),
+        .begins = chunk == chunks.begin,
+        .ends = chunk + plan->kc >= chunks.end,
+    };
 }
 
 /* In whole units but the last. */

@@ -1,8 +1,9 @@
 /* One thread's part of C for a stripe of B, in vector registers: the loops over blocks.
  *
  * For a block of mc rows and nc columns, and kc chunks of K, the rows of A are prepared once, into a buffer
- * for L2; then each column tile of B, into one for L1, and multiplied with all of these rows. What preparing
- * costs is shared by nc columns and mc rows. Where K is cut, partial sums rest as in blocks.c.
+ * for L2; then the columns of B that the family takes at once are multiplied with all of these rows, by the
+ * first of which they are prepared, where the family wants that, into a buffer for L1 (or L2: `deepest`).
+ * What preparing costs is shared by nc columns and mc rows. Where K is cut, partial sums rest as in blocks.c.
  */
 #include <string.h>
 
@@ -29,7 +30,7 @@ static int64_t a_row(const struct vector_family *family, const struct amx_gemm_p
     return plan->kc * family->a_bytes + GEMM_CHUNK;
 }
 
-/* Few rows prepare no B, and go by all of K at once. */
+/* Few rows prepare no B. */
 static int64_t b_bytes(const struct vector_family *family, const struct amx_gemm_plan *plan) {
     return plan->m <= family->few ? 0 : plan->kc * family->b_bytes;
 }
@@ -61,16 +62,6 @@ static struct places find_places(const struct gemm_job *job) {
     };
 }
 
-/* A part of C and the part of K that is added to it now; columns in panels of the stripe. */
-struct block {
-    int64_t row, rows;
-    struct gemm_range panels;
-    int64_t chunk, chunks;
-    int begins, ends;                  /* the stripe's chunks */
-    int last_words;                    /* of its last chunk that K has */
-    int64_t ahead_groups, ahead_lines; /* as struct vector_block's */
-};
-
 /* The floating-point environment of floats, of which the caller's is put aside. Not inlined where they work,
  * so that no arithmetic moves out of it. */
 static uint32_t enter(enum vector_kind kind) {
@@ -91,7 +82,8 @@ static __attribute__((noinline)) void prepare(const struct vector_family *family
 }
 
 /* Chunks that lie whole in rows whose columns are adjacent are prepared from there, others from a tile. */
-static void prepare_a(const struct gemm_job *job, const struct places *places, const struct block *block) {
+static void prepare_a(const struct gemm_job *job, const struct places *places,
+                      const struct gemm_block *block) {
     const struct vector_family *family = job->call->family;
     const struct gemm_matrix *a = &job->a;
     const int64_t per_chunk = GEMM_CHUNK / a->element;
@@ -151,15 +143,14 @@ static int64_t next_of_b(const struct vector_family *family, const struct gemm_s
 }
 
 /* `columns` columns from column `column` of the stripe. A layer makes results of those that have come
- * together so far, where they are enough, or the `last` ones. */
+ * together so far, where they are enough, or the `last` ones. `on` is what all columns have in common. */
 static void multiply_columns(struct gemm_job *job, const struct gemm_stripe *stripe,
-                             const struct places *places, const struct block *block, int64_t column,
-                             int64_t columns, int few, int last) {
+                             const struct places *places, const struct gemm_block *block,
+                             struct vector_block on, int64_t column, int64_t columns, int few, int last) {
     const struct gemm_call *call = job->call;
-    const struct amx_gemm_plan *plan = call->plan;
     const struct vector_family *family = call->family;
     const int64_t width = few ? GEMM_PANEL : width_of(family);
-    const int64_t sums_row = plan->nc * 4 + GEMM_CHUNK; /* an odd number of lines */
+    const int64_t sums_row = gemm_sums_row(call, 0);
     const int starts = block->chunk == 0 && !call->adds, finishes = block->ends && call->layer != NULL;
     const int64_t first = stripe->first_panel * GEMM_PANEL + column,
                   waiting = finishes ? (column - block->panels.begin * GEMM_PANEL) % FINISHED : 0;
@@ -168,36 +159,14 @@ static void multiply_columns(struct gemm_job *job, const struct gemm_stripe *str
     uint8_t *const sums = block->begins && block->ends
                               ? NULL
                               : job->buffers.sums + (column - block->panels.begin * GEMM_PANEL) * 4;
-    const uint8_t *b = stripe->data + (column / GEMM_PANEL - stripe->begin) * stripe->panel_bytes +
-                       (block->chunk - stripe->chunks.begin) * GEMM_STEP +
-                       column % GEMM_PANEL / GEMM_ROWS * GEMM_TILE;
-    struct vector_block on = {
-        .a = places->a,
-        .a_row = places->a_row,
-        .b = b,
-        .b_chunk = GEMM_STEP,
-        .prepared = places->b,
-        .chunks = block->chunks,
-        .rows = block->rows,
-        .last_words = block->last_words,
-        .columns = columns,
-        .from = starts          ? zeros
-                : block->begins ? c
-                                : sums,
-        .from_row = starts          ? 0
-                    : block->begins ? call->c_row
-                                    : sums_row,
-        .c = finishes      ? edge
-             : block->ends ? c
-                           : sums,
-        .c_row = finishes      ? places->edge_row
-                 : block->ends ? call->c_row
-                               : sums_row,
-        .kind = call->kind,
-        .ahead = next_of_b(family, stripe, column),
-        .ahead_groups = block->ahead_groups,
-        .ahead_lines = block->ahead_lines,
-    };
+    on.b = stripe->data + (column / GEMM_PANEL - stripe->begin) * stripe->panel_bytes +
+           (block->chunk - stripe->chunks.begin) * GEMM_STEP + column % GEMM_PANEL / GEMM_ROWS * GEMM_TILE;
+    on.ahead = next_of_b(family, stripe, column);
+    on.columns = columns;
+    on.from = starts ? zeros : block->begins ? c : sums;
+    on.from_row = starts ? 0 : block->begins ? call->c_row : sums_row;
+    on.c = finishes ? edge : block->ends ? c : sums;
+    on.c_row = finishes ? places->edge_row : block->ends ? call->c_row : sums_row;
     if (columns < width && !starts) {
         copy_rows(edge, places->edge_row, on.from, on.from_row, on.rows, 4 * columns);
         on.from = edge;
@@ -219,24 +188,6 @@ static void multiply_columns(struct gemm_job *job, const struct gemm_stripe *str
     }
 }
 
-/* Less, where the product is to stop. */
-static void multiply_block(struct gemm_job *job, const struct gemm_stripe *stripe,
-                           const struct places *places, const struct block *block) {
-    const struct vector_family *family = job->call->family;
-    const int few = block->rows <= family->few;
-    const int64_t width = few ? GEMM_PANEL : width_of(family);
-    const int64_t end =
-        min64(block->panels.end * GEMM_PANEL, job->call->plan->n - stripe->first_panel * GEMM_PANEL);
-    prepare_a(job, places, block);
-    for (int64_t column = block->panels.begin * GEMM_PANEL; column < end; column += width) {
-        if (gemm_stops_before(job, (block->rows + GEMM_PANEL - 1) / GEMM_PANEL * block->chunks)) {
-            return;
-        }
-        multiply_columns(job, stripe, places, block, column, min64(width, end - column), few,
-                         column + width >= end);
-    }
-}
-
 /* Of the chunk in front of `chunk`, in words of 4 bytes. */
 static int last_words(const struct gemm_matrix *a, int64_t chunk) {
     const int64_t beyond = chunk * GEMM_CHUNK - a->columns * a->element;
@@ -244,11 +195,39 @@ static int last_words(const struct gemm_matrix *a, int64_t chunk) {
 }
 
 /* What the groups of rows prefetch of the next column tiles, in equal parts as far as it goes. */
-static void share_ahead(struct block *block, const struct vector_family *family) {
-    const int64_t lines = (int64_t)family->tiles * GEMM_TILE / GEMM_CHUNK,
-                  groups = block->rows / family->rows;
-    block->ahead_lines = groups > 0 ? (lines + groups - 1) / groups : 0;
-    block->ahead_groups = groups > 0 ? lines / block->ahead_lines : 0;
+static void share_ahead(struct vector_block *on, const struct vector_family *family) {
+    const int64_t lines = (int64_t)family->tiles * GEMM_TILE / GEMM_CHUNK, groups = on->rows / family->rows;
+    on->ahead_lines = groups > 0 ? (lines + groups - 1) / groups : 0;
+    on->ahead_groups = groups > 0 ? lines / on->ahead_lines : 0;
+}
+
+/* Less, where the product is to stop. */
+static void multiply_block(struct gemm_job *job, const struct gemm_stripe *stripe,
+                           const struct places *places, const struct gemm_block *block) {
+    const struct vector_family *family = job->call->family;
+    struct vector_block on = {
+        .a = places->a,
+        .a_row = places->a_row,
+        .b_chunk = GEMM_STEP,
+        .prepared = places->b,
+        .chunks = block->chunks,
+        .rows = block->rows,
+        .last_words = last_words(&job->a, block->chunk + block->chunks),
+        .kind = job->call->kind,
+    };
+    const int few = block->rows <= family->few;
+    const int64_t width = few ? GEMM_PANEL : width_of(family);
+    const int64_t end =
+        min64(block->panels.end * GEMM_PANEL, job->call->plan->n - stripe->first_panel * GEMM_PANEL);
+    share_ahead(&on, family);
+    prepare_a(job, places, block);
+    for (int64_t column = block->panels.begin * GEMM_PANEL; column < end; column += width) {
+        if (gemm_stops_before(job, (block->rows + GEMM_PANEL - 1) / GEMM_PANEL * block->chunks)) {
+            return;
+        }
+        multiply_columns(job, stripe, places, block, on, column, min64(width, end - column), few,
+                         column + width >= end);
+    }
 }
 
 void gemm_multiply_stripe_in_vectors(struct gemm_job *job, const struct gemm_stripe *stripe) {
@@ -261,17 +240,7 @@ void gemm_multiply_stripe_in_vectors(struct gemm_job *job, const struct gemm_str
         for (int64_t row = rows.begin; row < rows.end; row += plan->mc) {
             for (int64_t chunk = chunks.begin; chunk < chunks.end && !is_to_stop(job->call);
                  chunk += plan->kc) {
-                struct block block = {
-                    .row = row,
-                    .rows = min64(plan->mc, rows.end - row),
-                    .panels = {q, min64(mine.end, q + panels)},
-                    .chunk = chunk,
-                    .chunks = min64(plan->kc, chunks.end - chunk),
-                    .begins = chunk == chunks.begin,
-                    .ends = chunk + plan->kc >= chunks.end,
-                };
-                share_ahead(&block, job->call->family);
-                block.last_words = last_words(&job->a, block.chunk + block.chunks);
+                const struct gemm_block block = gemm_block_at(plan, rows, mine, chunks, row, q, chunk);
                 multiply_block(job, stripe, &places, &block);
             }
         }
