@@ -44,7 +44,8 @@ class Plan:
     stream_a, stream_b: loaded with TILELOADDT1, past the first-level cache; tiles alone.
     pack_a: A is packed where its rows do not consist of whole 64-byte lines, or lie a power of two apart so
         that the second-level cache cannot hold them at once.
-    prefetch_b: the panel of B that comes next is prefetched into the second-level cache.
+    prefetch_b: the panel of B that comes next is prefetched into the second-level cache; chosen for tiles
+        alone: in vector registers the rows of a block always do it.
     stream_c: C is stored past the caches, where its rows consist of whole 64-byte lines.
     prefetch_c: where it is stored through the caches, it is prefetched for writing.
     huge_pages: asked for, for the packed panels of B.
@@ -110,7 +111,8 @@ class Plan:
             if self.m <= self.mr:
                 return f"{size}: B goes by once"
             sums = "the rows of A and partial sums" if self.kc < self.chunks else "the rows of A"
-            return f"{size}: what B has for {self.nr} columns stays in half of L1, {sums} in L2"
+            b = f"what B has for {self.nr} columns stays in L1, or in L2 where that is as fast"
+            return f"{size}: {b}; {sums} in L2"
         if self.kc < self.chunks:
             in_l2 = "A" if self.nc == self.nr else "A, B and partial sums"
             return f"{size}: a panel of B stays in L1, {in_l2} in L2"
@@ -128,7 +130,8 @@ class Plan:
 
     def _source_of_b(self) -> str:
         if self.family is not None:
-            return self._packing()
+            ahead = f"; the next {self.nr} columns are prefetched beside products" if self.m > self.mr else ""
+            return self._packing() + ahead
         return f"{self._packing()}; {self._loads(self.stream_b)}{self._ahead()}"
 
     def _loads(self, stream: bool) -> str:

@@ -256,17 +256,17 @@ static void choose_blocks(struct amx_gemm_plan *plan, int engine, int64_t row_bl
 
 /* In vector registers: a prepared B of kc chunks and one width of columns takes half of L1, or is as deep as
  * the family has it; the prepared rows of A take three eighths of L2, and partial sums a quarter of it. Few
- * rows go by all of B as it lies. */
+ * rows go by all of B as it lies, over as much of K as their own part of L2 holds: mostly all. */
 static void choose_vector_blocks(struct amx_gemm_plan *plan, const struct vector_family *family,
                                  int64_t row_blocks, int64_t column_blocks) {
     const int64_t width = panels_width(plan), l2 = plan->caches.l2;
     const int64_t b_chunk = family->b_bytes > 0 ? family->b_bytes : family->tiles * GEMM_TILE;
-    const int64_t deepest = plan->m <= family->few ? plan->chunks
+    const int64_t of_a = l2 * 3 / 8, chunk_of_a = plan->mr * family->a_bytes;
+    const int64_t deepest = plan->m <= family->few ? of_a / chunk_of_a
                             : family->deepest > 0  ? family->deepest
                                                    : plan->caches.l1 / 2 / b_chunk;
     plan->kc = equal_blocks(plan->chunks, deepest);
-    const int64_t block = plan->mr * max64(1, plan->kc) * family->a_bytes;
-    plan->mc = plan->mr * equal_blocks(row_blocks, l2 * 3 / 8 / block);
+    plan->mc = plan->mr * equal_blocks(row_blocks, of_a / (max64(1, plan->kc) * chunk_of_a));
     const int64_t widest = plan->kc < plan->chunks ? l2 / 4 / (4 * plan->mc * width) : column_blocks;
     plan->nc = width * equal_blocks(column_blocks, widest);
 }

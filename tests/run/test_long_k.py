@@ -11,6 +11,7 @@ import pytest
 import amx
 from amx import parts
 from amx.backend import BACKENDS
+from amx.caches import Caches
 from amx.lowlevel import ffi, lib
 
 small_memory = pytest.mark.skipif(preloading.SANITIZED, reason="a sanitizer takes memory of its own")
@@ -268,3 +269,14 @@ def test_a_product_takes_64_mib_a_thread(backend, threads):
     environment = {"AMX_BACKEND": backend}
     result = children.run_python("-c", LIMITED, threads, timeout=280, **environment)
     assert (result.stdout, result.returncode) == ("done True\n", 0), result.stdout + result.stderr
+
+
+@pytest.mark.parametrize("dtype", ["int8", "bfloat16"])
+def test_few_rows_of_a_long_k_take_little_memory(dtype):
+    """Their numbers as the kernel reads them, at most twice as large, stay in L2, whatever K."""
+    caches = Caches(32 << 10, 1 << 20)
+    p = amx.plan(1, 32, 1 << 30, dtype, 1, packed=True, caches=caches, backend="vector")
+    if p.family is None:
+        pytest.skip("this CPU has no kernels for it")
+    assert caches.l2 // 8 <= p.kc * 64 <= caches.l2 * 3 // 8
+    assert p.mc == p.m == 1

@@ -247,7 +247,10 @@ def test_a_plan_in_vector_registers_speaks_of_no_tiles(dtype, family):
     assert f"of {dtype} on vector, 48 KiB L1" in str(p)
     assert f"{p.family}: {p.mr} rows and {p.nr} columns of C in vector registers" in str(p)
     assert "the rows of A and partial sums in L2" in str(p)
+    assert f"the next {p.nr} columns are prefetched" in str(p)
     assert "B goes by once" in str(few)
+    assert few.kc == few.chunks
+    assert "prefetched" not in str(few)
     assert not re.search("(?i)tile", str(p) + str(few))
     for backend in ("native", "emulated"):
         assert amx.plan(100, 100, 100, dtype, backend=backend).family is None
