@@ -201,8 +201,9 @@ static int differs(const struct vector_family *family, enum vector_kind kind) {
     for (int r = 0; r < MOST_ROWS; r++) {
         for (int n = 0; n < COLUMNS; n++) {
             if (got[r][n] != (r < rows ? want[r][n] : 0x55555555)) {
-                printf("%s %s: %d rows, %d chunks, %s, %s: row %d, column %d is %08x, not %08x\n",
-                       family->name, kinds[kind], rows, chunks, few ? "few" : "block",
+                printf("%s %s: %d rows, %d chunks, %d words, %s of %d, %s: row %d, column %d is %08x, "
+                       "not %08x\n",
+                       family->name, kinds[kind], rows, chunks, last_words, few ? "few" : "block", columns,
                        starts ? "from 0" : "from sums", r, n, (unsigned)got[r][n],
                        r < rows ? (unsigned)want[r][n] : 0x55555555u);
                 return 1;

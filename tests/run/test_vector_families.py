@@ -12,6 +12,7 @@ import pytest
 from compiling import EMULATOR, ROOT
 
 from amx._lib import lib
+from amx.backend import vector_families
 
 VECTOR = [source for source in sorted(ROOT.glob("csrc/vector/*.c")) if not source.name.startswith("nibble")]
 SOURCES = [ROOT / "tests/c/vector_families.c", *VECTOR, *EMULATOR]
@@ -48,25 +49,37 @@ def run(program, blocks):
     return result.stdout.splitlines()
 
 
-FAMILIES = [
-    *(
-        f"{family} {kind}: equal"
-        for family in ("sse2", "avx2", "avx512bw", "avx-vnni", "avx-vnni-int8", "avx512-vnni")
-        for kind in ("ss", "su", "us", "uu")
-    ),
-    *(f"{family} {kind}: equal" for family in ("avx2", "avx512") for kind in ("bf16", "fp16")),
-]
+INT8 = ("sse2", "avx2", "avx512bw", "avx-vnni", "avx-vnni-int8", "avx512-vnni")
+FLOATS = ("avx2", "avx512")
 
 
-def has_every_family():
-    ops = (lib.AMX_TDPBSSD, lib.AMX_TDPBF16PS)
-    return sum(bool(lib.amx_vector_family(op, index)) for op in ops for index in range(9)) == 8
+def equal(int8, floats):
+    """What is printed of these families, in this order."""
+    return [
+        *(f"{family} {kind}: equal" for family in int8 for kind in ("ss", "su", "us", "uu")),
+        *(f"{family} {kind}: equal" for family in floats for kind in ("bf16", "fp16")),
+    ]
 
 
+FAMILIES = equal(INT8, FLOATS)
+HERE = equal(
+    [family for family in INT8 if family in vector_families("int8")],
+    [family for family in FLOATS if family in vector_families("bf16")],
+)
+
+
+def of_families(lines):
+    return [line for line in lines if not line.endswith(": not here")]
+
+
+@pytest.mark.skipif(not HERE, reason="x86-64 only")
 def test_blocks_are_what_plain_loops_make_of_them(request):
-    """Every family: on a CPU that has all, else by the model of their instructions, where there is AVX2."""
-    if has_every_family() or lib.amxemu_best_path() < lib.AMXEMU_AVX2:
-        assert "sse2 uu: equal" in run(request.getfixturevalue("program"), 200)
+    """Every family: on a CPU that has all, else by the model of their instructions, where there is AVX2.
+
+    What the CPU has is then held against plain loops by test_many_blocks, and meanwhile by other engines.
+    """
+    if HERE == FAMILIES or lib.amxemu_best_path() < lib.AMXEMU_AVX2:
+        assert of_families(run(request.getfixturevalue("program"), 200)) == HERE
     else:
         assert run(request.getfixturevalue("model"), 100) == FAMILIES
 
@@ -77,8 +90,9 @@ def test_many_blocks_by_a_model_of_the_instructions(model):
 
 
 @pytest.mark.matrix
+@pytest.mark.skipif(not HERE, reason="x86-64 only")
 def test_many_blocks(program):
-    assert "sse2 uu: equal" in run(program, 5000)
+    assert of_families(run(program, 5000)) == HERE
 
 
 @pytest.mark.matrix
