@@ -73,9 +73,9 @@ int64_t gemm_vector_buffer(const struct gemm_call *call) {
     (void)call;
     return 0;
 }
-void gemm_finish(const struct gemm_call *call, int64_t row, int64_t rows, int64_t column, int64_t columns,
-                 const uint8_t *sums, int64_t sums_row) {
-    (void)call, (void)row, (void)rows, (void)column, (void)columns, (void)sums, (void)sums_row;
+void gemm_finish(const struct layer_block *layer, int64_t k, int64_t row, int64_t rows, int64_t column,
+                 int64_t columns, const uint8_t *sums, int64_t sums_row) {
+    (void)layer, (void)k, (void)row, (void)rows, (void)column, (void)columns, (void)sums, (void)sums_row;
 }
 int amx_is_stub(void) {
     return 0;
