@@ -26,6 +26,7 @@ int amx_gemm_layer(int engine, int op, int threads, int64_t m, int64_t k, const 
     return gemm_out_overlaps(layer, m, b->n, a, bytes) ? -EXDEV : gemm_run(&call, op, threads, 1);
 }
 
+#if defined(_OPENMP)
 static struct layer_rows some_rows(const struct layer_rows *on, int64_t first, int64_t rows) {
     struct layer_rows some = *on;
     some.x = (const uint8_t *)on->x + first * on->x_row;
@@ -36,6 +37,7 @@ static struct layer_rows some_rows(const struct layer_rows *on, int64_t first, i
     some.rows = rows;
     return some;
 }
+#endif
 
 void amx_gemm_layer_rows(int threads, const struct layer_rows *on) {
     enum { WORTH_THREADS = 1 << 16 }; /* elements */
