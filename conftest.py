@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import time
 
 import children
 import compiling
@@ -61,3 +62,13 @@ def backend(request):
         amx.set_backend(name)
         yield name
     amx.set_backend(os.environ.get("AMX_BACKEND", "auto"))
+
+
+@pytest.fixture
+def rng():
+    """Random numbers; AMX_SEED repeats a run."""
+    import numpy as np
+
+    seed = int(os.environ.get("AMX_SEED", time.time_ns()))
+    print("seed", seed)
+    return np.random.default_rng(seed)

@@ -2,7 +2,6 @@
 
 import errno
 import os
-import time
 
 import layer_calls
 import numpy as np
@@ -16,14 +15,6 @@ from amx.backend import engine_for
 
 pytestmark = pytest.mark.every_family
 OPS = {"int8": lib.AMX_TDPBUSD, "bfloat16": lib.AMX_TDPBF16PS, "float16": lib.AMX_TDPFP16PS}
-
-
-@pytest.fixture
-def rng():
-    """AMX_SEED repeats a run."""
-    seed = int(os.environ.get("AMX_SEED", time.time_ns()))
-    print("seed", seed)
-    return np.random.default_rng(seed)
 
 
 def operands(rng, kind, m, n, k):

@@ -1,8 +1,5 @@
 """Products made results (csrc/layer/), bit for bit what docs/numerics.md says, at every width."""
 
-import os
-import time
-
 import children
 import layer_calls
 import layer_model
@@ -24,14 +21,6 @@ SPECIAL = np.array(
 def width(request):
     with layer_calls.selected(request.param):
         yield request.param
-
-
-@pytest.fixture
-def rng():
-    """AMX_SEED repeats a run."""
-    seed = int(os.environ.get("AMX_SEED", time.time_ns()))
-    print("seed", seed)
-    return np.random.default_rng(seed)
 
 
 def apart(rng, array):

@@ -1,8 +1,5 @@
 """Rows of floats quantised to 8 bits (csrc/layer/): the bits that docs/numerics.md gives, at every width."""
 
-import os
-import time
-
 import layer_calls
 import layer_model
 import numpy as np
@@ -18,14 +15,6 @@ FLOATS = sorted(layer_model.FLOATS)
 def width(request):
     with layer_calls.selected(request.param):
         yield request.param
-
-
-@pytest.fixture
-def rng():
-    """AMX_SEED repeats a run."""
-    seed = int(os.environ.get("AMX_SEED", time.time_ns()))
-    print("seed", seed)
-    return np.random.default_rng(seed)
 
 
 def quantized(x, name, given=None):

@@ -1,8 +1,6 @@
 """`amx.Linear` with weights of 4 bits: the bits that docs/numerics.md ("4 bits") gives, on every engine."""
 
-import os
 import pickle
-import time
 
 import children
 import layer_model
@@ -17,14 +15,6 @@ import amx
 from amx import errors, layer_steps
 
 pytestmark = pytest.mark.every_family
-
-
-@pytest.fixture
-def rng():
-    """AMX_SEED repeats a run."""
-    seed = int(os.environ.get("AMX_SEED", time.time_ns()))
-    print("seed", seed)
-    return np.random.default_rng(seed)
 
 
 def weights(rng, n, k, group, *, order=False):

@@ -5,7 +5,6 @@ CPU that runs this is not known beforehand: sums that are not exact have to be t
 """
 
 import os
-import time
 
 import layer_model
 import layer_peers
@@ -29,14 +28,6 @@ def _on_one_engine():
     amx.set_backend("emulated")
     yield
     amx.set_backend(os.environ.get("AMX_BACKEND", "auto"))
-
-
-@pytest.fixture
-def rng():
-    """AMX_SEED repeats a run."""
-    seed = int(os.environ.get("AMX_SEED", time.time_ns()))
-    print("seed", seed)
-    return np.random.default_rng(seed)
 
 
 @pytest.fixture

@@ -2,8 +2,6 @@
 
 import contextlib
 import errno
-import os
-import time
 
 import layer_calls
 import layer_model
@@ -11,18 +9,11 @@ import nibble_model
 import numpy as np
 import pytest
 import small_caches
+import vector_family
 
 from amx._lib import ffi, lib
 
 F = np.float32
-
-
-def families():
-    """Best first."""
-    found = []
-    while lib.amx_nibbles_family(len(found)):
-        found.append(ffi.string(lib.amx_nibbles_family(len(found))).decode())
-    return found
 
 
 @contextlib.contextmanager
@@ -36,18 +27,10 @@ def selected(family):
         assert lib.amx_nibbles_select(before) == 0
 
 
-@pytest.fixture(params=families())
+@pytest.fixture(params=vector_family.of_nibbles())
 def family(request):
     with selected(request.param):
         yield request.param
-
-
-@pytest.fixture
-def rng():
-    """AMX_SEED repeats a run."""
-    seed = int(os.environ.get("AMX_SEED", time.time_ns()))
-    print("seed", seed)
-    return np.random.default_rng(seed)
 
 
 def rows(rng, m, k, dtype, extreme=False):
@@ -209,6 +192,6 @@ def test_out_may_not_overlap_the_rows(rng):
 
 
 def test_families_are_chosen_by_name():
-    assert families()[-1] == "plain"
-    assert ffi.string(lib.amx_nibbles_selected()).decode() == families()[0]
+    assert vector_family.of_nibbles()[-1] == "plain"
+    assert ffi.string(lib.amx_nibbles_selected()).decode() == vector_family.of_nibbles()[0]
     assert lib.amx_nibbles_select(b"none of them") == -errno.ENOTSUP

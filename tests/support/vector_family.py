@@ -25,6 +25,16 @@ def others():
     return sorted({name for names in _of_each_group() for name in names} - best)
 
 
+def of_nibbles():
+    """Those of this CPU that multiply by weights of 4 bits, best first."""
+    from amx.lowlevel import ffi, lib
+
+    found = []
+    while name := lib.amx_nibbles_family(len(found)):
+        found.append(ffi.string(name).decode())
+    return found
+
+
 def select(name):
     """Multiply by the kernels of that family, in all groups that it has; None: by the best."""
     from amx.lowlevel import ffi, lib
