@@ -20,7 +20,7 @@ import numpy.typing as npt
 from amx import errors
 from amx.foreign_objects import described, remedy_for
 
-__all__ = ["BFLOAT16", "Lent", "read"]
+__all__ = ["BFLOAT16", "Lent", "bytes_at", "read"]
 
 # The bits of bfloat16 under their name, which NumPy has no type for.
 BFLOAT16 = np.dtype([("bfloat16", np.uint16)])
@@ -69,6 +69,13 @@ class Lent:
     def __init__(self, interface: object, owner: object) -> None:
         self.__array_interface__ = interface
         self.owner = owner
+
+
+def bytes_at(place: int, count: int, owner: object) -> npt.NDArray[Any]:
+    """Memory of C that may be written, uint8, which keeps its owner."""
+    return np.asarray(
+        Lent({"data": (place, False), "shape": (count,), "typestr": "|u1", "version": 3}, owner)
+    )
 
 
 def read(source: Any, name: str) -> npt.NDArray[Any]:

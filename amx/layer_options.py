@@ -24,6 +24,7 @@ __all__ = [
     "activation_of",
     "bias_of",
     "element_of_layer",
+    "finite_of",
     "rounding_of",
     "rows_of",
 ]
@@ -121,16 +122,7 @@ class Weights:
             if not of_bits and element_of(given.dtype) is not element:
                 given = as_float32(given, "weight")
             return cls(packed_as(Packed, given.T, element))
-        if given.dtype.kind in "iu" and given.dtype.itemsize == 1:
-            raise errors.DtypeError(
-                f"weight is an array of {given.dtype}",
-                cause="Integers have no scale by themselves",
-                remedy="Pass amx.Quantized(weight, scale, zero_point, axis=0)",
-            )
-        array = as_float32(given, "weight")
-        cause = "numbers that are not finite in float32 have no scale"
-        refuse_first(~np.isfinite(array), given, "weight", cause, "look where they come from")
-        return cls.quantized(quantize(array, axis=0))
+        return cls.quantized(quantize(finite_of(given), axis=0))
 
     @property
     def dtype(self) -> str:
@@ -152,6 +144,27 @@ class Weights:
         if isinstance(found, Quantized):
             return found
         return as_float32(found.view(BFLOAT16) if found.dtype == np.uint16 else found, "weight")
+
+
+def finite_of(weight: object) -> Array:
+    """float32 (N, K), to be quantised.
+
+    Raises
+    ------
+    DtypeError, ShapeError, QuantizationError: as of `Weights.of`.
+    """
+    given = as_array(weight, "weight")[...]
+    _check_matrix(given.shape)
+    if given.dtype.kind in "iu" and given.dtype.itemsize == 1:
+        raise errors.DtypeError(
+            f"weight is an array of {given.dtype}",
+            cause="Integers have no scale by themselves",
+            remedy="Pass amx.Quantized(weight, scale, zero_point, axis=0)",
+        )
+    array = as_float32(given, "weight")
+    cause = "numbers that are not finite in float32 have no scale"
+    refuse_first(~np.isfinite(array), given, "weight", cause, "look where they come from")
+    return array
 
 
 def _check_matrix(shape: tuple[int, ...]) -> None:

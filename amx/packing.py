@@ -16,14 +16,15 @@ import numpy as np
 from amx import errors
 from amx._lib import CData, ffi, lib
 from amx.arrays import as_array
-from amx.dlpack import Lent
+from amx.dlpack import bytes_at
 from amx.dtypes import Array, Element, address, dtype_of, element_for, parse, tdp
 from amx.interrupts import raise_interrupt
 from amx.operands import Operand, ranges
 
 __all__ = ["LAYOUT", "Packed", "memory_of", "packed_as", "packed_over"]
 
-LAYOUT = 1  # of the memory: another number where tiles lie otherwise, since programs may have stored it
+LAYOUT = 1  # of the memory, this and amx/nibbles.py's: another number where something lies otherwise, since
+# programs may have stored it
 _PANEL, _CHUNK = 32, 64  # columns, and bytes of K, of which packed matrices consist
 _MOST_BYTES = 32 << 20  # of what is converted at a time
 
@@ -156,8 +157,7 @@ def packed_as(kind: type[_Packed], b: object, dtype: object) -> _Packed:
 def memory_of(packed: Packed) -> Array:
     """Its memory, uint8, uncopied, which keeps it; to be written only where nobody else multiplies by it."""
     place = int(ffi.cast("uintptr_t", lib.amx_packed_data(packed._handle)))
-    interface = {"data": (place, False), "shape": (packed.nbytes,), "typestr": "|u1", "version": 3}
-    return np.asarray(Lent(interface, packed))
+    return bytes_at(place, packed.nbytes, packed)
 
 
 def packed_over(memory: Array, shape: tuple[int, ...], element: Element) -> Packed:

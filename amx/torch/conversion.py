@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ __all__ = ["Conversion", "Layer", "convert"]
 
 _FLOATS = (torch.float32, torch.bfloat16, torch.float16)
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+_LONG = 1 << 20  # elements of K, more than of any group
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
@@ -95,6 +97,8 @@ def convert(
     dtype: object = "int8",
     skip: Skip | Iterable[Skip] = (),
     activations: object = "dynamic",
+    group: int | None = None,
+    symmetric: bool | None = None,
 ) -> Conversion:
     """Replace the linear layers of a model by `amx.torch.Linear`, in place.
 
@@ -105,14 +109,15 @@ def convert(
         that others share or `torch.nn.TransformerEncoderLayer` reads, not on the CPU, of a type that no rows
         of `amx.Linear` are of, or which it refuses. A model that reads the weight of a layer itself finds
         none after this: name such layers in `skip`.
-    dtype, activations: as of `amx.Linear`.
+    dtype, activations, group, symmetric: as of `amx.torch.Linear`. In 4 bits, dtype="uint4", layers keep less
+        of what a model knows than in others: compare its answers.
     skip: layers to leave: names of layers, or of what holds them; and functions of a name and a module that
         say so. One or several.
 
     Raises
     ------
     LayerError: the model itself is a linear layer, or a name in `skip` is none of the model's.
-    What `amx.Linear` raises of its options.
+    What `amx.torch.Linear` raises of its options.
     """
     if isinstance(model, torch.nn.Linear):
         raise errors.LayerError(
@@ -121,7 +126,8 @@ def convert(
             remedy="Use amx.torch.Linear(model)",
         )
     # Options are refused before anything is replaced.
-    Linear(torch.zeros(1, 1, device="cpu"), dtype=dtype, activations=activations)
+    make = functools.partial(Linear, dtype=dtype, activations=activations, group=group, symmetric=symmetric)
+    make(torch.zeros(1, 1 if group is None else _LONG, device="cpu"))
     is_skipped = _skipping(model, skip)
     users = _users_of_parameters(model)
     holders = _holders(model)
@@ -132,7 +138,7 @@ def convert(
         before = _bytes(module)
         if not reason:
             try:
-                made = Linear(module, dtype=dtype, activations=activations)
+                made = make(module)
             except errors.AmxError as error:
                 reason = error.what
         if made is not None:

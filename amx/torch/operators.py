@@ -22,15 +22,17 @@ from amx.layer_call import CalledWith, matrices, read
 from amx.layer_options import Given, activation_of, rounding_of, rows_of
 from amx.layer_steps import Rounding, Rows, Steps, compute
 from amx.linear import rounding_as, rows_as
-from amx.packing import LAYOUT, packed_over
+from amx.nibbles import PackedNibbles
+from amx.packing import LAYOUT, Packed, packed_over
 
-__all__ = ["linear", "matmul"]
+__all__ = ["linear", "matmul", "weights_in"]
 
 _LINE = 64
+_NIBBLES = "uint4"
 _FLOATS = {torch.float32: "float32", torch.bfloat16: "bfloat16", torch.float16: "float16"}
 _LINEAR = """(Tensor x, Tensor packed, Tensor? scale, Tensor? zero_point, Tensor? column_sum, Tensor? bias,
-    SymInt in_features, SymInt out_features, str element, str? activation, str rows, float row_scale,
-    int row_zero_point, int layout) -> Tensor"""
+    Tensor? order, SymInt in_features, SymInt out_features, str element, str? activation, str rows,
+    float row_scale, int row_zero_point, int layout) -> Tensor"""
 
 
 @torch.library.custom_op("amx::linear", mutates_args=(), device_types="cpu", schema=_LINEAR)  # type: ignore[untyped-decorator]
@@ -41,6 +43,7 @@ def linear(
     zero_point: torch.Tensor | None,
     column_sum: torch.Tensor | None,
     bias: torch.Tensor | None,
+    order: torch.Tensor | None,
     in_features: int,
     out_features: int,
     element: str,
@@ -57,9 +60,11 @@ def linear(
     x: (..., in_features) of float32, bfloat16 or float16, of which the results are too.
     packed: uint8, the memory of weights in this layout.
     scale, zero_point, column_sum: (out_features,) of float32, int32 and int32: of 8-bit weights, `zero_point`
-        only where one is not 0, `column_sum` only where rows have zero points; else None.
+        only where one is not 0, `column_sum` only where rows have zero points; else None. Those of 4 bits are
+        in `packed`.
     bias: float32 (out_features,), or None.
-    element: of the weights: "int8", "uint8", "bfloat16" or "float16".
+    order: int64 (in_features,), of 4-bit weights: which column of x each of theirs is for; or None.
+    element: of the weights: "int8", "uint8", "uint4", "bfloat16" or "float16".
     activation: as of `amx.Linear`.
     rows: how rows are quantised: "dynamic", "dynamic-symmetric", or "int8" or "uint8" with `row_scale` and
         `row_zero_point`; "" in 16 bits.
@@ -74,16 +79,15 @@ def linear(
     _check_layout(layout)
     result = _result_of(x, k)
     options = _options(k, n, element, activation, rows, row_scale, row_zero_point, result)
-    in_integers, has_sums = options.rows is not None, rows not in ("", "dynamic-symmetric")
-    _check_presence("scale", scale, in_integers)
-    _check_presence("column_sum", column_sum, has_sums)
-    if not in_integers:
+    has_scales = element in ("int8", "uint8")
+    _check_presence("scale", scale, has_scales)
+    _check_presence("column_sum", column_sum, has_scales and rows != "dynamic-symmetric")
+    if not has_scales:
         _check_presence("zero_point", zero_point, False)
-    memory = _plain(packed, "packed", torch.uint8, packed.numel())
-    if packed.data_ptr() % _LINE:  # as in a file that is mapped
-        memory = _plain(packed.clone(), "packed", torch.uint8, packed.numel())
+    if element != _NIBBLES:
+        _check_presence("order", order, False)
     steps = Steps(
-        packed=packed_over(memory, (k, n), options.element),
+        packed=weights_in(packed, element, (k, n), order),
         rows=options.rows,
         scale=_plain(scale, "scale", torch.float32, n),
         zero=_plain(zero_point, "zero_point", torch.int32, n),
@@ -103,16 +107,34 @@ def linear(
 
 @linear.register_fake  # type: ignore[untyped-decorator]
 def _linear_shape(x: torch.Tensor, *arguments: Any) -> torch.Tensor:
-    in_features, out_features = arguments[5:7]
+    in_features, out_features = arguments[6:8]
+    for each in arguments[:6]:  # the meta device's tensors, if some are
+        if each is not None and each.device != x.device:
+            raise errors.LayerError(
+                f"x is on {x.device}, and a tensor of the layer on {each.device}",
+                cause="Those on the meta device have no elements",
+                remedy="Load the layer's state_dict, or move x",
+            )
     _result_of(x, in_features)
     return x.new_empty((*x.shape[:-1], out_features))
+
+
+def weights_in(
+    packed: torch.Tensor, element: str, shape: tuple[int, int], order: torch.Tensor | None
+) -> Packed | PackedNibbles:
+    """Packed weights (K, N) over a tensor's memory, whatever it has; of `element` there is one."""
+    memory = _plain(packed, "packed", torch.uint8, packed.numel())
+    if packed.data_ptr() % _LINE:  # as in a file that is mapped
+        memory = _plain(packed.clone(), "packed", torch.uint8, packed.numel())
+    if element == _NIBBLES:
+        return PackedNibbles.over(memory, shape, _order(order, shape[0]))
+    return packed_over(memory, shape, Element(element))
 
 
 @dataclass(frozen=True, slots=True)
 class _Options:
     """What the words among the arguments mean."""
 
-    element: Element
     activation: int
     rows: Rows | None
     rounding: Rounding
@@ -123,25 +145,24 @@ class _Options:
 def _options(
     k: int, n: int, element: str, activation: str | None, rows: str, scale: float, zero: int, result: str
 ) -> _Options:
-    if element not in {each.value for each in Element}:
+    if element != _NIBBLES and element not in {each.value for each in Element}:
         raise errors.LayerError(
             f"element={element!r}",
-            cause="Weights are int8, uint8, bfloat16 or float16",
+            cause="Weights are int8, uint8, uint4, bfloat16 or float16",
             remedy="Name one of these",
         )
-    kind = Element(element)
-    in_integers = kind in (Element.INT8, Element.UINT8)
+    kind = None if element == _NIBBLES else Element(element)
+    in_integers = kind in (None, Element.INT8, Element.UINT8)
     if in_integers != bool(rows):
         raise errors.LayerError(
             f"rows={rows!r} with element={element!r}",
-            cause="Rows are quantised in 8 bits, and only then",
-            remedy='Pass "dynamic" with int8 and uint8, else ""',
+            cause="Rows are quantised beside integers, and only then",
+            remedy='Pass "dynamic" with int8, uint8 and uint4, else ""',
         )
     given: Given | str = rows
     if in_integers:
         given = rows_of((scale, zero, rows) if rows in ("int8", "uint8") else rows)
     return _Options(
-        kind,
         activation_of(activation),
         rows_as(given) if in_integers else None,
         rounding_as(rounding_of(result)),
@@ -182,6 +203,18 @@ def _check_presence(name: str, tensor: torch.Tensor | None, is_wanted: bool) -> 
             cause="That does not belong to such weights and rows",
             remedy="Use amx.torch.Linear, which has what belongs together",
         )
+
+
+def _order(tensor: torch.Tensor | None, k: int) -> Any:
+    """Its array, of columns that there are."""
+    order = _plain(tensor, "order", torch.int64, k)
+    if k and order is not None and not 0 <= order.min() <= order.max() < k:
+        raise errors.LayerError(
+            f"order has numbers from {order.min()} to {order.max()}",
+            cause=f"Columns of x are 0 to {k - 1}",
+            remedy="Use amx.torch.Linear, whose buffers belong together",
+        )
+    return order
 
 
 def _plain(tensor: torch.Tensor | None, name: str, dtype: torch.dtype, n: int) -> Any:

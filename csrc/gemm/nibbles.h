@@ -1,12 +1,24 @@
-/* 4-bit weights as they are packed: for each tile of 16 columns, one behind the other, what struct
- * nibbles_block of csrc/vector/nibbles.h calls B, scales and zeros. */
+/* 4-bit weights as they are packed: a head, and for each tile of 16 columns, one behind the other, first what
+ * struct nibbles_block of csrc/vector/nibbles.h calls B, then scales, then zeros. Beside N and K the
+ * memory is all that there is to know. */
 #ifndef AMX_GEMM_NIBBLES_H
 #define AMX_GEMM_NIBBLES_H
 
 #include "gemm/gemm.h"
 #include "vector/nibbles.h"
 
+enum { NIBBLES_HEAD_BYTES = 64, NIBBLES_HIGHEST_ZERO = 16 };
+
+struct nibbles_head { /* at the begin of NIBBLES_HEAD_BYTES */
+    int64_t group;    /* elements of K; one that is K or longer is all of it */
+    int64_t zero, zeros_differ, scales_are_float16;
+};
+
 struct amx_nibbles {
+    uint8_t *data; /* from a 64-byte boundary */
+    int64_t bytes;
+    int is_lent;
+    int64_t group;
     uint8_t *units, *scales, *zeros; /* zeros: NULL where all are `zero` */
     int zero, scales_are_float16;
     int64_t k, n;

@@ -21,14 +21,13 @@ static uint32_t bits_of(float x) {
 }
 
 /* Scales that float16 has all of take half the memory; zero points that are equal, none. */
-static void look_at(const struct source *from, struct amx_nibbles *b, int *zeros_differ) {
-    const int64_t count = b->n * b->groups;
-    b->scales_are_float16 = 1;
-    b->zero = count > 0 ? from->zero[0] : 0;
+static void look_at(const struct source *from, int64_t count, struct nibbles_head *head) {
+    head->scales_are_float16 = 1;
+    head->zero = count > 0 ? from->zero[0] : 0;
     for (int64_t i = 0; i < count; i++) {
         const uint32_t bits = bits_of(from->scale[i]);
-        b->scales_are_float16 &= amxemu_from_fp16(amxemu_to_fp16(bits)) == bits;
-        *zeros_differ |= from->zero[i] != b->zero;
+        head->scales_are_float16 &= amxemu_from_fp16(amxemu_to_fp16(bits)) == bits;
+        head->zeros_differ |= from->zero[i] != head->zero;
     }
 }
 
@@ -66,53 +65,109 @@ static int pack(const struct amx_nibbles *b, const struct source *from) {
     return 0;
 }
 
-/* Zeros; NULL without memory, or if it is more than any. */
-static uint8_t *get(int64_t count, int64_t bytes) {
-    int64_t size;
-    uint8_t *const memory = __builtin_mul_overflow(count, bytes, &size) ? NULL : gemm_pages((size_t)size);
-    if (memory != NULL) {
-        memset(memory, 0, (size_t)size);
+static int64_t up(int64_t count, int64_t step) {
+    return count / step + (count % step != 0);
+}
+
+/* What sizes say; 0, or -EINVAL for groups that are none. */
+static int describe(struct amx_nibbles *b, int64_t n, int64_t k, int64_t group) {
+    const int64_t length = group < k ? group : k;
+    if (n < 0 || k < 0 || group < 1 || (group < k && group % NIBBLES_UNIT != 0) || length > NIBBLES_LONGEST) {
+        return -EINVAL;
     }
-    return memory;
+    *b = (struct amx_nibbles){
+        .group = group,
+        .k = k,
+        .n = n,
+        .deep = up(k, NIBBLES_UNIT),
+        .group_units = up(length, NIBBLES_UNIT),
+        .groups = up(k, group),
+        .tiles = up(n, NIBBLES_COLUMNS),
+    };
+    return 0;
+}
+
+/* What the head says besides, and bytes of all of it; -ENOMEM for more than there can be. */
+static int64_t count_bytes(struct amx_nibbles *b, const struct nibbles_head *head) {
+    enum { MOST = NIBBLES_UNIT_BYTES + 5 * NIBBLES_COLUMNS }; /* of a unit, which has at most one group */
+    b->zero = (int)head->zero;
+    b->scales_are_float16 = head->scales_are_float16 != 0;
+    int64_t bytes;
+    if (b->deep > INT64_MAX / MOST) {
+        return -ENOMEM;
+    }
+    const int64_t zeros = head->zeros_differ != 0 ? b->groups * NIBBLES_COLUMNS : 0;
+    const int64_t tile = b->deep * NIBBLES_UNIT_BYTES + nibbles_scale_bytes(b) + zeros;
+    if (__builtin_mul_overflow(b->tiles, tile, &bytes) || bytes > INT64_MAX - NIBBLES_HEAD_BYTES) {
+        return -ENOMEM;
+    }
+    return bytes + NIBBLES_HEAD_BYTES;
+}
+
+static void lay_out(struct amx_nibbles *b, uint8_t *data, int64_t bytes, int64_t zeros_differ) {
+    b->data = data;
+    b->bytes = bytes;
+    b->units = data + NIBBLES_HEAD_BYTES;
+    b->scales = b->units + b->tiles * b->deep * NIBBLES_UNIT_BYTES;
+    b->zeros = zeros_differ != 0 ? b->scales + b->tiles * nibbles_scale_bytes(b) : NULL;
+}
+
+static struct amx_nibbles *kept(const struct amx_nibbles *b) {
+    struct amx_nibbles *const made = malloc(sizeof *made);
+    if (made != NULL) {
+        *made = *b;
+    }
+    return made;
 }
 
 int amx_nibbles_new(int64_t n, int64_t k, int64_t group, const uint8_t *values, int64_t row, int64_t column,
                     const float *scale, const int32_t *zero, struct amx_nibbles **made) {
     const struct source from = {values, row, column, scale, zero};
-    const int64_t length = group < k ? group : k;
-    if (n < 0 || k < 0 || group < 1 || (group < k && group % NIBBLES_UNIT != 0) || length > NIBBLES_LONGEST) {
-        return -EINVAL;
-    }
-    struct amx_nibbles *const b = calloc(1, sizeof *b);
-    if (b == NULL) {
-        return -ENOMEM;
-    }
-    int zeros_differ = 0;
-    b->k = k;
-    b->n = n;
-    b->deep = (k + NIBBLES_UNIT - 1) / NIBBLES_UNIT;
-    b->groups = k == 0 ? 0 : (k - 1) / group + 1;
-    b->group_units = (length + NIBBLES_UNIT - 1) / NIBBLES_UNIT;
-    b->tiles = n / NIBBLES_COLUMNS + (n % NIBBLES_COLUMNS != 0);
-    look_at(&from, b, &zeros_differ);
-    b->units = get(b->tiles, b->deep * NIBBLES_UNIT_BYTES);
-    b->scales = get(b->tiles, nibbles_scale_bytes(b));
-    b->zeros = zeros_differ ? get(b->tiles, b->groups * NIBBLES_COLUMNS) : NULL;
-    const int has_all = b->units != NULL && b->scales != NULL && (!zeros_differ || b->zeros != NULL);
-    const int error = has_all ? pack(b, &from) : -ENOMEM;
+    struct nibbles_head head = {.group = group};
+    struct amx_nibbles b;
+    int error = describe(&b, n, k, group);
     if (error != 0) {
-        amx_nibbles_free(b);
         return error;
     }
-    *made = b;
+    look_at(&from, n * b.groups, &head);
+    const int64_t bytes = count_bytes(&b, &head);
+    uint8_t *const data = bytes < 0 ? NULL : gemm_pages((size_t)bytes);
+    if (data == NULL) {
+        return -ENOMEM;
+    }
+    memset(data, 0, (size_t)bytes);
+    memcpy(data, &head, sizeof head);
+    lay_out(&b, data, bytes, head.zeros_differ);
+    error = pack(&b, &from);
+    *made = error == 0 ? kept(&b) : NULL;
+    if (*made == NULL) {
+        free(data);
+        return error == 0 ? -ENOMEM : error;
+    }
     return 0;
+}
+
+struct amx_nibbles *amx_nibbles_over(void *data, int64_t bytes, int64_t n, int64_t k) {
+    struct nibbles_head head;
+    struct amx_nibbles b;
+    if (bytes < NIBBLES_HEAD_BYTES) {
+        return NULL;
+    }
+    memcpy(&head, data, sizeof head); /* once: others may write there meanwhile */
+    if (describe(&b, n, k, head.group) != 0 || count_bytes(&b, &head) != bytes || head.zero < 0 ||
+        head.zero > NIBBLES_HIGHEST_ZERO) {
+        return NULL;
+    }
+    lay_out(&b, data, bytes, head.zeros_differ);
+    b.is_lent = 1;
+    return kept(&b);
 }
 
 void amx_nibbles_free(struct amx_nibbles *b) {
     if (b != NULL) {
-        free(b->units);
-        free(b->scales);
-        free(b->zeros);
+        if (!b->is_lent) {
+            free(b->data);
+        }
         free(b);
     }
 }
@@ -143,6 +198,17 @@ void amx_nibbles_unpack(const struct amx_nibbles *b, uint8_t *values, float *sca
 }
 
 int64_t amx_nibbles_bytes(const struct amx_nibbles *b) {
-    const int64_t zeros = b->zeros != NULL ? b->groups * NIBBLES_COLUMNS : 0;
-    return b->tiles * (b->deep * NIBBLES_UNIT_BYTES + nibbles_scale_bytes(b) + zeros);
+    return b->bytes;
+}
+
+int64_t amx_nibbles_group(const struct amx_nibbles *b) {
+    return b->group;
+}
+
+int amx_nibbles_zero(const struct amx_nibbles *b) {
+    return b->zeros != NULL ? -1 : b->zero;
+}
+
+void *amx_nibbles_data(const struct amx_nibbles *b) {
+    return b->data;
 }

@@ -56,8 +56,12 @@ void amx_gemm_layer_rows(int threads, const struct layer_rows *rows);
 struct amx_nibbles;
 int amx_nibbles_new(int64_t n, int64_t k, int64_t group, const uint8_t *values, int64_t row, int64_t column,
                     const float *scale, const int32_t *zero, struct amx_nibbles **made);
+struct amx_nibbles *amx_nibbles_over(void *data, int64_t bytes, int64_t n, int64_t k);
 void amx_nibbles_free(struct amx_nibbles *b);
 int64_t amx_nibbles_bytes(const struct amx_nibbles *b);
+void *amx_nibbles_data(const struct amx_nibbles *b);
+int64_t amx_nibbles_group(const struct amx_nibbles *b);
+int amx_nibbles_zero(const struct amx_nibbles *b);
 /* What was packed, all adjacent. */
 void amx_nibbles_unpack(const struct amx_nibbles *b, uint8_t *values, float *scale, int32_t *zero);
 /* A layer's results of the product with m rows of uint8, or int8, whose zero points are layer->row_zero, NULL

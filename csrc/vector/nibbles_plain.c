@@ -36,16 +36,16 @@ static float element(const struct nibbles_block *on, int row, int column) {
     float total = 0;
     for (int64_t unit = 0, at = column; unit < on->units; unit += on->group_units, at += NIBBLES_COLUMNS) {
         const int64_t left = on->units - unit, units = left < on->group_units ? left : on->group_units;
-        int32_t d = 0;
+        uint32_t d = 0; /* which other zero points than there are leave */
         for (int64_t done = 0; done < units; done += NIBBLES_PIECE) {
             const int64_t some = nibbles_piece(units, done);
             const uint8_t *const pairs = a + some * NIBBLES_UNIT * on->rows;
-            d += piece((const int8_t *)a + 4 * row, (const int16_t *)(const void *)pairs + 2 * row, on->rows,
-                       b, some, on->zeros != NULL ? on->zeros[at] : on->zero);
+            d += (uint32_t)piece((const int8_t *)a + 4 * row, (const int16_t *)(const void *)pairs + 2 * row,
+                                 on->rows, b, some, on->zeros != NULL ? on->zeros[at] : on->zero);
             a = pairs + 4 * on->rows;
             b += some * NIBBLES_UNIT_BYTES;
         }
-        total = total + (float)d * scale_of(on, at);
+        total = total + (float)(int32_t)d * scale_of(on, at);
     }
     return total;
 }

@@ -13,6 +13,7 @@ from linear_cases import as_words
 
 import amx
 from amx import errors, layer_steps
+from amx.nibbles import PackedNibbles
 
 pytestmark = pytest.mark.every_family
 
@@ -126,9 +127,62 @@ def test_weights_come_back_and_go_through_pickle(backend, rng, group):
 
 
 def test_layers_of_4_bits_are_small(rng):
-    """Half a byte an element, and of 32 elements 2 bytes of scale and 1 of zero point."""
+    """Half a byte an element, of 32 elements 2 bytes of scale and 1 of zero point, and a line for all."""
     weight = amx.quantize(rng.standard_normal((160, 320)), "uint4", group=32, symmetric=False)
-    assert amx.Linear(weight).nbytes == 160 * 320 // 2 + 160 * 10 * 3
+    assert amx.Linear(weight).nbytes == 160 * 320 // 2 + 160 * 10 * 3 + 64
+
+
+def at_a_line(array, spare=0):
+    """A copy that begins at a multiple of 64 bytes."""
+    memory = np.zeros(array.size + 64 + spare, np.uint8)
+    begin = -memory.ctypes.data % 64
+    memory[begin : begin + array.size] = array
+    return memory[begin : begin + array.size + spare]
+
+
+@pytest.mark.parametrize("group", [None, 32])
+def test_packed_memory_is_all_of_it(group, rng):
+    """But for N, K and the order of columns."""
+    weight = weights(rng, 20, 100, group, order=group is not None)
+    packed = PackedNibbles(weight)
+    again = PackedNibbles.over(at_a_line(packed.memory), (100, 20), weight.order).unpack()
+    for name in ("values", "order"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(weight, name), name)
+    np.testing.assert_array_equal(again.dequantize(), weight.dequantize())
+
+
+def test_memory_that_others_made_is_refused_unless_it_fits(rng):
+    """Head: group, zero point, whether there are more of them, and whether scales are of 16 bits."""
+    memory = at_a_line(PackedNibbles(weights(rng, 20, 100, 32)).memory, spare=1)
+    whole = memory[:-1]
+    head = whole[:32].view(np.int64)
+    assert head.tolist()[::2] == [32, 1]
+    for part, shape in [
+        (memory, (100, 20)),
+        (whole[:-1], (100, 20)),
+        (whole[:64], (100, 20)),
+        (whole[:63], (100, 20)),
+        (whole[:0], (0, 0)),
+        *((whole, (k, n)) for k, n in [(100, 33), (129, 20), (-1, 20), (100, -1), (2**63 - 1, 2**63 - 1)]),
+    ]:
+        with pytest.raises(errors.ShapeError, match="or another beginning"):
+            PackedNibbles.over(part, shape, None)
+    for place, number in [
+        (0, 0),
+        (0, -32),
+        (0, 31),
+        (0, 64),
+        (0, 2**63 - 1),
+        (1, 17),
+        (1, -1),
+        (2, 0),
+        (3, 1),
+    ]:
+        kept, head[place] = head[place], number
+        with pytest.raises(errors.ShapeError, match="or another beginning"):
+            PackedNibbles.over(whole, (100, 20), None)
+        head[place] = kept
+    assert PackedNibbles.over(whole, (100, 20), None).group == 32
 
 
 @pytest.mark.parametrize(

@@ -158,10 +158,10 @@ def test_nothing(family, rng, shape):
 
 
 def test_packed_weights_take_half_a_byte_and_their_scales(rng):
-    """16 columns: 256 bytes each 32 of K, 16 scales of 2 bytes or of 4, and 16 zero points if they differ."""
+    """A head; 16 columns: 256 bytes each 32 of K, 16 scales of 2 bytes or 4, 16 zeros where they differ."""
     for float16, zeros, extra in [(True, 8, 32), (False, 8, 64), (True, "each", 48)]:
         one = weights(rng, 70, 320, 64, float16=float16, zeros=zeros)
-        assert nibble_model.Packed(*one, 64).nbytes == 5 * (10 * 256 + 5 * extra)
+        assert nibble_model.Packed(*one, 64).nbytes == 64 + 5 * (10 * 256 + 5 * extra)
 
 
 def test_values_with_any_strides(rng):

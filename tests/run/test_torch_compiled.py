@@ -24,6 +24,7 @@ KINDS = {
     "given": {"activations": (0.031, 117, "uint8")},
     "bfloat16": {"dtype": "bfloat16", "activation": "silu"},
     "float16": {"dtype": "float16"},
+    "uint4": {"dtype": "uint4", "activation": "relu"},
 }
 
 
@@ -117,7 +118,7 @@ def test_torch_finds_no_fault_in_the_operator_of_layers(kind, generator):
     forward = torch.ops.amx.linear.default
     for shape in ((3, 70), (70,), (2, 3, 70), (0, 70)):
         x = torch.randn(shape, generator=generator)
-        names = "packed scale zero_point column_sum bias in_features out_features dtype activation rows"
+        names = "packed scale zero_point column_sum bias order in_features out_features dtype activation rows"
         named = [getattr(layer, name) for name in names.split()]
         caught.append(
             torch.library.opcheck(forward, (x, *named, layer.row_scale, layer.row_zero_point, layer.layout))

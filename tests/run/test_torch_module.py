@@ -96,8 +96,6 @@ def test_what_is_no_linear_layer_is_refused(module):
         amx.torch.Linear(module)
     with pytest.raises(amx.errors.LayerError, match="bias beside"):
         amx.torch.Linear(torch.nn.Linear(2, 2), torch.ones(2))
-    with pytest.raises(amx.errors.DtypeError, match="weight is of uint4"):
-        amx.torch.Linear(amx.quantize(torch.ones(2, 32), "uint4", group=32))
     with pytest.raises(amx.errors.ShapeError, match="bias has shape"):
         amx.torch.Linear(torch.ones(2, 2), torch.ones(3))
 
@@ -234,7 +232,7 @@ def test_threads_share_a_layer(generator):
 
 
 WORKERS = """
-import torch, amx, amx.torch
+import sys, torch, amx, amx.torch
 
 class Rows(torch.utils.data.Dataset):
     def __init__(self, layer, x):
@@ -247,7 +245,7 @@ class Rows(torch.utils.data.Dataset):
 
 if __name__ == "__main__":
     amx.set_backend("vector")
-    layer, x = amx.torch.Linear(torch.nn.Linear(70, 33)), torch.randn(40, 70)
+    layer, x = amx.torch.Linear(torch.nn.Linear(70, 33), dtype=sys.argv[1]), torch.randn(40, 70)
     want = layer(x)
     loader = torch.utils.data.DataLoader(
         Rows(layer, x), batch_size=5, num_workers=2, multiprocessing_context="fork"
@@ -257,13 +255,14 @@ if __name__ == "__main__":
 """
 
 
-def test_workers_of_a_data_loader_have_it_too(tmp_path):
+@pytest.mark.parametrize("dtype", ["int8", "uint4"])
+def test_workers_of_a_data_loader_have_it_too(dtype, tmp_path):
     """Forked after a product."""
     program = tmp_path / "workers.py"
     program.write_text(WORKERS)
     environment = {**os.environ, "AMX_BACKEND": "vector"}
     done = children.run(
-        [sys.executable, program], capture_output=True, text=True, timeout=200, env=environment
+        [sys.executable, program, dtype], capture_output=True, text=True, timeout=200, env=environment
     )
     assert done.stdout == "equal\n", done.stderr
 
@@ -271,7 +270,7 @@ def test_workers_of_a_data_loader_have_it_too(tmp_path):
 def arguments(layer):
     """Of the operator, but for x."""
     numbers = "in_features out_features dtype activation rows row_scale row_zero_point layout"
-    names = f"packed scale zero_point column_sum bias {numbers}".split()
+    names = f"packed scale zero_point column_sum bias order {numbers}".split()
     return {name: getattr(layer, name) for name in names}
 
 
@@ -285,8 +284,9 @@ WRONG = {
     "zero_point": [torch.ones(2), torch.ones(1, dtype=torch.int32)],
     "column_sum": [torch.ones(2), torch.ones(3, dtype=torch.int32), None],
     "bias": [torch.ones(3), torch.ones(2).half()],
+    "order": [torch.arange(3)],
     "out_features": [-1, 3, 10**6],
-    "dtype": ["int4", "bfloat16"],
+    "dtype": ["int4", "uint4", "bfloat16"],
     "activation": ["tanh"],
     "rows": ["", "none", "int8"],
 }

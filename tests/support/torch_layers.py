@@ -16,7 +16,12 @@ def generator():
 
 
 def expected(x, weight, bias=None, **options):
-    """By `amx.Linear`, to which the results' type is said."""
+    """By `amx.Linear`, to which the results' type is said; it is given weights of 4 bits, of 32 each."""
+    if options.get("dtype") == "uint4":
+        weight, options = (
+            amx.quantize(weight, "uint4", group=32, symmetric=False),
+            {**options, "dtype": "int8"},
+        )
     return amx.Linear(weight, bias, out_dtype=str(x.dtype).removeprefix("torch."), **options)(x)
 
 
