@@ -32,10 +32,21 @@ class Json:
         """An array of objects."""
         return tuple(map(Json, self._of(name, list)))
 
+    def pairs(self, name: str) -> tuple[tuple[str, Any], ...]:
+        """An array of objects with one key each: the keys with their values."""
+        found = self.objects(name)
+        if any(len(each._content) != 1 for each in found):
+            raise ValueError(f"{name} has something else than objects with one key")
+        return tuple(pair for each in found for pair in each._content.items())
+
     def text(self, name: str, default: str | None = None) -> str:
         """A string."""
         found: str = self._of(name, str, default)
         return found
+
+    def text_or_nothing(self, name: str) -> str:
+        """A string, empty where it is null or missing."""
+        return "" if self._content.get(name) is None else self.text(name)
 
     def texts(self, name: str, default: tuple[str, ...] | None = None) -> tuple[str, ...]:
         """An array of strings."""

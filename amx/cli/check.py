@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 
+from amx.cli import _check_compare
 from amx.cli._files import STANDARD, FileError, refusal, write_text
 from amx.cli._streams import print_error
 from amx.conformance import environment as _environment
@@ -20,7 +21,7 @@ from amx.lane import Lane
 __all__ = ["add_parser", "run"]
 
 TROUBLE = 2
-REPORTS = ("json", "ktap", "html")
+REPORTS = ("json", "ktap", "html", "markdown")
 LANES = {
     "native": (Lane.NATIVE,),
     "emulated": (Lane.EMULATED,),
@@ -58,6 +59,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument("--html", metavar="FILE", help="write one self-contained page")
     parser.add_argument(
+        "--markdown", metavar="FILE", help='write a table for summaries of CI ("$GITHUB_STEP_SUMMARY")'
+    )
+    _check_compare.add_options(parser)
+    parser.add_argument(
         "--require",
         choices=LANES,
         help="fail unless tiles run on the CPU (native), in an emulator, or either",
@@ -71,6 +76,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run(arguments: argparse.Namespace) -> int:
     """Run what was selected; the exit status is the report's."""
     selection = _selection(arguments)
+    if arguments.compare:
+        chosen = [check.id for check in selection.checks] if arguments.selection else None
+        return _check_compare.run(arguments, chosen)
     if arguments.list:
         _list(selection)
         return 0
@@ -168,3 +176,7 @@ def _reports(report: Report, arguments: argparse.Namespace) -> Iterable[tuple[st
         from amx.conformance.report import html
 
         yield arguments.html, html.render(report)
+    if arguments.markdown:
+        from amx.conformance.report import markdown
+
+        yield arguments.markdown, markdown.of_report(report)

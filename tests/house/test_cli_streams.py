@@ -41,7 +41,10 @@ OUTPUTS = [
     (["matmul", "a.npy", "b.npy", "-o", "-"], {0}),
     (["check", "--list"], {0}),
     (["check", "DISC-01"], {0, 1, 77}),
-    *(([("check"), "DISC-01", f"--{report}=-"], {0, 1, 77}) for report in ("json", "ktap", "html")),
+    *(
+        ([("check"), "DISC-01", f"--{report}=-"], {0, 1, 77})
+        for report in ("json", "ktap", "html", "markdown")
+    ),
     (["emulate", "--probe"], {0, 1}),
     (["emulate", "--probe", "--json"], {0, 1}),
     (BENCH, {0}),
@@ -63,6 +66,7 @@ WRONG_USAGE = [
     ["matmul", "a.npy", "no.npy", "-o", "c.npy"],
     ["matmul", "-", "-", "-o", "c.npy"],
     ["check", "ZZ"],
+    ["check", "--compare", "one.json"],
     ["emulate"],
     ["emulate", "--stats-file=-", "--trace=-", "--", "true"],
     ["bench", "cube"],
@@ -108,7 +112,7 @@ def test_what_cannot_be_written_is_one_line_and_status_2(place, words, _):
         assert result.returncode == 2, result
         assert result.stderr.splitlines()[-1].endswith(b": write error: " + reason), result
         assert b"Traceback" not in result.stderr
-    if "--json=-" not in words and not {"-", "--ktap=-", "--html=-"} & set(words):
+    if "--json=-" not in words and not {"-", "--ktap=-", "--html=-", "--markdown=-"} & set(words):
         assert len(closed.stderr.splitlines()) == len(done.stderr.splitlines()) == 1
 
 

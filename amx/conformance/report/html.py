@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from html import escape
-from importlib.resources import files
 from itertools import groupby
 
 from amx.conformance import groups
 from amx.conformance.check import Check, Verdict
-from amx.conformance.report import words
+from amx.conformance.report import page, words
 from amx.conformance.runner import Report
 from amx.conformance.verdict import Result
 from amx.lane import Lane
-from amx.version import __version__
 
 __all__ = ["render"]
 
@@ -26,15 +24,8 @@ def render(report: Report) -> str:
 
 
 def _page(report: Report) -> Iterator[str]:
-    style = (files(__package__) / "page.css").read_text(encoding="utf-8")
-    yield "<!DOCTYPE html>"
-    yield '<html lang="en">'
-    yield '<head><meta charset="utf-8">'
-    yield '<meta name="viewport" content="width=device-width, initial-scale=1">'
     title = _title(report)
-    yield f"<title>{title}: Linux {escape(report.environment.release)}</title>"
-    yield f"<style>\n{style}</style></head>"
-    yield "<body>"
+    yield from page.begin(f"{title}: Linux {report.environment.release}", "page.css")
     yield f"<h1>{title}: {_headline(report)}</h1>"
     yield f'<p class="lead">{escape(words.summary(report))}</p>'
     yield '<ul class="counts">'
@@ -45,7 +36,7 @@ def _page(report: Report) -> Iterator[str]:
     )
     yield "</ul>"
     yield "<h2>The machine</h2>"
-    yield _list("facts", (("lane", words.lane(report.environment)), *report.environment.facts))
+    yield page.listed("facts", (("lane", words.lane(report.environment)), *report.environment.facts))
     for name, results in groupby(report.results, lambda result: result.check.group):
         subject = escape(groups.subject(name))
         yield f'<h2 id="{escape(name)}">{escape(name)} <small>{subject}</small></h2>'
@@ -55,7 +46,7 @@ def _page(report: Report) -> Iterator[str]:
         yield "</section>"
     yield from _documented(report)
     yield from _not_made(report.selected[len(report.results) :])
-    yield f"<footer>Written by amx check of linux-amx {escape(__version__)}.</footer>"
+    yield page.FOOTER
     yield "</body></html>"
 
 
@@ -83,18 +74,18 @@ def _check(result: Result, release: str) -> Iterator[str]:
     reason = f'<span class="reason">{escape(result.reason)}</span>' if result.reason else ""
     yield f'<details class="check {verdict}" id="{escape(check.id)}"{is_open}>'
     yield (
-        f'<summary><span class="verdict {verdict}">{verdict}</span> '
+        f"<summary>{page.marked(verdict)} "
         f'<span class="id">{escape(check.id)}</span> '
         f'<span class="what"><span class="claim">{escape(check.claim)}</span>{reason}</span></summary>'
     )
     yield '<div class="inside">'
     if result.expectations:
-        yield _table(
+        yield page.table(
             ("", "expected", "observed"),
             ((each.what, each.expected, each.observed) for each in result.expectations),
             [each.holds for each in result.expectations],
         )
-    yield _list("about", _about(result, release))
+    yield page.listed("about", _about(result, release))
     if result.observations:
         lines = "\n".join(words.observation(key, value) for key, value in result.observations)
         yield f'<pre class="raw">{escape(lines)}</pre>'
@@ -126,31 +117,10 @@ def _documented(report: Report) -> Iterator[str]:
     ]
     if rows:
         yield "<h2>Documented and observed <small>where the kernel's documentation differs</small></h2>"
-        yield _table(("check", "documented", "observed here"), rows)
+        yield page.table(("check", "documented", "observed here"), rows)
 
 
 def _not_made(checks: Iterable[Check]) -> Iterator[str]:
     ids = ", ".join(check.id for check in checks)
     if ids:
         yield f"<h2>Not made</h2><p>{escape(ids)}</p>"
-
-
-def _list(kind: str, entries: Iterable[tuple[str, str]]) -> str:
-    rows = "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in entries)
-    return f'<dl class="{kind}">{rows}</dl>'
-
-
-def _table(
-    names: tuple[str, ...], rows: Iterable[tuple[str, ...]], holds: Iterable[bool] | None = None
-) -> str:
-    """A table; where something does not hold, its last cell is marked."""
-    head = "".join(f"<th>{escape(name)}</th>" for name in names)
-    rows = list(rows)
-    body = ""
-    for row, good in zip(rows, holds or [True] * len(rows), strict=True):
-        cells = ""
-        for name, text in zip(names, row, strict=True):
-            mark = ' class="no"' if not good and name == names[-1] else ""
-            cells += f'<td data-name="{escape(name or "what")}"{mark}>{escape(text)}</td>'
-        body += f"<tr>{cells}</tr>"
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"

@@ -12,7 +12,17 @@ from amx.conformance.runner import Report
 from amx.conformance.verdict import Result
 from amx.lane import Lane
 
-__all__ = ["bug", "documented", "explanation", "lane", "observation", "one_line", "summary"]
+__all__ = [
+    "bug",
+    "documented",
+    "explanation",
+    "has_fix",
+    "lane",
+    "observation",
+    "one_line",
+    "span",
+    "summary",
+]
 
 LANES = {
     Lane.NATIVE: "AMX of this machine",
@@ -69,11 +79,23 @@ def explanation(result: Result, release: str) -> Iterator[str]:
 
 def bug(known: KnownBug, release: str) -> str:
     """A known bug, where it is fixed, and whether this kernel can have it."""
-    may_be = known.may_be_in(release)
+    return f"{known.what} ({span(known)}; this kernel, {release}, {has_fix(known, release)})"
+
+
+def span(known: KnownBug) -> str:
+    """The releases between which kernels have a bug."""
     since = f"introduced in {known.introduced}, " if known.introduced else ""
+    return f"{since}fixed in {known.fixed}"
+
+
+def has_fix(known: KnownBug, release: str) -> str:
+    """Whether a kernel, by its release, can have a bug."""
+    if not version(release):
+        return "has no release to go by"
+    if known.may_be_in(release):
+        return "lacks the fix"
     older = known.introduced and version(release) < version(known.introduced)
-    here = "lacks the fix" if may_be else "is older than the bug" if older else "should have the fix"
-    return f"{known.what} ({since}fixed in {known.fixed}; this kernel, {release}, {here})"
+    return "is older than the bug" if older else "should have the fix"
 
 
 def observation(key: str, value: Any) -> str:
