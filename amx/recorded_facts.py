@@ -16,7 +16,7 @@ from amx.errors import RecordError
 from amx.machine import Step
 from amx.printable import printable
 
-__all__ = ["read"]
+__all__ = ["read", "what_is_wrong"]
 
 SCHEMA = 1
 LARGEST = 1 << 20  # bytes of a file; real ones have about 4 KiB
@@ -45,11 +45,18 @@ def read(path: Path) -> Mapping[str, Any]:
         raise _refused(path, "It is no JSON object")
     if facts.get("schema") != SCHEMA:
         raise _refused(path, f"It has schema {facts.get('schema')!r:.40}, and this version reads {SCHEMA}")
+    wrong = what_is_wrong(facts)
+    if wrong:
+        raise _refused(path, f"{wrong}, which is not what such a file has there")
+    return facts
+
+
+def what_is_wrong(facts: Mapping[str, object]) -> str:
+    """The first of the facts that cannot be replayed, as the beginning of a sentence; empty where all can."""
     for name, rule in FACTS.items():
         if not rule(facts.get(name, ...)):
-            what = f"Its {name} is {facts[name]!r:.80}" if name in facts else f"There is no {name}"
-            raise _refused(path, f"{what}, which is not what such a file has there")
-    return facts
+            return f"Its {name} is {facts[name]!r:.80}" if name in facts else f"There is no {name}"
+    return ""
 
 
 def _refused(path: Path, cause: str) -> RecordError:

@@ -38,7 +38,7 @@ from amx.machine import (
     Step,
 )
 
-__all__ = ["ProcessEndedError", "Recorded", "load", "record"]
+__all__ = ["ProcessEndedError", "Recorded", "leaves", "load", "record"]
 
 SCHEMA = 1
 XFEATURE_XTILEDATA = 18
@@ -208,7 +208,10 @@ def record(machine: Machine, *, title: str, source: str) -> str:
         "kind": "recorded",
         "title": title,
         "source": source,
-        "cpuid": {f"{leaf:x}.{subleaf:x}": _registers(machine, leaf, subleaf) for leaf, subleaf in LEAVES},
+        "cpuid": {
+            name: _registers(machine, leaf, subleaf)
+            for name, (leaf, subleaf) in zip(leaves(), LEAVES, strict=True)
+        },
         "xcr0": _hexadecimal(machine.xgetbv(0)),
         "xinuse": _hexadecimal(machine.xgetbv(1)),
         "arch_prctl": {
@@ -231,6 +234,11 @@ def record(machine: Machine, *, title: str, source: str) -> str:
         },
     }
     return json.dumps(facts, indent=2) + "\n"
+
+
+def leaves() -> tuple[str, ...]:
+    """The names of the leaves of CPUID that a record has."""
+    return tuple(f"{leaf:x}.{subleaf:x}" for leaf, subleaf in LEAVES)
 
 
 def _registers(machine: Machine, leaf: int, subleaf: int) -> str:

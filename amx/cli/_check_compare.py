@@ -17,7 +17,7 @@ __all__ = ["add_options", "run"]
 TROUBLE = 2
 MOST = 32  # runs: what is read of them stays in memory
 REPORTS = ("json", "html", "markdown")
-OF_A_RUN = ("ktap", "require", "optional", "list", "model")  # options that mean nothing here
+OF_A_RUN = ("ktap", "require", "optional", "list", "model", "judge")  # options that mean nothing here
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

@@ -3,30 +3,23 @@
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from collections.abc import Callable, Iterable
 
-from amx.cli import _check_compare
+from amx.cli import _check_compare, _check_judge
+from amx.cli._check_show import LANES, REPORTS, missing_lane, show, terminal
 from amx.cli._files import STANDARD, FileError, refusal, write_text
 from amx.cli._streams import print_error
 from amx.conformance import environment as _environment
 from amx.conformance.check import Need
-from amx.conformance.environment import Environment
+from amx.conformance.guest.log import LogError
 from amx.conformance.runner import Report, Runner
 from amx.conformance.selection import Selection, select
-from amx.conformance.verdict import Result
-from amx.lane import Lane
 
 __all__ = ["add_parser", "run"]
 
 TROUBLE = 2
-REPORTS = ("json", "ktap", "html", "markdown")
-LANES = {
-    "native": (Lane.NATIVE,),
-    "emulated": (Lane.EMULATED,),
-    "any": (Lane.NATIVE, Lane.EMULATED),
-}
+UNJUDGED = 1  # a log with nothing in it: whatever ran, it was no success
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -67,6 +60,13 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         choices=LANES,
         help="fail unless tiles run on the CPU (native), in an emulator, or either",
     )
+    parser.add_argument(
+        "--judge",
+        nargs="+",
+        metavar="FILE",
+        help="judge a log of amx-provoke instead of this kernel: a console's, with that of a second port "
+        "where there is one; - for the standard input",
+    )
     parser.add_argument("--optional", action="store_true", help="run the optional checks too")
     parser.add_argument("--list", action="store_true", help="list the checks, and run none")
     parser.add_argument("--model", action="store_true", help=argparse.SUPPRESS)
@@ -82,7 +82,15 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.list:
         _list(selection)
         return 0
-    report = _run(selection, arguments)
+    try:
+        report = (
+            _check_judge.judge_files(arguments.judge, arguments)
+            if arguments.judge
+            else _run(selection, arguments)
+        )
+    except (FileError, LogError) as error:
+        print_error(f"amx check: {error}")
+        return TROUBLE if isinstance(error, FileError) else UNJUDGED
     is_written = True
     for file, text in _reports(report, arguments):
         try:
@@ -108,6 +116,15 @@ def _selection(arguments: argparse.Namespace) -> Selection:
             refuse(f"--{option} {file}: that is a check. Give the selection first, or --{option}={STANDARD}")
         elif refused := refusal(file):
             refuse(f"--{option} {file}: {refused}")
+    for file in arguments.judge or ():
+        if file in names:
+            refuse(f"--judge {file}: that is a check. Give the selection first")
+    if len(arguments.judge or ()) > _check_judge.MOST_FILES:
+        refuse("--judge takes one log: of a console, with that of a port beside it")
+    if (arguments.judge or []).count(STANDARD) > 1:
+        refuse("--judge can read the standard input once")
+    if arguments.judge and arguments.model:
+        refuse("--judge makes no provocation, on the model neither")
     if [getattr(arguments, option) for option in REPORTS].count(STANDARD) > 1:
         refuse("only one report can go to the standard output")
     return selection
@@ -124,43 +141,21 @@ def _list(selection: Selection) -> None:
 
 
 def _run(selection: Selection, arguments: argparse.Namespace) -> Report:
-    from amx.conformance.report.terminal import Terminal
-
-    # A report on standard output is for a program, which expects nothing else there.
-    files = [getattr(arguments, option) for option in REPORTS]
-    terminal = Terminal(sys.stderr if STANDARD in files else sys.stdout)
+    shown = terminal(arguments)
     start = time.monotonic()
-    results: list[Result] = []
     environment = _environment.read(model=arguments.model or None)
-    terminal.begin(environment)
-    runner = Runner(environment, asked=selection.asked)
-    interrupted = False
-    try:
-        with terminal.progress(selection.checks):
-            for check in selection.checks:
-                terminal.about_to(check)
-                results.append(runner.result(check))
-                terminal.show(results[-1])
-    except KeyboardInterrupt:
-        interrupted = True
+    shown.begin(environment)
+    results, interrupted = show(shown, Runner(environment, asked=selection.asked), selection)
     report = Report(
         environment,
         selection.checks,
         tuple(results),
         time.monotonic() - start,
         interrupted,
-        _missing_lane(environment, arguments.require),
+        missing_lane(environment, arguments.require),
     )
-    terminal.end(report)
+    shown.end(report)
     return report
-
-
-def _missing_lane(environment: Environment, required: str | None) -> str:
-    if required is None or environment.lane in LANES[required]:
-        return ""
-    cause = environment.diagnosis.cause
-    found = f"the lane is {environment.lane.value}"
-    return f"{required} lane ({found}{f'. {cause.words}. {cause.remedy}' if cause else ''})"
 
 
 def _reports(report: Report, arguments: argparse.Namespace) -> Iterable[tuple[str, str]]:

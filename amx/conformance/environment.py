@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import os
-import re
-import resource
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from amx import cpu, diagnosis, machine, xstate
 from amx._lib import lib
 from amx.causes import FIRST_KERNEL, Cause
+from amx.conformance import place as _place
 from amx.conformance.check import Check, Need, version
+from amx.conformance.place import Place
 from amx.diagnosis import Diagnosis, Outcome, RungName
 from amx.emulation.machine import Emulated
 from amx.lane import Lane, lane_of
 from amx.version import __version__
 
-__all__ = ["FAULT", "MODEL", "Environment", "read"]
+__all__ = ["FAULT", "MODEL", "Environment", "read", "recorded", "unknown"]
 
 MODEL = "AMX_CONFORMANCE_MODEL"  # 1: run on the model of the kernel; for the suite's own tests
 FAULT = "AMX_CONFORMANCE_FAULT"  # name of a deliberate fault (`amx-provoke faults`); for the same
@@ -31,7 +30,8 @@ class Environment:
     """Where a run takes place.
 
     `lacking` gives for each precondition that does not hold the reason; `nothing` is the reason why no
-    provocation can be made at all, empty where they can; `facts` describe the machine in words.
+    provocation can be made at all, empty where they can; `facts` describe the machine in words. Of a log
+    `source` names the files, and `unknown` says why it does not tell where the run took place.
     """
 
     lane: Lane
@@ -42,6 +42,8 @@ class Environment:
     lacking: Mapping[Need, str]
     nothing: str
     facts: tuple[tuple[str, str], ...]
+    source: str = ""
+    unknown: str = ""
 
     def obstacle(self, check: Check) -> str:
         """Why a check cannot be made here, empty when it can."""
@@ -60,18 +62,66 @@ def read(*, model: bool | None = None) -> Environment:
     """Look at the machine, by probes in child processes; `model` None asks the variable."""
     if model is None:
         model = os.environ.get(MODEL, "") not in ("", "0")
+    return _environment(
+        _place.here(),
+        model=model,
+        fault=os.environ.get(FAULT, ""),
+        nothing=_nothing(),
+        program=(("linux-amx", _versions()),),
+    )
+
+
+def recorded(place: Place, *, model: bool, fault: str, source: str, program: str) -> Environment:
+    """Where a run took place that is in a log: the machine is the current one, as of `machine.use()`.
+
+    program: the version of the amx-provoke that made it.
+    """
+    facts = (
+        ("command line", place.cmdline or "unknown"),
+        ("amx-provoke", program or "unknown"),
+        ("judged by", f"linux-amx {_versions()}"),
+    )
+    return _environment(place, model=model, fault=fault, nothing="", program=facts, source=source)
+
+
+def unknown(why: str, *, fault: str, source: str) -> Environment:
+    """The environment of a log that does not say where its run took place."""
+    return Environment(
+        lane=Lane.NONE,
+        fault=fault,
+        diagnosis=Diagnosis(()),
+        release="unknown",
+        kernel_version=(),
+        lacking={},
+        nothing="",
+        facts=(("machine", why), ("judged by", f"linux-amx {_versions()}")),
+        source=source,
+        unknown=why,
+    )
+
+
+def _environment(
+    place: Place,
+    *,
+    model: bool,
+    fault: str,
+    nothing: str,
+    program: tuple[tuple[str, str], ...],
+    source: str = "",
+) -> Environment:
     found = diagnosis.explain(probe=True)
     lane = Lane.MODEL if model else lane_of(found)
     kernel = machine.current().kernel()
     return Environment(
         lane=lane,
-        fault=os.environ.get(FAULT, ""),
+        fault=fault,
         diagnosis=found,
         release=kernel.release,
         kernel_version=_kernel_version(kernel.release, found),
-        lacking=dict(_lacking(lane, found)),
-        nothing=_nothing(),
-        facts=tuple(_facts(found)),
+        lacking=dict(_lacking(lane, found, place)),
+        nothing=nothing,
+        facts=(*_facts(found, place), *program),
+        source=source,
     )
 
 
@@ -98,8 +148,8 @@ _KERNELS = (Need.KERNEL_TILES, Need.FRAMES, Need.REAL_FRAMES)  # tiles as the ke
 _OURS = "XSAVE of tiles is not modelled by the emulator: frames, ptrace and cores are the real kernel's"
 
 
-def _lacking(lane: Lane, found: Diagnosis) -> Iterator[tuple[Need, str]]:
-    root = os.geteuid() == 0
+def _lacking(lane: Lane, found: Diagnosis, place: Place) -> Iterator[tuple[Need, str]]:
+    root = place.uid == 0
     why = found.cause.words if found.cause else ""
     if lane is Lane.NONE:
         yield from ((need, why) for need in (Need.AMX, Need.TILES, *_KERNELS))
@@ -127,40 +177,30 @@ def _lacking(lane: Lane, found: Diagnosis) -> Iterator[tuple[Need, str]]:
             "only a real kernel shows this, not the model",
         )
     if not root:
-        yield Need.ROOT, f"needs root; this is uid {os.geteuid()}"
-    yama = _text("/proc/sys/kernel/yama/ptrace_scope")
-    if yama == "3" or (yama == "2" and not root):
-        yield Need.PTRACE, f"kernel.yama.ptrace_scope is {yama}, which forbids ptrace"
-    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
-        there = "not accessible to this user" if os.path.exists("/dev/kvm") else "absent"
+        yield Need.ROOT, f"needs root; this is uid {place.uid}"
+    if place.yama == "3" or (place.yama == "2" and not root):
+        yield Need.PTRACE, f"kernel.yama.ptrace_scope is {place.yama}, which forbids ptrace"
+    if place.kvm != "usable":
+        there = "not accessible to this user" if place.kvm == "denied" else "absent"
         yield Need.KVM, f"/dev/kvm is {there}"
-    core = _core_obstacle()
+    core = _core_obstacle(place)
     if core:
         yield Need.CORE_FILE, core
 
 
-def _core_obstacle() -> str:
+def _core_obstacle(place: Place) -> str:
     """Why no core file can be had: core(5) says what the pattern's first character means."""
-    pattern = _text("/proc/sys/kernel/core_pattern")
+    pattern = place.core_pattern
     if not pattern:
         return "the core pattern is empty or cannot be read"
     if pattern[0] in "|@":
         return f"the core pattern {pattern!r} is no file, and changing it would concern the whole system"
     if "/" in pattern:
         return f"the core pattern {pattern!r} would write outside the check's own directory"
-    if resource.getrlimit(resource.RLIMIT_CORE)[1] == 0:
-        return "the hard limit RLIMIT_CORE is 0"
-    return ""
+    return "" if place.core_limit else "the hard limit RLIMIT_CORE is 0"
 
 
-def _text(path: str) -> str:
-    try:
-        return Path(path).read_text(encoding="utf-8", errors="replace").strip()
-    except OSError:
-        return ""
-
-
-def _facts(found: Diagnosis) -> Iterator[tuple[str, str]]:
+def _facts(found: Diagnosis, place: Place) -> Iterator[tuple[str, str]]:
     kernel = machine.current().kernel()
     yield "AMX", f"{found.cause.words}. {found.remedy}." if found.cause else "usable"
     yield "kernel", f"{kernel.sysname} {kernel.release} {kernel.version} {kernel.architecture}"
@@ -177,13 +217,12 @@ def _facts(found: Diagnosis) -> Iterator[tuple[str, str]]:
                 yield f"{rung.name.value} rung", f"{rung.outcome.value}: {'; '.join(rung.evidence)}"
         for disagreement in found.disagreements:
             yield "note", str(disagreement)
-    yield "user", f"uid {os.geteuid()}{', seccomp filter' if _filtered() else ''}"
-    yield "core pattern", _text("/proc/sys/kernel/core_pattern") or "unknown"
-    yield "linux-amx", f"{__version__}, Python {sys.version.split()[0]}"
+    yield "user", f"uid {place.uid}{', seccomp filter' if place.seccomp else ''}"
+    yield "core pattern", place.core_pattern or "unknown"
 
 
 _KERNEL_RUNGS = (RungName.KERNEL, RungName.PERMISSION, RungName.REQUEST, RungName.CONFIRMED)
 
 
-def _filtered() -> bool:
-    return re.search(r"^Seccomp:\s*2$", _text("/proc/thread-self/status"), re.MULTILINE) is not None
+def _versions() -> str:
+    return f"{__version__}, Python {sys.version.split()[0]}"

@@ -19,7 +19,7 @@ from typing import IO, Any
 from amx import lifetime
 from amx.errors import signal_name
 
-__all__ = ["PROGRAM", "Run", "program", "provoke"]
+__all__ = ["HUNG", "PROGRAM", "Run", "program", "provoke", "run_of"]
 
 PROGRAM = "AMX_PROVOKE"  # variable with the path of another amx-provoke, a static one for example
 DIRECTORY = "AMX_PROVOKE_TMPDIR"  # variable with the directory for core files; empty where there is none
@@ -35,6 +35,10 @@ class Run:
     `ending` is "exit 0", a signal's name or "hung"; `complete` says that the program reached its end;
     `cannot` and `broken` are the reasons it gave for stopping; `unreadable` are lines that are no
     observation; `errors` is what it wrote on standard error; `seconds` how long it took.
+
+    Of a log: `lost` says what of the run is not there, which leaves nothing to judge; `kernel_failure` is
+    what the kernel said of itself meanwhile that is a failure whatever the program saw; `kernel` are all such
+    messages, and those that are none.
     """
 
     observations: tuple[tuple[str, Any], ...] = ()
@@ -45,6 +49,9 @@ class Run:
     unreadable: tuple[str, ...] = ()
     errors: str = ""
     seconds: float = 0.0
+    lost: str = ""
+    kernel_failure: str = ""
+    kernel: tuple[str, ...] = ()
 
 
 def program() -> str:
@@ -184,18 +191,34 @@ def _ending(status: int) -> str:
 
 
 def _read(output: str, *, ending: str, errors: str, seconds: float) -> Run:
-    observations: list[tuple[str, Any]] = []
+    objects: list[tuple[str, Any]] = []
     unreadable: list[str] = []
-    said: dict[str, Any] = {}
     for line in output.splitlines():
         try:
             ((key, value),) = json.loads(line).items()
         except (ValueError, AttributeError):
             unreadable.append(line)
             continue
+        objects.append((key, value))
+    return run_of(objects, unreadable, ending=ending, errors=errors, seconds=seconds)
+
+
+def run_of(
+    objects: Iterable[tuple[str, Any]],
+    unreadable: Iterable[str],
+    *,
+    ending: str,
+    errors: str,
+    seconds: float,
+    kernel: tuple[str, ...] = (),
+) -> Run:
+    """The run whose program wrote these objects of one key each, and these lines that are none."""
+    observations: list[tuple[str, Any]] = []
+    said: dict[str, Any] = {}
+    for key, value in objects:
         if key in ("cannot", "broken", "end"):
             said[key] = value
-        else:
+        elif key != "start":  # its own id, for who collects several in one file
             observations.append((key, value))
     return Run(
         observations=tuple(observations),
@@ -206,4 +229,5 @@ def _read(output: str, *, ending: str, errors: str, seconds: float) -> Run:
         unreadable=tuple(unreadable),
         errors=errors.strip(),
         seconds=seconds,
+        kernel=kernel,
     )

@@ -53,7 +53,7 @@ class Runner:
 
     def _make(self, check: Check) -> Result:
         try:
-            obstacle = self._obstacle(check)
+            obstacle = self._obstacle(check) or self._dependency(check)
             if obstacle:
                 return Result(check, Verdict.SKIP, obstacle)
             with locking.turn(alone=Need.ALONE in check.needs):
@@ -70,11 +70,13 @@ class Runner:
             return Result(check, Verdict.ERROR, str(error), details=traceback.format_exc())
 
     def _obstacle(self, check: Check) -> str:
+        """What of the place stands against a check."""
         if Need.OPT_IN in check.needs and check.id not in self._asked:
             return f"optional: ask for it by name ({check.id}) or with --optional"
-        obstacle = self.environment.obstacle(check)
-        if obstacle:
-            return obstacle
+        return self.environment.obstacle(check)
+
+    def _dependency(self, check: Check) -> str:
+        """The first of the checks that this one rests on which does not hold."""
         for id in check.depends:
             other = self.result(self._checks[id])
             if other.verdict not in FINE:
@@ -88,7 +90,10 @@ class Runner:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A whole run. `interrupted` says that checks of `selected` are missing from `results`."""
+    """A whole run. `interrupted` says that checks of `selected` are missing from `results`.
+
+    Of a log `trouble` is what is wrong with the run as a whole, and `remarks` what else the kernel said.
+    """
 
     environment: Environment
     selected: tuple[Check, ...]
@@ -96,6 +101,8 @@ class Report:
     seconds: float
     interrupted: bool = False
     missing_lane: str = ""  # of --require
+    trouble: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
     def count(self, verdict: Verdict) -> int:
         """How many checks have this verdict."""
@@ -104,7 +111,7 @@ class Report:
     @property
     def exit_status(self) -> int:
         """0 all that was judged passed, 1 something failed, 77 nothing was judged, 130 interrupted."""
-        if self.count(Verdict.FAIL) or self.count(Verdict.ERROR) or self.missing_lane:
+        if self.count(Verdict.FAIL) or self.count(Verdict.ERROR) or self.missing_lane or self.trouble:
             return 1
         if self.interrupted:
             return 130

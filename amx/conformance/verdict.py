@@ -28,6 +28,7 @@ class Result:
     observations: tuple[tuple[str, Any], ...] = ()
     notes: tuple[str, ...] = ()
     details: str = ""  # of an ERROR: a traceback, or what the program wrote
+    kernel: tuple[str, ...] = ()  # what the kernel said of itself meanwhile; of a log only
 
     @property
     def broken(self) -> tuple[Expectation, ...]:
@@ -50,8 +51,13 @@ def judge(check: Check, run: Run) -> Result:
             run.observations,
             tuple(seen.notes),
             details,
+            run.kernel,
         )
 
+    if run.kernel_failure:
+        return result(Verdict.FAIL, f"the kernel said: {run.kernel_failure}", run.errors)
+    if run.lost:
+        return result(Verdict.ERROR, run.lost, run.errors)
     if run.ending in (EXIT_BROKEN, EXIT_USAGE):
         return result(Verdict.ERROR, f"amx-provoke failed: {run.broken or run.errors or run.ending}")
     if run.ending == EXIT_CANNOT:

@@ -13,7 +13,7 @@ AUTHORITY = (
 
 
 def _kept(seen: Judge) -> None:
-    bit = 1 << seen["component"]
+    bit = 1 << range(64).index(seen["component"])  # of a log it can be any number
     if not seen.exited("tracee", "the tracee"):
         return
     for who in ("threads", "processes"):

@@ -35,6 +35,7 @@ def _page(report: Report) -> Iterator[str]:
         for each in Verdict
     )
     yield "</ul>"
+    yield from _whole(report)
     yield "<h2>The machine</h2>"
     yield page.listed("facts", (("lane", words.lane(report.environment)), *report.environment.facts))
     for name, results in groupby(report.results, lambda result: result.check.group):
@@ -48,6 +49,14 @@ def _page(report: Report) -> Iterator[str]:
     yield from _not_made(report.selected[len(report.results) :])
     yield page.FOOTER
     yield "</body></html>"
+
+
+def _whole(report: Report) -> Iterator[str]:
+    """What concerns no single check."""
+    entries = [("trouble", text) for text in report.trouble] + [("note", text) for text in report.remarks]
+    if entries:
+        yield "<h2>The run as a whole</h2>"
+        yield page.listed("about", entries)
 
 
 def _title(report: Report) -> str:
@@ -65,7 +74,9 @@ def _headline(report: Report) -> str:
     failed = report.count(Verdict.FAIL)
     if failed:
         return f"{failed} {'claims are' if failed > 1 else 'claim is'} broken"
-    return "the suite itself failed" if report.count(Verdict.ERROR) else "a required lane is missing"
+    if report.count(Verdict.ERROR):
+        return "the suite itself failed"
+    return "the run as a whole failed" if report.trouble else "a required lane is missing"
 
 
 def _check(result: Result, release: str) -> Iterator[str]:
@@ -107,6 +118,7 @@ def _about(result: Result, release: str) -> Iterator[tuple[str, str]]:
         yield "of the kernel's selftest", ", ".join(check.covers)
     yield from (("known bug", words.bug(bug, release)) for bug in check.bugs)
     yield from (("note", note) for note in result.notes)
+    yield from (("the kernel said", text) for text in result.kernel)
     if result.ending:
         yield "provocation", f"{result.ending}, {result.seconds * 1e3:.0f} ms"
 

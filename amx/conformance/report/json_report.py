@@ -32,11 +32,14 @@ def as_json(report: Report) -> dict[str, object]:
         "lane": environment.lane.value,
         "emulated": environment.diagnosis.emulated or None,
         "fault": environment.fault or None,
+        "log": environment.source or None,
         "cause": {"name": cause.name, "words": cause.words, "remedy": cause.remedy} if cause else None,
         "kernel": environment.release,
         "machine": [{"name": name, "text": text} for name, text in environment.facts],
         "interrupted": report.interrupted,
         "missing_lane": report.missing_lane or None,
+        "trouble": list(report.trouble),
+        "remarks": list(report.remarks),
         "exit_status": report.exit_status,
         "seconds": round(report.seconds, 3),
         "counts": {verdict.value: report.count(verdict) for verdict in Verdict},
@@ -64,6 +67,7 @@ def _check(result: Result, release: str) -> dict[str, Any]:
         "expectations": [dataclasses.asdict(expectation) for expectation in result.expectations],
         "observations": [{key: value} for key, value in result.observations],
         "notes": list(result.notes),
+        "kernel": list(result.kernel),
         "known_bugs": [words.bug(bug, release) for bug in check.bugs]
         if result.verdict is Verdict.FAIL
         else [],

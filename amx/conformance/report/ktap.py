@@ -42,6 +42,8 @@ def _lines(report: Report) -> Iterator[str]:
         for place, result in enumerate(made, start=1):
             yield from (f"{INDENT}{line}" for line in _result(place, result, report.environment.release))
         yield _group(number, name, made, complete=len(made) == len(checks))
+    yield from (f"# kernel: {_plain(text)}" for text in report.remarks)
+    yield from (f"# trouble: {_plain(text)}" for text in report.trouble)
     yield f"# {_plain(words.summary(report))}"
 
 
@@ -49,6 +51,8 @@ def _result(number: int, result: Result, release: str) -> Iterator[str]:
     id, reason = result.check.id, _plain(result.reason)
     if result.verdict in (Verdict.FAIL, Verdict.ERROR):
         yield from (f"# {id}: {_plain(line)}" for line in words.explanation(result, release))
+    else:
+        yield from (f"# {id}: kernel: {_plain(text)}" for text in result.kernel)
     match result.verdict:
         case Verdict.PASS:
             yield f"ok {number} {id}"

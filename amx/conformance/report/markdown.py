@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from amx.conformance.check import Verdict
 from amx.conformance.report import json_report
 from amx.conformance.report import matrix_words as words
+from amx.conformance.report import words as run_words
 from amx.conformance.report.matrix import Matrix, Row, matrix
 from amx.conformance.report.reading import Cell
 from amx.conformance.runner import Report
@@ -28,7 +29,10 @@ SPECIAL = re.compile(r"[&<>|\\`*_\[\]~@#!$]|(?<=www)\.|:(?=//)")
 
 def of_report(report: Report) -> str:
     """The text for one run."""
-    return of_matrix(matrix([("", json_report.as_json(report))]))
+    text = of_matrix(matrix([("", json_report.as_json(report))]))
+    whole = [*(f"trouble: {each}" for each in report.trouble), *run_words.kernel(report)]
+    lines = [f"- {plain(each)}" for each in whole]
+    return text + "".join(f"{line}\n" for line in ("", "### The run as a whole", "", *lines) if lines)
 
 
 def of_matrix(found: Matrix) -> str:

@@ -88,6 +88,12 @@ class Terminal:
             for result, observed in differing:
                 self._say(Text(f"  {result.check.id}: {result.check.documented}"))
                 self._say(Text(f"    {observed}"))
+        said = list(words.kernel(report))
+        if said:
+            self._say(Text())
+            self._say(Text("The kernel said meanwhile:"))
+            for line in said:
+                self._say(Text(f"  {line}"))
         self._say(Text())
         self._say(Text(words.summary(report)))
 

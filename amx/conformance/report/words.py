@@ -17,6 +17,7 @@ __all__ = [
     "documented",
     "explanation",
     "has_fix",
+    "kernel",
     "lane",
     "observation",
     "one_line",
@@ -24,6 +25,7 @@ __all__ = [
     "summary",
 ]
 
+TROUBLE = "The run as a whole failed"
 LANES = {
     Lane.NATIVE: "AMX of this machine",
     Lane.EMULATED: "an emulator runs the tiles: this says nothing of a CPU, nor of the kernel's frames",
@@ -36,7 +38,11 @@ def lane(environment: Environment) -> str:
     """The lane, and what it means."""
     emulated = environment.diagnosis.emulated
     meaning = f"{emulated}: this says nothing about the processor or the kernel" if emulated else ""
+    if environment.unknown:
+        meaning = "the log does not say what machine it is of"
     text = f"{environment.lane.value}: {meaning or LANES[environment.lane]}"
+    if environment.source:
+        text += f", judged from {environment.source}"
     return f"{text}, with the deliberate fault {environment.fault}" if environment.fault else text
 
 
@@ -55,6 +61,8 @@ def summary(report: Report) -> str:
         text = f"INTERRUPTED, {missing} not made. {text}"
     if report.exit_status == 77:
         text += ". Nothing could be judged"
+    if report.trouble:
+        text += f". {TROUBLE}: {'; '.join(report.trouble)}"
     return f"{text}. Required and missing: {report.missing_lane}" if report.missing_lane else f"{text}."
 
 
@@ -73,6 +81,7 @@ def explanation(result: Result, release: str) -> Iterator[str]:
         yield f"documented otherwise: {check.documented}"
     yield from (f"known bug: {bug(each, release)}" for each in check.bugs)
     yield from (f"note: {note}" for note in result.notes)
+    yield from (f"kernel: {text}" for text in result.kernel)
     yield from (f"saw: {observation(key, value)}" for key, value in result.observations)
     yield from result.details.splitlines()
 
@@ -110,6 +119,13 @@ def documented(report: Report) -> Iterator[tuple[Result, str]]:
     for result in report.results:
         if result.check.documented:
             yield result, _observed(result)
+
+
+def kernel(report: Report) -> Iterator[str]:
+    """What the kernel said of itself in a log, and during which check."""
+    for result in report.results:
+        yield from (f"{result.check.id}: {text}" for text in result.kernel)
+    yield from report.remarks
 
 
 def _observed(result: Result) -> str:

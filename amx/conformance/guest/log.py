@@ -1,0 +1,371 @@
+"""A log of amx-provoke: what each provocation in it saw, as if made here, or what is missing of it.
+
+Nothing is taken on trust: a provocation counts when all its frames are there, from its `start` to its
+`ended`, which says how many they are. What the kernel says of itself belongs to the check of that time.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from amx.conformance import provoke
+from amx.conformance.guest.frames import Frame, has_frames
+from amx.conformance.guest.kernel import Kind, Message
+from amx.conformance.guest.parts import BOUNDED, LogError, Part, id_of, joined, parts
+from amx.conformance.provoke import HUNG, Run
+from amx.errors import signal_name
+
+__all__ = ["End", "Ending", "Log", "LogError", "read"]
+
+MOST_SEEN = 1 << 18  # bytes of what one provocation saw; real ones have some thousand
+MOST_SHOWN = 8  # messages of the kernel, of one check
+ENDINGS = re.compile(r"exit [0-9]{1,3}|SIG[A-Z0-9+]{1,12}|hung")
+ENDLESS = 1e6  # seconds that no provocation takes
+OUT_OF_TIME = 124  # status of timeout(1)
+OF_RUN = frozenset({"begin", "machine", "place", "start", "ended", "status", "done"})
+
+
+class End(enum.Enum):
+    """How the log of a run ends."""
+
+    DONE = "done"
+    PANIC = "panic"
+    REBOOTED = "rebooted"
+    CUT = "cut"  # without any of these: the guest hung or was ended, or the log was
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a guest ended, as its log shows it; `during` is the check that was being made, or none."""
+
+    end: End
+    during: str = ""
+    said: str = ""  # of a panic
+    stopped: str = ""  # what the caller knows, where the log does not show its end
+
+    def __str__(self) -> str:
+        when = f"during {self.during}" if self.during else "outside of any check"
+        match self.end:
+            case End.DONE:
+                return "the run is complete"
+            case End.PANIC:
+                return f"the kernel panicked {when}: {self.said}"
+            case End.REBOOTED:
+                return f"the guest rebooted {when}"
+        return f"the log ends {when}, before the end of its run{f': {self.stopped}' * bool(self.stopped)}"
+
+
+@dataclass
+class _Provocation:
+    """The frames from one `start` on."""
+
+    first: int
+    numbers: list[int] = field(default_factory=list)
+    last: int = -1
+    ended: Frame | None = None
+
+
+class Log:
+    """One run."""
+
+    def __init__(self, part: Part, *, framed: bool, stopped: str = "", trouble: Sequence[str] = ()) -> None:
+        self._part = part
+        self._framed = framed
+        self._trouble = tuple(trouble)
+        self._made: dict[str, list[_Provocation]] = {}
+        self._lost_starts: set[str] = set()
+        self._divide()
+        self.begin = self._begin()
+        self.plan = self._plan()
+        self.ending = self._ending(stopped)
+
+    # What it says of the run.
+
+    @property
+    def fault(self) -> str:
+        """The deliberate fault."""
+        found = (self.begin or {}).get("fault")
+        return found[:BOUNDED] if isinstance(found, str) else ""
+
+    @property
+    def model(self) -> bool:
+        """Whether it was on the model of the kernel."""
+        return (self.begin or {}).get("model") is True
+
+    @property
+    def version(self) -> str:
+        """Of the program."""
+        found = (self.begin or {}).get("version")
+        return found[:BOUNDED] if isinstance(found, str) else ""
+
+    @property
+    def damage(self) -> str:
+        """Why nothing in it can be judged, empty where something can."""
+        if self.begin is None:
+            if self._framed or "begin" in self._part.kinds:
+                return "the beginning of the run is not in the log, or it is damaged"
+        elif self.begin.get("format") != 1:
+            return f"the log has format {self.begin.get('format')!s:.40}, and this version reads 1"
+        elif not isinstance(self.begin.get("plan"), list):
+            return "the beginning of the run has no plan"
+        for frame in self._of_kind("broken"):
+            return f"amx-provoke could not begin: {self._content(frame)!s:.300}"
+        return ""
+
+    @property
+    def seconds(self) -> float:
+        """That the provocations took together."""
+        return sum(self._end(each)[1] for made in self._made.values() for each in made)
+
+    def objects(self, kind: str) -> Iterator[Any]:
+        """The contents of the run's own frames of this kind."""
+        return (self._content(frame) for frame in self._of_kind(kind))
+
+    def _of_kind(self, kind: str) -> Iterator[Frame]:
+        inside = {number for made in self._made.values() for each in made for number in each.numbers}
+        return (
+            frame
+            for number, frame in self._part.frames.items()
+            if frame.kind == kind and (self._framed or number not in inside)
+        )
+
+    @property
+    def trouble(self) -> tuple[str, ...]:
+        """What is wrong with the run as a whole, beside the checks."""
+        found = list(self._trouble)
+        if self.ending.end is not End.DONE and not (self.ending.end is End.CUT and self._is_a_loop):
+            found.append(str(self.ending))
+        found += [
+            f"the kernel said outside of any check: {each.text}"
+            for each in self._messages("")
+            if each.kind is not Kind.NOTE and each.text != self.ending.said
+        ]
+        lost = self._part.highest + 1 - len(self._part.frames)
+        if lost:
+            found.append(f"the log is damaged: {lost} frame{'s are' if lost > 1 else ' is'} lost")
+        return tuple(found)
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What the kernel said outside of any check and that is no trouble."""
+        return tuple(
+            f"the kernel said outside of any check: {each.text}"
+            for each in self._messages("")
+            if each.kind is Kind.NOTE
+        )
+
+    # What it says of a check.
+
+    def run(self, id: str, **_: object) -> Run:
+        """What came of the provocation of a check, as of `provoke.provoke`, or what is missing of it."""
+        messages = self._messages(id)
+        run = self._run(id, self._shown(messages))
+        bad = next((each.text for each in messages if each.kind is not Kind.NOTE), "")
+        if not bad:
+            return run
+        return Run(
+            run.observations, run.ending, errors=run.errors, seconds=run.seconds, kernel_failure=bad,
+            kernel=run.kernel,
+        )  # fmt: skip
+
+    def _run(self, id: str, kernel: tuple[str, ...]) -> Run:
+        lost = self._lost(id)
+        if lost:
+            return Run(ending="", lost=lost, kernel=kernel)
+        (made,) = self._made[id]
+        ending, seconds = self._end(made)
+        objects: list[tuple[str, Any]] = []
+        unreadable: list[str] = []
+        errors = ""
+        for frame in (self._part.frames[number] for number in made.numbers[1:-1]):
+            try:
+                content = frame.content
+                if frame.kind == "text":
+                    unreadable.append(str(content))
+                elif frame.kind == "errors":
+                    errors += str(content)
+                elif frame.kind == "kernel":
+                    continue
+                elif self._framed and frame.kind == "seen":
+                    ((key, value),) = content.items()
+                    objects.append((key, value))
+                elif self._framed:
+                    raise ValueError(f"{frame.kind} is nothing that a provocation has seen")
+                else:
+                    objects.append((frame.kind, content))
+            except (ValueError, AttributeError) as error:
+                return Run(
+                    ending="", lost=f"the log has an object that cannot be taken: {error}", kernel=kernel
+                )
+        return provoke.run_of(
+            objects, unreadable, ending=ending, errors=errors, seconds=seconds, kernel=kernel
+        )
+
+    def _lost(self, id: str) -> str:
+        """Why the run of a check is not in the log, or not all of it; empty where it is."""
+        made = self._made.get(id, [])
+        if not made:
+            return self._not_made(id)
+        if len(made) > 1:
+            return f"it is in the log {len(made)} times"
+        only = made[0]
+        if only.ended is None:
+            if self.ending.end is not End.DONE and self.ending.during == id and not self._is_a_loop:
+                return str(self.ending)
+            return "the log lacks its end" + self._status_wanted
+        ending, _ = self._end(only)
+        if not ending:
+            return "the log does not say how it ended"
+        there = len(only.numbers)
+        wanted = self._frames_wanted(only)
+        if self._framed and (wanted != there or only.last - only.first + 1 != there):
+            return f"the log is damaged: of its {wanted} frames {there} are there"
+        if not self._framed and (id in self._part.torn or (wanted is not None and wanted > there)):
+            return "the log is damaged: lines of it are lost or torn"
+        size = sum(len(self._part.frames[number].raw) for number in only.numbers)
+        return f"it has {size:,} bytes in the log, more than {MOST_SEEN:,}" if size > MOST_SEEN else ""
+
+    def _not_made(self, id: str) -> str:
+        if id not in self.plan:
+            return "the run that is in the log was not to make it"
+        if id in self._lost_starts:
+            return "the log lacks its beginning"
+        later = self.plan[self.plan.index(id) + 1 :]
+        if self.ending.end is End.DONE or any(each in self._made for each in later):
+            return "its lines are lost from the log"
+        return f"not made: {self.ending}"
+
+    @property
+    def _is_a_loop(self) -> bool:
+        """Whether somebody's shell has called the provocations: then nothing says what the last one is."""
+        return not self._framed and self.begin is None
+
+    @property
+    def _status_wanted(self) -> str:
+        return ' (of a shell\'s loop: echo "{\\"status\\": $?}" behind each run)' if self._is_a_loop else ""
+
+    # How it is read.
+
+    def _divide(self) -> None:
+        """Find what belongs to each provocation."""
+        now: _Provocation | None = None
+        for number, frame in self._part.frames.items():
+            if frame.kind == "start":
+                now = _Provocation(number, [number])
+                self._made.setdefault(id_of(frame), []).append(now)
+                name = id_of(frame)
+            elif now and frame.kind in ("ended", "status"):
+                if frame.kind == "ended" and id_of(frame) != name:
+                    self._lost_starts.add(id_of(frame))
+                else:
+                    now.numbers.append(number)
+                    now.last, now.ended = number, frame
+                now = None
+            elif frame.kind == "ended":
+                self._lost_starts.add(id_of(frame))
+            elif frame.kind in OF_RUN:
+                now = None
+            elif now:
+                now.numbers.append(number)
+
+    def _begin(self) -> dict[str, Any] | None:
+        frame = next((each for each in self._part.frames.values() if each.kind == "begin"), None)
+        content = self._content(frame) if frame else None
+        return content if isinstance(content, dict) else None
+
+    def _plan(self) -> tuple[str, ...]:
+        """The checks that were to be made; of a log without `begin` those that were."""
+        named = self.begin.get("plan") if self.begin else None
+        if not isinstance(named, list):
+            return tuple(dict.fromkeys((*self._made, *sorted(self._lost_starts))))
+        return tuple(dict.fromkeys(each[:BOUNDED] for each in named if isinstance(each, str)))
+
+    def _ending(self, stopped: str) -> Ending:
+        for when, each in self._part.messages:
+            if each.kind is Kind.PANIC:
+                return Ending(End.PANIC, when, each.text)
+        if self._part.rebooted:
+            return Ending(End.REBOOTED, self._part.current)
+        if "done" in self._part.kinds:
+            return Ending(End.DONE)
+        return Ending(End.CUT, self._part.current, stopped=stopped)
+
+    def _messages(self, id: str) -> list[Message]:
+        return list(dict.fromkeys(each for when, each in self._part.messages if when == id))
+
+    @staticmethod
+    def _shown(messages: Sequence[Message]) -> tuple[str, ...]:
+        more = len(messages) - MOST_SHOWN
+        texts = tuple(each.text for each in messages[:MOST_SHOWN])
+        return (*texts, f"and {more} more such messages") if more > 0 else texts
+
+    @staticmethod
+    def _content(frame: Frame) -> Any:
+        try:
+            return frame.content
+        except ValueError:
+            return None
+
+    def _end(self, made: _Provocation) -> tuple[str, float]:
+        """How a provocation ended, empty where that cannot be said, and the seconds that it took."""
+        content = self._content(made.ended) if made.ended else None
+        if made.ended and made.ended.kind == "status":
+            return _of_status(content), 0.0
+        if not isinstance(content, dict):
+            return "", 0.0
+        how, seconds = content.get("how"), content.get("seconds")
+        took = float(seconds) if isinstance(seconds, int | float) and 0 <= seconds < ENDLESS else 0.0
+        return (how if isinstance(how, str) and ENDINGS.fullmatch(how) else ""), took
+
+    def _frames_wanted(self, made: _Provocation) -> int | None:
+        content = self._content(made.ended) if made.ended else None
+        wanted = content.get("frames") if isinstance(content, dict) else None
+        return wanted if isinstance(wanted, int) else None
+
+
+def _of_status(content: object) -> str:
+    """A status as a shell has it, of what may have been started by timeout(1)."""
+    if type(content) is not int or not 0 <= content <= 255:
+        return ""
+    if content == OUT_OF_TIME:
+        return HUNG
+    return f"exit {content}" if content <= 128 else signal_name(content - 128)
+
+
+def read(texts: Sequence[bytes], *, stopped: str = "") -> Log:
+    """The last run in a log, which is one text, or what came from a console and from a port beside it.
+
+    stopped: what is known beside the log on how the guest ended ("its 60 s were over").
+
+    Raises
+    ------
+    LogError: no line of amx-provoke is in it, or it has more in it than any run.
+    """
+    framed = any(map(has_frames, texts))
+    found = [parts(text, framed=framed) for text in texts]
+    trouble: list[str] = []
+    longest = max(found, key=lambda each: sum(len(part.frames) for part in each))
+    for part in longest[:-1]:
+        broken = Log(part, framed=framed)
+        if broken.ending.end is not End.DONE:
+            what = f"during {part.current}" if part.current else "outside of any check"
+            trouble.append(f"the guest began anew {what}: this is the last of {len(longest)} runs in the log")
+    run = longest[-1]
+    for other in (each for each in found if each is not longest):
+        last = other[-1]
+        if last.frames and not run.fits(last):
+            trouble.append("the files are of different runs: only the fuller one is judged")
+        else:
+            run = joined(run, last)
+    if not run.kinds & {"begin", "start", "machine"}:
+        said = " / ".join(each[:120] for each in run.last)
+        raise LogError(
+            "no line of amx-provoke is in it: "
+            + (f"the last lines are {said}" if said else "it is empty, the kernel said nothing")
+            + (f" ({stopped})" if stopped else "")
+        )
+    return Log(run, framed=framed, stopped=stopped, trouble=trouble)

@@ -1,0 +1,183 @@
+"""The runs that a log has in it: each `begin` starts one, and what does not fit together is none.
+
+Frames that come twice are one. Where their numbers go back, or one number has two contents, another run has
+begun whose `begin` is lost: frames of two runs never make one.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from amx.conformance.guest.frames import Frame, Said, lines
+from amx.conformance.guest.kernel import Kind, Message, message
+
+__all__ = ["BOUNDED", "LogError", "Part", "id_of", "joined", "parts"]
+
+MOST_FRAMES = 500_000  # of a text; a run has some thousands
+MOST_PARTS = 1000
+MOST_MESSAGES = 1000  # of the kernel about itself, in a run
+LAST = 5  # lines that are kept for who asks how it ended
+BOUNDED = 64  # characters of an id that are kept
+
+
+class LogError(ValueError):
+    """There is nothing in a log that could be judged; the text says what there is instead."""
+
+
+@dataclass
+class Part:
+    """A run, or what there is of one."""
+
+    frames: dict[int, Frame] = field(default_factory=dict)  # by number; unframed ones are counted here
+    messages: list[tuple[str, Message]] = field(default_factory=list)  # with the check of that time, or ""
+    torn: set[str] = field(default_factory=set)  # checks among whose lines one is damaged
+    rebooted: bool = False  # the kernel started anew after that
+    last: deque[str] = field(default_factory=lambda: deque(maxlen=LAST))
+    current: str = ""  # the check that is being made
+    kinds: set[str] = field(default_factory=set)
+    highest: int = -1
+
+    def take(self, frame: Frame) -> bool:
+        """Add a frame; False where it is of another run."""
+        number = self.highest + 1 if frame.number < 0 else frame.number
+        known = self.frames.get(number)
+        if frame.kind == "begin" and "begin" in self.kinds:
+            return known is not None and known.raw == frame.raw and self.highest == 0
+        if known:
+            return known.raw == frame.raw
+        if number < self.highest:
+            return False
+        self.frames[number] = frame
+        self.kinds.add(frame.kind)
+        self.highest = number
+        if frame.kind == "start":
+            self.current = id_of(frame)
+        elif frame.kind in ("ended", "status", "done"):
+            self.current = ""
+        elif frame.kind == "kernel":
+            self.hear(kernel_text(frame))
+        return True
+
+    def hear(self, text: str) -> None:
+        """A line that may be the kernel's."""
+        said = message(text)
+        if said and said.kind is not Kind.BOOT and len(self.messages) < MOST_MESSAGES:
+            self.messages.append((self.current, said))
+
+    def fits(self, other: Part) -> bool:
+        """Whether both are of one run: some frames are the same, and none are different."""
+        small, large = sorted((self.frames, other.frames), key=len)
+        common = [number for number in small if number in large]
+        return bool(common) and all(small[number].raw == large[number].raw for number in common)
+
+    def ends_as(self, other: Part) -> bool:
+        """Whether an end of a check is in both, which has a duration that no other run has."""
+        return any(frame.kind == "ended" and number in other.frames for number, frame in self.frames.items())
+
+
+def id_of(frame: Frame) -> str:
+    """The id in a `start` or an `ended`; some text that is none where there is none."""
+    try:
+        content = frame.content
+    except ValueError:
+        return "?"
+    id = content.get("id") if isinstance(content, dict) else content
+    return id[:BOUNDED] if isinstance(id, str) and id else "?"
+
+
+def kernel_text(frame: Frame) -> str:
+    """The text in a message of the kernel."""
+    try:
+        content = frame.content
+    except ValueError:
+        return ""
+    return (
+        content[1] if isinstance(content, list) and len(content) == 2 and isinstance(content[1], str) else ""
+    )
+
+
+def parts(text: bytes, *, framed: bool) -> list[Part]:
+    """The runs in one text, in order; one at the least, which may be empty.
+
+    Raises
+    ------
+    LogError: it has more in it than any run.
+    """
+    found = [Part()]
+    frames = 0
+    for each in lines(text, framed=framed):
+        part = found[-1]
+        if isinstance(each, Said):
+            found.extend(_hear(part, each, framed=framed))
+        else:
+            frames += 1
+            if not part.take(each):
+                found.append(Part())
+                found[-1].take(each)
+        if frames > MOST_FRAMES or len(found) > MOST_PARTS:
+            raise LogError(f"it has more than {MOST_FRAMES:,} frames or {MOST_PARTS:,} runs")
+    return list(_merged(_without_boots(found)))
+
+
+def _hear(part: Part, said: Said, *, framed: bool) -> Iterator[Part]:
+    """Of a line that is no frame; a new part where a kernel starts after another."""
+    heard = message(said.text)
+    if heard and heard.kind is Kind.BOOT and part.frames and "done" not in part.kinds:
+        part.rebooted = True
+        part = Part()
+        yield part
+    part.hear(said.text)
+    part.last.append(said.text)
+    if said.torn and not framed:
+        part.torn.add(part.current)
+
+
+def _without_boots(found: list[Part]) -> Iterator[Part]:
+    """What was said before the first frame of a run belongs to that run; behind the last run, to that one."""
+    before: Part | None = None
+    said: list[tuple[str, Message]] = []
+    for part in found:
+        if not part.frames:
+            said += part.messages[: MOST_MESSAGES - len(said)]
+            continue
+        part.messages[:0] = said
+        said = []
+        if before:
+            yield before
+        before = part
+    before = before or Part(last=found[-1].last)
+    before.messages += said
+    yield before
+
+
+def _merged(found: Iterator[Part]) -> Iterator[Part]:
+    """Runs that come twice, as where two files were made one."""
+    before: Part | None = None
+    for part in found:
+        if before and not before.rebooted and before.fits(part) and before.ends_as(part):
+            before = joined(before, part)
+            continue
+        if before:
+            yield before
+        before = part
+    if before:
+        yield before
+
+
+def joined(one: Part, other: Part) -> Part:
+    """The run whose parts these are, where `fits` says so."""
+    first, last = (one, other) if one.highest > other.highest else (other, one)
+    said = list(one.messages)
+    said += [each for each in other.messages if each not in said]
+    return Part(
+        frames=dict(sorted({**first.frames, **last.frames}.items())),
+        messages=said,
+        torn=one.torn | other.torn,
+        rebooted=one.rebooted or other.rebooted,
+        last=other.last if len(other.last) > len(one.last) else one.last,
+        current=first.current,
+        kinds=one.kinds | other.kinds,
+        highest=first.highest,
+    )
