@@ -1,11 +1,18 @@
 /* amx-provoke list | faults | run ID [--model] [--fault NAME]: one provocation of the kernel a process, and
- * what was seen as JSON lines on standard output.
+ * what was seen as JSON lines on standard output. amx-provoke all: one after the other, as the first process
+ * of a system too.
  *
  * Everything here and below is libc and system calls: the program runs statically linked in an initramfs.
  */
 #define _GNU_SOURCE /* NSIG */
 #include "provoke/checks/checks.h"
 #include "provoke/faults/faults.h"
+#include "provoke/guest/all.h"
+#include "provoke/guest/frames.h"
+#include "provoke/guest/init.h"
+#include "provoke/guest/place.h"
+#include "provoke/guest/plan.h"
+#include "provoke/guest/record.h"
 #include "provoke/kernels/kernels.h"
 #include "provoke/harness/see.h"
 #include "provoke/harness/stage.h"
@@ -14,13 +21,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
-
-static const struct provocation *const groups[] = {
-    provoke_disc, provoke_perm, provoke_inh, provoke_fault, provoke_alt,
-    provoke_sig,  provoke_sret, provoke_ptr, provoke_core,  provoke_ctx,
-    provoke_life, provoke_kvm,  provoke_sbx, provoke_xs,    provoke_isa,
-};
-enum { GROUPS = sizeof groups / sizeof *groups };
+#include <unistd.h>
 
 enum { EXIT_USAGE = 2 };
 
@@ -29,28 +30,26 @@ static int usage(void) {
         "usage: amx-provoke list\n"
         "       amx-provoke faults\n"
         "       amx-provoke run ID [--model] [--fault NAME]\n"
+        "       amx-provoke record\n"
+        "       amx-provoke all [--plan FILE] [--frames] [--model] [--fault NAME]\n"
         "One provocation of the kernel's AMX interface; what it saw is one JSON object a line, the last of "
         "a\n"
         "complete run {\"end\": true}. --model puts a model of the kernel and of the tiles in their place,\n"
-        "--fault a deliberate fault over either. Exit status: 0 complete, 77 cannot be provoked here\n"
+        "--fault a deliberate fault over either. record: the machine and the place. all: these, and then "
+        "every\n"
+        "provocation, or those of a plan (a line each: ID SECONDS); --frames numbers the lines and gives "
+        "each a\n"
+        "checksum. Exit status: 0 complete, 77 cannot be provoked here\n"
         "({\"cannot\": reason}), 70 the program itself failed ({\"broken\": reason}), 2 usage.\n",
         stderr);
     return EXIT_USAGE;
 }
 
 static int list(void) {
-    for (size_t g = 0; g < GROUPS; g++)
-        for (const struct provocation *p = groups[g]; p->id; p++)
+    for (const struct provocation *const *group = provoke_groups; *group; group++)
+        for (const struct provocation *p = *group; p->id; p++)
             see_provocation(p->id, p->what, p->needs_real_frames);
     return 0;
-}
-
-static const struct provocation *find(const char *wanted) {
-    for (size_t g = 0; g < GROUPS; g++)
-        for (const struct provocation *p = groups[g]; p->id; p++)
-            if (!strcmp(p->id, wanted))
-                return p;
-    return NULL;
 }
 
 static void raise_limit(int resource, rlim_t enough) {
@@ -103,7 +102,7 @@ static int run(char *arguments[]) {
         else
             return usage();
     }
-    const struct provocation *const provocation = find(id);
+    const struct provocation *const provocation = provoke_find(id);
     if (!provocation) {
         fprintf(stderr, "amx-provoke: no provocation %s; `amx-provoke list` names them\n", id);
         return EXIT_USAGE;
@@ -115,13 +114,52 @@ static int run(char *arguments[]) {
     }
     stage_enter(stage, id, on_model, fault);
     start_afresh();
+    if (!stage)
+        see_text("start", id);
     if (on_model && provocation->needs_real_frames)
         provoke_cannot("only a real kernel shows this, not the model");
     provocation->run(kernel);
     provoke_end();
 }
 
+static int record(void) {
+    lines_to(STDOUT_FILENO);
+    const int result = say_machine();
+    say_place();
+    return result || frames_failed() ? EXIT_BROKEN : 0;
+}
+
+static int all(char *options[]) {
+    struct guest_run wanted = {0};
+    int is_framed = 0;
+    for (; *options; options++) {
+        if (!strcmp(*options, "--frames"))
+            is_framed = 1;
+        else if (!strcmp(*options, "--model"))
+            wanted.on_model = 1;
+        else if (!strcmp(*options, "--plan") && options[1])
+            wanted.plan = *++options;
+        else if (!strcmp(*options, "--fault") && options[1])
+            wanted.fault = *++options;
+        else
+            return usage();
+    }
+    char why[GUEST_WHY];
+    static struct guest_plan plan;
+    if (guest_plan(&plan, &wanted, why) != 0) {
+        fprintf(stderr, "amx-provoke: %s\n", why);
+        return EXIT_USAGE;
+    }
+    if (is_framed)
+        frames_to(STDOUT_FILENO, -1, 0);
+    else
+        lines_to(STDOUT_FILENO);
+    return guest_all(&plan, &wanted);
+}
+
 int main(int argc, char *argv[]) {
+    if (getpid() == 1 && argc && !strcmp(argv[0], "/init"))
+        guest_init();
     if (argc == 2 && !strcmp(argv[1], "list"))
         return list();
     if (argc == 2 && !strcmp(argv[1], "faults")) {
@@ -130,5 +168,9 @@ int main(int argc, char *argv[]) {
     }
     if (argc >= 3 && !strcmp(argv[1], "run"))
         return run(argv + 2);
+    if (argc == 2 && !strcmp(argv[1], "record"))
+        return record();
+    if (argc >= 2 && !strcmp(argv[1], "all"))
+        return all(argv + 2);
     return usage();
 }

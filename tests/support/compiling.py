@@ -21,6 +21,14 @@ TRAP = sorted(
     if source.name != "stub.c" and source.parent.name not in ("preload", "ptrace")  # as csrc/CMakeLists.txt
 )
 TRAP += [*EMULATOR, ROOT / "csrc/machine/stand_in.c"]
+_ASKING = ["altstack", "arch_prctl", "auxv", "child", "cpuid", "forked", "stand_in", "traced", "xgetbv"]
+PROVOKE = [
+    *sorted(ROOT.glob("csrc/provoke/**/*.c")),
+    *(ROOT / f"csrc/machine/{name}.c" for name in _ASKING),
+    ROOT / "csrc/kernel_model/kernel_model.c",
+    *EMULATOR,
+]
+BASELINE = ["-march=x86-64", "-mno-avx"]  # as csrc/CMakeLists.txt has it for amx-provoke
 # Errors in ci/matrix only: what a later compiler warns of is no reason to fail on a user's machine.
 WARNINGS = ["-Wall", "-Wextra", *(["-Werror"] if os.environ.get("AMX_WERROR") == "ON" else [])]
 FLAGS = ["-std=gnu11", "-O2", *WARNINGS, "-ffp-contract=off", f"-I{ROOT}/csrc", f"-I{ROOT}/tests/c"]

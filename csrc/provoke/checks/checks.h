@@ -13,9 +13,11 @@ struct provocation {
     int needs_real_frames; /* reads or edits real signal frames, ptrace or cores of tile data: no model can
                               stand in */
 };
-/* One array a group, ended by {0}; main.c lists them. */
+/* One array a group, ended by {0}. */
 extern const struct provocation provoke_disc[], provoke_perm[], provoke_inh[], provoke_fault[], provoke_alt[],
     provoke_sig[], provoke_sret[], provoke_ptr[], provoke_core[], provoke_ctx[], provoke_life[],
     provoke_kvm[], provoke_sbx[], provoke_xs[], provoke_isa[];
+extern const struct provocation *const provoke_groups[]; /* all of them, ended by NULL */
+const struct provocation *provoke_find(const char *id);  /* NULL: there is none */
 
 #endif
