@@ -8,7 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["Check", "Expectation", "Judge", "KnownBug", "Need", "Verdict", "check", "version"]
+__all__ = ["Check", "Expectation", "Judge", "KnownBug", "Need", "Verdict", "check", "upstream", "version"]
+
+DEBIAN = re.compile(r"\bDebian ([0-9]{1,5}\.[0-9]{1,5}(\.[0-9]{1,5})?)")
 
 
 class Verdict(enum.Enum):
@@ -143,6 +145,12 @@ def version(text: str) -> tuple[int, ...]:
     """The numbers at the start of a kernel release ("6.1.50-generic" is 6, 1, 50); empty when it has none."""
     found = re.match(r"\d+(\.\d+)+", text)
     return tuple(map(int, found.group().split("."))) if found else ()
+
+
+def upstream(release: str, uname: str) -> str:
+    """The release that says which fixes a kernel has: Debian's own (6.1.0-56) is an ABI's name."""
+    found = DEBIAN.search(uname)
+    return found[1] if found else release
 
 
 _checks: dict[str, Check] = {}  # declared so far

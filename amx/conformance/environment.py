@@ -11,7 +11,7 @@ from amx import cpu, diagnosis, machine, xstate
 from amx._lib import lib
 from amx.causes import FIRST_KERNEL, Cause
 from amx.conformance import place as _place
-from amx.conformance.check import Check, Need, version
+from amx.conformance.check import Check, Need, upstream, version
 from amx.conformance.place import Place
 from amx.diagnosis import Diagnosis, Outcome, RungName
 from amx.emulation.machine import Emulated
@@ -44,6 +44,11 @@ class Environment:
     facts: tuple[tuple[str, str], ...]
     source: str = ""
     unknown: str = ""
+
+    @property
+    def upstream(self) -> str:
+        """The release to hold known bugs against."""
+        return upstream(self.release, dict(self.facts).get("kernel", ""))
 
     def obstacle(self, check: Check) -> str:
         """Why a check cannot be made here, empty when it can."""

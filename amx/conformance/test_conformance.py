@@ -39,7 +39,7 @@ def result(
     for name, value in junit.properties(made, place):
         record_property(name, value)
     if made.verdict is Verdict.ERROR:
-        pytest.fail("\n".join(words.explanation(made, place.release)), pytrace=False)
+        pytest.fail("\n".join(words.explanation(made, place.upstream)), pytrace=False)
     return made
 
 
@@ -49,4 +49,4 @@ def test_conformance(check: Check, result: Result, place: Environment) -> None:
     if result.verdict is Verdict.SKIP:
         pytest.skip(result.reason)
     if result.verdict is Verdict.FAIL:
-        pytest.fail("\n".join(words.explanation(result, place.release)), pytrace=False)
+        pytest.fail("\n".join(words.explanation(result, place.upstream)), pytrace=False)

@@ -163,8 +163,9 @@ def test_a_check_that_a_run_lacks_says_why():
     runs = [report("6.1"), report("6.2", "PASS -"), report("6.3", "PASS -", not_made=["AA-02"])]
     found = matrix([(str(number), run) for number, run in enumerate(runs)])
     assert found.row("AA-02").cells[1] is None
-    assert "not in that run" in found.absence("AA-02", 1)
-    assert found.absence("AA-02", 2) == "not made: that run was interrupted"
+    assert (found.absence("AA-02", 1), found.absence("AA-02", 2)) == ("not in that run", "not made")
+    assert found.why_absent("AA-02", 1).endswith("unknown to its version, 0.1.0")
+    assert found.why_absent("AA-02", 2) == "not made: that run was interrupted"
 
 
 @pytest.mark.parametrize(
@@ -459,6 +460,14 @@ def test_markdown_of_one_run_has_its_failures_first():
     assert text.index("| AA-02 | ❌ FAIL |") < text.index("| AA-01 | ✅ PASS |")
     assert "the mask" in text
     assert "From " not in text
+
+
+def test_markdown_that_is_too_large_for_a_summary_leaves_out_what_did_not_fail(monkeypatch):
+    monkeypatch.setattr(markdown, "LARGEST", 100)
+    text = markdown.of_matrix(matrix([("a", report("6.1")), ("b", report("6.2", "PASS FAIL PASS"))]))
+    assert text.endswith("Too large for all checks to be shown here.\n")
+    assert "| AA-02 |" in text
+    assert "| AA-01 |" not in text
 
 
 # The command.

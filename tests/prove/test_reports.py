@@ -72,6 +72,19 @@ def test_json_has_every_check_with_all_that_was_seen():
     ]
 
 
+def test_known_bugs_are_held_against_the_release_behind_debians_name():
+    """6.1.0-56 is the name of an ABI, which stays while fixes come."""
+    uname = "Linux 6.1.0-56-amd64 #1 SMP PREEMPT_DYNAMIC Debian 6.1.192-2 (2026-11-16) x86_64"
+    debian = stand_in.environment(release="6.1.0-56-amd64", facts=(("kernel", uname),))
+    bug = KnownBug("endless loop", "6.8, 6.1.79")
+    failed = Result(stand_in.check("AA-01", bugs=(bug,)), FAIL, "hung")
+    found = json_report.as_json(Report(debian, (failed.check,), (failed,), 0.1))
+    assert found["kernel"] == "6.1.0-56-amd64"
+    assert found["checks"][0]["known_bugs"] == [
+        "endless loop (fixed in 6.8, 6.1.79; this kernel, 6.1.192, should have the fix)"
+    ]
+
+
 def test_json_keys_are_those_of_the_documentation():
     from pathlib import Path
 

@@ -43,7 +43,7 @@ def _page(report: Report) -> Iterator[str]:
         yield f'<h2 id="{escape(name)}">{escape(name)} <small>{subject}</small></h2>'
         yield "<section>"
         for result in results:
-            yield from _check(result, report.environment.release)
+            yield from _check(result, report.environment.upstream)
         yield "</section>"
     yield from _documented(report)
     yield from _not_made(report.selected[len(report.results) :])

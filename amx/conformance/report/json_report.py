@@ -43,7 +43,7 @@ def as_json(report: Report) -> dict[str, object]:
         "exit_status": report.exit_status,
         "seconds": round(report.seconds, 3),
         "counts": {verdict.value: report.count(verdict) for verdict in Verdict},
-        "checks": [_check(result, environment.release) for result in report.results],
+        "checks": [_check(result, environment.upstream) for result in report.results],
         "not_made": [check.id for check in report.selected[len(report.results) :]],
     }
 

@@ -40,7 +40,7 @@ def _lines(report: Report) -> Iterator[str]:
         yield f"{INDENT}# Subtest: {name}"
         yield f"{INDENT}1..{len(checks)}"
         for place, result in enumerate(made, start=1):
-            yield from (f"{INDENT}{line}" for line in _result(place, result, report.environment.release))
+            yield from (f"{INDENT}{line}" for line in _result(place, result, report.environment.upstream))
         yield _group(number, name, made, complete=len(made) == len(checks))
     yield from (f"# kernel: {_plain(text)}" for text in report.remarks)
     yield from (f"# trouble: {_plain(text)}" for text in report.trouble)

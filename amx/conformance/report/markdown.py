@@ -15,7 +15,8 @@ from amx.conformance.runner import Report
 
 __all__ = ["of_matrix", "of_report"]
 
-LONGEST = 300  # characters of a text: a summary of all steps has a mebibyte
+LARGEST = 1_000_000  # bytes; a step's summary on GitHub has a mebibyte
+LONGEST = 300  # characters of a text
 SIGNS = {
     Verdict.PASS: "✅",
     Verdict.FAIL: "❌",
@@ -37,7 +38,9 @@ def of_report(report: Report) -> str:
 
 def of_matrix(found: Matrix) -> str:
     """The text for several."""
-    return "".join(f"{line}\n" for line in _lines(found))
+    text = _joined(_lines(found))
+    whole = text + _joined(_all(found))
+    return whole if len(whole.encode()) <= LARGEST else f"{text}Too large for all checks to be shown here.\n"
 
 
 def _lines(found: Matrix) -> Iterator[str]:
@@ -71,11 +74,18 @@ def _lines(found: Matrix) -> Iterator[str]:
         yield from _table(("check", "bug", "releases", *found.names), bugs)
         yield "</details>"
         yield ""
+
+
+def _all(found: Matrix) -> Iterator[str]:
     if found.rows:
         yield f"<details><summary>{plain(words.rest(found))} All checks</summary>"
         yield ""
         yield from _rows(found, found.rows)
         yield "</details>"
+
+
+def _joined(lines: Iterable[str]) -> str:
+    return "".join(f"{line}\n" for line in lines)
 
 
 def _rows(found: Matrix, rows: Iterable[Row]) -> Iterator[str]:

@@ -98,11 +98,15 @@ class Matrix:
         return next(row for row in self.rows if row.id == id)
 
     def absence(self, id: str, column: int) -> str:
-        """Why a run lacks a check."""
+        """That a run lacks a check."""
+        return "not made" if id in self.runs[column].not_made else "not in that run"
+
+    def why_absent(self, id: str, column: int) -> str:
+        """The same, and why."""
         run = self.runs[column]
         if id in run.not_made:
             return "not made: that run was interrupted"
-        return f"not in that run, of version {run.version}: another selection, or no such check then"
+        return f"not in that run: another selection, or unknown to its version, {run.version}"
 
     def other_than_kernel(self, before: int, after: int) -> str:
         """What else differs between two runs, in words; empty where nothing is known to."""

@@ -65,7 +65,7 @@ def _row(matrix: Matrix, row: Row) -> dict[str, Any]:
                 "what": bug.what,
                 "introduced": bug.introduced or None,
                 "fixed": bug.fixed,
-                "kernels": [words.has_fix(bug, run.release) for run in matrix.runs],
+                "kernels": [words.has_fix(bug, run.upstream) for run in matrix.runs],
             }
             for bug in row.bugs
         ],

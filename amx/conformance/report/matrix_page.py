@@ -114,7 +114,7 @@ def _matrix(matrix: Matrix) -> Iterator[str]:
     yield f'<p class="reason">Each verdict leads to what was observed. From the kernel before: {marks}.</p>'
     yield '<div class="scroll" role="region" aria-label="The matrix" tabindex="0"><table class="matrix">'
     head = "".join(
-        f'<th scope="col">{escape(name)}<span class="reason">{escape(run.place)}</span></th>'
+        f'<th scope="col"><div>{escape(name)}<span class="reason">{escape(run.place)}</span></div></th>'
         for name, run in zip(matrix.names, matrix.runs, strict=True)
     )
     yield f'<thead><tr><th scope="col">check</th>{head}</tr></thead>'
@@ -137,7 +137,8 @@ def _cell(matrix: Matrix, row: Row, column: int) -> str:
     kind = f" {change.kind.name}" if change else ""
     mark = f' <span class="mark">{MARKS[change.kind]} {change.kind.value}</span>' if change else ""
     if cell is None:
-        return f'<td class="absent{kind}">{escape(matrix.absence(row.id, column))}{mark}</td>'
+        absence = f'<a href="#{_anchor(row.id, column)}">{matrix.absence(row.id, column)}</a>'
+        return f'<td class="absent{kind}">{absence}{mark}</td>'
     link = f'<a href="#{_anchor(row.id, column)}">{page.marked(cell.verdict.value)}</a>'
     return f'<td class="{cell.verdict.value}{kind}">{link}{mark}</td>'
 
@@ -160,7 +161,7 @@ def _seen(matrix: Matrix, row: Row) -> Iterator[str]:
     for column, (name, cell) in enumerate(zip(matrix.names, row.cells, strict=True)):
         yield f'<div class="run" id="{_anchor(row.id, column)}">'
         if cell is None:
-            absence = escape(matrix.absence(row.id, column))
+            absence = escape(matrix.why_absent(row.id, column))
             yield f'<p><b>{escape(name)}</b> <span class="dim">{absence}</span></p>'
         else:
             yield from _run(name, cell)

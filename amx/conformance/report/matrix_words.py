@@ -70,19 +70,19 @@ def title(matrix: Matrix, column: int) -> str:
 def steps(matrix: Matrix, column: int) -> Iterator[Step]:
     """What changed towards a kernel; checks that changed alike, for one reason, are one step."""
     found: dict[tuple[Kind, str, str], list[str]] = {}
-    for each in matrix.changes:
-        if each.after == column:
-            row = matrix.row(each.id)
+    for row in matrix.rows:
+        if each := row.change(column):
             before, after = row.cells[each.before], row.cells[column]
             on = f" on {matrix.names[each.before]}" if each.before != column - 1 else ""
             verdicts = f"{verdict(before)}{on}, then {verdict(after)}"
             found.setdefault((each.kind, verdicts, _why(matrix, each, after, row.claim)), []).append(each.id)
-    return (Step(kind, tuple(ids), verdicts, why) for (kind, verdicts, why), ids in found.items())
+    steps = (Step(kind, tuple(ids), verdicts, why) for (kind, verdicts, why), ids in found.items())
+    return iter(sorted(steps, key=lambda step: list(Kind).index(step.kind)))
 
 
 def _why(matrix: Matrix, found: Change, after: Cell | None, claim: str) -> str:
     if after is None:
-        return matrix.absence(found.id, found.after)
+        return matrix.why_absent(found.id, found.after)
     if found.kind is Kind.NOT_JUDGED:
         rests_on = RESTS_ON.findall(after.reason)
         if rests_on:
@@ -117,12 +117,10 @@ def bugs(matrix: Matrix, *, in_question: bool = False) -> Iterator[tuple[str, st
     """
     for row in matrix.rows:
         for bug in row.bugs:
-            if in_question and not row.failed and not any(bug.may_be_in(run.release) for run in matrix.runs):
+            fixes = [words.has_fix(bug, run.upstream) for run in matrix.runs]
+            if in_question and not row.failed and words.LACKS not in fixes:
                 continue
-            kernels = tuple(
-                f"{verdict(cell)}, {words.has_fix(bug, run.release)}"
-                for run, cell in zip(matrix.runs, row.cells, strict=True)
-            )
+            kernels = tuple(f"{verdict(cell)}, {fix}" for cell, fix in zip(row.cells, fixes, strict=True))
             yield row.id, bug.what, words.span(bug), kernels
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from amx import foreign_file
-from amx.conformance.check import Expectation, Verdict
+from amx.conformance.check import Expectation, Verdict, upstream
 from amx.conformance.report import words
 from amx.foreign_json import Json
 from amx.printable import printable, printable_lines
@@ -21,7 +21,6 @@ SCHEMA = 1
 MOST_BYTES = 8 * 2**20  # of a file; that of a whole run has a quarter of a million
 MOST_CHECKS = 1000
 ID = re.compile(r"[A-Z]{1,8}-[0-9]{1,4}")
-DEBIAN = re.compile(r"\bDebian ([0-9]{1,5}\.[0-9]{1,5}(\.[0-9]{1,5})?)")  # in uname's version
 LONGEST_NAME = 200  # characters of a release, a version, a lane
 LONGEST_TEXT = 4000  # characters of what is only shown
 
@@ -75,13 +74,12 @@ class Run:
     @property
     def processor(self) -> str:
         """As the run describes it, empty where it does not."""
-        return dict(self.facts).get("processor", "")
+        return dict(self.facts).get("processor", "")[:LONGEST_NAME]
 
     @property
-    def release(self) -> str:
-        """The release to hold known bugs against. Debian's own names are of an ABI (6.1.0-56)."""
-        found = DEBIAN.search(dict(self.facts).get("kernel", ""))
-        return found[1] if found else self.kernel
+    def upstream(self) -> str:
+        """The release to hold known bugs against."""
+        return upstream(self.kernel, dict(self.facts).get("kernel", ""))
 
     @property
     def place(self) -> str:

@@ -76,7 +76,7 @@ class Terminal:
         """What failed, what the kernel documents otherwise, and the counts."""
         for result in report.results:
             if result.verdict in (Verdict.FAIL, Verdict.ERROR):
-                first, *rest = words.explanation(result, report.environment.release)
+                first, *rest = words.explanation(result, report.environment.upstream)
                 self._say(Text())
                 self._say(Text(first, style=COLOURS[result.verdict]))
                 for line in rest:

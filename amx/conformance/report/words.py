@@ -13,6 +13,7 @@ from amx.conformance.verdict import Result
 from amx.lane import Lane
 
 __all__ = [
+    "LACKS",
     "bug",
     "documented",
     "explanation",
@@ -26,6 +27,7 @@ __all__ = [
 ]
 
 TROUBLE = "The run as a whole failed"
+LACKS = "lacks the fix"
 LANES = {
     Lane.NATIVE: "AMX of this machine",
     Lane.EMULATED: "an emulator runs the tiles: this says nothing of a CPU, nor of the kernel's frames",
@@ -102,7 +104,7 @@ def has_fix(known: KnownBug, release: str) -> str:
     if not version(release):
         return "has no release to go by"
     if known.may_be_in(release):
-        return "lacks the fix"
+        return LACKS
     older = known.introduced and version(release) < version(known.introduced)
     return "is older than the bug" if older else "should have the fix"
 
