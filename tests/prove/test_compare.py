@@ -129,6 +129,34 @@ def test_the_status_is_1_where_something_broke(verdicts, status):
     assert of(*verdicts.split()).exit_status == status
 
 
+def test_a_run_that_failed_as_a_whole_is_said_and_where_the_one_before_did_not_the_status_is_1(run):
+    good, bad = report("6.1"), report("6.2", trouble=["the kernel panicked"], remarks=["a remark"])
+    assert run([bad, good])[0] == 0
+    assert run([bad, bad])[0] == 0
+    status, output, _ = run([good, bad])
+    assert status == 1
+    assert "nothing broke, 1 run failed as a whole" in output
+    assert "   trouble: the kernel panicked" in output
+    found = matrix([("a", good), ("b", bad)])
+    assert "trouble: the kernel panicked" in Page(matrix_page.render(found)).text
+    assert "- 6.2: trouble: the kernel panicked\n- 6.2: a remark\n" in markdown.of_matrix(found)
+
+
+@pytest.mark.parametrize(
+    ("one", "words"),
+    [
+        (report(), "nothing failed"),
+        (report(verdicts="PASS FAIL -"), "1 check failed"),
+        (report(verdicts="SKIP SKIP -"), "nothing could be judged"),
+        (report(missing_lane="native lane"), "a required lane is missing"),
+        (report(not_made=["BB-01"]), "interrupted"),
+        (report(trouble=["a panic"]), "1 run failed as a whole"),
+    ],
+)
+def test_one_run_alone_is_a_success_only_where_it_was_one(one, words):
+    assert matrix_words.headline(matrix([("a", one)])) == words
+
+
 def test_a_failure_of_other_expectations_or_another_ending_fails_otherwise():
     def failing(what, ending="exit 0"):
         broken = [{"what": what, "expected": "0", "observed": "1", "holds": False}]
@@ -288,6 +316,8 @@ def with_cell(**more):
         with_cell(observations=[[]]),
         with_cell(notes=[1]),
         with_cell(known_bugs="x"),
+        with_cell(kernel=[None]),
+        altered(trouble="x"),
     ],
 )
 def test_what_is_no_report_is_refused(content):
@@ -349,12 +379,13 @@ def hostile():
         expectations=[broken],
         observations=[{NASTY: NASTY}],
         notes=[NASTY],
+        kernel=[NASTY],
         known_bugs=[NASTY],
         details=NASTY,
     )
     named = dict.fromkeys(("version", "lane", "emulated", "fault", "missing_lane"), NASTY)
     facts = [{"name": NASTY, "text": NASTY}, {"name": "processor", "text": NASTY}]
-    worse = altered(**named, kernel=NASTY, machine=facts, checks=[bad])
+    worse = altered(**named, kernel=NASTY, machine=facts, trouble=[NASTY], remarks=[NASTY], checks=[bad])
     return compare(
         [reading.read(report(), "good"), reading.read(worse, NASTY), reading.read(worse, f"{NASTY}/x")]
     )

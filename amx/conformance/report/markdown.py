@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from itertools import islice
 
 from amx.conformance.check import Verdict
 from amx.conformance.report import json_report
 from amx.conformance.report import matrix_words as words
-from amx.conformance.report import words as run_words
 from amx.conformance.report.matrix import Matrix, Row, matrix
 from amx.conformance.report.reading import Cell
 from amx.conformance.runner import Report
@@ -16,6 +16,7 @@ from amx.conformance.runner import Report
 __all__ = ["of_matrix", "of_report"]
 
 LARGEST = 1_000_000  # bytes; a step's summary on GitHub has a mebibyte
+MOST_SAID = 50  # lines of a kernel
 LONGEST = 300  # characters of a text
 SIGNS = {
     Verdict.PASS: "✅",
@@ -30,10 +31,7 @@ SPECIAL = re.compile(r"[&<>|\\`*_\[\]~@#!$]|(?<=www)\.|:(?=//)")
 
 def of_report(report: Report) -> str:
     """The text for one run."""
-    text = of_matrix(matrix([("", json_report.as_json(report))]))
-    whole = [*(f"trouble: {each}" for each in report.trouble), *run_words.kernel(report)]
-    lines = [f"- {plain(each)}" for each in whole]
-    return text + "".join(f"{line}\n" for line in ("", "### The run as a whole", "", *lines) if lines)
+    return of_matrix(matrix([("", json_report.as_json(report))]))
 
 
 def of_matrix(found: Matrix) -> str:
@@ -67,6 +65,13 @@ def _lines(found: Matrix) -> Iterator[str]:
         yield "### Failed"
         yield ""
         yield from _rows(found, rows)
+    said = [
+        f"- {plain(f'{name}: {text}' if len(found.runs) > 1 else text)}"
+        for name, run in zip(found.names, found.runs, strict=True)
+        for text in islice(words.whole(run), MOST_SAID)
+    ]
+    if said:
+        yield from ("### The run as a whole", "", *said, "")
     bugs = [(id, what, span, *kernels) for id, what, span, kernels in words.bugs(found, in_question=True)]
     if bugs:
         yield "<details><summary>Known bugs</summary>"

@@ -84,7 +84,14 @@ class Matrix:
     @property
     def exit_status(self) -> int:
         """0 where all files could be read and nothing broke from one run to the next, else 1."""
-        return 1 if self.unread or any(each.kind is Kind.BROKEN for each in self.changes) else 0
+        broken = any(each.kind is Kind.BROKEN for each in self.changes)
+        return 1 if self.unread or broken or self.new_trouble else 0
+
+    @property
+    def new_trouble(self) -> tuple[int, ...]:
+        """The columns of runs that failed as a whole (a panic, a torn log) where the one before did not."""
+        runs = self.runs
+        return tuple(n for n in range(1, len(runs)) if runs[n].trouble and not runs[n - 1].trouble)
 
     @property
     def changes(self) -> tuple[Change, ...]:

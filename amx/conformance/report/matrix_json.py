@@ -50,6 +50,8 @@ def _run(run: Run, name: str) -> dict[str, Any]:
         "version": run.version,
         "not_made": list(run.not_made),
         "missing_lane": run.missing_lane or None,
+        "trouble": list(run.trouble),
+        "remarks": list(run.remarks),
         "counts": {verdict.value: run.count(verdict) for verdict in Verdict},
     }
 
@@ -84,4 +86,5 @@ def _cell(cell: Cell | None) -> dict[str, Any] | None:
             {"what": each.what, "expected": each.expected, "observed": each.observed} for each in cell.broken
         ],
         "notes": list(cell.notes),
+        "kernel": list(cell.kernel),
     }

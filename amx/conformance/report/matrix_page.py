@@ -66,10 +66,13 @@ def _kernels(matrix: Matrix) -> Iterator[str]:
             f'<span class="reason">{escape(run.place)}</span></summary>'
         )
         what = [("file", run.source), ("linux-amx", run.version), ("verdicts", words.counts(run))]
+        what += [("the kernel said", text) for text in run.remarks]
         if run.not_made:
             what.append(("not made", ", ".join(run.not_made)))
         yield page.listed("facts", (*filter(lambda each: each[1], what), *run.facts))
-        yield "</details></li>"
+        yield "</details>"
+        yield from (f'<p class="unread">trouble: {escape(text)}</p>' for text in run.trouble)
+        yield "</li>"
     yield "</ol>"
 
 
@@ -177,7 +180,11 @@ def _run(name: str, cell: Cell) -> Iterator[str]:
     yield f"<details><summary>{line}</summary>{seen}</details>" if seen else f"<p>{line}</p>"
     if cell.broken:
         yield page.table(EXPECTATION, _expectations(cell.broken), [False] * len(cell.broken))
-    about = [*(("known bug", each) for each in cell.known_bugs), *(("note", each) for each in cell.notes)]
+    about = [
+        *(("known bug", each) for each in cell.known_bugs),
+        *(("the kernel said", each) for each in cell.kernel),
+        *(("note", each) for each in cell.notes),
+    ]
     if about:
         yield page.listed("about", about)
 

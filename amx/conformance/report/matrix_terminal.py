@@ -33,6 +33,8 @@ def show(matrix: Matrix, stream: TextIO) -> None:
     for number, (run, name) in enumerate(zip(matrix.runs, matrix.names, strict=True), start=1):
         console.print(Text(f"{number}  {name}: {words.counts(run)}"))
         console.print(Text(f"   {run.place}"))
+        for text in run.trouble:
+            console.print(Text(f"   trouble: {text}", style=COLOURS[Verdict.FAIL]))
     for each in matrix.unread:
         console.print(Text(f"{each.source} cannot be read: {each.why}", style=COLOURS[Verdict.ERROR]))
     for column in range(1, len(matrix.runs)):

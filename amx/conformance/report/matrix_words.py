@@ -12,7 +12,7 @@ from amx.conformance.report import words
 from amx.conformance.report.matrix import Change, Kind, Matrix
 from amx.conformance.report.reading import Cell, Run
 
-__all__ = ["Step", "bugs", "counts", "headline", "rest", "steps", "summary", "title", "verdict"]
+__all__ = ["Step", "bugs", "counts", "headline", "rest", "steps", "summary", "title", "verdict", "whole"]
 
 ABSENT = "absent"
 RESTS_ON = re.compile(r"says nothing without (\S+), which is")  # the runner's words, one in another
@@ -39,9 +39,31 @@ def headline(matrix: Matrix) -> str:
         )
     if failed and not broken:
         parts.append(f"{_several(failed, 'check')} failed")
+    troubled = sum(bool(run.trouble) for run in matrix.runs)
+    if troubled:
+        parts.append(f"{_several(troubled, 'run')} failed as a whole")
+    if len(matrix.runs) == 1:
+        parts += _of_one(matrix.runs[0])
     if matrix.unread:
         parts.append(f"{_several(len(matrix.unread), 'report')} cannot be read")
     return ", ".join(parts) or ("nothing failed" if matrix.runs else "nothing was read")
+
+
+def _of_one(run: Run) -> Iterator[str]:
+    """What else than a failure makes a run no success."""
+    if run.missing_lane:
+        yield "a required lane is missing"
+    if run.not_made:
+        yield "interrupted"
+    if not any(run.count(each) for each in Verdict if each is not Verdict.SKIP):
+        yield "nothing could be judged"
+
+
+def whole(run: Run) -> Iterator[str]:
+    """What concerns a run as a whole, and what its kernel said of itself."""
+    yield from (f"trouble: {text}" for text in run.trouble)
+    yield from (f"{cell.id}: {text}" for cell in run.cells.values() for text in cell.kernel)
+    yield from run.remarks
 
 
 def summary(matrix: Matrix) -> str:

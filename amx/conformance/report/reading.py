@@ -42,6 +42,7 @@ class Cell:
     expectations: tuple[Expectation, ...]
     observations: tuple[str, ...]  # as text, a line each
     notes: tuple[str, ...]
+    kernel: tuple[str, ...]  # what the kernel said meanwhile
     known_bugs: tuple[str, ...]  # as the run itself worded them
     details: str
 
@@ -69,6 +70,8 @@ class Run:
     facts: tuple[tuple[str, str], ...]
     not_made: tuple[str, ...]  # ids, of an interrupted run
     missing_lane: str
+    trouble: tuple[str, ...]  # what is wrong with the run as a whole
+    remarks: tuple[str, ...]  # what the kernel said outside of any check
     cells: Mapping[str, Cell]
 
     @property
@@ -156,6 +159,8 @@ def _run(content: object, source: str) -> Run:
         ),
         not_made=tuple(id for id in report.texts("not_made", ()) if ID.fullmatch(id)),
         missing_lane=_short(report.text_or_nothing("missing_lane")),
+        trouble=tuple(map(_short, report.texts("trouble", ()))),
+        remarks=tuple(map(_short, report.texts("remarks", ()))),
         cells=cells,
     )
 
@@ -177,6 +182,7 @@ def _cell(check: Json) -> Cell:
         expectations=tuple(map(_expectation, check.objects("expectations"))),
         observations=tuple(_short(words.observation(*pair)) for pair in check.pairs("observations")),
         notes=tuple(map(_short, check.texts("notes", ()))),
+        kernel=tuple(map(_short, check.texts("kernel", ()))),
         known_bugs=tuple(map(_short, check.texts("known_bugs", ()))),
         details=_short(check.text_or_nothing("details")),
     )
