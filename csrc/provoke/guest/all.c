@@ -46,7 +46,8 @@ int guest_all(const struct guest_plan *plan, const struct guest_run *run) {
     say_begin(plan, run);
     say_machine();
     say_place();
-    kmsg_say();
+    unsigned of_the_boot = KMSG_MOST;
+    kmsg_say(&of_the_boot);
     for (size_t i = 0; i < plan->count && !frames_failed(); i++) {
         const struct order order = {
             .id = plan->steps[i].id,

@@ -21,7 +21,7 @@ void kmsg_open(void) {
     file = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
 }
 
-static void say(const char *record, size_t count) {
+static void say(const char *record, size_t count, unsigned *left) {
     const char *const semicolon = memchr(record, ';', count);
     if (!semicolon)
         return;
@@ -29,8 +29,9 @@ static void say(const char *record, size_t count) {
     const size_t rest = count - (size_t)(text - record);
     const char *const end = memchr(text, '\n', rest);
     const unsigned long priority = strtoul(record, NULL, 10);
-    if (priority >= LEVELS)
+    if (priority >= LEVELS || *left == 0)
         return;
+    --*left;
     struct line line = frame_begin("kernel");
     line_put(&line, '[');
     line_unsigned(&line, priority);
@@ -40,13 +41,13 @@ static void say(const char *record, size_t count) {
     frame_send(&line);
 }
 
-void kmsg_say(void) {
+void kmsg_say(unsigned *left) {
     char record[RECORD + 1];
     for (int i = 0; file >= 0 && i < AT_ONCE; i++) {
         const ssize_t count = read(file, record, RECORD);
         if (count > 0) {
             record[count] = '\0';
-            say(record, (size_t)count);
+            say(record, (size_t)count, left);
         } else if (count == 0 || (errno != EPIPE && errno != EINTR)) { /* EPIPE: some were overwritten */
             return;
         }

@@ -2,7 +2,11 @@
 #ifndef AMX_PROVOKE_KMSG_H
 #define AMX_PROVOKE_KMSG_H
 
+enum { KMSG_MOST = 1 << 14 }; /* of one provocation */
+
 void kmsg_open(void); /* from here on they are read; where that cannot be, there are none */
-void kmsg_say(void);  /* those that have come since the last call; without waiting */
+/* Those that have come since the last call, without waiting. *left, how many may still be said, is counted
+ * down; the rest is read and left out. */
+void kmsg_say(unsigned *left);
 
 #endif

@@ -80,7 +80,7 @@ static _Noreturn void become(const struct order *order, const char *directory, i
 
 /* Until the child has ended, which is not reaped. What is slept counts, and not what the clock says: on a
  * busy machine this process too runs late. */
-static int wait_for(pid_t child, double limit, struct heard *heard) {
+static int wait_for(pid_t child, double limit, struct heard *heard, unsigned *messages) {
     double pause = FIRST_PAUSE, slept = 0;
     for (;;) {
         siginfo_t ended = {0};
@@ -90,7 +90,7 @@ static int wait_for(pid_t child, double limit, struct heard *heard) {
             return 0;
         if (heard) {
             heard_take(heard);
-            kmsg_say();
+            kmsg_say(messages);
         }
         pause_for(pause);
         slept += pause;
@@ -163,6 +163,7 @@ int supervise(const struct order *order) {
     const unsigned long first = frames_sent();
     const double begun = now();
     int output[2], errors[2], status = 0;
+    unsigned messages = KMSG_MOST;
     snprintf(start, sizeof start, "{\"start\": \"%s\"}", order->id);
     say_start(order->id);
     if (pipe2(output, O_CLOEXEC) != 0)
@@ -184,17 +185,17 @@ int supervise(const struct order *order) {
         return broken(order->id, "fork", first);
     }
     heard_begin(&heard, start, output[0], errors[0]);
-    const int in_time = wait_for(child, order->seconds, &heard);
+    const int in_time = wait_for(child, order->seconds, &heard, &messages);
     /* Before the leader is reaped, so that the group's number cannot belong to another one yet. */
     kill(-child, SIGKILL);
     kill(child, SIGKILL);
-    const int has_ended = in_time || wait_for(child, UNKILLABLE, NULL);
+    const int has_ended = in_time || wait_for(child, UNKILLABLE, NULL, NULL);
     waitpid(child, &status, has_ended ? 0 : WNOHANG);
     if (order->is_alone)
         clear_away();
     const double seconds = now() - begun;
     heard_end(&heard);
-    kmsg_say();
+    kmsg_say(&messages);
     scratch_remove(directory);
     const char *how = "hung";
     if (in_time && WIFSIGNALED(status)) {
