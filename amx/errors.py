@@ -31,6 +31,7 @@ __all__ = [
     "EmulatedWarning",
     "EmulationError",
     "FeatureError",
+    "GuestError",
     "LayerError",
     "ProgramError",
     "QuantizationError",
@@ -216,6 +217,10 @@ class EmulatedCpuError(EmulationError, ValueError):
 
 class ProgramError(EmulationError):
     """A program that cannot be found (ENOENT) or executed."""
+
+
+class GuestError(AmxError):
+    """A kernel cannot be booted here: it is none, or there is no emulator, or no program for the guest."""
 
 
 class RecordError(AmxError, ValueError):

@@ -6,7 +6,7 @@ import argparse
 import time
 from collections.abc import Callable, Iterable
 
-from amx.cli import _check_compare, _check_judge
+from amx.cli import _check_boot, _check_compare, _check_judge
 from amx.cli._check_show import LANES, REPORTS, missing_lane, show, terminal
 from amx.cli._files import STANDARD, FileError, refusal, write_text
 from amx.cli._streams import print_error
@@ -15,6 +15,7 @@ from amx.conformance.check import Need
 from amx.conformance.guest.log import LogError
 from amx.conformance.runner import Report, Runner
 from amx.conformance.selection import Selection, select
+from amx.errors import GuestError
 
 __all__ = ["add_parser", "run"]
 
@@ -67,6 +68,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="judge a log of amx-provoke instead of this kernel: a console's, with that of a second port "
         "where there is one; - for the standard input",
     )
+    _check_boot.add_options(parser)
     parser.add_argument("--optional", action="store_true", help="run the optional checks too")
     parser.add_argument("--list", action="store_true", help="list the checks, and run none")
     parser.add_argument("--model", action="store_true", help=argparse.SUPPRESS)
@@ -75,6 +77,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run what was selected; the exit status is the report's."""
+    _check_boot.separate(arguments)
     selection = _selection(arguments)
     if arguments.compare:
         chosen = [check.id for check in selection.checks] if arguments.selection else None
@@ -83,14 +86,20 @@ def run(arguments: argparse.Namespace) -> int:
         _list(selection)
         return 0
     try:
+        if arguments.initramfs:
+            return _check_boot.write_initramfs(selection, arguments)
+        if len(arguments.boot or ()) > 1:
+            return _check_boot.run_all(selection, arguments)
         report = (
             _check_judge.judge_files(arguments.judge, arguments)
             if arguments.judge
+            else _check_boot.run(selection, arguments)
+            if arguments.boot
             else _run(selection, arguments)
         )
-    except (FileError, LogError) as error:
+    except (FileError, GuestError, LogError) as error:
         print_error(f"amx check: {error}")
-        return TROUBLE if isinstance(error, FileError) else UNJUDGED
+        return UNJUDGED if isinstance(error, LogError) else TROUBLE
     is_written = True
     for file, text in _reports(report, arguments):
         try:
@@ -127,6 +136,10 @@ def _selection(arguments: argparse.Namespace) -> Selection:
         refuse("--judge makes no provocation, on the model neither")
     if [getattr(arguments, option) for option in REPORTS].count(STANDARD) > 1:
         refuse("only one report can go to the standard output")
+    ways = ("boot", "compare", "initramfs", "judge")
+    if len(asked := [f"--{way}" for way in ways if getattr(arguments, way)]) > 1:
+        refuse(f"ask for one of {' and '.join(asked)}")
+    _check_boot.refuse(arguments)
     return selection
 
 

@@ -18,7 +18,7 @@ from amx.emulation.machine import Emulated
 from amx.lane import Lane, lane_of
 from amx.version import __version__
 
-__all__ = ["FAULT", "MODEL", "Environment", "read", "recorded", "unknown"]
+__all__ = ["FAULT", "MODEL", "Environment", "fault", "is_modelled", "read", "recorded", "unknown"]
 
 MODEL = "AMX_CONFORMANCE_MODEL"  # 1: run on the model of the kernel; for the suite's own tests
 FAULT = "AMX_CONFORMANCE_FAULT"  # name of a deliberate fault (`amx-provoke faults`); for the same
@@ -65,15 +65,23 @@ class Environment:
 
 def read(*, model: bool | None = None) -> Environment:
     """Look at the machine, by probes in child processes; `model` None asks the variable."""
-    if model is None:
-        model = os.environ.get(MODEL, "") not in ("", "0")
     return _environment(
         _place.here(),
-        model=model,
-        fault=os.environ.get(FAULT, ""),
+        model=is_modelled() if model is None else model,
+        fault=fault(),
         nothing=_nothing(),
         program=(("linux-amx", _versions()),),
     )
+
+
+def is_modelled() -> bool:
+    """Whether the variable asks for the model of the kernel."""
+    return os.environ.get(MODEL, "") not in ("", "0")
+
+
+def fault() -> str:
+    """The deliberate fault that the variable asks for."""
+    return os.environ.get(FAULT, "")
 
 
 def recorded(place: Place, *, model: bool, fault: str, source: str, program: str) -> Environment:

@@ -6,17 +6,16 @@ import contextlib
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import IO, Any
+from typing import Any
 
 from amx import lifetime
+from amx.conformance import waiting
 from amx.errors import signal_name
 
 __all__ = ["HUNG", "PROGRAM", "Run", "program", "provoke", "run_of"]
@@ -24,8 +23,6 @@ __all__ = ["HUNG", "PROGRAM", "Run", "program", "provoke", "run_of"]
 PROGRAM = "AMX_PROVOKE"  # variable with the path of another amx-provoke, a static one for example
 DIRECTORY = "AMX_PROVOKE_TMPDIR"  # variable with the directory for core files; empty where there is none
 HUNG = "hung"
-PIPE = 1 << 16  # bytes that Linux has for one (pipe(7))
-ENDLESS = 1 << 24  # bytes; what writes more is waited for, and killed, like one that hangs
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +96,7 @@ def _scratch() -> Iterator[str | None]:
 def _run(command: Sequence[str], directory: str | None, timeout: float) -> Run:
     variables = {**os.environ, DIRECTORY: directory or "", "AMX_PYTHON": sys.executable}
     start = time.monotonic()
-    with _signals_of_a_waiter() as interrupted:
+    with waiting.interrupts_wait() as interrupted:
         child = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
@@ -110,80 +107,18 @@ def _run(command: Sequence[str], directory: str | None, timeout: float) -> Run:
             start_new_session=True,
             preexec_fn=lifetime.tied(),
         )
-        said = [_Said(pipe) for pipe in (child.stdout, child.stderr) if pipe]
+        said = [waiting.Said(pipe) for pipe in (child.stdout, child.stderr) if pipe]
         try:
-            in_time = _wait(child.pid, timeout, interrupted, said)
+            in_time = waiting.wait(child.pid, timeout, interrupted, said)
         finally:
-            # Before the leader is reaped, so that the group's number cannot belong to another one yet.
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(child.pid, signal.SIGKILL)
-            child.wait()
-            output, errors = (each.end() for each in said)
+            waiting.end(child)
+            output, errors = (each.end().decode(errors="replace") for each in said)
     return _read(
         output,
         ending=_ending(child.returncode) if in_time else HUNG,
         errors=errors,
         seconds=time.monotonic() - start,
     )
-
-
-class _Said:
-    """What comes through a pipe, which a grandchild that lives on may keep open."""
-
-    def __init__(self, pipe: IO[bytes]) -> None:
-        self._pipe = pipe
-        self._bytes = bytearray()
-        os.set_blocking(pipe.fileno(), False)
-
-    def take(self) -> None:
-        """Take what is there, without waiting for more."""
-        with contextlib.suppress(BlockingIOError):
-            while len(self._bytes) < ENDLESS and (some := os.read(self._pipe.fileno(), PIPE)):
-                self._bytes += some
-
-    def end(self) -> str:
-        """All that came."""
-        self.take()
-        self._pipe.close()
-        return self._bytes.decode(errors="replace")
-
-
-@contextlib.contextmanager
-def _signals_of_a_waiter() -> Iterator[list[int]]:
-    """Until the end of the context an interrupt only fills the list, for the child is to be killed first."""
-    came: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield came
-        return
-    previous = signal.getsignal(signal.SIGINT)
-    is_ours = previous not in (None, signal.SIG_IGN)  # None: none that Python has set
-    if is_ours:
-        signal.signal(signal.SIGINT, lambda number, _: came.append(number))
-    try:
-        with lifetime.statuses_are_kept():
-            yield came
-    finally:
-        if is_ours:
-            signal.signal(signal.SIGINT, previous)
-    if came:
-        signal.raise_signal(signal.SIGINT)
-
-
-def _wait(pid: int, timeout: float, interrupted: Sequence[int], said: Iterable[_Said]) -> bool:
-    """Wait until the child has ended, without reaping it; False after having slept for `timeout` seconds.
-
-    What is slept counts, and not what the clock says: on a busy machine this process too runs late.
-    """
-    pause, slept = 0.0005, 0.0
-    while os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is None and not interrupted:
-        if slept > timeout:
-            return False
-        for each in said:
-            each.take()
-        time.sleep(pause)
-        slept += pause
-        pause = min(2 * pause, 0.01)
-    return True
 
 
 def _ending(status: int) -> str:
