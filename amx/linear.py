@@ -81,7 +81,16 @@ class Linear:
     array([[1.   , 246. ]], dtype=float32)
     """
 
-    __slots__ = ("_activation", "_bias", "_called_with", "_result", "_rows", "_steps", "_weights")
+    __slots__ = (
+        "__weakref__",
+        "_activation",
+        "_bias",
+        "_called_with",
+        "_result",
+        "_rows",
+        "_steps",
+        "_weights",
+    )
     _weights: Weights
     _bias: Array | None
     _activation: str | None

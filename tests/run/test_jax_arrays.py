@@ -183,3 +183,10 @@ def test_results_of_bfloat16_are_of_jax_too():
     found = like((jnp.ones(1),), values.astype(ml_dtypes.bfloat16))
     assert found.dtype == jnp.bfloat16
     np.testing.assert_array_equal(np.asarray(found.astype(jnp.float32)), values)
+
+
+def test_a_layer_that_is_traced_is_refused():
+    """By the error of what is traced: JAX holds what it traces by a weak reference."""
+    layer = amx.Linear(np.eye(2, 3, dtype=np.float32))
+    with pytest.raises(amx.errors.DtypeError, match="x is an array that JAX traces"):
+        jax.jit(layer)(jnp.ones((4, 3)))
