@@ -39,6 +39,12 @@ def from_onnx(b: object, scale: object, zero_point: object = 0) -> Quantized:
     QuantizationError: a scale that is not finite and above 0, or a zero point that is not of `b`'s type.
     """
     matrix = _matrix(b, "b")
+    if matrix.dtype not in (np.int8, np.uint8):
+        raise errors.DtypeError(
+            f"b is an array of {matrix.dtype}",
+            cause="8-bit weights are int8 or uint8",
+            remedy="pass it as the model has it; what packs 4 bits otherwise, unpack into amx.Quantized",
+        )
     n = matrix.shape[1]
     each, zeros = _of_columns(scale, n, "scale"), _of_columns(zero_point, n, "zero_point")
     values = np.ascontiguousarray(matrix.T)
@@ -82,13 +88,7 @@ def from_gptq(
     Under `"gptq"` a stored 15 is the zero point 16, as AutoGPTQ reads it. Some writers stored it for 0 too,
     and others then changed what is beside it in the word: what it was cannot be told from such a checkpoint.
     """
-    words, zero_words, each = _words(qweight, "qweight"), _words(qzeros, "qzeros"), _matrix(scales, "scales")
-    groups, n = each.shape
-    _check_columns(n, zero_words)
-    k = 8 * words.shape[0]
-    _check_shape(words, (words.shape[0], n), "qweight", "(K / 8, N)")
-    length = _group_length(k, groups, group)
-    _check_shape(zero_words, (groups, n // 8), "qzeros", "(groups, N / 8)")
+    words, zero_words, each, length = _parts(qweight, qzeros, scales, group, down=8)
     if checkpoint_format not in tuple(_ZEROS_LESS):
         raise errors.QuantizationError(
             f"checkpoint_format={checkpoint_format!r}",
@@ -97,7 +97,7 @@ def from_gptq(
         )
     zeros = _nibbles(zero_words).T.astype(np.int32) + _ZEROS_LESS[checkpoint_format]
     values = _nibbles(np.ascontiguousarray(words.T))
-    order = None if g_idx is None else _order(g_idx, k, length)
+    order = None if g_idx is None else _order(g_idx, 8 * len(words), length)
     if order is not None:
         values = values.take(order, axis=1)
     return Quantized(values, each.T, zeros, 0, length, "uint4", order)
@@ -123,18 +123,29 @@ def from_awq(qweight: object, qzeros: object, scales: object, *, group: int | No
     ShapeError: shapes that do not fit each other, such as those of the layout GEMV.
     QuantizationError: a scale that is 0 or not finite.
     """
-    words, zero_words, each = _words(qweight, "qweight"), _words(qzeros, "qzeros"), _matrix(scales, "scales")
-    groups, n = each.shape
-    _check_columns(n, zero_words)
-    k = words.shape[0]
-    _check_shape(words, (k, n // 8), "qweight", "(K, N / 8)")
-    length = _group_length(k, groups, group)
-    _check_shape(zero_words, (groups, n // 8), "qzeros", "(groups, N / 8)")
+    words, zero_words, each, length = _parts(qweight, qzeros, scales, group, down=1)
     values, zeros = (
-        _nibbles(packed).reshape(len(packed), n // 8, 8)[:, :, _AWQ_ORDER].reshape(len(packed), n).T
+        _nibbles(packed).reshape(*packed.shape, 8)[:, :, _AWQ_ORDER].reshape(len(packed), each.shape[1]).T
         for packed in (words, zero_words)
     )
     return Quantized(np.ascontiguousarray(values), each.T, zeros, 0, length, "uint4")
+
+
+def _parts(
+    qweight: object, qzeros: object, scales: object, group: int | None, *, down: int
+) -> tuple[Array, Array, Array, int]:
+    """Words of values and of zero points, scales (groups, N), and how many rows a group has.
+
+    A word of `qweight` has values of so many rows, `down`: all 8, or 1 and then 8 columns.
+    """
+    words, zero_words, each = _words(qweight, "qweight"), _words(qzeros, "qzeros"), _matrix(scales, "scales")
+    groups, n = each.shape
+    _check_columns(n, zero_words)
+    what = "(K / 8, N)" if down == 8 else "(K, N / 8)"
+    _check_shape(words, (len(words), n * down // 8), "qweight", what)
+    length = _group_length(down * len(words), groups, group)
+    _check_shape(zero_words, (groups, n // 8), "qzeros", "(groups, N / 8)")
+    return words, zero_words, each, length
 
 
 def _nibbles(words: Array) -> Array:

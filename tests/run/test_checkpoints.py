@@ -214,7 +214,7 @@ def test_what_is_no_layer_of_awq_is_refused(error, said, changes):
         ("ShapeError", r"b has shape \(2,\)", (np.zeros(2, np.int8), 1.0)),
         ("ShapeError", r"scale has shape \(2,\).*3 columns", (np.zeros((2, 3), np.int8), np.ones(2))),
         ("ShapeError", r"zero_point has shape \(3,\)", (np.zeros((2, 3), np.int8), 1.0, np.zeros(3, int))),
-        ("DtypeError", "values is an array of int32", (np.zeros((2, 3), np.int32), 1.0)),
+        ("DtypeError", "^b is an array of int32", (np.zeros((2, 3), np.int32), 1.0)),
         ("QuantizationError", "zero_point is -1", (np.zeros((2, 3), np.uint8), 1.0, -1)),
     ],
 )
