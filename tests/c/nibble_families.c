@@ -21,6 +21,7 @@
 
 #include "emulator/mxcsr.h"
 #include "emulator/vectors.h"
+#include "random.h"
 #include "vector/nibble_families.h"
 
 enum { MOST_UNITS = 28, MOST_K = 32 * MOST_UNITS, COLUMNS = 16, PAGE = 4096, ROOM = 16 * PAGE };
@@ -35,17 +36,6 @@ static const struct nibbles_family *const families[] = {
 #endif
     &nibbles_plain,
 };
-
-static uint64_t state;
-static uint64_t random64(void) { /* xorshift64* */
-    state ^= state >> 12;
-    state ^= state << 25;
-    state ^= state >> 27;
-    return state * UINT64_C(2685821657736338717);
-}
-static int below(int count) {
-    return (int)(random64() >> 33) % count;
-}
 
 /* Of ROOM bytes between forbidden pages the first or last so many. */
 static uint8_t *guarded(uint8_t *room, int64_t size, int at_end) {

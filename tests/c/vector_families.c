@@ -19,6 +19,7 @@
 #include "emulator/mxcsr.h"
 #include "emulator/product.h"
 #include "emulator/vectors.h"
+#include "random.h"
 #include "vector/exact.h"
 #include "vector/families.h"
 
@@ -40,17 +41,6 @@ static const struct {
 static const char *const kinds[] = {"ss", "su", "us", "uu", "bf16", "fp16"};
 
 static int last_words; /* of the last chunk */
-
-static uint64_t state;
-static uint64_t random64(void) { /* xorshift64* */
-    state ^= state >> 12;
-    state ^= state << 25;
-    state ^= state >> 27;
-    return state * UINT64_C(2685821657736338717);
-}
-static int below(int count) {
-    return (int)(random64() >> 33) % count;
-}
 
 static uint16_t any_float(enum vector_kind kind, int special) {
     static const uint16_t bf16[] = {0x7F80, 0xFF80, 0x7FC1, 0xFFA0, 0x0001,
