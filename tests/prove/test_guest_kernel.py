@@ -9,8 +9,8 @@ from amx.conformance import check as check_module
 from amx.conformance import groups
 from amx.conformance.check import Need, Verdict
 from amx.conformance.guest import judging, log
+from amx.conformance.guest.ending import End
 from amx.conformance.guest.kernel import Kind, message
-from amx.conformance.guest.log import End
 from amx.conformance.report import html, json_report, ktap, markdown, words
 
 PASS, FAIL, SKIP, INFO, ERROR = Verdict

@@ -9,7 +9,8 @@ from amx.conformance import check as check_module
 from amx.conformance import groups
 from amx.conformance.check import Need, Verdict
 from amx.conformance.guest import judging, log
-from amx.conformance.guest.log import End, LogError
+from amx.conformance.guest.ending import End
+from amx.conformance.guest.log import LogError
 
 PASS, FAIL, SKIP, INFO, ERROR = Verdict
 SEEN = [{"x": 3}, {"end": True}]

@@ -6,57 +6,39 @@ Nothing is taken on trust: a provocation counts when all its frames are there, f
 
 from __future__ import annotations
 
-import enum
+import bisect
+import operator
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from amx.conformance import provoke
+from amx.conformance.guest.ending import End, Ending
 from amx.conformance.guest.frames import Frame, has_frames
-from amx.conformance.guest.kernel import Kind, Message
-from amx.conformance.guest.parts import BOUNDED, LogError, Part, id_of, joined, parts
+from amx.conformance.guest.kernel import Kind, Message, message
+from amx.conformance.guest.parts import (
+    BOUNDED,
+    MOST_MESSAGES,
+    LogError,
+    Part,
+    id_of,
+    joined,
+    kernel_text,
+    parts,
+)
 from amx.conformance.provoke import HUNG, Run
 from amx.errors import signal_name
 
-__all__ = ["End", "Ending", "Log", "LogError", "read"]
+__all__ = ["Log", "LogError", "read"]
 
 MOST_SEEN = 1 << 18  # bytes of what one provocation saw; real ones have some thousand
+MOST_MADE = 5000  # provocations; the catalogue has some ninety
 MOST_SHOWN = 8  # messages of the kernel, of one check
 ENDINGS = re.compile(r"exit [0-9]{1,3}|SIG[A-Z0-9+]{1,12}|hung")
 ENDLESS = 1e6  # seconds that no provocation takes
 OUT_OF_TIME = 124  # status of timeout(1)
 OF_RUN = frozenset({"begin", "machine", "place", "start", "ended", "status", "done"})
-
-
-class End(enum.Enum):
-    """How the log of a run ends."""
-
-    DONE = "done"
-    PANIC = "panic"
-    REBOOTED = "rebooted"
-    CUT = "cut"  # without any of these: the guest hung or was ended, or the log was
-
-
-@dataclass(frozen=True, slots=True)
-class Ending:
-    """How a guest ended, as its log shows it; `during` is the check that was being made, or none."""
-
-    end: End
-    during: str = ""
-    said: str = ""  # of a panic
-    stopped: str = ""  # what the caller knows, where the log does not show its end
-
-    def __str__(self) -> str:
-        when = f"during {self.during}" if self.during else "outside of any check"
-        match self.end:
-            case End.DONE:
-                return "the run is complete"
-            case End.PANIC:
-                return f"the kernel panicked {when}: {self.said}"
-            case End.REBOOTED:
-                return f"the guest rebooted {when}"
-        return f"the log ends {when}, before the end of its run{f': {self.stopped}' * bool(self.stopped)}"
 
 
 @dataclass
@@ -78,7 +60,12 @@ class Log:
         self._trouble = tuple(trouble)
         self._made: dict[str, list[_Provocation]] = {}
         self._lost_starts: set[str] = set()
+        self._times: list[tuple[int, str]] = [(-1, "")]  # from each of these frames on, which check it is
         self._divide()
+        self._messages: dict[str, list[Message]] = {}
+        self._unclear: dict[str, str] = {}
+        self._hear()
+        self._torn = {self._when(number) for number in part.torn}
         self.begin = self._begin()
         self.plan = self._plan()
         self.ending = self._ending(stopped)
@@ -141,7 +128,7 @@ class Log:
             found.append(str(self.ending))
         found += [
             f"the kernel said outside of any check: {each.text}"
-            for each in self._messages("")
+            for each in self._messages.get("", ())
             if each.kind is not Kind.NOTE and each.text != self.ending.said
         ]
         lost = self._part.highest + 1 - len(self._part.frames)
@@ -154,7 +141,7 @@ class Log:
         """What the kernel said outside of any check and that is no trouble."""
         return tuple(
             f"the kernel said outside of any check: {each.text}"
-            for each in self._messages("")
+            for each in self._messages.get("", ())
             if each.kind is Kind.NOTE
         )
 
@@ -162,7 +149,7 @@ class Log:
 
     def run(self, id: str, **_: object) -> Run:
         """What came of the provocation of a check, as of `provoke.provoke`, or what is missing of it."""
-        messages = self._messages(id)
+        messages = self._messages.get(id, [])
         run = self._run(id, self._shown(messages))
         bad = next((each.text for each in messages if each.kind is not Kind.NOTE), "")
         if not bad:
@@ -222,9 +209,11 @@ class Log:
             return "the log does not say how it ended"
         there = len(only.numbers)
         wanted = self._frames_wanted(only)
+        if id in self._unclear:
+            return f"the log is damaged: it may have been now that the kernel said: {self._unclear[id]}"
         if self._framed and (wanted != there or only.last - only.first + 1 != there):
             return f"the log is damaged: of its {wanted} frames {there} are there"
-        if not self._framed and (id in self._part.torn or (wanted is not None and wanted > there)):
+        if not self._framed and (id in self._torn or (wanted is not None and wanted > there)):
             return "the log is damaged: lines of it are lost or torn"
         size = sum(len(self._part.frames[number].raw) for number in only.numbers)
         return f"it has {size:,} bytes in the log, more than {MOST_SEEN:,}" if size > MOST_SEEN else ""
@@ -255,7 +244,10 @@ class Log:
         now: _Provocation | None = None
         for number, frame in self._part.frames.items():
             if frame.kind == "start":
+                if len(self._times) > 2 * MOST_MADE:
+                    raise LogError(f"it has more than {MOST_MADE:,} provocations")
                 now = _Provocation(number, [number])
+                self._times.append((number, id_of(frame)))
                 self._made.setdefault(id_of(frame), []).append(now)
                 name = id_of(frame)
             elif now and frame.kind in ("ended", "status"):
@@ -265,10 +257,12 @@ class Log:
                     now.numbers.append(number)
                     now.last, now.ended = number, frame
                 now = None
-            elif frame.kind == "ended":
-                self._lost_starts.add(id_of(frame))
+                self._times.append((number, ""))
             elif frame.kind in OF_RUN:
+                if frame.kind == "ended":
+                    self._lost_starts.add(id_of(frame))
                 now = None
+                self._times.append((number, ""))
             elif now:
                 now.numbers.append(number)
 
@@ -285,17 +279,44 @@ class Log:
         return tuple(dict.fromkeys(each[:BOUNDED] for each in named if isinstance(each, str)))
 
     def _ending(self, stopped: str) -> Ending:
-        for when, each in self._part.messages:
-            if each.kind is Kind.PANIC:
-                return Ending(End.PANIC, when, each.text)
+        for when, messages in self._messages.items():
+            for each in messages:
+                if each.kind is Kind.PANIC:
+                    return Ending(End.PANIC, when, each.text)
+        last = self._when(self._part.highest)
         if self._part.rebooted:
-            return Ending(End.REBOOTED, self._part.current)
-        if "done" in self._part.kinds:
-            return Ending(End.DONE)
-        return Ending(End.CUT, self._part.current, stopped=stopped)
+            return Ending(End.REBOOTED, last)
+        return Ending(End.DONE) if "done" in self._part.kinds else Ending(End.CUT, last, stopped=stopped)
 
-    def _messages(self, id: str) -> list[Message]:
-        return list(dict.fromkeys(each for when, each in self._part.messages if when == id))
+    def _when(self, number: int) -> str:
+        """The check that is being made behind a frame; empty between them."""
+        return self._times[bisect.bisect(self._times, number, key=operator.itemgetter(0)) - 1][1]
+
+    def _hear(self) -> None:
+        """Find out during which check the kernel said something.
+
+        In frames that is their place. Elsewhere it is between two frames of the same text: where another text
+        shows that more than one check was made between these, it cannot be told which.
+        """
+        said: dict[tuple[str, Message], None] = {}  # in order
+        for number, frame in self._part.frames.items():
+            found = message(kernel_text(frame)) if frame.kind == "kernel" else None
+            if found and found.kind is not Kind.BOOT and len(said) < MOST_MESSAGES:
+                said[self._when(number), found] = None
+        for heard in self._part.heard:
+            first = bisect.bisect(self._times, heard.after, key=operator.itemgetter(0)) - 1
+            last = len(self._times)
+            if heard.before is not None:
+                last = bisect.bisect_left(self._times, heard.before, key=operator.itemgetter(0))
+            between = {when for _, when in self._times[first : max(last, first + 1)]}
+            if len(between) == 1:
+                said[between.pop(), heard.message] = None
+            elif not any((when, heard.message) in said for when in between):
+                said["", heard.message] = None
+                if heard.message.kind is not Kind.NOTE:
+                    self._unclear.update(dict.fromkeys(between, heard.message.text))
+        for when, each in said:
+            self._messages.setdefault(when, []).append(each)
 
     @staticmethod
     def _shown(messages: Sequence[Message]) -> tuple[str, ...]:
@@ -352,7 +373,8 @@ def read(texts: Sequence[bytes], *, stopped: str = "") -> Log:
     for part in longest[:-1]:
         broken = Log(part, framed=framed)
         if broken.ending.end is not End.DONE:
-            what = f"during {part.current}" if part.current else "outside of any check"
+            during = broken.ending.during
+            what = f"during {during}" if during else "outside of any check"
             trouble.append(f"the guest began anew {what}: this is the last of {len(longest)} runs in the log")
     run = longest[-1]
     for other in (each for each in found if each is not longest):

@@ -6,6 +6,7 @@ begun whose `begin` is lost: frames of two runs never make one.
 
 from __future__ import annotations
 
+import dataclasses
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ from dataclasses import dataclass, field
 from amx.conformance.guest.frames import Frame, Said, lines
 from amx.conformance.guest.kernel import Kind, Message, message
 
-__all__ = ["BOUNDED", "LogError", "Part", "id_of", "joined", "parts"]
+__all__ = ["BOUNDED", "MOST_MESSAGES", "Heard", "LogError", "Part", "id_of", "joined", "kernel_text", "parts"]
 
 MOST_FRAMES = 500_000  # of a text; a run has some thousands
 MOST_PARTS = 1000
@@ -26,16 +27,24 @@ class LogError(ValueError):
     """There is nothing in a log that could be judged; the text says what there is instead."""
 
 
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What the kernel said, not in a frame, and the numbers of the frames `after` and `before` which."""
+
+    message: Message
+    after: int  # -1 before all of them
+    before: int | None = None  # None behind all of them
+
+
 @dataclass
 class Part:
     """A run, or what there is of one."""
 
     frames: dict[int, Frame] = field(default_factory=dict)  # by number; unframed ones are counted here
-    messages: list[tuple[str, Message]] = field(default_factory=list)  # with the check of that time, or ""
-    torn: set[str] = field(default_factory=set)  # checks among whose lines one is damaged
+    heard: list[Heard] = field(default_factory=list)
+    torn: list[int] = field(default_factory=list)  # of unframed lines: behind which frames one is damaged
     rebooted: bool = False  # the kernel started anew after that
     last: deque[str] = field(default_factory=lambda: deque(maxlen=LAST))
-    current: str = ""  # the check that is being made
     kinds: set[str] = field(default_factory=set)
     highest: int = -1
 
@@ -52,19 +61,17 @@ class Part:
         self.frames[number] = frame
         self.kinds.add(frame.kind)
         self.highest = number
-        if frame.kind == "start":
-            self.current = id_of(frame)
-        elif frame.kind in ("ended", "status", "done"):
-            self.current = ""
-        elif frame.kind == "kernel":
-            self.hear(kernel_text(frame))
+        for at in range(len(self.heard) - 1, -1, -1):
+            if self.heard[at].before is not None:
+                break
+            self.heard[at] = dataclasses.replace(self.heard[at], before=number)
         return True
 
     def hear(self, text: str) -> None:
         """A line that may be the kernel's."""
         said = message(text)
-        if said and said.kind is not Kind.BOOT and len(self.messages) < MOST_MESSAGES:
-            self.messages.append((self.current, said))
+        if said and said.kind is not Kind.BOOT and len(self.heard) < MOST_MESSAGES:
+            self.heard.append(Heard(said, self.highest))
 
     def fits(self, other: Part) -> bool:
         """Whether both are of one run: some frames are the same, and none are different."""
@@ -131,24 +138,24 @@ def _hear(part: Part, said: Said, *, framed: bool) -> Iterator[Part]:
     part.hear(said.text)
     part.last.append(said.text)
     if said.torn and not framed:
-        part.torn.add(part.current)
+        part.torn.append(part.highest)
 
 
 def _without_boots(found: list[Part]) -> Iterator[Part]:
     """What was said before the first frame of a run belongs to that run; behind the last run, to that one."""
     before: Part | None = None
-    said: list[tuple[str, Message]] = []
+    said: list[Heard] = []
     for part in found:
         if not part.frames:
-            said += part.messages[: MOST_MESSAGES - len(said)]
+            said += part.heard[: MOST_MESSAGES - len(said)]
             continue
-        part.messages[:0] = said
+        part.heard[:0] = (dataclasses.replace(each, before=-1) for each in said)
         said = []
         if before:
             yield before
         before = part
     before = before or Part(last=found[-1].last)
-    before.messages += said
+    before.heard += (dataclasses.replace(each, after=before.highest + 1) for each in said)
     yield before
 
 
@@ -169,15 +176,12 @@ def _merged(found: Iterator[Part]) -> Iterator[Part]:
 def joined(one: Part, other: Part) -> Part:
     """The run whose parts these are, where `fits` says so."""
     first, last = (one, other) if one.highest > other.highest else (other, one)
-    said = list(one.messages)
-    said += [each for each in other.messages if each not in said]
     return Part(
         frames=dict(sorted({**first.frames, **last.frames}.items())),
-        messages=said,
-        torn=one.torn | other.torn,
+        heard=[*one.heard, *other.heard],
+        torn=[*one.torn, *other.torn],
         rebooted=one.rebooted or other.rebooted,
         last=other.last if len(other.last) > len(one.last) else one.last,
-        current=first.current,
         kinds=one.kinds | other.kinds,
         highest=first.highest,
     )
