@@ -161,7 +161,6 @@ def test_without_amx_in_the_guest_its_own_diagnosis_is_the_reason(monkeypatch):
         ({"machine": {"xcr0": 7}}, "two different descriptions of the machine: xcr0"),
         ({"machine": []}, "description of the machine is damaged"),
         ({"machine": {"kernel": {"sysname": "Linux"}}}, "two different descriptions"),
-        ({"broken": "fork: EAGAIN"}, "amx-provoke could not begin: fork: EAGAIN"),
     ],
 )
 def test_a_machine_that_is_not_described_makes_all_errors(things, why):
@@ -173,6 +172,29 @@ def test_a_machine_that_is_not_described_makes_all_errors(things, why):
     assert [result.verdict for result in report.results] == [ERROR] * 3
     assert why in report.results[0].reason
     assert report.environment.lane.value == "none"
+
+
+def test_why_the_machine_could_not_be_described_is_said():
+    made = [each for each in whole(GOOD) if "xcr0" not in str(each)]
+    report = judged(framed([made[0], {"broken": "xcr0: no child can be made"}, *made[1:]]))
+    assert report.results[0].reason == (
+        "the log does not describe the machine. There is no xcr0; "
+        "amx-provoke said: xcr0: no child can be made"
+    )
+
+
+def test_what_the_program_could_not_do_beside_is_a_remark():
+    report = judged(framed([{"broken": "amx.port: ttyS1: ENXIO"}, *whole(GOOD)]))
+    assert report.remarks == ("amx-provoke said: amx.port: ttyS1: ENXIO",)
+    assert report.exit_status == 0
+
+
+def test_a_provocation_that_could_not_be_started_is_an_error():
+    run = [{"start": "AA-01"}, {"broken": "AA-01: fork: EAGAIN"}]
+    run.append({"ended": {"id": "AA-01", "how": "exit 70", "seconds": 0.0, "frames": 3}})
+    for text in (framed, unframed):
+        report = judged(text(whole({"AA-01": run})))
+        assert report.results[0].reason == "amx-provoke failed: AA-01: fork: EAGAIN"
 
 
 def test_another_format_is_not_judged():

@@ -120,7 +120,7 @@ def _machine(log: Log) -> dict[str, Any]:
         lacking = [leaf for leaf in recording.leaves() if leaf not in facts["cpuid"]]
         wrong = f"There is no leaf {lacking[0]} of its cpuid" if lacking else ""
     if wrong:
-        raise ValueError(f"the log does not describe the machine. {wrong}")
+        raise ValueError("; ".join((f"the log does not describe the machine. {wrong}", *log.broken)))
     return facts
 
 

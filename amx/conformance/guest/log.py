@@ -35,7 +35,7 @@ __all__ = ["Log", "LogError", "read"]
 MOST_SEEN = 1 << 18  # bytes of what one provocation saw; real ones have some thousand
 MOST_MADE = 5000  # provocations; the catalogue has some ninety
 MOST_SHOWN = 8  # messages of the kernel, of one check
-ENDINGS = re.compile(r"exit [0-9]{1,3}|SIG[A-Z0-9+]{1,12}|hung")
+ENDINGS = re.compile(r"exit [0-9]{1,3}|SIG[A-Z0-9+]{1,12}|signal [0-9]{1,3}|hung")
 ENDLESS = 1e6  # seconds that no provocation takes
 OUT_OF_TIME = 124  # status of timeout(1)
 OF_RUN = frozenset({"begin", "machine", "place", "start", "ended", "status", "done"})
@@ -94,14 +94,17 @@ class Log:
         """Why nothing in it can be judged, empty where something can."""
         if self.begin is None:
             if self._framed or "begin" in self._part.kinds:
-                return "the beginning of the run is not in the log, or it is damaged"
+                return "; ".join(("the beginning of the run is not in the log, or damaged", *self.broken))
         elif self.begin.get("format") != 1:
             return f"the log has format {self.begin.get('format')!s:.40}, and this version reads 1"
         elif not isinstance(self.begin.get("plan"), list):
             return "the beginning of the run has no plan"
-        for frame in self._of_kind("broken"):
-            return f"amx-provoke could not begin: {self._content(frame)!s:.300}"
         return ""
+
+    @property
+    def broken(self) -> tuple[str, ...]:
+        """What amx-provoke said of itself that it could not do, beside the provocations."""
+        return tuple(f"amx-provoke said: {each!s:.300}" for each in self.objects("broken"))
 
     @property
     def seconds(self) -> float:
@@ -117,7 +120,7 @@ class Log:
         return (
             frame
             for number, frame in self._part.frames.items()
-            if frame.kind == kind and (self._framed or number not in inside)
+            if frame.kind == kind and number not in inside
         )
 
     @property
@@ -139,11 +142,8 @@ class Log:
     @property
     def remarks(self) -> tuple[str, ...]:
         """What the kernel said outside of any check and that is no trouble."""
-        return tuple(
-            f"the kernel said outside of any check: {each.text}"
-            for each in self._messages.get("", ())
-            if each.kind is Kind.NOTE
-        )
+        said = (each.text for each in self._messages.get("", ()) if each.kind is Kind.NOTE)
+        return (*self.broken, *(f"the kernel said outside of any check: {each}" for each in said))
 
     # What it says of a check.
 
@@ -177,6 +177,8 @@ class Log:
                     errors += str(content)
                 elif frame.kind == "kernel":
                     continue
+                elif frame.kind == "broken":
+                    objects.append(("broken", content))
                 elif self._framed and frame.kind == "seen":
                     ((key, value),) = content.items()
                     objects.append((key, value))
