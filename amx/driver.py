@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 
 import numpy as np
@@ -16,11 +17,6 @@ from amx.interrupts import raise_interrupt
 from amx.packing import Packed
 
 __all__ = ["call", "raise_for"]
-
-_ENOMEM = 12
-_EINTR = 4  # a signal's handler raised
-_ECHILD = 10  # a signal's handler forked, and in the child the sums that C added to are lost
-_ECANCELED = 125  # the C side's word for tiles that went away after the engine was looked up
 
 
 def call(
@@ -60,9 +56,9 @@ def call(
             address(b), b_row, b_column, _pointer(b_offset),
             address(c), c.strides[-2], _pointer(c_offset),
         )  # fmt: skip
-    if error == -_ECANCELED:
+    if error == -errno.ECANCELED:  # tiles went away after the engine was looked up
         return call(engine_for(op, settled=True), op, a, b, items, c, before)
-    if error == -_ECHILD:
+    if error == -errno.ECHILD:  # a signal's handler forked; in the child the sums that C added to are lost
         return False
     raise_for(error)
     return True
@@ -97,13 +93,13 @@ def raise_for(error: int) -> None:
     """The error that a product of C's returned, unless it is 0."""
     if error == 0:
         return
-    if error == -_EINTR:
+    if error == -errno.EINTR:  # a signal's handler raised
         raise_interrupt()
-    if error == -_ENOMEM:
+    if error == -errno.ENOMEM:
         raise errors.AllocationError(
             "no memory for the work space of a product",
             cause="an allocation failed",
             remedy="free memory or use fewer threads",
-            errno=_ENOMEM,
+            errno=errno.ENOMEM,
         )
     raise AssertionError(f"the driver returned {error}, which the checks above exclude")

@@ -7,6 +7,7 @@ not, with any number of threads.
 
 from __future__ import annotations
 
+import errno
 from typing import Any, NoReturn, final
 
 import numpy as np
@@ -27,7 +28,6 @@ from amx.tensors import like, written
 
 __all__ = ["PackedMatrix", "matmul", "pack"]
 
-_EINTR = 4  # a signal's handler raised
 _ndarray = np.ndarray
 _NULL = ffi.NULL
 # By the dtypes of operands that are multiplied as they are; known once they have been multiplied.
@@ -109,7 +109,7 @@ def _at_once(op: int, a: Array, b: int, packed: CData, shape: tuple[int, ...], o
         error = multiply_arrays(engine, op, threads.limit, id(a), b, packed, id(result))
         if not error:
             return result
-        if error == -_EINTR:
+        if error == -errno.EINTR:  # a signal's handler raised
             raise_interrupt()
     return None
 

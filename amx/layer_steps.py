@@ -6,6 +6,7 @@ product. Rows are taken in blocks, so that nothing of the size of x is made.
 
 from __future__ import annotations
 
+import errno
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -26,8 +27,6 @@ __all__ = ["Rounding", "Rows", "Steps", "compute"]
 _MOST_BYTES = 8 << 20  # of what is made of a block's rows
 _WHOLE = 32  # rows, of which blocks are multiples
 _LINE = 64
-_E2BIG = 7  # K is too deep to be done with in one go
-_ECANCELED = 125  # tiles went away after the engine was looked up
 _TYPES = {
     np.dtype(np.float32): lib.LAYER_FLOAT32,
     np.dtype(np.uint16): lib.LAYER_BFLOAT16,
@@ -176,7 +175,7 @@ def _compute_block(steps: Steps, x: Array, residual: Array | None, out: Array) -
     op = tdp(block.a.element, packed.element)
     assert op is not None
     error = _multiply(op, block.a.array, packed, _layer(steps, block))
-    if error == -_E2BIG:
+    if error == -errno.E2BIG:  # K is too deep to be done with in one go
         _multiply_first(op, packed, steps, block)
     else:
         raise_for(error)
@@ -202,7 +201,7 @@ def _multiply(op: int, a: Array, packed: Packed, layer: CData) -> int:
     while True:
         engine = engine_for(op, settled=settled)
         error = lib.amx_gemm_layer(engine, op, threads.limit, m, k, address(a), row, packed._handle, layer)
-        if error != -_ECANCELED:
+        if error != -errno.ECANCELED:  # tiles went away after the engine was looked up
             return error
         settled = True
 

@@ -5,6 +5,8 @@ The layout is csrc/gemm/nibbles.h's. It is an implementation detail: what is pic
 
 from __future__ import annotations
 
+import errno
+
 import numpy as np
 
 from amx import errors
@@ -20,7 +22,6 @@ __all__ = ["PackedNibbles"]
 _UNIT = 32  # elements of K, of which groups are multiples
 _LONGEST = 1 << 19  # elements of a group, whose sums are int32
 _MIDDLE = 8
-_EINTR, _ENOMEM = 4, 12
 
 
 class PackedNibbles:
@@ -141,9 +142,9 @@ def _packed(values: Array, group: int, scale: Array, zero: Array) -> CData:
         n, k, group, ffi.cast("uint8_t *", values.ctypes.data), row, column,
         ffi.cast("float *", scale.ctypes.data), ffi.cast("int32_t *", zero.ctypes.data), made,
     )  # fmt: skip
-    if error == -_EINTR:
+    if error == -errno.EINTR:
         raise_interrupt()
-    if error == -_ENOMEM:
+    if error == -errno.ENOMEM:
         raise errors.AllocationError(
             f"no memory to pack weights of shape {values.shape}",
             cause="the allocation failed",
