@@ -4,7 +4,11 @@
 
 #include <stdint.h>
 
-enum { AMXEMU_TILE_UNIT_MXCSR = 0x9FC0 }; /* every exception masked, FTZ and DAZ, nearest even */
+/* Every exception masked, nearest even. */
+enum {
+    AMXEMU_RESET_MXCSR = 0x1F80,     /* denormals count */
+    AMXEMU_TILE_UNIT_MXCSR = 0x9FC0, /* FTZ and DAZ */
+};
 
 #ifdef __x86_64__
 /* Returns what it was. */

@@ -202,9 +202,8 @@ int amxemu_flushes_what_was_rounded(void) {
 }
 
 void amxemu_float_avx2(const struct amxemu_product *p, enum amxemu_float type) {
-    enum { DEFAULT_MXCSR = 0x1F80 }; /* every exception masked */
     struct planes a, b;
-    const uint32_t mxcsr = amxemu_exchange_mxcsr(DEFAULT_MXCSR);
+    const uint32_t mxcsr = amxemu_exchange_mxcsr(AMXEMU_RESET_MXCSR);
     widen_float(p, type, &a, &b);
     amxemu_exchange_mxcsr(AMXEMU_TILE_UNIT_MXCSR);
     const unsigned nan_rows = multiply_float(p, &a, &b);

@@ -21,7 +21,6 @@ enum {
     MOST_ROWS = 240,                                        /* of a block, so that its sums stay in L2, too */
     SUMS_ROW = FINISHED * NIBBLES_COLUMNS * 4 + GEMM_CHUNK, /* bytes, an odd number of lines */
     WORTH_THREAD = 1 << 19,                                 /* products */
-    AS_AFTER_RESET = 0x1F80,                                /* MXCSR */
 };
 
 struct call {
@@ -79,13 +78,9 @@ static void prepare(const struct part *part, int64_t first, int64_t rows) {
 
 /* Through a pointer, so that no arithmetic leaves what lies between the exchanges. */
 static void multiply(const struct nibbles_family *family, const struct nibbles_block *on) {
-#ifdef __x86_64__
-    const uint32_t mxcsr = amxemu_exchange_mxcsr(AS_AFTER_RESET);
+    const uint32_t before = layer_exchange_mxcsr(AMXEMU_RESET_MXCSR);
     family->multiply(on);
-    amxemu_exchange_mxcsr(mxcsr);
-#else
-    family->multiply(on);
-#endif
+    layer_exchange_mxcsr(before);
 }
 
 /* The rows that are prepared, and a tile. */

@@ -59,8 +59,7 @@ AVX2 static void to_bf16_avx2(uint16_t *to, const uint8_t *from, int64_t count) 
 
 /* The caller's MXCSR may trap what is inexact, and is not to keep flags of it. */
 AVX2 static void to_fp16_avx2(uint16_t *to, const uint8_t *from, int64_t count) {
-    enum { MASKED = 0x1F80 };
-    const uint32_t mxcsr = amxemu_exchange_mxcsr(MASKED);
+    const uint32_t mxcsr = amxemu_exchange_mxcsr(AMXEMU_RESET_MXCSR);
     int64_t i = 0;
     for (; i + LANES <= count; i += LANES) {
         const __m256 wide = _mm256_castsi256_ps(load(from + 4 * i));

@@ -60,8 +60,6 @@ const char *layer_selected(void) {
     return selected()->name;
 }
 
-enum { AS_AFTER_RESET = 0x1F80 }; /* every exception masked, nearest even, denormals count */
-
 uint32_t layer_exchange_mxcsr(uint32_t mxcsr) {
 #ifdef __x86_64__
     return amxemu_exchange_mxcsr(mxcsr);
@@ -72,19 +70,19 @@ uint32_t layer_exchange_mxcsr(uint32_t mxcsr) {
 
 /* Through a pointer, so that no arithmetic leaves what lies between the exchanges. */
 void layer_quantize_rows(const struct layer_rows *on) {
-    const uint32_t before = layer_exchange_mxcsr(AS_AFTER_RESET);
+    const uint32_t before = layer_exchange_mxcsr(AMXEMU_RESET_MXCSR);
     selected()->quantize_rows(on);
     layer_exchange_mxcsr(before);
 }
 
 void layer_finish(const struct layer_block *on) {
-    const uint32_t before = layer_exchange_mxcsr(AS_AFTER_RESET);
+    const uint32_t before = layer_exchange_mxcsr(AMXEMU_RESET_MXCSR);
     selected()->finish(on);
     layer_exchange_mxcsr(before);
 }
 
 void layer_apply(enum layer_function function, const float *x, float *y, int64_t count) {
-    const uint32_t before = layer_exchange_mxcsr(AS_AFTER_RESET);
+    const uint32_t before = layer_exchange_mxcsr(AMXEMU_RESET_MXCSR);
     selected()->apply(function, x, y, count);
     layer_exchange_mxcsr(before);
 }
