@@ -106,7 +106,7 @@ def read(source: Any, name: str) -> npt.NDArray[Any]:
         raise errors.DtypeError(
             f"{name} is {described(source)} of DLPack type {code} with {bits} bits and {lanes} lanes",
             cause="NumPy has no such type, nor is it bfloat16",
-            remedy="Convert it to int8, uint8, bfloat16 or float16",
+            remedy="Convert it to int8, uint8, bfloat16, float16 or float32",
         )
     if not 0 <= ndim <= _MOST_DIMENSIONS or (ndim > 0 and not shape_at):
         raise _untrue(source, name, f"it says {ndim} dimensions{'' if shape_at else ' and has no shape'}")

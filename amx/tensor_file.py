@@ -95,6 +95,8 @@ def read_tensors(path: str | os.PathLike[str], most: int) -> tuple[dict[str, Ten
     SavedFileError: it is no such file, or its header is not true.
     """
     with foreign_file.opened(path, most=most) as file:
+        if file.status.st_size < 8:
+            refuse(path, f"it has {file.status.st_size} bytes, and the size of a header alone has 8")
         size = int.from_bytes(file.read(0, 8), "little")
         if not 2 <= size <= min(_MOST_HEADER, file.status.st_size - 8):
             refuse(path, f"its first 8 bytes are the size of a header of {size:,} bytes, which it has not")

@@ -86,7 +86,7 @@ def _no_tensor(tensor: Any, torch: Any, name: str, error: Exception | None = Non
     else:
         what = f"{what} of {tensor.dtype}"
         cause = f"Its numpy() raised {first_line(error)}"
-        remedy = "Pass a dense tensor of int8, uint8, bfloat16 or float16 on the CPU"
+        remedy = "Pass a dense tensor of int8, uint8, bfloat16, float16 or float32 on the CPU"
     return errors.DtypeError(what, cause=cause, remedy=remedy)
 
 

@@ -33,8 +33,8 @@ def refusal(tmp_path, content):
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"", "size of a header"),
-        (b"1234567", "size of a header"),
+        (b"", "it has 0 bytes, and the size of a header alone has 8"),
+        (b"1234567", "it has 7 bytes"),
         (file_of(b""), "size of a header"),
         (file_of({}, size=3), "size of a header of 3 bytes"),
         (file_of({}, size=2**64 - 1), "size of a header of 18,446"),
