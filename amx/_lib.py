@@ -198,6 +198,18 @@ class Layer(Protocol):
     def layer_width(self, index: int, /) -> CData: ...
     def layer_select(self, name: CData | bytes, /) -> int: ...
     def layer_selected(self) -> CData: ...
+    def amx_layer_arrays(
+        self,
+        engine: int,
+        threads: int,
+        layer: CData,
+        x_type: int,
+        x_array: int,
+        residual_type: int,
+        residual_array: int,
+        out_array: int,
+        /,
+    ) -> int: ...
     def amx_gemm_layer(
         self,
         engine: int,

@@ -19,12 +19,14 @@ import numpy as np
 
 from amx._lib import ffi, lib
 
-__all__ = ["multiply_arrays", "read_arrays_in_place"]
+__all__ = ["layer_arrays", "multiply_arrays", "read_arrays_in_place"]
 
 _ARRAY_FIELDS = 60  # bytes of what C reads of an array object
 
 # By engine, instruction, threads, the ids of a and b (or 0), what b is packed in (or NULL), and the id of c.
 multiply_arrays = lib.amx_gemm_arrays
+# By engine, threads, a struct amx_layer, types and ids of x and residual (or 0), and the id of out.
+layer_arrays = lib.amx_layer_arrays
 
 
 def read_arrays_in_place() -> None:

@@ -14,20 +14,22 @@ import numpy as np
 from amx import threads
 from amx._lib import CData, ffi, lib
 from amx.arrays import Array
-from amx.backend import engine_for
+from amx.backend import _engines, engine_for
 from amx.driver import raise_for
 from amx.dtypes import RESULTS, Element, address, as_elements, conversion, empty, tdp
+from amx.in_place import layer_arrays
+from amx.interrupts import raise_interrupt
 from amx.nibbles import PackedNibbles
 from amx.operands import Operand, ranges
 from amx.packing import Packed
 from amx.parts import multiply
 
-__all__ = ["Rounding", "Rows", "Steps", "compute"]
+__all__ = ["TYPES", "Rounding", "Rows", "Steps", "compute", "compute_at_once"]
 
 _MOST_BYTES = 8 << 20  # of what is made of a block's rows
 _WHOLE = 32  # rows, of which blocks are multiples
 _LINE = 64
-_TYPES = {
+TYPES = {
     np.dtype(np.float32): lib.LAYER_FLOAT32,
     np.dtype(np.uint16): lib.LAYER_BFLOAT16,
     np.dtype(np.float16): lib.LAYER_FLOAT16,
@@ -77,7 +79,7 @@ class Steps:
     bias: Array | None
     activation: int
     rounding: Rounding
-    layer: CData = field(init=False)  # a struct layer_block with all of this, which no call writes into
+    call: CData = field(init=False)  # a struct amx_layer with all of this, which no call writes into
 
     def __post_init__(self) -> None:
         k, n = self.packed.shape
@@ -87,7 +89,48 @@ class Steps:
             "column_sum": _integers(self.sum), "bias": _floats(self.bias),
             "out_type": self.rounding.type, "out_scale": self.rounding.scale, "out_zero": self.rounding.zero,
         }  # fmt: skip
-        object.__setattr__(self, "layer", ffi.new("struct layer_block *", fields))
+        rows = {} if self.rows is None else {
+            "q_type": self.rows.type, "given_scale": self.rows.scale, "given_zero": self.rows.zero
+        }  # fmt: skip
+        packed = self.packed._handle
+        is_nibbles = isinstance(self.packed, PackedNibbles)
+        of_weights = {"nibbles": packed} if is_nibbles else {"packed": packed}
+        call = ffi.new("struct amx_layer *", {"op": self.op, "rows": rows, "block": fields, **of_weights})
+        object.__setattr__(self, "call", call)
+
+    @property
+    def op(self) -> int:
+        """The instruction that multiplies rows and weights, by its number; of 4 bits as of int8."""
+        weights = self.packed
+        element = Element.INT8 if isinstance(weights, PackedNibbles) else weights.element
+        op = tdp(element if self.rows is None else self.rows.element, element)
+        assert op is not None
+        return op
+
+
+def compute_at_once(
+    steps: Steps, x: Array, x_type: int, residual: Array | None, residual_type: int, out: Array
+) -> bool:
+    """The layer's results for rows of x in one call of C; False where that does not take the arrays.
+
+    Parameters
+    ----------
+    x, residual, out: arrays of NumPy's own class, (..., K) and (..., N) of any shape and strides. Their
+        elements are of `x_type` and `residual_type` of layer.h, and of what `steps.rounding` says.
+
+    Notes
+    -----
+    Most of what a small layer takes is Python: `compute` costs 30 us more.
+    """
+    call = steps.call
+    engine = _engines[call.op]
+    if engine is None or _order(steps) is not None:
+        return False
+    added = 0 if residual is None else id(residual)
+    error = layer_arrays(engine, threads.limit, call, x_type, id(x), residual_type, added, id(out))
+    if error == -errno.EINTR:  # a signal's handler raised
+        raise_interrupt()
+    return error == 0
 
 
 def compute(steps: Steps, x: Array, residual: Array | None, out: Array) -> None:
@@ -172,11 +215,9 @@ def _compute_block(steps: Steps, x: Array, residual: Array | None, out: Array) -
         block = _Block(a, None, None, None, residual, out)
     else:
         block = _quantized(steps.rows, x, residual, out)
-    op = tdp(block.a.element, packed.element)
-    assert op is not None
-    error = _multiply(op, block.a.array, packed, _layer(steps, block))
+    error = _multiply(steps.op, block.a.array, packed, _layer(steps, block))
     if error == -errno.E2BIG:  # K is too deep to be done with in one go
-        _multiply_first(op, packed, steps, block)
+        _multiply_first(steps.op, packed, steps, block)
     else:
         raise_for(error)
 
@@ -186,7 +227,7 @@ def _quantized(rows: Rows, x: Array, residual: Array | None, out: Array) -> _Blo
     q = empty((m, _padded(k)), np.dtype(rows.element.value))
     scale, zero, total = np.empty(m, np.float32), np.empty(m, np.int32), np.empty(m, np.int32)
     on = {
-        "x": address(x), "x_row": x.strides[0], "x_type": _TYPES[x.dtype], "rows": m, "k": k,
+        "x": address(x), "x_row": x.strides[0], "x_type": TYPES[x.dtype], "rows": m, "k": k,
         "q_type": rows.type, "given_scale": rows.scale, "given_zero": rows.zero,
         "q": address(q), "q_row": q.shape[1], "q_bytes": q.shape[1],
         "scale": _floats(scale), "zero": _integers(zero), "sum": _integers(total),
@@ -208,11 +249,9 @@ def _multiply(op: int, a: Array, packed: Packed, layer: CData) -> int:
 
 def _multiply_nibbles(packed: PackedNibbles, steps: Steps, block: _Block) -> int:
     """The same with weights of 4 bits. Where there are tiles, too, vector registers multiply these."""
-    op = tdp(block.a.element, Element.INT8)
-    assert op is not None
     array, is_unsigned = block.a.array, block.a.element is Element.UINT8
     return lib.amx_nibbles_layer(
-        engine_for(op), threads.limit, len(array), is_unsigned, address(array), array.strides[0],
+        engine_for(steps.op), threads.limit, len(array), is_unsigned, address(array), array.strides[0],
         packed._handle, _layer(steps, block),
     )  # fmt: skip
 
@@ -232,14 +271,14 @@ def _multiply_first(op: int, packed: Packed, steps: Steps, block: _Block) -> Non
 def _layer(steps: Steps, block: _Block) -> CData:
     """A struct layer_block, which points into the arrays of both."""
     has_row_zeros = steps.sum is not None or isinstance(steps.packed, PackedNibbles)
-    layer = ffi.new("struct layer_block *", steps.layer[0])
+    layer = ffi.new("struct layer_block *", steps.call.block)
     layer.row_scale = _floats(block.scale)
     layer.row_zero = _integers(block.zero if has_row_zeros else None)
     layer.row_sum = _integers(None if steps.zero is None else block.sum)
     layer.out, layer.out_row = address(block.out), block.out.strides[0]
     if block.residual is not None:
         layer.residual, layer.residual_row = address(block.residual), block.residual.strides[0]
-        layer.residual_type = _TYPES[block.residual.dtype]
+        layer.residual_type = TYPES[block.residual.dtype]
     return layer
 
 

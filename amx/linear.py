@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NoReturn, final
+from typing import Any, NoReturn, cast, final
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from amx.arrays import Array
 from amx.dlpack import BFLOAT16
 from amx.dtypes import Element, dtype_of, empty
 from amx.float_environment import as_after_reset
-from amx.layer_call import CalledWith, matrices, read, refuse_not_finite
+from amx.layer_call import Call, CalledWith, matrices, read, refuse_not_finite
 from amx.layer_options import (
     Given,
     Weights,
@@ -22,12 +22,13 @@ from amx.layer_options import (
     rounding_of,
     rows_of,
 )
-from amx.layer_steps import Rounding, Rows, Steps, compute
+from amx.layer_steps import TYPES, Rounding, Rows, Steps, compute, compute_at_once
 from amx.quantized import Quantized
 from amx.tensors import like, written
 
 __all__ = ["Linear", "rounding_as", "rows_as", "steps_of"]
 
+_ndarray = np.ndarray
 _MOST = 2**31  # what sums stay below
 _RANGES = {"int8": (-128, 127), "uint8": (0, 255)}
 _TYPES = {
@@ -86,6 +87,7 @@ class Linear:
         "_activation",
         "_bias",
         "_called_with",
+        "_known",
         "_result",
         "_rows",
         "_steps",
@@ -98,6 +100,9 @@ class Linear:
     _result: Given | str
     _steps: Steps
     _called_with: CalledWith
+    # By dtypes of x, residual and out that it has been called with: what layer.h calls the first two. Of
+    # NumPy's own arrays.
+    _known: dict[tuple[Any, Any, Any], tuple[int, int]]
 
     @as_after_reset
     def __init__(
@@ -129,7 +134,7 @@ class Linear:
             _check_k(k, given_rows, weights.farthest)
         if isinstance(result, Given):
             _check_finite(weights, own_bias)
-        fields = {
+        fields: dict[str, Any] = {
             "_weights": weights,
             "_bias": own_bias,
             "_activation": activation,
@@ -148,6 +153,7 @@ class Linear:
             "_called_with": CalledWith(
                 k, n, None if in_integers else element, result.dtype if isinstance(result, Given) else result
             ),
+            "_known": {},
         }
         for name, value in fields.items():
             object.__setattr__(self, name, value)
@@ -177,7 +183,13 @@ class Linear:
         BufferReadOnlyError: `out` cannot be written.
         QuantizationError: results are integers, and a row of x or residual has a NaN or an infinity.
         AllocationError, AmxUnavailableError, KeyboardInterrupt: as of `amx.matmul`.
+
+        Notes
+        -----
+        Other Python threads run meanwhile: none of them may resize or reshape these arrays in place.
         """
+        if type(x) is _ndarray and (done := self._at_once(x, residual, out)) is not None:
+            return done
         call = read(x, residual, out, self._called_with)
         if isinstance(self._result, Given):
             refuse_not_finite(call.x, "x")
@@ -188,12 +200,40 @@ class Linear:
             assert rows is not None
             assert into is not None
             compute(self._steps, rows, added, into)
+        self._remember(x, residual, out, call)
         if call.out is None:
             return _of_the_kind_of(x, result, self._called_with.result)
         if result is not call.out:
             call.out[...] = result
         written(out)
         return out
+
+    def _at_once(self, x: Array, residual: object, out: object) -> Array | None:
+        """The results, where all are arrays that C takes as they are; else None, and nothing is done."""
+        types = self._known.get(_dtypes(x, residual, out))
+        if types is None:
+            return None
+        if isinstance(self._result, Given) and (self._steps.rows is None or residual is not None):
+            return None  # who looks for NaN in what becomes integers is not C
+        result: Any = out
+        if out is None:
+            try:
+                result = empty((*x.shape[:-1], self._called_with.n), self._called_with.carrier)
+            except MemoryError:  # which stands, unless the operands do not fit
+                return None
+        added: Any = residual
+        if not compute_at_once(self._steps, x, types[0], added, types[1], result):
+            return None
+        if out is None and self._called_with.result == "bfloat16":
+            result = result.view(dtype_of(Element.BFLOAT16))
+        return cast("Array", result)
+
+    def _remember(self, x: object, residual: object, out: object, call: Call) -> None:
+        """These dtypes of NumPy's own arrays, which the layer takes."""
+        given = [each for each in (x, residual, out) if each is not None]
+        if all(type(each) is _ndarray and each.dtype.isnative for each in given):
+            residual_type = TYPES[(call.x if call.residual is None else call.residual).dtype]
+            self._known[_dtypes(x, residual, out)] = TYPES[call.x.dtype], residual_type
 
     @property
     def in_features(self) -> int:
@@ -283,6 +323,16 @@ def _made(weight: object, bias: object, options: dict[str, Any]) -> Linear:
 
 def _as_given(what: Given | str) -> str | tuple[float, int, str]:
     return what if isinstance(what, str) else (what.scale, what.zero_point, what.dtype)
+
+
+def _dtypes(*arrays: Any) -> tuple[Any, ...]:
+    """Of what is not of NumPy's own class its class: None, and what is never known."""
+    x, residual, out = arrays
+    return (
+        x.dtype if type(x) is _ndarray else type(x),
+        residual.dtype if type(residual) is _ndarray else type(residual),
+        out.dtype if type(out) is _ndarray else type(out),
+    )
 
 
 def steps_of(layer: Linear) -> Steps:

@@ -4,22 +4,17 @@
 #include <errno.h>
 
 #include "gemm/gemm.h"
+#include "gemm/in_place.h"
 #include "gemm/packed.h"
-
-/* Of PyArrayObject_fields in NumPy's ndarraytypes.h, behind the object's header. */
-struct fields {
-    uint8_t *data;
-    int dimensions;
-    const int64_t *shape, *strides;
-    const void *base, *descr;
-    int flags;
-};
-enum { WRITEABLE = 0x0400 }; /* NPY_ARRAY_WRITEABLE */
 
 static uintptr_t header; /* bytes; 0: not told */
 
-static const struct fields *fields_of(uint64_t array) {
-    return (const struct fields *)((uintptr_t)array + header);
+int gemm_reads_arrays(void) {
+    return header != 0;
+}
+
+const struct gemm_array *gemm_array_of(uint64_t array) {
+    return (const struct gemm_array *)((uintptr_t)array + header);
 }
 
 void amx_arrays_header(int64_t size) {
@@ -27,7 +22,7 @@ void amx_arrays_header(int64_t size) {
 }
 
 void amx_arrays_read(uint64_t array, struct amx_array *found) {
-    const struct fields *const fields = fields_of(array);
+    const struct gemm_array *const fields = gemm_array_of(array);
     found->data = (uint64_t)(uintptr_t)fields->data;
     found->dimensions = fields->dimensions;
     found->flags = fields->flags;
@@ -44,7 +39,7 @@ struct stack {
 };
 
 /* Matrices of two dimensions at least. */
-static struct gemm_matrix matrix_of(const struct fields *array, int element) {
+static struct gemm_matrix matrix_of(const struct gemm_array *array, int element) {
     const int rows = array->dimensions - 2, columns = array->dimensions - 1;
     const int64_t *shape = array->shape, *strides = array->strides;
     return (struct gemm_matrix){
@@ -164,11 +159,12 @@ static struct gemm_offsets offsets_in(const struct axis batch[2], int i) {
 
 int amx_gemm_arrays(int engine, int op, int threads, uint64_t a_array, uint64_t b_array,
                     const struct amx_packed *packed, uint64_t c_array) {
-    if (header == 0) {
+    if (!gemm_reads_arrays()) {
         return -ENOSYS;
     }
-    const struct fields *const a_fields = fields_of(a_array), *const c_fields = fields_of(c_array);
-    const struct fields *const b_fields = packed == NULL ? fields_of(b_array) : NULL;
+    const struct gemm_array *const a_fields = gemm_array_of(a_array), *const c_fields =
+                                                                          gemm_array_of(c_array);
+    const struct gemm_array *const b_fields = packed == NULL ? gemm_array_of(b_array) : NULL;
     const struct stack stacks[STACKS] = {
         [OF_A] = {a_fields->dimensions, a_fields->shape, a_fields->strides},
         [OF_B] = packed == NULL
@@ -177,8 +173,8 @@ int amx_gemm_arrays(int engine, int op, int threads, uint64_t a_array, uint64_t 
         [OF_C] = {c_fields->dimensions, c_fields->shape, c_fields->strides},
     };
     struct axis batch[2];
-    if (stacks[OF_A].dimensions < 2 || stacks[OF_B].dimensions < 2 || (c_fields->flags & WRITEABLE) == 0 ||
-        read_batch(stacks, batch) != 0) {
+    if (stacks[OF_A].dimensions < 2 || stacks[OF_B].dimensions < 2 ||
+        (c_fields->flags & GEMM_WRITEABLE) == 0 || read_batch(stacks, batch) != 0) {
         return -EINVAL;
     }
     const int element = gemm_element_of(op);

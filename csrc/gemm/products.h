@@ -70,6 +70,21 @@ void amx_nibbles_unpack(const struct amx_nibbles *b, uint8_t *values, float *sca
  * where out overlaps a. */
 int amx_nibbles_layer(int engine, int threads, int64_t m, int is_unsigned, const void *a, int64_t a_row,
                       const struct amx_nibbles *b, const struct layer_block *layer);
+/* The same for NumPy arrays, by the addresses of the objects, as amx_gemm_arrays() takes them: x (..., k),
+ * residual (0 for none) and out (..., n), whose element types are the caller's to check. Rows are quantised,
+ * or rounded from float32, first. -EINVAL also where their strides do not fit or out overlaps another, -E2BIG
+ * also where there are too many rows to be quantised at once, -EDOM where results are integers and a row that
+ * is quantised is not finite: nothing has been written then. */
+struct amx_layer {
+    int op; /* AMX_TDP*, of rows and weights; of 4 bits as of int8 */
+    const struct amx_packed *packed;
+    const struct amx_nibbles *nibbles; /* in its place */
+    struct layer_rows rows;            /* q_type, given_scale and given_zero count, where !block.c_is_float */
+    struct layer_block block;          /* what all rows have in common */
+};
+int amx_layer_arrays(int engine, int threads, const struct amx_layer *layer, enum layer_type x_type,
+                     uint64_t x_array, enum layer_type residual_type, uint64_t residual_array,
+                     uint64_t out_array);
 /* The kernels that do, as amx_vector_family() and its like have them for the others; there always is one. */
 const char *amx_nibbles_family(int index);
 int amx_nibbles_select(const char *name);
