@@ -48,7 +48,8 @@ class Linear(torch.nn.Module):  # type: ignore[misc]
     -----
     `forward(x)` takes (..., K) of float32, bfloat16 or float16 and returns the same type: in 16 bits float32
     or the layer's. Under autocast x is first cast to autocast's type, as of torch's own linear layer. An x
-    that requires grad while gradients are enabled is a `LayerError`.
+    that requires grad while gradients are enabled is a `LayerError`. Threads are those that
+    `amx.set_num_threads` allows, whatever torch's are.
 
     The packed weights are a buffer, and there is no other copy: what is copied, pickled, shared, forked or
     exported with the buffers is all of it (amx/torch/operators.py says why). Buffers keep their types:

@@ -109,7 +109,7 @@ def linear(
 def _linear_shape(x: torch.Tensor, *arguments: Any) -> torch.Tensor:
     in_features, out_features = arguments[6:8]
     for each in arguments[:6]:  # the meta device's tensors, if some are
-        if each is not None and each.device != x.device:
+        if each is not None and each.device.type != x.device.type:
             raise errors.LayerError(
                 f"x is on {x.device}, and a tensor of the layer on {each.device}",
                 cause="Those on the meta device have no elements",

@@ -211,6 +211,15 @@ def test_rows_that_do_not_fit_are_refused():
         amx.torch.Linear(torch.ones(2, 3), dtype="float16")(torch.ones(1, 3).bfloat16())
 
 
+@pytest.mark.parametrize("dtype", [*DTYPES, "uint4"])
+def test_a_layer_without_memory_has_results_on_the_meta_device_only(dtype):
+    layer = amx.torch.Linear(torch.ones(2, 3), dtype=dtype).to("meta")
+    found = call(layer, torch.ones(4, 3, device="meta"))
+    assert (found.shape, found.is_meta) == ((4, 2), True)
+    with pytest.raises(amx.errors.LayerError, match="x is on cpu, and a tensor of the layer on meta"):
+        call(layer, torch.ones(4, 3))
+
+
 def test_threads_share_a_layer(generator):
     layer = amx.torch.Linear(torch.nn.Linear(70, 33))
     inputs = [torch.randn(4, 70, generator=generator) for _ in range(8)]
