@@ -14,6 +14,12 @@ die() {
     exit 1
 }
 
+# What is to be done cannot be had here.
+cannot() {
+    echo "${0##*/}: $*" >&2
+    exit 77
+}
+
 say() {
     echo "== $*"
 }
@@ -185,6 +191,19 @@ sanitized() {
         ASAN_OPTIONS=detect_leaks=0:handle_segv=0:handle_sigbus=0:handle_sigfpe=0:use_sigaltstack=0:allocator_may_return_null=1 \
         UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 \
         "$@"
+}
+
+# qemu-system-x86_64 and the keys of Debian's archive, which apt-get installs (as root, or by sudo without a password).
+need_qemu_and_apt() {
+    local as_root=()
+    if ! command -v qemu-system-x86_64 >/dev/null || [ ! -e /usr/share/keyrings/debian-archive-keyring.gpg ]; then
+        command -v apt-get >/dev/null || cannot "no apt-get, which installs qemu-system-x86_64 and downloads Debian's kernels"
+        [ "$(id -u)" = 0 ] || as_root=(sudo -n)
+        say "installing qemu-system-x86"
+        { "${as_root[@]}" apt-get -qq update &&
+            "${as_root[@]}" apt-get -qq install -y --no-install-recommends qemu-system-x86 debian-archive-keyring >/dev/null; } ||
+            cannot "apt-get cannot install qemu-system-x86 and debian-archive-keyring"
+    fi
 }
 
 # private_apt RELEASE [deb-src]: sets `private`, options with which apt knows that release of Debian, on request its sources

@@ -60,6 +60,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="what boots it in QEMU's place: {kernel}, {initrd} and {append} stand for what it is given, and "
         "{console} for the file that it writes the console to (else its standard output). No shell",
     )
+    guest.add_argument(
+        "--accel", choices=("kvm", "tcg"), default="", help="QEMU's (default: kvm where it works, else tcg)"
+    )
     guest.add_argument("--cpu", default="", help="as QEMU names it (default: host by KVM, else max)")
     guest.add_argument("--smp", type=_count, default=1, metavar="CPUS", help="their number (default: 1)")
     guest.add_argument("--memory", type=_count, default=512, metavar="MIB", help="its size (default: 512)")
@@ -213,6 +216,7 @@ def _notes(booted: Boot) -> str:
 
 def _settings(arguments: argparse.Namespace) -> Settings:
     return Settings(
+        accel=arguments.accel,
         cpu=arguments.cpu,
         smp=arguments.smp,
         memory=arguments.memory,

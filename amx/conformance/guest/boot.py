@@ -34,7 +34,7 @@ class Guest:
     by: what that is, in words. reaped: it is not what runs the guest, but starts that.
     directory: where it is started; none: here.
     files: those that it writes the guest's streams to, by stream; none: the console is its standard output.
-    silence: seconds after which a guest that has said nothing is ended.
+    silence: seconds after which a guest that says nothing more, before its first process does, is ended.
     standstill: a message of the command's after which the guest does nothing any more.
     """
 
@@ -54,7 +54,8 @@ class Boot:
     logs: what was said, by stream; `by`: what the guest ran in.
     stopped: how it ended, where it has not done all and its log does not show it.
     status: of the command, KILLED where it did not end by itself; `messages` are its own last lines.
-    has_begun: the first process has spoken. stands_still: the command said that the guest does.
+    has_begun: the first process has spoken. was_silent: it was ended for having said nothing meanwhile.
+    said_standstill: the command said that the guest stands still.
     """
 
     logs: Mapping[str, bytes]
@@ -63,7 +64,8 @@ class Boot:
     status: str
     messages: tuple[str, ...]
     has_begun: bool
-    stands_still: bool
+    was_silent: bool
+    said_standstill: bool
     seconds: float
     notes: tuple[str, ...] = ()
 
@@ -94,10 +96,10 @@ def run(
                     watch.take(name, some)
                 elif guest.standstill in some:
                     watch.stands_still = True
-            elapsed = time.monotonic() - begun
-            is_silent = not watch.size and elapsed > guest.silence
             endless = any(stream.is_endless for stream in streams.values())
-            return elapsed > timeout or is_silent or endless or watch.stands_still or watch.should_be_gone
+            silent = not watch.has_begun and watch.silence > guest.silence
+            late = time.monotonic() - begun > timeout
+            return late or endless or silent or watch.stands_still or watch.should_be_gone
 
         try:
             by_itself = waiting.wait(child.pid, float("inf"), interrupted, (), is_over)
@@ -112,7 +114,17 @@ def run(
     status = _status(child.returncode) if by_itself else KILLED
     messages = _last_lines(said.pop(OUTPUT, b"") + said.pop(MESSAGES))
     stopped = _stopped(guest, watch, status, seconds, timeout, endless, messages)
-    return Boot(said, guest.by, stopped, status, messages, watch.has_begun, watch.stands_still, seconds)
+    return Boot(
+        logs=said,
+        by=guest.by,
+        stopped=stopped,
+        status=status,
+        messages=messages,
+        has_begun=watch.has_begun,
+        was_silent=status == KILLED and watch.silence > guest.silence,
+        said_standstill=watch.stands_still,
+        seconds=seconds,
+    )
 
 
 def _stopped(

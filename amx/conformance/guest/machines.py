@@ -19,7 +19,7 @@ from amx.printable import printable
 __all__ = ["Settings", "boot", "check"]
 
 QEMU = "qemu-system-x86_64"
-SILENCE = 15.0  # seconds; by KVM a kernel has said something in one
+SILENCE = 10.0  # seconds; by KVM a kernel is at its first process in two
 KVM, STANDSTILL = "/dev/kvm", b"KVM internal error"
 # Where boot protocol 2.00 and newer has its mark (Documentation/arch/x86/boot.rst).
 MARK, MARK_AT, ENTRY = b"HdrS", 0x202, 0x1FE
@@ -34,11 +34,13 @@ _broken_kvm: list[str] = []  # why it is not tried again
 class Settings:
     """How a guest is run.
 
+    accel: QEMU's, "kvm" or "tcg"; without one that which works.
     cpu, smp, memory (MiB): as QEMU takes them; without a CPU all that the emulator or the host has.
     append: for the kernel's command line, behind what is there. timeout: seconds for all of it.
     fault, model: of amx-provoke. runner: a command in the place of QEMU.
     """
 
+    accel: str = ""
     cpu: str = ""
     smp: int = 1
     memory: int = 512
@@ -153,10 +155,12 @@ def _of_runner(kernel: str, initrd: str, log: str, settings: Settings) -> Guest:
 
 def _by_qemu(kernel: str, directory: str, settings: Settings, progress: Progress) -> Boot:
     """By KVM; where that does not get as far as the first process, by QEMU's own translation (TCG)."""
+    if settings.accel:
+        return run(_qemu(kernel, directory, settings, settings.accel), settings.timeout, *progress)
     if not _broken_kvm and (why := _no_kvm()):
         _broken_kvm.append(why)
     if not _broken_kvm:
-        booted = run(_qemu(kernel, directory, settings, by_kvm=True), settings.timeout, *progress)
+        booted = run(_qemu(kernel, directory, settings, "kvm", SILENCE), settings.timeout, *progress)
         why = _refusal_of_kvm(booted)
         if not why:
             return booted
@@ -164,7 +168,7 @@ def _by_qemu(kernel: str, directory: str, settings: Settings, progress: Progress
         for name in (CONSOLE, PORT):
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(os.path.join(directory, name))
-    booted = run(_qemu(kernel, directory, settings, by_kvm=False), settings.timeout, *progress)
+    booted = run(_qemu(kernel, directory, settings, "tcg"), settings.timeout, *progress)
     return replace(booted, notes=(f"not by KVM: {_broken_kvm[0]}",))
 
 
@@ -181,19 +185,19 @@ def _refusal_of_kvm(booted: Boot) -> str:
     last = booted.messages[-1] if booted.messages else ""
     if booted.status not in ("exit 0", "killed"):
         return f"QEMU ended with {booted.status}{last and f' ({last})'}"
-    if booted.stands_still:
+    if booted.said_standstill:
         return f"QEMU said {STANDSTILL.decode()}"
-    if booted.status == "killed" and not any(booted.logs.values()):
-        return f"the guest said nothing in {SILENCE:g} s"
-    return ""
+    return f"the guest stood still for {SILENCE:g} s while it booted" if booted.was_silent else ""
 
 
-def _qemu(kernel: str, directory: str, settings: Settings, *, by_kvm: bool) -> Guest:
+def _qemu(
+    kernel: str, directory: str, settings: Settings, accel: str, silence: float = float("inf")
+) -> Guest:
     """Two serial ports: the kernel writes its messages to one, amx-provoke what it sees to the other."""
-    accelerator, cpu = ("kvm", "host") if by_kvm else ("tcg", "max")
+    cpu = settings.cpu or ("host" if accel == "kvm" else "max")
     early = "earlyprintk=ttyS0,115200"  # what ends a kernel before it has a console is said, too
     command = (
-        *(QEMU, "-accel", accelerator, "-cpu", settings.cpu or cpu),
+        *(QEMU, "-accel", accel, "-cpu", cpu),
         *("-smp", str(settings.smp), "-m", str(settings.memory)),
         *("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"),
         *("-serial", f"file:{CONSOLE}", "-serial", f"file:{PORT}"),
@@ -201,10 +205,10 @@ def _qemu(kernel: str, directory: str, settings: Settings, *, by_kvm: bool) -> G
     )
     return Guest(
         command,
-        f"QEMU by {accelerator.upper()}",
+        f"QEMU by {accel.upper()}",
         False,
         directory,
         {name: os.path.join(directory, name) for name in (CONSOLE, PORT)},
-        SILENCE if by_kvm else float("inf"),
-        STANDSTILL if by_kvm else NEVER,
+        silence,
+        STANDSTILL if accel == "kvm" else NEVER,
     )

@@ -30,12 +30,14 @@ class Watch:
         self._about_to, self._ended = about_to, ended
         self._rest: dict[str, bytes] = {}
         self._at_end = float("inf")
+        self._heard = time.monotonic()
 
     def take(self, stream: str, some: bytes) -> None:
         """What came by one of the guest's streams."""
         if not some:
             return
         self.size += len(some)
+        self._heard = time.monotonic()
         before = self._rest.get(stream, b"")
         text = before + some
         for found in FRAME.finditer(text):
@@ -45,6 +47,11 @@ class Watch:
             self.panic = True
             self._end_in(AFTER_PANIC)
         self._rest[stream] = text[-OVERLAP:]
+
+    @property
+    def silence(self) -> float:
+        """Seconds since it has said anything."""
+        return time.monotonic() - self._heard
 
     @property
     def should_be_gone(self) -> bool:
