@@ -133,7 +133,7 @@ def run(selection: Selection, arguments: argparse.Namespace) -> Report:
     (kernel,) = arguments.boot
     archive, count = _archive(selection)
     booted = _boot(kernel, archive, count, arguments)
-    return _check_judge.judge(_log_of(booted), _source(kernel, booted), arguments)
+    return _check_judge.judge(_log_of(booted), _source(kernel, booted), selection, arguments)
 
 
 def run_all(selection: Selection, arguments: argparse.Namespace) -> int:
@@ -153,7 +153,7 @@ def run_all(selection: Selection, arguments: argparse.Namespace) -> int:
     for kernel in arguments.boot:
         try:
             booted = _boot(kernel, archive, count, arguments)
-            report = _report(_log_of(booted), _source(kernel, booted), arguments)
+            report = _report(_log_of(booted), _source(kernel, booted), selection, arguments)
         except LogError as error:
             print_error(f"amx check: {error}")
             unread.append(Unread(printable(kernel), str(error)))
@@ -197,13 +197,12 @@ def _log_of(booted: Boot) -> Log:
         raise LogError(f"the kernel did not come to its first process: {error}{said}") from None
 
 
-def _report(log: Log, source: str, arguments: argparse.Namespace) -> Report:
+def _report(log: Log, source: str, selection: Selection, arguments: argparse.Namespace) -> Report:
     """Judge a log without showing each check."""
-    chosen = judging.chosen(log, arguments.selection, optional=arguments.optional)
     environment = judging.environment(log, source=source)
-    results = judging.LogRunner(log, environment, asked=chosen.asked).run(chosen.checks)
+    results = judging.LogRunner(log, environment, asked=selection.asked).run(selection.checks)
     missing = missing_lane(environment, arguments.require)
-    return judging.report(log, environment, chosen, list(results), missing)
+    return judging.report(log, environment, selection, list(results), missing)
 
 
 def _source(kernel: str, booted: Boot) -> str:

@@ -15,6 +15,7 @@ from amx.conformance.guest import judging
 from amx.conformance.guest import log as _log
 from amx.conformance.guest.log import Log, LogError
 from amx.conformance.runner import Report
+from amx.conformance.selection import Selection
 from amx.printable import printable
 
 __all__ = ["MOST_FILES", "judge", "judge_files"]
@@ -36,12 +37,12 @@ def judge_files(files: Sequence[str], arguments: argparse.Namespace) -> Report:
         found = _log.read([_read(file) for file in files])
     except LogError as error:
         raise LogError(f"{source} cannot be judged: {error}") from None
-    return judge(found, source, arguments)
+    selection = judging.chosen(found, arguments.selection, optional=arguments.optional)
+    return judge(found, source, selection, arguments)
 
 
-def judge(log: Log, source: str, arguments: argparse.Namespace) -> Report:
-    """Judge a log, of what `source` names for people, and show it."""
-    selection = judging.chosen(log, arguments.selection, optional=arguments.optional)
+def judge(log: Log, source: str, selection: Selection, arguments: argparse.Namespace) -> Report:
+    """Judge what was selected by a log, of what `source` names for people, and show it."""
     environment = judging.environment(log, source=source)
     shown = terminal(arguments)
     shown.begin(environment)

@@ -69,7 +69,8 @@ def boot(tmp_path, runner, **settings):
 
 
 def test_a_boot_is_judged_as_its_log(guest, check, tmp_path):
-    status, output, _ = check("XS-02", "XS-05", "--json", tmp_path / "booted", "--runner", guest('cat "$1"'))
+    words = (*IDS, "--json", tmp_path / "booted", "--runner", guest('cat "$1"'))
+    status, output, _ = check(*words)
     judge = ["--judge", str(tmp_path / "log"), "--json", str(tmp_path / "judged")]
     judged = children.run([sys.executable, "-m", "amx", "check", *judge], capture_output=True)
     assert verdicts(tmp_path / "booted") == verdicts(tmp_path / "judged")
@@ -78,9 +79,9 @@ def test_a_boot_is_judged_as_its_log(guest, check, tmp_path):
 
 
 def test_what_amx_provoke_does_in_a_guest_is_judged_as_a_run_here(guest, check, tmp_path):
-    (tmp_path / "plan").write_text("".join(f"{id} 60\n" for id in ("DISC-01", "PERM-01", *IDS)))
+    (tmp_path / "plan").write_text("".join(f"{id} 60\n" for id in ("DISC-01", "PERM-01", "LIFE-01", *IDS)))
     runner = guest(f"'{provoke.program()}' all --frames --plan '{tmp_path}/plan'")
-    words = ("DISC-01", "PERM-01", *IDS, "--json")
+    words = ("DISC-01", "PERM-01", "LIFE", *IDS, "--json")
     status, _, _ = check(*words, tmp_path / "booted", "--runner", runner, TMPDIR=str(tmp_path))
     here = children.run(
         [sys.executable, "-m", "amx", "check", *words, tmp_path / "here"], capture_output=True
