@@ -99,7 +99,7 @@ def test_cpio_reads_it(tmp_path):
 
 
 def test_the_plan_has_what_a_selected_check_rests_on_in_the_order_of_the_catalogue():
-    assert plan("PERM-02") == "DISC-01 10\nPERM-01 10\nPERM-02 10\n"
+    assert plan("PERM-02") == "DISC-01 40\nPERM-01 40\nPERM-02 40\n"
 
 
 def test_the_plan_of_all_has_each_check_that_is_not_optional():
