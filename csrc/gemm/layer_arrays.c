@@ -26,18 +26,16 @@ static int read_rows(const struct gemm_array *array, int64_t element, struct row
         return -EINVAL;
     }
     *found = (struct rows){array->data, 1, array->shape[last], array->shape[last] * element};
-    int64_t next = 0;
     for (int i = last - 1; i >= 0; i--) {
         if (array->shape[i] == 1) {
             continue;
         }
-        if (next == 0) {
+        if (found->rows == 1) {
             found->row = array->strides[i];
-        } else if (array->strides[i] != next) {
+        } else if (array->strides[i] != found->rows * found->row) { /* rows may all be one: both are 0 */
             return -EINVAL;
         }
         found->rows *= array->shape[i];
-        next = array->shape[i] * array->strides[i];
     }
     return found->rows < 1 || found->row < 0 ? -EINVAL : 0;
 }

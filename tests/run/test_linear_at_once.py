@@ -55,6 +55,10 @@ LONGER = {
     "columns apart": lambda rng: (rows(rng, 9, 2 * K)[:, ::2],),
     "rows downwards": lambda rng: (rows(rng, 9, K)[::-1],),
     "uneven rows": lambda rng: (rows(rng, 3, 5, K)[:, :3],),
+    "each row thrice": lambda rng: (np.broadcast_to(rows(rng, 4, 1, K), (4, 3, K)),),
+    "a residual's row thrice": lambda rng: (
+        rows(rng, 4, 3, K), np.broadcast_to(rows(rng, 4, 1, N), (4, 3, N))
+    ),
     "the other byte order": lambda rng: (rows(rng, 9, K).astype(">f4"),),
     "a memoryview": lambda rng: (memoryview(rows(rng, 9, K)),),
     "out within x": lambda rng: within(rows(rng, 9, K)),
