@@ -1,6 +1,6 @@
 """All fuzzers, by their names."""
 
-from fuzz import api, elf_files, npy, recorded, reports, saved, tracees, traces
+from fuzz import api, elf_files, logs, npy, recorded, reports, saved, tracees, traces
 
 FUZZERS = {
     fuzzer.name: fuzzer
@@ -8,6 +8,7 @@ FUZZERS = {
         *api.FUZZERS,
         elf_files.CODE,
         elf_files.SYMBOLS,
+        logs.FUZZER,
         npy.FUZZER,
         recorded.FUZZER,
         traces.JSON,

@@ -1,5 +1,7 @@
 """A log of amx-provoke: what is taken from it, whatever stands between, and what is missing by name."""
 
+import zlib
+
 import guest_log
 import pytest
 from guest_log import begin, frame, framed, ran, unframed, whole
@@ -318,3 +320,39 @@ def test_a_check_that_this_version_does_not_know_is_trouble():
 def test_the_end_of_a_run_is_a_value():
     assert log.read([framed(whole(GOOD))]).ending.end is End.DONE
     assert log.read([framed([begin(GOOD)])]).ending.end is End.CUT
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"AMX1 1 00000000 {" * 300_000,
+        b"a\n" * 4_100_000,
+        b"".join(frame(0, {"begin": {"plan": [str(number)]}}) for number in range(1100)),
+    ],
+    ids=["frames", "lines", "runs"],
+)
+def test_more_than_any_run_has_is_refused(text):
+    with pytest.raises(LogError, match="it has more than"):
+        log.read([text])
+
+
+@pytest.mark.parametrize(
+    "seen",
+    [
+        b"1" * 5000,
+        b"1e999",
+        b"NaN",
+        b"[" * 9000,
+        b"[" * 40 + b"]" * 40,
+        b"99999999999999999999",
+        b'{"a":' * 900,
+    ],
+)
+def test_what_no_program_of_ours_says_is_an_error(seen):
+    """With a good checksum."""
+    things = whole(GOOD)
+    at = things.index({"seen": {"x": 3}})
+    every = lines(things)
+    body = b'%d {"seen": {"x": %s}}' % (at, seen)
+    every[at] = b"AMX1 %d %08x %s\n" % (at, zlib.crc32(body), body.partition(b" ")[2])
+    assert verdicts(b"".join(every)) == {**dict.fromkeys(GOOD, PASS), "AA-01": ERROR}

@@ -20,13 +20,13 @@ from amx.printable import printable, printable_lines
 __all__ = ["Frame", "Said", "content", "has_frames", "lines"]
 
 LARGEST = 16 << 10  # bytes of a frame's JSON
-LONGEST = 2000  # characters of a text that are kept
+LONGEST = 16 << 10  # bytes of a text that are looked at
 DEEPEST = 16  # objects and arrays in each other
 HEADER = re.compile(rb"AMX1 (0|[1-9][0-9]{0,8}) ([0-9a-f]{8}) (?=\{)")
 ESCAPES = re.compile(
     rb"\x1b(?:\[[0-?]{0,64}[ -/]{0,8}[@-~]|\][^\x07\x1b\r\n]{0,256}(?:\x07|\x1b\\)|[ -Z\\^-~])"
 )
-FOREIGN = bytes([*range(0x20), *range(0x7F, 0x100)])  # in no frame
+FOREIGN = bytes({*range(0x20), *range(0x7F, 0x100)} - {*b"\r\n"})  # in no frame
 KIND = re.compile(rb'\{\s*"([a-z]{1,16})"\s*:')
 DECODER = json.JSONDecoder()
 LINE = re.compile(rb"[^\r\n]+")
@@ -61,8 +61,9 @@ def has_frames(text: bytes) -> bool:
 
 def lines(text: bytes, *, framed: bool) -> Iterator[Frame | Said]:
     """All that is in a log, in order."""
+    text = ESCAPES.sub(b"", text).translate(None, FOREIGN)
     for found in LINE.finditer(text):
-        line = ESCAPES.sub(b"", found.group())
+        line = found.group()
         yield from _framed(line) if framed else _unframed(line)
 
 
@@ -90,30 +91,30 @@ def _object(raw: bytes) -> dict[str, Any]:
 
 
 def _framed(line: bytes) -> Iterator[Frame | Said]:
-    clean = line.translate(None, FOREIGN)
-    headers = list(HEADER.finditer(clean))
-    if not headers:
-        yield Said(_text(line))
-        return
-    if clean[: headers[0].start()].strip():
-        yield Said(_text(clean[: headers[0].start()]))
-    ends = [header.start() for header in headers[1:]] + [len(clean)]
-    for header, end in zip(headers, ends, strict=True):
-        yield from _frame(clean, header, end)
+    header = HEADER.search(line)
+    before = line[: header.start()] if header else line
+    if before.strip():
+        yield Said(_text(before))
+    while header:
+        following = HEADER.search(line, header.end())
+        yield from _frame(line, header, following.start() if following else len(line))
+        header = following
 
 
-def _frame(clean: bytes, header: re.Match[bytes], end: int) -> Iterator[Frame | Said]:
+def _frame(line: bytes, header: re.Match[bytes], end: int) -> Iterator[Frame | Said]:
     """The frame with this header, which ends where its object does, and what stands behind it."""
-    begin = header.end()
-    size = _size_of_object(clean[begin : min(end, begin + LARGEST)])
-    raw = clean[begin : begin + size]
+    begin, crc = header.end(), int(header[2], 16)
+    raw = line[begin : min(end, begin + LARGEST)]
+    raw = raw[: raw.rfind(b"}") + 1]
+    if zlib.crc32(header[1] + b" " + raw) != crc:  # something is behind it, or in it
+        raw = raw[: _size_of_object(raw)]
     kind = KIND.match(raw)
-    if kind and zlib.crc32(header[1] + b" " + raw) == int(header[2], 16):
+    if kind and zlib.crc32(header[1] + b" " + raw) == crc:
         yield Frame(int(header[1]), kind[1].decode(), raw)
-        if clean[begin + size : end].strip():
-            yield Said(_text(clean[begin + size : end]))
+        if line[begin + len(raw) : end].strip():
+            yield Said(_text(line[begin + len(raw) : end]))
     else:
-        yield Said(_text(clean[header.start() : end]), torn=True)
+        yield Said(_text(line[header.start() : end]), torn=True)
 
 
 def _size_of_object(text: bytes) -> int:
@@ -125,23 +126,22 @@ def _size_of_object(text: bytes) -> int:
 
 
 def _unframed(line: bytes) -> Iterator[Frame | Said]:
-    clean = line.translate(None, FOREIGN).strip()
-    if not clean:
+    line = line.strip()
+    if not line:
         return
-    if clean.startswith(b"{") and clean.endswith(b"}"):
+    if line.startswith(b"{") and line.endswith(b"}"):
         try:
-            ((kind, _),) = _object(clean).items()
+            ((kind, _),) = _object(line).items()
         except ValueError:
             pass
         else:
-            yield Frame(-1, printable(kind), clean)
+            yield Frame(-1, printable(kind), line)
             return
-    yield Said(_text(line), torn=b'{"' in clean)
+    yield Said(_text(line), torn=b'{"' in line)
 
 
 def _text(line: bytes) -> str:
-    text = line[: 4 * LONGEST].decode(errors="replace")
-    return "".join(c for c in text if c.isprintable())[:LONGEST]
+    return line[:LONGEST].decode(errors="replace")
 
 
 def _refuse(constant: str) -> None:

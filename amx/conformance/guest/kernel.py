@@ -49,11 +49,18 @@ KINDS = (
     ),
     (Kind.BOOT, re.compile(r"\bLinux version [0-9]{1,3}\.[0-9]{1,5}\S{0,80} \(")),
 )
+# One of these is in each of them: most lines are looked at once.
+WORDS = re.compile(
+    r"panic|PANIC|BUG|LOCKUP|Oops|\[#|general prot|Unable to|WARNING|hung task|blocked for|lockup|stall|"
+    r"Linux version"
+)
 STAMP = re.compile(r"^\s*(?:<[0-9]{1,3}>)?\[\s*[0-9]{1,9}\.[0-9]{1,9}\](?:\[\s*[TC][0-9]{1,9}\])?\s*")
 
 
 def message(text: str) -> Message | None:
     """What a line of the kernel says of itself; None for the many that say nothing."""
+    if not WORDS.search(text):
+        return None
     for kind, pattern in KINDS:
         found = pattern.search(text)
         if found:

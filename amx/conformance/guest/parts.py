@@ -16,7 +16,8 @@ from amx.conformance.guest.kernel import Kind, Message, message
 
 __all__ = ["BOUNDED", "MOST_MESSAGES", "Heard", "LogError", "Part", "id_of", "joined", "kernel_text", "parts"]
 
-MOST_FRAMES = 500_000  # of a text; a run has some thousands
+MOST_FRAMES = 200_000  # of a text; a run has some thousands
+MOST_LINES = 4_000_000  # of others; a log of 64 MiB has a quarter of that
 MOST_PARTS = 1000
 MOST_MESSAGES = 1000  # of the kernel about itself, in a run
 LAST = 5  # lines that are kept for who asks how it ended
@@ -113,18 +114,22 @@ def parts(text: bytes, *, framed: bool) -> list[Part]:
     LogError: it has more in it than any run.
     """
     found = [Part()]
-    frames = 0
+    frames = texts = 0
     for each in lines(text, framed=framed):
         part = found[-1]
         if isinstance(each, Said):
+            frames += each.torn
+            texts += 1
             found.extend(_hear(part, each, framed=framed))
         else:
             frames += 1
             if not part.take(each):
                 found.append(Part())
                 found[-1].take(each)
-        if frames > MOST_FRAMES or len(found) > MOST_PARTS:
-            raise LogError(f"it has more than {MOST_FRAMES:,} frames or {MOST_PARTS:,} runs")
+        if frames > MOST_FRAMES or texts > MOST_LINES or len(found) > MOST_PARTS:
+            raise LogError(
+                f"it has more than {MOST_FRAMES:,} frames, {MOST_LINES:,} other lines or {MOST_PARTS:,} runs"
+            )
     return list(_merged(_without_boots(found)))
 
 
