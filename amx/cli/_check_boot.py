@@ -189,10 +189,11 @@ def _describe(progress: Progress, task: TaskID, id: str) -> None:
 
 def _log_of(booted: Boot) -> Log:
     texts = [booted.logs[name] for name in (CONSOLE, PORT) if name in booted.logs]
-    stopped = booted.stopped
     try:
-        return _log.read(texts, stopped=stopped)
+        return _log.read(texts, stopped=booted.stopped)
     except LogError as error:
+        if booted.panic:
+            raise LogError(f"the kernel panicked before its first process: {booted.panic}") from None
         said = f"; {booted.by} said: {' / '.join(booted.messages)}" if booted.messages else ""
         raise LogError(f"the kernel did not come to its first process: {error}{said}") from None
 

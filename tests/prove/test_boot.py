@@ -136,7 +136,7 @@ def test_progress_is_told(guest, tmp_path):
 @pytest.mark.parametrize(
     ("text", "log", "words"),
     [
-        ('cat "$1"; sleep 1000', PANIC, "Kernel panic - not syncing: VFS: Unable to mount root fs"),
+        ('cat "$1"; sleep 1000', PANIC, "before its first process: Kernel panic - not syncing: VFS: Unable"),
         ("sleep 1000", b"", "it is empty, the kernel said nothing (its 3 s were over without a word"),
         ("exit 0", b"", "it ended by itself without a word: it powered off, rebooted, or its CPU was"),
         ("echo no such machine >&2; exit 3", b"", "sh ended without a word with exit 3 (no such machine)"),

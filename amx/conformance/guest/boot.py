@@ -55,7 +55,7 @@ class Boot:
     stopped: how it ended, where it has not done all and its log does not show it.
     status: of the command, KILLED where it did not end by itself; `messages` are its own last lines.
     has_begun: the first process has spoken. was_silent: it was ended for having said nothing meanwhile.
-    said_standstill: the command said that the guest stands still.
+    said_standstill: the command said that the guest stands still. panic: the kernel's line on one.
     """
 
     logs: Mapping[str, bytes]
@@ -66,6 +66,7 @@ class Boot:
     has_begun: bool
     was_silent: bool
     said_standstill: bool
+    panic: str
     seconds: float
     notes: tuple[str, ...] = ()
 
@@ -123,6 +124,7 @@ def run(
         has_begun=watch.has_begun,
         was_silent=status == KILLED and watch.silence > guest.silence,
         said_standstill=watch.stands_still,
+        panic=watch.panic,
         seconds=seconds,
     )
 

@@ -6,11 +6,13 @@ import re
 import time
 from collections.abc import Callable
 
+from amx.printable import printable
+
 __all__ = ["Watch"]
 
 # Frames, as the page on logs has them. What is here is for whoever waits; the judgement checks them again.
 FRAME = re.compile(rb'AMX1 [0-9]{1,9} [0-9a-f]{8} \{"(begin|start|ended|done)": ?(?:"([A-Z]+-[0-9]+)")?')
-PANIC = b"Kernel panic - not syncing"  # kernel/panic.c
+PANIC = re.compile(rb"Kernel panic - not syncing[^\r\n]{0,200}(?=[\r\n])")  # kernel/panic.c
 OVERLAP = 512  # bytes; more than one of these has
 AFTER_DONE, AFTER_PANIC = 10.0, 5.0  # seconds in which a guest that is at its end should be gone
 
@@ -19,13 +21,13 @@ class Watch:
     """Takes the bytes of a guest as they come.
 
     `has_begun` says that the first process has spoken, `is_done` that it has done all, `stands_still` that
-    the machine does nothing any more; `panic` that the kernel has given up; `last` is the check that was
-    begun last; `size` counts bytes.
+    the machine does nothing any more; `panic` is the line by which the kernel gave up; `last` the check that
+    was begun last; `size` counts bytes.
     """
 
     def __init__(self, about_to: Callable[[str], None], ended: Callable[[], None]) -> None:
-        self.has_begun = self.is_done = self.stands_still = self.panic = False
-        self.last = ""
+        self.has_begun = self.is_done = self.stands_still = False
+        self.panic = self.last = ""
         self.size = 0
         self._about_to, self._ended = about_to, ended
         self._rest: dict[str, bytes] = {}
@@ -43,8 +45,8 @@ class Watch:
         for found in FRAME.finditer(text):
             if found.end() > len(before):
                 self._frame(found[1], (found[2] or b"").decode())
-        if not self.panic and PANIC in text:
-            self.panic = True
+        if not self.panic and (line := PANIC.search(text)):
+            self.panic = printable(line.group().decode(errors="replace"))
             self._end_in(AFTER_PANIC)
         self._rest[stream] = text[-OVERLAP:]
 
