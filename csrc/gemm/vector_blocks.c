@@ -167,6 +167,13 @@ static void multiply_columns(struct gemm_job *job, const struct gemm_stripe *str
     on.from_row = starts ? 0 : block->begins ? call->c_row : sums_row;
     on.c = finishes ? edge : block->ends ? c : sums;
     on.c_row = finishes ? places->edge_row : block->ends ? call->c_row : sums_row;
+    on.results = on.c;
+    on.results_row = on.c_row;
+    if (finishes) {
+        on.results_row = call->layer->out_row;
+        on.results = (const uint8_t *)call->layer->out + block->row * on.results_row +
+                     first * gemm_size_of(call->layer->out_type);
+    }
     if (columns < width && !starts) {
         copy_rows(edge, places->edge_row, on.from, on.from_row, on.rows, 4 * columns);
         on.from = edge;

@@ -146,7 +146,7 @@ DOTS_INLINE void DOTS_FUNCTION(group)(const struct vector_block *on, int64_t fir
     }
 #pragma GCC unroll 12
     for (int r = 0; r < rows; r++) {
-        vector_fetch_c(on, first + r, across / DOTS_PER_TILE);
+        vector_fetch_results(on, first + r, across / DOTS_PER_TILE);
 #pragma GCC unroll 4
         for (int i = 0; i < across; i++) {
             c[r][i] = begin[i];

@@ -143,7 +143,7 @@ INLINE void group(const struct vector_block *on, int64_t first, const int rows, 
     __m512 even[ROWS], odd[ROWS];
 #pragma GCC unroll 12
     for (int r = 0; r < rows; r++) {
-        vector_fetch_c(on, first + r, 1);
+        vector_fetch_results(on, first + r, 1);
     }
     for (int64_t q = 0;; q++, prepared += B_CHUNK / 4, words += on->b_chunk) {
         vector_fetch_ahead(on, first / ROWS, q);

@@ -42,6 +42,8 @@ struct vector_block {
     int64_t from_row;
     uint8_t *c; /* with room for all columns of the tiles */
     int64_t c_row;
+    const uint8_t *results; /* what c will be or become, prefetched while products are computed */
+    int64_t results_row;
     enum vector_kind kind;
     /* What will be needed next of B, so many bytes from here, in as many chunks: prefetched into L2 by the
      * first `ahead_groups` groups of rows, each `ahead_lines` lines of each chunk. */
@@ -146,11 +148,12 @@ static inline void vector_fetch_line(const uint8_t *line) {
     __builtin_prefetch(vector_address(line, AHEAD));
 }
 
-/* A row of C that will be stored, on so many column tiles: its lines come while the products are computed. */
-static inline void vector_fetch_c(const struct vector_block *on, int64_t row, const int tiles) {
+/* A row of results, of so many column tiles. */
+static inline void vector_fetch_results(const struct vector_block *on, int64_t row, const int tiles) {
     enum { TO_BE_WRITTEN = 1 };
     for (int i = 0; i < tiles; i++) {
-        __builtin_prefetch(on->c + row * on->c_row + i * 4 * VECTOR_COLUMNS, TO_BE_WRITTEN);
+        __builtin_prefetch(vector_address(on->results, row * on->results_row + i * 4 * VECTOR_COLUMNS),
+                           TO_BE_WRITTEN);
     }
 }
 

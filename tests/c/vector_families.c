@@ -129,6 +129,8 @@ static void multiply(const struct vector_family *family, enum vector_kind kind, 
         .from_row = starts ? 0 : sizeof before[0],
         .c = (uint8_t *)&got[0][first],
         .c_row = sizeof got[0],
+        .results = (uint8_t *)&got[0][first],
+        .results_row = sizeof got[0],
         .kind = kind,
     };
 #if defined(__x86_64__)
