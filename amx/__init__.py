@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from amx.emulation.used import used
     from amx.errors import AmxError, AmxWarning, EmulatedWarning, VectorWarning
     from amx.gemm import PackedMatrix, matmul, pack
-    from amx.linear import Linear
+    from amx.layer import Linear, linear
     from amx.permission import prefault, request
     from amx.planning import Plan, plan
     from amx.quantization import quantize
@@ -35,7 +35,7 @@ _HOMES = {
     "Backend": "backend",
     "Diagnosis": "diagnosis",
     "EmulatedWarning": "errors",
-    "Linear": "linear",
+    "Linear": "layer",
     "PackedMatrix": "gemm",
     "Plan": "planning",
     "Quantized": "quantized",
@@ -47,6 +47,7 @@ _HOMES = {
     "explain": "diagnosis",
     "get_backend": "backend",
     "get_num_threads": "threads",
+    "linear": "layer",
     "load_safetensors": "saving",
     "matmul": "gemm",
     "pack": "gemm",
@@ -84,6 +85,7 @@ __all__ = [
     "explain",
     "get_backend",
     "get_num_threads",
+    "linear",
     "load_safetensors",
     "lowlevel",
     "matmul",

@@ -124,6 +124,44 @@ class Weights:
             return cls(packed_as(Packed, given.T, element))
         return cls.quantized(quantize(finite_of(given), axis=0))
 
+    @classmethod
+    def over(cls, packed: Packed, scale: object, zero_point: object) -> Weights:
+        """A packed matrix (K, N) as it is, whose sums nobody has taken.
+
+        Raises
+        ------
+        ShapeError: it is no matrix, or there are other numbers of scales and zero points.
+        DtypeError, QuantizationError: scales and zero points that are none, or missing, or not wanted.
+        """
+        if packed.ndim != 2:
+            raise errors.ShapeError(
+                f"packed has shape {packed.shape}",
+                cause="a layer's packed weights are a matrix (K, N): inputs, outputs",
+                remedy="pack one matrix",
+            )
+        kind = packed.element.value
+        if packed.element.size > 1:
+            if scale is not None or zero_point is not None:
+                raise errors.QuantizationError(
+                    f"{'zero_point' if scale is None else 'scale'} with packed weights of {kind}",
+                    cause="only integers have scales and zero points",
+                    remedy="leave it out",
+                )
+            return cls(packed)
+        if scale is None:
+            raise errors.QuantizationError(
+                f"scale is missing, with packed weights of {kind}",
+                cause="integers have no scale by themselves",
+                remedy="pass that of the Quantized whose values were packed",
+            )
+        of_each = as_array(scale, "scale")[...]
+        stand_in = np.zeros((packed.shape[1], 1), kind)
+        zero = 0 if zero_point is None else zero_point
+        told = Quantized(stand_in, of_each, zero, axis=0 if of_each.ndim else None)
+        form = np.iinfo(kind)
+        low, high = (int(each(told.zero_point, initial=0)) for each in (np.min, np.max))
+        return cls(packed, told.scale, told.zero_point, farthest=max(form.max - low, high - form.min))
+
     @property
     def dtype(self) -> str:
         """Of a number."""

@@ -32,11 +32,12 @@ _MOST_BYTES = 32 << 20  # of what is converted at a time
 class Packed:
     """What is packed: `amx.PackedMatrix`, without the operator that multiplies it."""
 
-    __slots__ = ("_element", "_handle", "_instructions", "_shape")
+    __slots__ = ("_element", "_handle", "_instructions", "_shape", "_sums")
     _shape: tuple[int, ...]
     _element: Element
     _handle: CData  # has its own sizes, which C checks what it is told against
     _instructions: dict[np.dtype[Any], int]  # by the dtype of a first operand that is multiplied as it is
+    _sums: Array | None  # of columns, once somebody has asked: amx/layer.py
 
     def __init__(self, *_: object, **__: object) -> None:
         raise TypeError("a PackedMatrix is made by amx.pack(), and stays what it is")
@@ -192,6 +193,7 @@ def _made(kind: type[_Packed], shape: tuple[int, ...], element: Element, handle:
         "_element": element,
         "_handle": handle,
         "_instructions": _instructions(element, sys.modules.get("ml_dtypes") is not None),
+        "_sums": None,
     }
     for name, value in fields.items():
         object.__setattr__(made, name, value)

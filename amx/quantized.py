@@ -334,7 +334,7 @@ def as_float32(array: Array, name: str) -> Array:
         raise errors.DtypeError(
             f"{name} is an array of {array.dtype}",
             cause=f"it is taken from {', '.join(_FLOATS)}",
-            remedy=f"pass {name}.astype(np.float32){of_bits}",
+            remedy=f"pass np.asarray({name}, np.float32){of_bits}",
         )
     with np.errstate(all="ignore"):
         return array.astype(np.float32, copy=False)

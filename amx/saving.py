@@ -19,7 +19,7 @@ from amx import errors
 from amx.arrays import Array, as_array
 from amx.dtypes import Element, bits, dtype_of, element_of, name_of
 from amx.gemm import PackedMatrix, pack
-from amx.linear import Linear
+from amx.layer import Linear
 from amx.quantized import Quantized
 from amx.tensor_file import TYPES, Tensor, called, is_shape, read_tensors, refuse, write_tensors
 

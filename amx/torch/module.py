@@ -8,10 +8,10 @@ import numpy as np
 import torch
 
 from amx import errors
-from amx import linear as layers
+from amx import layer as layers
 from amx.dtypes import Element, bits
+from amx.layer import steps_of
 from amx.layer_options import finite_of
-from amx.linear import steps_of
 from amx.nibbles import PackedNibbles
 from amx.packing import LAYOUT, memory_of
 from amx.quantization import quantize

@@ -20,8 +20,8 @@ from amx import errors, gemm
 from amx.dtypes import Element
 from amx.layer_call import CalledWith, matrices, read
 from amx.layer_options import Given, activation_of, rounding_of, rows_of
-from amx.layer_steps import Rounding, Rows, Steps, compute
-from amx.linear import rounding_as, rows_as
+from amx.layer_parts import rounding_as, rows_as
+from amx.layer_steps import TYPES, Rounding, Rows, Steps, compute, compute_at_once
 from amx.nibbles import PackedNibbles
 from amx.packing import LAYOUT, Packed, packed_over
 
@@ -98,6 +98,9 @@ def linear(
     )
     out = torch.empty((*x.shape[:-1], n), dtype=x.dtype, device="cpu")
     call = read(x.detach() if x.requires_grad else x, None, out, options.called_with)
+    assert call.out is not None
+    if compute_at_once(steps, call.x, TYPES[call.x.dtype], None, 0, call.out):
+        return out
     for part, _, into in matrices(call.x, None, call.out):
         assert part is not None
         assert into is not None

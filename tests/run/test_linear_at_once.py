@@ -6,7 +6,8 @@ import pytest
 from linear_cases import as_words
 
 import amx
-from amx import errors, linear
+from amx import errors
+from amx import layer as layers
 
 K, N = 70, 50
 
@@ -15,8 +16,8 @@ K, N = 70, 50
 def longer(monkeypatch):
     """What goes the longer way."""
     blocks = []
-    compute = linear.compute
-    monkeypatch.setattr(linear, "compute", lambda *block: (blocks.append(1), compute(*block)))
+    compute = layers.compute
+    monkeypatch.setattr(layers, "compute", lambda *block: (blocks.append(1), compute(*block)))
     return blocks
 
 
