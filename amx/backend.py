@@ -29,6 +29,7 @@ __all__ = [
     "Backend",
     "Group",
     "announced",
+    "check_mode",
     "decided_anew",
     "engine_for",
     "get_backend",
@@ -93,7 +94,7 @@ def set_backend(mode: str) -> None:
     BackendError: `mode` is none of the four.
     """
     global _mode
-    checked = _check(mode, "set_backend()")
+    checked = check_mode(mode, "set_backend()")
     with _lock:
         _mode = checked
         _forget()
@@ -219,7 +220,8 @@ def _parse(group: Group | str) -> Group:
         ) from None
 
 
-def _check(mode: str, source: str) -> str:
+def check_mode(mode: str, source: str) -> str:
+    """The mode, or the `BackendError` that there is none of that name, which `source` says."""
     if mode not in _MODES:
         raise errors.BackendError(
             f"{source} says {mode!r}",
@@ -230,7 +232,7 @@ def _check(mode: str, source: str) -> str:
 
 
 def _start_mode() -> str:
-    return _check(os.environ.get("AMX_BACKEND") or "auto", "the environment variable AMX_BACKEND")
+    return check_mode(os.environ.get("AMX_BACKEND") or "auto", "the environment variable AMX_BACKEND")
 
 
 def _decide(op: int, request: bool) -> Backend:

@@ -14,7 +14,7 @@ from amx.operands import Operand
 from amx.packing import Packed
 from amx.shapes import batch_of, check_out
 
-__all__ = ["Product", "is_distinct", "resolve"]
+__all__ = ["Product", "instruction", "is_distinct", "refuse_packed", "resolve"]
 
 
 @dataclass(slots=True)
@@ -60,12 +60,7 @@ class Product:
 def resolve(a: object, b: object, out: object, dtype: object) -> Product:
     """The product of what `amx.matmul` was given, or the error that it documents."""
     wanted = None if dtype is None else parse(dtype)
-    if issubclass(type(a), Packed):
-        raise errors.DtypeError(
-            "operand a is a PackedMatrix",
-            cause="It is packed as a second operand, and tiles take the first one in another layout",
-            remedy="Pass the array that was packed, or its unpack()",
-        )
+    refuse_packed(a)
     # Reading an object may run code of its library, which may change the arrays that were read before:
     # nothing of these is looked at until all are read.
     left = as_array(a, "operand a")
@@ -80,7 +75,7 @@ def resolve(a: object, b: object, out: object, dtype: object) -> Product:
         right = right[...]
         b_shape, b_element = right.shape, element_for(right.dtype, wanted, "b")
         second = Operand(right[:, np.newaxis] if right.ndim == 1 else right, b_element)
-    op = _instruction(a_element, b_element)
+    op = instruction(a_element, b_element)
     a_shape = left.shape
     batch = batch_of(a_shape, b_shape)
     m, n = a_shape[-2:-1], b_shape[-1:] if len(b_shape) > 1 else ()
@@ -93,7 +88,23 @@ def resolve(a: object, b: object, out: object, dtype: object) -> Product:
     return Product(op, first, second, into, (*batch, *(m or (1,)), *(n or (1,))), shape)
 
 
-def _instruction(a: Element, b: Element) -> int:
+def refuse_packed(a: object) -> None:
+    """Raise `DtypeError` for a first operand that is packed as a second one."""
+    if issubclass(type(a), Packed):
+        raise errors.DtypeError(
+            "operand a is a PackedMatrix",
+            cause="It is packed as a second operand, and tiles take the first one in another layout",
+            remedy="Pass the array that was packed, or its unpack()",
+        )
+
+
+def instruction(a: Element, b: Element) -> int:
+    """The one that multiplies them, by its number in csrc/amx.h.
+
+    Raises
+    ------
+    DtypeError: there is none.
+    """
     op = tdp(a, b)
     if op is None:
         raise errors.DtypeError(
