@@ -17,11 +17,12 @@ from typing import Any
 import torch
 
 from amx import errors, gemm
+from amx.arrays import as_array
 from amx.dtypes import Element
 from amx.layer_call import CalledWith, matrices, read
 from amx.layer_options import Given, activation_of, rounding_of, rows_of
 from amx.layer_parts import rounding_as, rows_as
-from amx.layer_steps import TYPES, Rounding, Rows, Steps, compute, compute_at_once
+from amx.layer_steps import Rounding, Rows, Steps, compute, compute_at_once
 from amx.nibbles import PackedNibbles
 from amx.packing import LAYOUT, Packed, packed_over
 
@@ -96,11 +97,14 @@ def linear(
         activation=options.activation,
         rounding=options.rounding,
     )
+    if x.requires_grad:
+        x = x.detach()
     out = torch.empty((*x.shape[:-1], n), dtype=x.dtype, device="cpu")
-    call = read(x.detach() if x.requires_grad else x, None, out, options.called_with)
-    assert call.out is not None
-    if compute_at_once(steps, call.x, TYPES[call.x.dtype], None, 0, call.out):
+    kind = options.rounding.type  # of results, and so of x
+    if compute_at_once(steps, as_array(x, "x"), kind, None, 0, as_array(out, "out")):
         return out
+    call = read(x, None, out, options.called_with)
+    assert call.out is not None
     for part, _, into in matrices(call.x, None, call.out):
         assert part is not None
         assert into is not None

@@ -137,6 +137,11 @@ int amx_layer_arrays(int engine, int threads, const struct amx_layer *layer, enu
         read_rows(out_fields, gemm_size_of(block.out_type), &out) != 0) {
         return -EINVAL;
     }
+    const int is_quantised = !block.c_is_float;
+    const enum layer_type weights = layer->op == AMX_TDPBF16PS ? LAYER_BFLOAT16 : LAYER_FLOAT16;
+    if (!is_quantised && x_type != LAYER_FLOAT32 && x_type != weights) {
+        return -EINVAL;
+    }
     if (x.columns != block.k || x.columns < 1 || out.columns != block.columns || out.columns < 1 ||
         (out.rows > 1 && out.row < out.columns * gemm_size_of(block.out_type))) {
         return -EINVAL;
@@ -160,7 +165,7 @@ int amx_layer_arrays(int engine, int threads, const struct amx_layer *layer, enu
                                                   bytes_of(&residual, gemm_size_of(residual_type))))) {
         return -EINVAL;
     }
-    return !block.c_is_float         ? multiply_quantized(layer, engine, threads, &x, x_type, &block)
+    return is_quantised              ? multiply_quantized(layer, engine, threads, &x, x_type, &block)
            : x_type == LAYER_FLOAT32 ? multiply_rounded(layer, engine, threads, &x, &block)
                                      : multiply(layer, engine, threads, &x, &block);
 }

@@ -72,9 +72,10 @@ int amx_nibbles_layer(int engine, int threads, int64_t m, int is_unsigned, const
                       const struct amx_nibbles *b, const struct layer_block *layer);
 /* The same for NumPy arrays, by the addresses of the objects, as amx_gemm_arrays() takes them: x (..., k),
  * residual (0 for none) and out (..., n), whose element types are the caller's to check. Rows are quantised,
- * or rounded from float32, first. -EINVAL also where their strides do not fit or out overlaps another, -E2BIG
- * also where there are too many rows to be quantised at once, -EDOM where results are integers and a row that
- * is quantised is not finite: nothing has been written then. */
+ * or rounded from float32, first; of 16 bits they are of the weights' type. -EINVAL also where strides or
+ * types do not fit or out overlaps another, -E2BIG also where there are too many rows to be quantised at
+ * once, -EDOM where results are integers and a row that is quantised is not finite: nothing has been written
+ * then. */
 struct amx_layer {
     int op; /* AMX_TDP*, of rows and weights; of 4 bits as of int8 */
     const struct amx_packed *packed;

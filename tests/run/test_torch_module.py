@@ -157,6 +157,15 @@ def test_inference_mode(generator):
     assert same(call(copy.deepcopy(layer), x), want[0])
 
 
+@pytest.mark.parametrize(("dtype", "other"), [("bfloat16", torch.float16), ("float16", torch.bfloat16)])
+def test_rows_of_the_other_16_bits_are_refused(dtype, other):
+    """Whose numbers would be taken for others."""
+    layer = amx.torch.Linear(torch.ones(3, 8), dtype=dtype)
+    layer(torch.ones(2, 8))
+    with pytest.raises(amx.errors.DtypeError, match="x is of"):
+        layer(torch.ones(2, 8, dtype=other))
+
+
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_autocast_casts_x_as_for_a_linear_layer_of_torch(dtype, generator):
     kind = getattr(torch, dtype)
