@@ -16,7 +16,7 @@ from amx.dask.chunks import refuse_foreign, refuse_unknown
 from amx.dtypes import dtype_of, parse
 from amx.foreign_objects import attribute_of, described
 from amx.layer_call import CalledWith, read
-from amx.linear import Linear
+from amx.layer import Linear
 
 __all__ = ["linear"]
 

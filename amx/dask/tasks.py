@@ -12,7 +12,7 @@ from amx.arrays import Array
 from amx.float_environment import as_after_reset
 from amx.gemm import PackedMatrix, matmul
 from amx.gemm import pack as pack_matrix
-from amx.linear import Linear
+from amx.layer import Linear
 
 __all__ = ["Sealed", "add", "apply", "multiply", "opened", "pack"]
 

@@ -77,7 +77,7 @@ def test_a_layer_that_is_passed_on_is_not_made(rng, monkeypatch):
     layer, x = amx.Linear(floats(rng, 9, 64)), floats(rng, 5, 64)
     sent = pickle.dumps(tasks.Sealed(layer))
     with monkeypatch.context() as patched:
-        patched.setattr("amx.linear._made", lambda *_: pytest.fail("made"))
+        patched.setattr("amx.layer._made", lambda *_: pytest.fail("made"))
         passed_on = pickle.dumps(pickle.loads(sent))
     assert pickle.loads(passed_on).open()(x).tobytes() == layer(x).tobytes()
 
