@@ -6,11 +6,13 @@ Public names load on first use: `import amx` loads neither NumPy nor the compile
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
 
 from amx.version import __version__
 
+TYPE_CHECKING = False  # type checkers take it as true; typing itself would take most of the time to import
 if TYPE_CHECKING:
+    from typing import Any
+
     from amx import caches, checkpoints, cpu, emulation, errors, lowlevel, permission, xstate
     from amx.backend import Backend, get_backend, set_backend
     from amx.diagnosis import Diagnosis, available, explain
