@@ -15,8 +15,8 @@ from amx.dask import tasks
 from amx.dask.chunks import refuse_foreign, refuse_unknown
 from amx.dtypes import dtype_of, parse
 from amx.foreign_objects import attribute_of, described
-from amx.layer_call import CalledWith, read
 from amx.layer import Linear
+from amx.layer_call import CalledWith, read
 
 __all__ = ["linear"]
 

@@ -49,8 +49,8 @@ class AmxPlugin(WorkerPlugin):  # type: ignore[misc]
     ------
     BackendError: `require` is no mode.
     ShapeError: `threads` is below 1.
-    ModuleNotFoundError: by `register_plugin`, where a worker has not got this package. One that comes later
-        does not start.
+    By `register_plugin`, the diagnosis of a worker without AMX, and what Dask makes of the
+        ModuleNotFoundError of one without this package. One without it that comes later does not start.
 
     Notes
     -----
