@@ -10,7 +10,7 @@ import stat
 from collections.abc import Iterator
 from typing import BinaryIO
 
-__all__ = ["writing"]
+__all__ = ["append", "writing"]
 
 PERMISSIONS = 0o777  # without those of the owner to whoever executes it, which writing takes away, too
 ACCESS_LIST = "system.posix_acl_access"  # acl(5); with it the mode's bits of the group are those of a mask
@@ -51,6 +51,20 @@ def writing(file: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
+
+
+def append(file: str | os.PathLike[str], content: bytes) -> None:
+    """Add to the end of a file that others add to as well; it is made where there is none.
+
+    Raises
+    ------
+    OSError: it cannot be written, or is no regular file: a pipe might never be read.
+    """
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC
+    with open(os.open(file, flags, 0o666), "ab", buffering=0) as opened:
+        if not stat.S_ISREG(os.fstat(opened.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "it is no regular file", os.fspath(file))
+        _write_all(opened, memoryview(content))
 
 
 def _can_be_replaced(path: str, old: os.stat_result | None) -> bool:

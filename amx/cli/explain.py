@@ -7,7 +7,7 @@ import json
 
 from amx.diagnosis import Diagnosis, Outcome, explain
 
-__all__ = ["add_parser", "run"]
+__all__ = ["add_parser", "run", "show"]
 
 SCHEMA = 1
 COLOURS = {Outcome.OK: "green", Outcome.FAILED: "red", Outcome.SKIPPED: "yellow", Outcome.NOT_REACHED: "dim"}
@@ -36,7 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(as_json(diagnosis), indent=2))
     else:
-        _show(diagnosis)
+        show(diagnosis)
     return 0 if diagnosis.usable else 1
 
 
@@ -62,7 +62,8 @@ def as_json(diagnosis: Diagnosis) -> dict[str, object]:
     }
 
 
-def _show(diagnosis: Diagnosis) -> None:
+def show(diagnosis: Diagnosis) -> None:
+    """Print it for people."""
     from rich.table import Table
     from rich.text import Text
 

@@ -47,6 +47,7 @@ OUTPUTS = [
     ),
     (["emulate", "--probe"], {0, 1}),
     (["emulate", "--probe", "--json"], {0, 1}),
+    (["ci", "--", "true"], {0, 125}),
     (BENCH, {0}),
     (["demo"], {0}),
 ]
@@ -69,6 +70,7 @@ WRONG_USAGE = [
     ["check", "--compare", "one.json"],
     ["emulate"],
     ["emulate", "--stats-file=-", "--trace=-", "--", "true"],
+    ["ci", "--trace=/no/such/directory/x", "--", "true"],
     ["bench", "cube"],
     ["bench", "--plot", "/no/such/directory/x.png"],
 ]
