@@ -11,7 +11,7 @@ import sys
 import amx
 from amx import cpu, lifetime, machine, permission, xstate
 from amx.backend import Group, vector_families
-from amx.cli._files import write_text
+from amx.cli._files import STANDARD, write_text
 from amx.diagnosis import Outcome, RungName, explain
 from amx.printable import printable
 
@@ -63,20 +63,34 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="what the processor, the kernel and this process's permission offer",
         description="Print what CPUID, XCR0 and the kernel say about AMX, without judging it.",
     )
-    parser.add_argument("--json", action="store_true", help="print one JSON object (see docs/json.md)")
-    parser.add_argument(
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="print one JSON object (see docs/json.md)")
+    form.add_argument(
         "--record",
         metavar="FILE",
         help="write this machine's facts to FILE, for a report or a test, - for the standard output; no host "
         "name is in it",
     )
+    form.add_argument(
+        "--nfd",
+        metavar="FILE",
+        nargs="?",
+        const=STANDARD,
+        help="write labels for Node Feature Discovery to FILE, in its features.d (see docs/fleets.md); "
+        "without FILE to the standard output",
+    )
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print or record; 0 when it could be read."""
+    """Print or write; 0 when it could be read."""
     if arguments.record is not None:
         return _record(arguments.record)
+    if arguments.nfd is not None:
+        from amx.cli._nfd import features
+
+        write_text(arguments.nfd, features(_vector()))
+        return 0
     info = gather()
     if arguments.json:
         print(json.dumps(as_json(info), indent=2))

@@ -34,6 +34,7 @@ OUTPUTS = [
     (["info"], {0}),
     (["info", "--json"], {0}),
     (["info", "--record=-"], {0}),
+    (["info", "--nfd"], {0}),
     (["explain", "--no-probe"], {0, 1}),
     (["explain", "--json"], {0, 1}),
     (["matmul", "a.npy", "b.npy", "-o", "c.npy"], {0}),
