@@ -23,9 +23,10 @@ import amx
 from amx.cli import _streams
 from amx.printable import printable_lines
 
-__all__ = ["main"]
+__all__ = ["main", "parser_of"]
 
 TROUBLE = 2
+SHELLS = ("bash", "zsh", "fish")
 COMMANDS = {
     "info": "what the processor, the kernel and this process's permission offer",
     "explain": "whether AMX can be used here, on what evidence, and if not, why",
@@ -75,17 +76,40 @@ class _Parser(argparse.ArgumentParser):
         super().error(printable_lines(message))
 
 
-def _run(words: list[str]) -> int:
+class _PrintCompletion(argparse.Action):
+    """Prints what a shell needs to complete commands and options, and ends."""
+
+    def __call__(self, parser: argparse.ArgumentParser, _: Any, shell: Any, __: Any = None) -> NoReturn:
+        from amx.cli._completion import completion
+
+        try:
+            parser._print_message(completion(parser_of(*COMMANDS), shell), sys.stdout)
+        except ImportError:
+            parser.error("--print-completion needs shtab: pip install 'linux-amx[completion]'")
+        parser.exit()
+
+
+def parser_of(*names: str) -> argparse.ArgumentParser:
+    """The parser of all commands, with all options of those that are named."""
     parser = _Parser(prog="amx", description="Ask Linux for Intel AMX, and run it.")
     parser.add_argument("--version", action="version", version=f"linux-amx {amx.__version__}")
+    parser.add_argument(
+        "--print-completion",
+        action=_PrintCompletion,
+        choices=SHELLS,
+        help="print a script that completes commands and options (see docs/shell.md)",
+    )
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
-    asked = _asked(words)
     for name, summary in COMMANDS.items():
-        if name == asked:
+        if name in names:
             importlib.import_module(f"{__name__}.{name}").add_parser(subparsers)
         else:
             subparsers.add_parser(name, help=summary)
-    arguments = parser.parse_args(words)
+    return parser
+
+
+def _run(words: list[str]) -> int:
+    arguments = parser_of(_asked(words) or "").parse_args(words)
     try:
         status: int = arguments.run(arguments)
     except amx.AmxError as error:

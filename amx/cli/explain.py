@@ -26,7 +26,13 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         action="store_true",
         help="only read; by default calls and a tile are also tried in child processes",
     )
-    parser.add_argument("--json", action="store_true", help="print one JSON object (see docs/json.md)")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="print one JSON object (see docs/json.md)")
+    form.add_argument(
+        "--issue",
+        action="store_true",
+        help="print a block to paste into an issue: this, amx info, and versions; nothing personal is in it",
+    )
     parser.set_defaults(run=run)
 
 
@@ -35,6 +41,10 @@ def run(arguments: argparse.Namespace) -> int:
     diagnosis = explain(probe=not arguments.no_probe)
     if arguments.json:
         print(json.dumps(as_json(diagnosis), indent=2))
+    elif arguments.issue:
+        from amx.cli._issue import block
+
+        print(block(diagnosis))
     else:
         show(diagnosis)
     return 0 if diagnosis.usable else 1

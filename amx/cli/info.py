@@ -7,6 +7,7 @@ import dataclasses
 import json
 import subprocess
 import sys
+from typing import TYPE_CHECKING
 
 import amx
 from amx import cpu, lifetime, machine, permission, xstate
@@ -15,7 +16,10 @@ from amx.cli._files import STANDARD, write_text
 from amx.diagnosis import Outcome, RungName, explain
 from amx.printable import printable
 
-__all__ = ["Info", "Permission", "add_parser", "gather", "run"]
+if TYPE_CHECKING:
+    from rich.console import Console
+
+__all__ = ["Info", "Permission", "add_parser", "gather", "run", "show"]
 
 SCHEMA = 1
 CPUINFO_SECONDS = 20  # py-cpuinfo takes about one
@@ -95,7 +99,9 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(as_json(info), indent=2))
     else:
-        _show(info)
+        from amx._console import open_console
+
+        show(info, open_console())
     return 0
 
 
@@ -223,14 +229,11 @@ def _granted(permitted: int | None) -> str:
     return f"{'granted' if permitted & xstate.XFEATURE_MASK_XTILEDATA else 'not granted'} ({permitted:#x})"
 
 
-def _show(info: Info) -> None:
+def show(info: Info, console: Console) -> None:
+    """Print it for people."""
     from rich.table import Table
 
-    from amx._console import open_console
-
-    console = open_console()
-
-    def show(*rows: tuple[str, str]) -> None:
+    def add(*rows: tuple[str, str]) -> None:
         table = Table(box=None, show_header=False, pad_edge=False)
         table.add_column(min_width=13)
         table.add_column()
@@ -240,9 +243,9 @@ def _show(info: Info) -> None:
 
     layout, need, held = info.layout, info.altstack_need, info.permission
     if info.emulated:
-        show(("emulated", f"{info.emulated}: what follows of AMX is not the processor's, nor the kernel's"))
+        add(("emulated", f"{info.emulated}: what follows of AMX is not the processor's, nor the kernel's"))
     names = [name for name in (info.brand, str(info.processor)) if name]
-    show(*zip(("processor", ""), names, strict=False))
+    add(*zip(("processor", ""), names, strict=False))
     features = Table(box=None, pad_edge=False)
     features.add_column("feature", min_width=13)
     for heading in ("announced", "bit", ""):
@@ -252,7 +255,7 @@ def _show(info: Info) -> None:
         announced = "yes" if feature in info.announced else "no"
         features.add_row(feature.value, announced, feature.where, withdrawn)
     console.print(features)
-    show(
+    add(
         *((f"palette {palette.number}", str(palette).partition(": ")[2]) for palette in info.palettes),
         ("TMUL", f"K up to {info.tile_multiplier.max_k} rows, N up to {info.tile_multiplier.max_n} bytes")
         if info.tile_multiplier
@@ -278,7 +281,7 @@ def _show(info: Info) -> None:
         ),
     )
     if held:
-        show(
+        add(
             (
                 "permission",
                 f"{_granted(held.permitted)}, "
@@ -290,9 +293,9 @@ def _show(info: Info) -> None:
             ),
         )
     else:
-        show(("permission", "not asked: the processor or XCR0 shows no AMX"))
+        add(("permission", "not asked: the processor or XCR0 shows no AMX"))
     if info.vector:
         kernels = [f"{group} {', '.join(names) or 'none'}" for group, names in info.vector.items()]
-        show(("vector", f"kernels for products without AMX: {'; '.join(kernels)}"))
+        add(("vector", f"kernels for products without AMX: {'; '.join(kernels)}"))
     for disagreement in info.disagreements:
         console.print(f"Note: {disagreement}")

@@ -37,6 +37,7 @@ OUTPUTS = [
     (["info", "--nfd"], {0}),
     (["explain", "--no-probe"], {0, 1}),
     (["explain", "--json"], {0, 1}),
+    (["explain", "--issue"], {0, 1}),
     (["matmul", "a.npy", "b.npy", "-o", "c.npy"], {0}),
     (["matmul", "a.npy", "b.npy", "-o", "c.npy", "--json"], {0}),
     (["matmul", "a.npy", "b.npy", "-o", "-"], {0}),
