@@ -37,6 +37,8 @@ from amx.printable import printable
 __all__ = ["add_options", "refuse", "run", "run_all", "separate", "write_initramfs"]
 
 WORST_LAST = (0, 77, 2, 1)  # exit statuses
+OF_QEMU = ("accel", "cpu", "smp", "memory")  # options
+OF_A_BOOT = (*OF_QEMU, "append", "runner", "timeout")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -61,16 +63,15 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "{console} for the file that it writes the console to (else its standard output). No shell",
     )
     guest.add_argument(
-        "--accel", choices=("kvm", "tcg"), default="", help="QEMU's (default: kvm where it works, else tcg)"
+        "--accel", choices=("kvm", "tcg"), help="QEMU's (default: kvm where it works, else tcg)"
     )
-    guest.add_argument("--cpu", default="", help="as QEMU names it (default: host by KVM, else max)")
-    guest.add_argument("--smp", type=_count, default=1, metavar="CPUS", help="their number (default: 1)")
-    guest.add_argument("--memory", type=_count, default=512, metavar="MIB", help="its size (default: 512)")
-    guest.add_argument("--append", default="", metavar="WORDS", help="more for the kernel's command line")
+    guest.add_argument("--cpu", help="as QEMU names it (default: host by KVM, else max)")
+    guest.add_argument("--smp", type=_count, metavar="CPUS", help="their number (default: 1)")
+    guest.add_argument("--memory", type=_count, metavar="MIB", help="its size (default: 512)")
+    guest.add_argument("--append", metavar="WORDS", help="more for the kernel's command line")
     guest.add_argument(
         "--timeout",
         type=_seconds,
-        default=120.0,
         metavar="SECONDS",
         help="for the whole boot (default: 120); then the guest is killed, and what is missing is an error",
     )
@@ -96,13 +97,18 @@ def refuse(arguments: argparse.Namespace) -> None:
             say("--boot makes its own initramfs: ask for one or the other")
         if why := refusal(file):
             say(f"--initramfs {file}: {why}")
+    given = [option for option in OF_A_BOOT if getattr(arguments, option) is not None]
     if not arguments.boot:
+        if given:
+            say(f"--{given[0]} is about a boot: name the kernel by --boot")
         return
+    if "runner" in given and given[0] in OF_QEMU:
+        say(f"--{given[0]} is about QEMU, and --runner takes its place")
     if len(arguments.boot) > _check_compare.MOST:
         say(f"--boot takes at most {_check_compare.MOST} kernels")
     if len(arguments.boot) > 1 and arguments.ktap:
         say("--ktap is about one run: boot one kernel")
-    if any(each in arguments.append for each in "\n\0"):
+    if any(each in (arguments.append or "") for each in "\n\0"):
         say("--append takes words of one line")
 
 
@@ -192,6 +198,8 @@ def _log_of(booted: Boot) -> Log:
     try:
         return _log.read(texts, stopped=booted.stopped)
     except LogError as error:
+        if booted.has_begun:
+            raise LogError(f"what the guest said cannot be judged: {error}") from None
         if booted.panic:
             raise LogError(f"the kernel panicked before its first process: {booted.panic}") from None
         said = f"; {booted.by} said: {' / '.join(booted.messages)}" if booted.messages else ""
@@ -215,16 +223,11 @@ def _notes(booted: Boot) -> str:
 
 
 def _settings(arguments: argparse.Namespace) -> Settings:
+    given = {option: getattr(arguments, option) for option in OF_A_BOOT}
     return Settings(
-        accel=arguments.accel,
-        cpu=arguments.cpu,
-        smp=arguments.smp,
-        memory=arguments.memory,
-        append=arguments.append,
-        timeout=arguments.timeout,
+        **{option: value for option, value in given.items() if value is not None},
         fault=_environment.fault(),
         model=arguments.model or _environment.is_modelled(),
-        runner=arguments.runner or "",
     )
 
 

@@ -142,6 +142,11 @@ def test_progress_is_told(guest, tmp_path):
         ("echo no such machine >&2; exit 3", b"", "sh ended without a word with exit 3 (no such machine)"),
         ("kill -SEGV $$", b"", "sh ended without a word with exit 139"),
         ('cat "$1"; sleep 1000', b"[    0.1] Linux\n", "the last lines are [    0.1] Linux"),
+        (
+            'cat "$1"',
+            guest_log.framed([{"broken": "amx.fault: x"}]),
+            "what the guest said cannot be judged: amx-provoke said: amx.fault: x",
+        ),
     ],
 )  # fmt: skip
 def test_a_kernel_that_does_not_come_to_its_first_process(guest, check, text, log, words):
@@ -256,10 +261,23 @@ def test_without_qemu_the_remedy_is_said(guest, tmp_path, monkeypatch):
         machines.boot(str(tmp_path / "bzImage"), b"", Settings(), NOTHING)
 
 
+def test_where_the_initramfs_has_no_room_it_is_said(guest, tmp_path):
+    runner = guest("")
+    program = f"""
+from amx.conformance.guest import machines
+import resource
+resource.setrlimit(resource.RLIMIT_FSIZE, (10, 10))
+machines.boot({str(tmp_path / "bzImage")!r}, bytes(100), machines.Settings(runner={runner!r}), None)
+"""
+    done = children.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=100)
+    assert "initrd cannot be written (EFBIG). File too large. Set TMPDIR" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("runner", "words"),
     [
         ("'", "No closing quotation"),
+        ("", "is empty"),
         (" ", "is empty"),
         ("virtme-run", "has no {kernel} in it"),
         ("/no/such {kernel}", "there is no program /no/such"),
@@ -281,12 +299,22 @@ def test_a_runner_that_is_no_command_is_refused(guest, tmp_path, runner, words):
         ["--memory", "x"],
         ["--judge", "log"],
         ["--initramfs", "file"],
+        ["--cpu", "max", "--runner", "true {kernel}"],
         ["--ktap=file", "--boot", "a", "b"],
     ],
 )
 def test_what_is_asked_for_wrongly_is_refused(check, words):
     boots = [] if "--boot" in words else ["bzImage"]
     assert check(*words, kernels=boots or ["a", "b"])[0] == 2
+
+
+@pytest.mark.parametrize("option", ["runner", "accel", "cpu", "smp", "memory", "append", "timeout"])
+def test_what_is_about_a_boot_is_refused_without_one(option):
+    value = {"accel": "tcg", "smp": "1", "memory": "1", "timeout": "1"}.get(option, "x")
+    words = [sys.executable, "-m", "amx", "check", "DISC-01", f"--{option}", value]
+    done = children.run(words, capture_output=True, text=True, timeout=100)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"--{option} is about a boot" in done.stderr
 
 
 # Several kernels.

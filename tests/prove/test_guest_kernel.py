@@ -168,6 +168,24 @@ def test_the_same_message_twice_is_shown_once_and_many_are_counted():
     assert report.results[0].kernel[-1] == "and 3 more such messages"
 
 
+@pytest.mark.parametrize("log_of", ["frames", "console"])
+def test_however_many_notes_there_are_an_oops_counts(log_of):
+    said = [f"WARNING: CPU: {number} PID: 1 at x" for number in range(1500)] + OOPS[:1]
+    if log_of == "frames":
+        text = framed(whole({"AA-01": ran("AA-01", SEEN, extra=[{"kernel": [4, each]} for each in said])}))
+    else:
+        before, start, after = framed(whole({"AA-01": SEEN})).partition(b'{"start": "AA-01"}\n')
+        text = before + start + "\n".join([*said, ""]).encode() + after
+    assert judged(text).results[0].verdict is FAIL
+
+
+def test_what_is_said_outside_of_checks_is_shown_in_part_and_counted():
+    said = [f"{text} {number}\n" for text in (OOPS[0], NOTES[0]) for number in range(11)]
+    report = judged("".join(said).encode() + framed(whole({"AA-01": SEEN})))
+    assert [len(report.trouble), len(report.remarks)] == [9, 9]
+    assert report.trouble[-1] == report.remarks[-1] == "and 3 more such messages"
+
+
 def test_a_message_in_the_middle_of_a_long_line_is_shown_by_what_is_around_it():
     found = message("x" * 5000 + PANIC + "y" * 5000)
     assert found.kind is Kind.PANIC

@@ -163,9 +163,14 @@ def test_without_amx_in_the_guest_its_own_diagnosis_is_the_reason(monkeypatch):
         ({"machine": {"xcr0": 7}}, "two different descriptions of the machine: xcr0"),
         ({"machine": []}, "description of the machine is damaged"),
         ({"machine": {"kernel": {"sysname": "Linux"}}}, "two different descriptions"),
+        (
+            {"machine": {"cpuid": {f"{leaf:#010x}": "0x0 0x0 0x0 0x0" for leaf in range(400)}}},
+            "more than 300 leaves",
+        ),
     ],
 )
-def test_a_machine_that_is_not_described_makes_all_errors(things, why):
+def test_a_machine_that_is_not_described_makes_all_errors(things, why, monkeypatch):
+    monkeypatch.setattr(judging, "MOST_LEAVES", 300)
     whole_run = whole(GOOD)
     key = next(iter(things))
     if key == "place":

@@ -21,6 +21,7 @@ from amx.foreign_json import Json
 __all__ = ["LogRunner", "chosen", "environment", "report"]
 
 KVM = ("usable", "denied", "absent")
+MOST_LEAVES = 4096  # of CPUID; processors have some hundred
 
 
 class LogRunner(Runner):
@@ -111,6 +112,10 @@ def _machine(log: Log) -> dict[str, Any]:
             known = facts.setdefault(name, value)
             if name == "cpuid" and isinstance(value, dict) and isinstance(known, dict):
                 differs = any(known.setdefault(leaf, words) != words for leaf, words in value.items())
+                if len(known) > MOST_LEAVES:
+                    raise ValueError(
+                        f"the log's description of the machine has more than {MOST_LEAVES:,} leaves"
+                    )
             else:
                 differs = known != value
             if differs:

@@ -19,9 +19,9 @@ from amx.conformance.guest.frames import Frame, has_frames
 from amx.conformance.guest.kernel import Kind, Message, message
 from amx.conformance.guest.parts import (
     BOUNDED,
-    MOST_MESSAGES,
     LogError,
     Part,
+    has_room,
     id_of,
     joined,
     kernel_text,
@@ -34,7 +34,7 @@ __all__ = ["Log", "LogError", "read"]
 
 MOST_SEEN = 1 << 18  # bytes of what one provocation saw; real ones have some thousand
 MOST_MADE = 5000  # provocations; the catalogue has some ninety
-MOST_SHOWN = 8  # messages of the kernel, of one check
+MOST_SHOWN = 8  # messages of one kind, of one check or outside of any
 ENDINGS = re.compile(r"exit [0-9]{1,3}|SIG[A-Z0-9+]{1,12}|signal [0-9]{1,3}|hung")
 ENDLESS = 1e6  # seconds that no provocation takes
 OUT_OF_TIME = 124  # status of timeout(1)
@@ -104,7 +104,7 @@ class Log:
     @property
     def broken(self) -> tuple[str, ...]:
         """What amx-provoke said of itself that it could not do, beside the provocations."""
-        return tuple(f"amx-provoke said: {each!s:.300}" for each in self.objects("broken"))
+        return _some([f"amx-provoke said: {each!s:.300}" for each in self.objects("broken")])
 
     @property
     def seconds(self) -> float:
@@ -129,11 +129,13 @@ class Log:
         found = list(self._trouble)
         if self.ending.end is not End.DONE and not (self.ending.end is End.CUT and self._is_a_loop):
             found.append(str(self.ending))
-        found += [
-            f"the kernel said outside of any check: {each.text}"
-            for each in self._messages.get("", ())
-            if each.kind is not Kind.NOTE and each.text != self.ending.said
-        ]
+        found += _some(
+            [
+                f"the kernel said outside of any check: {each.text}"
+                for each in self._messages.get("", ())
+                if each.kind is not Kind.NOTE and each.text != self.ending.said
+            ]
+        )
         lost = self._part.highest + 1 - len(self._part.frames)
         if lost:
             found.append(f"the log is damaged: {lost} frame{'s are' if lost > 1 else ' is'} lost")
@@ -142,15 +144,15 @@ class Log:
     @property
     def remarks(self) -> tuple[str, ...]:
         """What the kernel said outside of any check and that is no trouble."""
-        said = (each.text for each in self._messages.get("", ()) if each.kind is Kind.NOTE)
-        return (*self.broken, *(f"the kernel said outside of any check: {each}" for each in said))
+        said = [each.text for each in self._messages.get("", ()) if each.kind is Kind.NOTE]
+        return (*self.broken, *_some([f"the kernel said outside of any check: {each}" for each in said]))
 
     # What it says of a check.
 
     def run(self, id: str, **_: object) -> Run:
         """What came of the provocation of a check, as of `provoke.provoke`, or what is missing of it."""
         messages = self._messages.get(id, [])
-        run = self._run(id, self._shown(messages))
+        run = self._run(id, _some([each.text for each in messages]))
         bad = next((each.text for each in messages if each.kind is not Kind.NOTE), "")
         if not bad:
             return run
@@ -303,7 +305,7 @@ class Log:
         said: dict[tuple[str, Message], None] = {}  # in order
         for number, frame in self._part.frames.items():
             found = message(kernel_text(frame)) if frame.kind == "kernel" else None
-            if found and found.kind is not Kind.BOOT and len(said) < MOST_MESSAGES:
+            if found and found.kind is not Kind.BOOT and has_room(len(said), found):
                 said[self._when(number), found] = None
         for heard in self._part.heard:
             first = bisect.bisect(self._times, heard.after, key=operator.itemgetter(0)) - 1
@@ -319,12 +321,6 @@ class Log:
                     self._unclear.update(dict.fromkeys(between, heard.message.text))
         for when, each in said:
             self._messages.setdefault(when, []).append(each)
-
-    @staticmethod
-    def _shown(messages: Sequence[Message]) -> tuple[str, ...]:
-        more = len(messages) - MOST_SHOWN
-        texts = tuple(each.text for each in messages[:MOST_SHOWN])
-        return (*texts, f"and {more} more such messages") if more > 0 else texts
 
     @staticmethod
     def _content(frame: Frame) -> Any:
@@ -348,6 +344,12 @@ class Log:
         content = self._content(made.ended) if made.ended else None
         wanted = content.get("frames") if isinstance(content, dict) else None
         return wanted if isinstance(wanted, int) else None
+
+
+def _some(texts: Sequence[str]) -> tuple[str, ...]:
+    """As many as are shown, and how many more there are."""
+    more = len(texts) - MOST_SHOWN
+    return (*texts[:MOST_SHOWN], *([f"and {more} more such messages"] if more > 0 else ()))
 
 
 def _of_status(content: object) -> str:
@@ -385,6 +387,8 @@ def read(texts: Sequence[bytes], *, stopped: str = "") -> Log:
             trouble.append("the files are of different runs: only the fuller one is judged")
         else:
             run = joined(run, last)
+    if "broken" in run.kinds and not run.kinds & {"begin", "start"}:
+        raise LogError("; ".join(Log(run, framed=framed).broken))
     if not run.kinds & {"begin", "start", "machine"}:
         said = " / ".join(each[:120] for each in run.last)
         raise LogError(

@@ -37,7 +37,7 @@ class Settings:
     accel: QEMU's, "kvm" or "tcg"; without one that which works.
     cpu, smp, memory (MiB): as QEMU takes them; without a CPU all that the emulator or the host has.
     append: for the kernel's command line, behind what is there. timeout: seconds for all of it.
-    fault, model: of amx-provoke. runner: a command in the place of QEMU.
+    fault, model: of amx-provoke. runner: a command in the place of QEMU; none: QEMU.
     """
 
     accel: str = ""
@@ -48,7 +48,7 @@ class Settings:
     timeout: float = 120.0
     fault: str = ""
     model: bool = False
-    runner: str = ""
+    runner: str | None = None
 
 
 def boot(kernel: str, initramfs: bytes, settings: Settings, progress: Progress) -> Boot:
@@ -61,12 +61,24 @@ def boot(kernel: str, initramfs: bytes, settings: Settings, progress: Progress) 
     check(kernel, settings)
     with tempfile.TemporaryDirectory(prefix="amx-boot-") as directory:
         initrd = os.path.join(directory, INITRD)
-        with open(initrd, "wb") as file:
-            file.write(initramfs)
-        if settings.runner:
+        _write(initrd, initramfs)
+        if settings.runner is not None:
             guest = _of_runner(os.path.abspath(kernel), initrd, os.path.join(directory, "log"), settings)
             return run(guest, settings.timeout, *progress)
         return _by_qemu(os.path.abspath(kernel), directory, settings, progress)
+
+
+def _write(path: str, content: bytes) -> None:
+    try:
+        with open(path, "wb") as file:
+            file.write(content)
+    except OSError as error:
+        raise GuestError(
+            f"{printable(path)} cannot be written",
+            cause=error.strerror or str(error),
+            remedy="Set TMPDIR to a directory with room for the initramfs and what the guest says",
+            errno=error.errno,
+        ) from None
 
 
 def check(kernel: str, settings: Settings) -> None:
@@ -76,7 +88,7 @@ def check(kernel: str, settings: Settings) -> None:
     ------
     GuestError: this one.
     """
-    if settings.runner:
+    if settings.runner is not None:
         _readable(kernel).close()
         _words(settings.runner)
         return
@@ -146,7 +158,7 @@ def _words(runner: str) -> list[str]:
 
 
 def _of_runner(kernel: str, initrd: str, log: str, settings: Settings) -> Guest:
-    words = _words(settings.runner)
+    words = _words(settings.runner or "")
     values = {"kernel": kernel, "initrd": initrd, "append": _command_line(settings), "console": log}
     command = [PLACE.sub(lambda found: values[found[1]], word) for word in words]
     has_file = any("{console}" in word for word in words)

@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 from amx.conformance.guest.frames import Frame, Said, lines
 from amx.conformance.guest.kernel import Kind, Message, message
 
-__all__ = ["BOUNDED", "MOST_MESSAGES", "Heard", "LogError", "Part", "id_of", "joined", "kernel_text", "parts"]
+__all__ = ["BOUNDED", "Heard", "LogError", "Part", "has_room", "id_of", "joined", "kernel_text", "parts"]
 
 MOST_FRAMES = 200_000  # of a text; a run has some thousands
-MOST_LINES = 4_000_000  # of others; a log of 64 MiB has a quarter of that
+MOST_LINES = 2_000_000  # of others; a log of 64 MiB has half of that
 MOST_PARTS = 1000
 MOST_MESSAGES = 1000  # of the kernel about itself, in a run
 LAST = 5  # lines that are kept for who asks how it ended
@@ -68,10 +68,9 @@ class Part:
             self.heard[at] = dataclasses.replace(self.heard[at], before=number)
         return True
 
-    def hear(self, text: str) -> None:
-        """A line that may be the kernel's."""
-        said = message(text)
-        if said and said.kind is not Kind.BOOT and len(self.heard) < MOST_MESSAGES:
+    def hear(self, said: Message) -> None:
+        """What the kernel says of itself."""
+        if has_room(len(self.heard), said):
             self.heard.append(Heard(said, self.highest))
 
     def fits(self, other: Part) -> bool:
@@ -83,6 +82,11 @@ class Part:
     def ends_as(self, other: Part) -> bool:
         """Whether an end of a check is in both, which has a duration that no other run has."""
         return any(frame.kind == "ended" and number in other.frames for number, frame in self.frames.items())
+
+
+def has_room(kept: int, said: Message) -> bool:
+    """Whether a message is kept beside so many: however many notes there are, an oops still is."""
+    return kept < (MOST_MESSAGES if said.kind is Kind.NOTE else 2 * MOST_MESSAGES)
 
 
 def id_of(frame: Frame) -> str:
@@ -140,7 +144,8 @@ def _hear(part: Part, said: Said, *, framed: bool) -> Iterator[Part]:
         part.rebooted = True
         part = Part()
         yield part
-    part.hear(said.text)
+    if heard and heard.kind is not Kind.BOOT:
+        part.hear(heard)
     part.last.append(said.text)
     if said.torn and not framed:
         part.torn.append(part.highest)
@@ -152,7 +157,7 @@ def _without_boots(found: list[Part]) -> Iterator[Part]:
     said: list[Heard] = []
     for part in found:
         if not part.frames:
-            said += part.heard[: MOST_MESSAGES - len(said)]
+            said = _bounded(said, part.heard)
             continue
         part.heard[:0] = (dataclasses.replace(each, before=-1) for each in said)
         said = []
@@ -178,12 +183,20 @@ def _merged(found: Iterator[Part]) -> Iterator[Part]:
         yield before
 
 
+def _bounded(some: list[Heard], more: list[Heard]) -> list[Heard]:
+    kept = list(some)
+    for each in more:
+        if has_room(len(kept), each.message):
+            kept.append(each)
+    return kept
+
+
 def joined(one: Part, other: Part) -> Part:
     """The run whose parts these are, where `fits` says so."""
     first, last = (one, other) if one.highest > other.highest else (other, one)
     return Part(
         frames=dict(sorted({**first.frames, **last.frames}.items())),
-        heard=[*one.heard, *other.heard],
+        heard=_bounded(one.heard, other.heard),
         torn=[*one.torn, *other.torn],
         rebooted=one.rebooted or other.rebooted,
         last=other.last if len(other.last) > len(one.last) else one.last,

@@ -11,7 +11,9 @@ from amx.printable import printable
 __all__ = ["Watch"]
 
 # Frames, as the page on logs has them. What is here is for whoever waits; the judgement checks them again.
-FRAME = re.compile(rb'AMX1 [0-9]{1,9} [0-9a-f]{8} \{"(begin|start|ended|done)": ?(?:"([A-Z]+-[0-9]+)")?')
+FRAME = re.compile(
+    rb'AMX1 [0-9]{1,9} [0-9a-f]{8} \{"(begin|start|ended|done|broken)": ?(?:"([A-Z]+-[0-9]+)")?'
+)
 PANIC = re.compile(rb"Kernel panic - not syncing[^\r\n]{0,200}(?=[\r\n])")  # kernel/panic.c
 OVERLAP = 512  # bytes; more than one of these has
 AFTER_DONE, AFTER_PANIC = 10.0, 5.0  # seconds in which a guest that is at its end should be gone
