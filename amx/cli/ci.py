@@ -13,7 +13,7 @@ import os
 import sys
 
 from amx import written_file
-from amx.cli._files import refusal
+from amx.cli._files import STANDARD, refusal
 from amx.cli._markdown import fenced
 from amx.cli._streams import print_error
 from amx.cli.explain import show
@@ -26,6 +26,7 @@ __all__ = ["add_parser", "run"]
 ANY = "any"
 REQUIREMENTS = (Lane.NATIVE.value, Lane.EMULATED.value, ANY)
 CPUS = ("spr", "gnr", "gnr-d", "dmr")  # as amx.cli.emulate
+NOT_TRACED = "Nothing was traced: only programs that this command emulates are."
 REFUSED = 125  # as env(1), timeout(1) and `amx emulate` have it
 
 
@@ -75,6 +76,8 @@ def run(arguments: argparse.Namespace) -> int:
     command = arguments.program[1:] if arguments.program[:1] == ["--"] else arguments.program
     if not command:
         arguments.usage_error("no PROGRAM")
+    if arguments.trace == STANDARD:
+        arguments.usage_error("--trace takes a file, which the summary is made of")
     if refused := refusal(arguments.trace):
         arguments.usage_error(f"--trace {arguments.trace}: {refused}")
     diagnosis = explain(probe=True)
@@ -83,6 +86,7 @@ def run(arguments: argparse.Namespace) -> int:
     lane = _lane(found, diagnosis, arguments.require)
     _append("the lane", arguments.output, f"lane={lane.value}\n")
     print(f"lane: {lane.value}", flush=True)
+    is_traced = False
     if lane is Lane.NONE:
         status = REFUSED
         print_error(f"amx ci: --require native, so nothing was run. {_why_not_native(diagnosis)}")
@@ -90,8 +94,11 @@ def run(arguments: argparse.Namespace) -> int:
         # Where tiles are emulated already, by `amx emulate` or Intel SDE, the program's are too.
         is_emulated = lane is Lane.EMULATED and found is not Lane.EMULATED
         traced = arguments.trace if is_emulated else None
+        before = _identity(traced)
         status = _run([*_emulation(arguments.cpu, traced), *command] if is_emulated else command)
-    _append("the summary", arguments.summary, _summary(arguments, diagnosis, lane, status))
+        is_traced = _identity(traced) != before  # else it is there from an earlier run
+    text = _summary(arguments, diagnosis, lane, status, is_traced=is_traced)
+    _append("the summary", arguments.summary, text)
     return status
 
 
@@ -124,7 +131,18 @@ def _why_not_native(diagnosis: Diagnosis) -> str:
     return f"AMX is emulated here: {diagnosis.emulated or 'the processor has none'}."
 
 
-def _summary(arguments: argparse.Namespace, diagnosis: Diagnosis, lane: Lane, status: int) -> str:
+def _identity(file: str | None) -> tuple[int, int] | None:
+    """What differs between a file and the one that takes its place."""
+    try:
+        found = os.stat(file) if file else None
+    except OSError:
+        return None
+    return (found.st_ino, found.st_mtime_ns) if found else None
+
+
+def _summary(
+    arguments: argparse.Namespace, diagnosis: Diagnosis, lane: Lane, status: int, *, is_traced: bool
+) -> str:
     title = {
         Lane.NATIVE: "native",
         Lane.EMULATED: f"emulated ({arguments.cpu})",
@@ -140,14 +158,12 @@ def _summary(arguments: argparse.Namespace, diagnosis: Diagnosis, lane: Lane, st
     if lane is not Lane.NATIVE:
         lines += ["", fenced(_why_not_native(diagnosis))]
     if arguments.trace:
-        lines += ["", *_traced(arguments.trace, lane)]
+        lines += ["", *(_traced(arguments.trace) if is_traced else [NOT_TRACED])]
     lines += ["", "<details><summary>amx explain</summary>", "", fenced(str(diagnosis)), "", "</details>"]
     return "\n".join(lines) + "\n\n"
 
 
-def _traced(file: str, lane: Lane) -> list[str]:
-    if lane is not Lane.EMULATED:
-        return ["Nothing was traced: only emulated programs are."]
+def _traced(file: str) -> list[str]:
     from amx.emulation.trace import Trace
 
     try:

@@ -11,6 +11,7 @@ import preloading
 import pytest
 
 from amx._lib import lib
+from amx.emulation.trace import Trace
 
 pytestmark = pytest.mark.skipif(bool(lib.amx_is_stub()), reason="this build has no machine layer")
 emulates = pytest.mark.skipif(preloading.SANITIZED, reason="a sanitizer's runtime must be the first library")
@@ -185,8 +186,16 @@ def test_what_was_executed_is_in_the_summary(workflow):
 def test_natively_nothing_is_traced_and_that_is_said(workflow):
     trace = workflow.place / "trace.json"
     assert workflow.run(NATIVE, f"--trace={trace}", *shell("exit 0")).returncode == 0
-    assert "Nothing was traced: only emulated programs are." in workflow.read("summary")
+    assert "Nothing was traced: " in workflow.read("summary")
     assert not trace.exists()
+
+
+@emulates
+def test_a_trace_of_an_earlier_run_is_not_taken_for_this_ones(workflow):
+    trace = workflow.place / "trace.json"
+    trace.write_text(Trace(()).to_json())
+    assert workflow.run(NONE, f"--trace={trace}", "--", "/no/such/program").returncode == 127
+    assert "Nothing was traced: " in workflow.read("summary")
 
 
 @emulates
@@ -234,13 +243,18 @@ def test_every_input_is_documented_and_handed_on_as_a_variable():
     assert all(f"`{name}`" in PAGE for name in names(GITLAB, "variables", 2))
 
 
-def pip_stand_in(place):
-    """A `python` that notes what pip is asked for, and is this one for all else."""
+def pip_stand_in(place, *, is_managed=False):
+    """A `python` that notes what pip and venv are asked for, and says whether a distribution manages it."""
     program = place / "bin" / "python"
     program.parent.mkdir()
     program.write_text(
-        f'#!/bin/bash\n[ "$1 $2" != "-m pip" ] || {{ printf "%s\\n" "$@" >{place}/pip; exit; }}\n'
-        f'exec {sys.executable} "$@"\n'
+        "#!/bin/bash\n"
+        'case "$1 $2" in\n'
+        f'"-m pip") printf "%s\\n" "$@" >{place}/pip ;;\n'
+        f'"-m venv") printf "%s\\n" "${{@:3}}" >{place}/venv; mkdir -p "$4/bin"; cp "$0" "$4/bin/python" ;;\n'
+        f'"-c "*) exit {int(is_managed)} ;;\n'
+        "*) exit 9 ;;\n"
+        "esac\n"
     )
     program.chmod(0o755)
     return program
@@ -256,7 +270,6 @@ def step(block, workflow, **environment):
             **os.environ,
             **workflow.environment,
             "RUNNER_TEMP": str(workflow.place),
-            "GITHUB_PATH": str(workflow.place / "path"),
             "GITHUB_ACTION_PATH": str(children.ROOT),
             **environment,
         },
@@ -272,9 +285,19 @@ def test_the_action_installs_its_checkout_or_a_release(workflow, version, what):
     python = pip_stand_in(workflow.place)
     done = step(blocks(ACTION)[0], workflow, INPUT_VERSION=version, INPUT_PYTHON=str(python))
     assert (done.returncode, done.stderr) == (0, "")
-    if workflow.read("path") is None:  # else a distribution manages this Python
-        assert workflow.read("pip").splitlines()[-1] == what
-        assert workflow.read("output") == f"python={python}\n"
+    assert workflow.read("pip").splitlines()[-1] == what
+    assert workflow.read("output") == f"python={python}\n"
+
+
+def test_a_python_that_a_distribution_manages_is_left_alone(workflow):
+    """An environment is made beside it, here by a stand-in for venv."""
+    place = workflow.place
+    python = pip_stand_in(place, is_managed=True)
+    done = step(blocks(ACTION)[0], workflow, INPUT_VERSION="", INPUT_PYTHON=str(python))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert workflow.read("venv") == f"--system-site-packages\n{place}/linux-amx\n"
+    assert workflow.read("pip").splitlines()[-1] == str(children.ROOT)
+    assert workflow.read("output") == f"python={place}/linux-amx/bin/python\n"
 
 
 STEP = {"INPUT_REQUIRE": "any", "INPUT_TRACE": "false", "INPUT_CPU": "spr", "INPUT_PYTHON": sys.executable}
@@ -291,6 +314,12 @@ def test_the_action_runs_its_command(workflow):
     assert workflow.read("output") == f"trace={trace}\nlane=emulated\n"
     assert trace.exists()
     assert "What of AMX was executed" in workflow.read("summary")
+
+
+@emulates
+def test_the_actions_command_finds_the_python_that_was_asked_for(workflow):
+    done = step(blocks(ACTION)[1], workflow, **STEP, INPUT_RUN=f"command -v {Path(sys.executable).name}")
+    assert done.stdout.endswith(f"\n{sys.executable}\n")
 
 
 @emulates
