@@ -15,6 +15,7 @@ import pytest
 
 from amx import cli, machine
 from amx._lib import lib
+from amx.cli._markdown import fenced
 from amx.version import __version__
 
 MAN = children.ROOT / "ci/man"
@@ -157,3 +158,7 @@ def test_what_others_gave_does_not_end_the_block(capsys, monkeypatch):
     assert text.startswith("````text\n")
     assert text.endswith("\n````\n")
     assert "\x1b" not in text
+
+
+def test_a_very_long_text_is_cut():
+    assert len(fenced("x" * 10_000_000)) < 200_000
