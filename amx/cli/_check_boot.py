@@ -28,7 +28,7 @@ from amx.conformance.guest.log import Log, LogError
 from amx.conformance.guest.machines import Settings
 from amx.conformance.report import json_report, reading
 from amx.conformance.report.matrix import Unread, compare
-from amx.conformance.report.reading import Run
+from amx.conformance.report.reading import ReportError, Run
 from amx.conformance.runner import Report
 from amx.conformance.selection import Selection, select
 from amx.errors import GuestError
@@ -160,13 +160,12 @@ def run_all(selection: Selection, arguments: argparse.Namespace) -> int:
         try:
             booted = _boot(kernel, archive, count, arguments)
             report = _report(_log_of(booted), _source(kernel, booted), selection, arguments)
-        except LogError as error:
+            shown.end(report)
+            statuses.append(report.exit_status)
+            runs.append(reading.read(json_report.as_json(report), kernel))
+        except (LogError, ReportError) as error:
             print_error(f"amx check: {error}")
             unread.append(Unread(printable(kernel), str(error)))
-            continue
-        shown.end(report)
-        runs.append(reading.read(json_report.as_json(report), kernel))
-        statuses.append(report.exit_status)
     if len(runs) + len(unread) > 1:
         statuses.append(_check_compare.show(compare(runs, unread=unread), arguments))
     return max(statuses, key=WORST_LAST.index)

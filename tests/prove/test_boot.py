@@ -344,6 +344,15 @@ def test_a_kernel_that_says_nothing_is_named_and_the_next_is_booted(guest, check
     assert f"{tmp_path}/other: sh, " in output
 
 
+def test_a_guest_that_lies_about_its_kernel_is_named_too(guest, check, others):
+    things = guest_log.whole({"XS-02": [{"x": 1}]})
+    kernel = next(each for each in things if "kernel" in each.get("machine", ()))
+    kernel["machine"]["kernel"]["release"] = "6" * 5000
+    status, output, errors = check("--runner", guest('cat "$1"', guest_log.framed(things)), kernels=others)
+    assert (status, errors.count("its kernel has more than 200 characters")) == (1, 2)
+    assert "2 reports cannot be read" in output
+
+
 def test_if_one_is_no_kernel_none_is_booted(guest, check, tmp_path):
     status, _, errors = check("--runner", guest('touch "$1.pid"'), kernels=["bzImage", "none"])
     assert status == 2

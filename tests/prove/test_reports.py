@@ -180,6 +180,14 @@ def test_in_ktap_a_reason_is_text():
     assert r"ok 1 BB-01 # SKIP a\x1b[2Jb" in ktap.render(sample(results=results))
 
 
+def test_in_ktap_no_reason_makes_a_failure_another_outcome():
+    first, failed, *others = sample().results
+    results = (first, dataclasses.replace(failed, reason="the kernel said: BUG: x # SKIP y"), *others)
+    text = ktap.render(sample(results=results))
+    assert r"not ok 2 AA-02 # the kernel said: BUG: x \# SKIP y" in text
+    assert not re.search("not ok .* # SKIP", text)  # as tools/testing/kunit/kunit_parser.py looks for it
+
+
 class Page(html.parser.HTMLParser):
     """Checks that elements nest, and collects what a test wants to know."""
 
