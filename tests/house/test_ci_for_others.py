@@ -92,6 +92,26 @@ def test_else_it_runs_emulated(workflow, machine, required):
     assert "| status | 0 ✅ |" in summary
 
 
+@emulates
+@pytest.mark.parametrize("machine", ["tiles-fault", "seccomp-lies"])
+def test_amx_that_is_broken_is_none_for_a_program(workflow, machine):
+    """Though the conformance suite would run on it."""
+    assert workflow.run(machine, *shell("exit 0")).returncode == 0
+    assert workflow.run(machine, "--require=native", *shell("exit 0")).returncode == 125
+    assert workflow.read("output") == "lane=emulated\nlane=none\n"
+
+
+def test_where_tiles_are_emulated_already_the_program_runs_as_it_is(workflow):
+    """Under Intel SDE, or within `amx emulate`."""
+    trace = workflow.place / "trace.json"
+    done = workflow.run("emulator", f"--trace={trace}", *shell('echo "preloads ${LD_PRELOAD-nothing}"'))
+    assert done.returncode == 0
+    assert "lane: emulated\npreloads " in done.stdout
+    assert "amxemu" not in done.stdout
+    assert "Nothing was traced: " in workflow.read("summary")
+    assert workflow.run("emulator", "--require=native", *shell("exit 0")).returncode == 125
+
+
 def test_without_the_amx_that_is_required_nothing_runs(workflow):
     done = workflow.run(NONE, "--require=native", *shell(f"touch {workflow.place}/run"))
     assert done.returncode == 125
