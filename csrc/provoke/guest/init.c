@@ -23,6 +23,7 @@
 #include <unistd.h>
 
 enum { CONSOLE_OFF = 6, TTY_MAJOR = 4, FIRST_SERIAL = 64, SERIALS = 4 }; /* syslog(2); devices.txt */
+enum { WORD = 256 }; /* bytes of one on the command line; names of faults and ports have fewer */
 
 /* Where the kernel was built without devtmpfs. */
 static void make_devices(void) {
@@ -67,36 +68,33 @@ static int open_raw(const char *path) {
     return port;
 }
 
-/* NULL: the kernel's command line has no such word. Cuts the line into words. */
-static const char *word_behind(char *cmdline, const char *name) {
+/* What stands behind the word's name on the kernel's command line; empty where it has no such word. */
+static void word_behind(const char *cmdline, const char *name, char value[WORD]) {
     const size_t length = strlen(name);
-    for (char *at = cmdline; (at = strstr(at, name)); at += length) {
-        if (at == cmdline || at[-1] == ' ' || at[-1] == '\0') {
-            at[length + strcspn(at + length, " ")] = '\0';
-            return at + length;
+    *value = '\0';
+    for (const char *at = cmdline; (at = strstr(at, name)); at += length)
+        if (at == cmdline || at[-1] == ' ') {
+            snprintf(value, WORD, "%.*s", (int)strcspn(at + length, " "), at + length);
+            return;
         }
-    }
-    return NULL;
 }
 
 static void make_run(void) {
-    static char for_fault[4096], for_model[4096], for_port[4096];
-    read_small_file("/proc/cmdline", for_fault, sizeof for_fault);
-    memcpy(for_model, for_fault, sizeof for_model);
-    memcpy(for_port, for_fault, sizeof for_port);
-    const char *const fault = word_behind(for_fault, "amx.fault="), *const name =
-                                                                        word_behind(for_port, "amx.port=");
-    const char *const model = word_behind(for_model, "amx.model=");
+    char cmdline[4096], fault[WORD], model[WORD], name[WORD];
+    read_small_file("/proc/cmdline", cmdline, sizeof cmdline);
+    word_behind(cmdline, "amx.fault=", fault);
+    word_behind(cmdline, "amx.model=", model);
+    word_behind(cmdline, "amx.port=", name);
     const struct guest_run run = {
         .plan = "/plan",
-        .fault = fault && *fault ? fault : NULL,
-        .on_model = model && !strcmp(model, "1"),
+        .fault = *fault ? fault : NULL,
+        .on_model = !strcmp(model, "1"),
         .is_alone = 1,
     };
-    char path[64], why[GUEST_WHY];
+    char path[sizeof "/dev/" + WORD], why[GUEST_WHY];
     const int console = open_raw("/dev/console");
     int port = -1;
-    if (name) {
+    if (*name) {
         snprintf(path, sizeof path, "/dev/%s", name);
         port = open_raw(path);
     }
@@ -104,7 +102,7 @@ static void make_run(void) {
         frames_to(port, console, 0);
     else
         frames_to(console, -1, 1);
-    if (name && port < 0)
+    if (*name && port < 0)
         frame_broken("amx.port: %s: %s; frames are on the console", path, strerror(errno));
     kmsg_open();
     static struct guest_plan plan;

@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <syslog.h>
 #include <unistd.h>
 
 enum {
@@ -29,7 +30,7 @@ static void say(const char *record, size_t count, unsigned *left) {
     const size_t rest = count - (size_t)(text - record);
     const char *const end = memchr(text, '\n', rest);
     const unsigned long priority = strtoul(record, NULL, 10);
-    if (priority >= LEVELS || *left == 0)
+    if (priority >= LEVELS || *left <= (priority > LOG_ERR ? KMSG_URGENT : 0U))
         return;
     --*left;
     struct line line = frame_begin("kernel");
