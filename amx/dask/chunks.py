@@ -7,6 +7,7 @@ from typing import Any
 
 import dask.array as da
 import numpy as np
+from dask.array.core import Array
 
 from amx import errors
 from amx.foreign_objects import described
@@ -19,7 +20,13 @@ _MOST = 8  # numbers in an advice
 
 
 def refuse_foreign(x: Any, name: str) -> None:
-    """Raise `DtypeError` unless the chunks of a dask array are arrays of NumPy, by its meta."""
+    """Raise `DtypeError` unless this is a dask array whose chunks are arrays of NumPy, by its meta."""
+    if not isinstance(x, Array):
+        raise errors.DtypeError(
+            f"{name} is {described(x)}",
+            cause="Graphs are made here of dask arrays as dask.array.core has them",
+            remedy="Pass to_dask_array(lengths=True) of a dataframe; leave array.query-planning off",
+        )
     meta = x._meta
     if type(meta) is np.ndarray:
         return

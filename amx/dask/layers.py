@@ -5,8 +5,8 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
-import dask.array as da
 import numpy as np
+from dask.array.core import Array
 from dask.base import is_dask_collection, tokenize
 from dask.highlevelgraph import HighLevelGraph
 
@@ -54,7 +54,7 @@ def linear(x: Any, layer: Linear) -> Any:
             cause="Its weights are not known to be packed, or to be the same on all workers",
             remedy="Pass an amx.Linear; of one of torch's, amx.Linear(of its detached weight and bias)",
         )
-    rows = x if isinstance(x, da.Array) else _rows_of(x)
+    rows = x if isinstance(x, Array) else _rows_of(x)
     refuse_foreign(rows, "x")
     refuse_unknown(rows, "x", but=rows.ndim - 1)
     element = None if layer.dtype in _INTEGERS else parse(layer.dtype)
@@ -95,9 +95,9 @@ def _array(x: Any, layer: Linear, dtype: np.dtype[Any]) -> Any:
     content = tokenize(layer)
     weights = f"amx-layer-{content}"
     name = f"amx-linear-{tokenize(x.name, content)}"
-    graph: dict[Any, Any] = {weights: (tasks.opened, tasks.Sealed(layer))}
+    graph: dict[Any, Any] = {weights: tasks.task(tasks.opened, tasks.Sealed(layer))}
     for place in itertools.product(*(range(len(each)) for each in x.chunks)):
-        graph[name, *place] = (tasks.apply, weights, (x.name, *place))
+        graph[name, *place] = tasks.task(tasks.apply, weights, (x.name, *place))
     chunks = (*x.chunks[:-1], (layer.out_features,))
     whole = HighLevelGraph.from_collections(name, graph, dependencies=[x])
-    return da.Array(whole, name, chunks, meta=np.empty((0,) * len(chunks), dtype))
+    return Array(whole, name, chunks, meta=np.empty((0,) * len(chunks), dtype))

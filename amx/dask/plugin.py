@@ -37,7 +37,7 @@ class AmxPlugin(WorkerPlugin):  # type: ignore[misc]
     ----------
     require: a mode of `amx.set_backend`, which is set. "native": a worker without AMX fails. Where it is
         there already, `register_plugin` raises the diagnosis; where it comes later, Dask logs it, and every
-        product on that worker raises it. None: what AMX_BACKEND of the worker says.
+        product on that worker raises it. None: the worker's mode, AMX_BACKEND at first.
     threads: of a product; None: the share.
 
     Attributes
@@ -97,7 +97,7 @@ class AmxPlugin(WorkerPlugin):  # type: ignore[misc]
         share = self.threads or max(1, CPU_COUNT // max(total, 1))
         if "amx._native" not in sys.modules:  # by which OpenMP is loaded
             os.environ["OMP_NUM_THREADS"] = str(share)
-        self.take(share)
+        self.take(share if self.share is None else min(share, self.share))  # a later worker may have told it
         await _tell(worker, [each for each in neighbours if each != worker.address], share)
         self._decide(worker.address)
 

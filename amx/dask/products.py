@@ -13,10 +13,9 @@ import itertools
 import math
 from typing import Any
 
-import dask.array as da
 import numpy as np
-from dask.array.core import unify_chunks
-from dask.base import tokenize
+from dask.array.core import Array, unify_chunks
+from dask.base import is_dask_collection, tokenize
 from dask.highlevelgraph import HighLevelGraph
 
 from amx import errors
@@ -65,7 +64,7 @@ def matmul(a: object, b: object, *, dtype: object = None) -> Any:
     refuse_packed(a)
     wanted = None if dtype is None else parse(dtype)
     left, right = _read(a, "a"), _read(b, "b")
-    if not (isinstance(left, da.Array) or isinstance(right, da.Array)):
+    if not (isinstance(left, Array) or isinstance(right, Array)):
         raise errors.DtypeError(
             f"matmul() of {described(a)} and {described(b)}",
             cause="Neither is a dask array",
@@ -90,7 +89,7 @@ def matmul(a: object, b: object, *, dtype: object = None) -> Any:
 
 def _read(operand: Any, name: str) -> Any:
     """A dask array that can be multiplied, a PackedMatrix, or an array of NumPy."""
-    if isinstance(operand, da.Array):
+    if is_dask_collection(operand):
         refuse_foreign(operand, name)
         refuse_unknown(operand, name)
         return operand
@@ -99,10 +98,10 @@ def _read(operand: Any, name: str) -> Any:
 
 def _cut_alike(left: Any, right: Any) -> tuple[Any, Any]:
     """Both as dask arrays: what is none, cut as the other is; a PackedMatrix stays one, if it is not cut."""
-    if not isinstance(left, da.Array):
+    if not isinstance(left, Array):
         cuts = _batch_cuts(right.chunks[:-2], left.ndim - 2)
         return as_chunks(left, (*cuts, None, right.chunks[-2])), right
-    if isinstance(right, da.Array):
+    if isinstance(right, Array):
         return left, right
     cuts = (*_batch_cuts(left.chunks[:-2], right.ndim - 2), left.chunks[-1], None)
     if isinstance(right, PackedMatrix):
@@ -166,28 +165,28 @@ def _array(left: Any, right: Any, dtype: str | None, result: np.dtype[Any]) -> A
     graph: dict[Any, Any] = {}
     second = right_name
     if isinstance(right, PackedMatrix):
-        graph[right_name, *(0,) * right.ndim] = (tasks.opened, tasks.Sealed(right))
+        graph[right_name, *(0,) * right.ndim] = tasks.task(tasks.opened, tasks.Sealed(right))
     elif math.prod(blocks[:-1]) > math.prod(theirs[:-2]):  # each chunk meets several
         second = f"amx-pack-{tokenize(right_name, dtype)}"
         for place in itertools.product(*map(range, theirs)):
-            graph[second, *place] = (tasks.pack, (right_name, *place), dtype)
+            graph[second, *place] = tasks.task(tasks.pack, (right_name, *place), dtype)
     partial, total = f"amx-product-{name[-32:]}", f"amx-sum-{name[-32:]}"
     for *batch, i, j in itertools.product(*map(range, blocks)):
         of_a, of_b = _at(batch, ours[:-2]), _at(batch, theirs[:-2])
         so_far: tuple[Any, ...] = ()
         for k in range(depth):
-            product = (tasks.multiply, (left.name, *of_a, i, k), (second, *of_b, k, j), dtype)
+            operands = (left.name, *of_a, i, k), (second, *of_b, k, j)
             key = (name, *batch, i, j) if depth == 1 else (partial, *batch, i, j, k)
-            graph[key] = product
+            graph[key] = tasks.task(tasks.multiply, *operands, dtype)
             if k:
                 last = k + 1 == depth
                 added = (name, *batch, i, j) if last else (total, *batch, i, j, k)
-                graph[added] = (tasks.add, so_far, key)
+                graph[added] = tasks.task(tasks.add, so_far, key)
                 key = added
             so_far = key
-    depends = [each for each in (left, right) if isinstance(each, da.Array)]
+    depends = [each for each in (left, right) if isinstance(each, Array)]
     whole = HighLevelGraph.from_collections(name, graph, dependencies=depends)
-    return da.Array(whole, name, chunks, meta=np.empty((0,) * len(chunks), result))
+    return Array(whole, name, chunks, meta=np.empty((0,) * len(chunks), result))
 
 
 def _broadcast(ours: tuple[Any, ...], theirs: tuple[Any, ...]) -> tuple[Any, ...]:

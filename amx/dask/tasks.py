@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import operator
 import pickle
-from typing import Any, TypeVar
+import pkgutil
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from dask.sizeof import sizeof
@@ -14,38 +17,37 @@ from amx.gemm import PackedMatrix, matmul
 from amx.gemm import pack as pack_matrix
 from amx.layer import Linear
 
-__all__ = ["Sealed", "add", "apply", "multiply", "opened", "pack"]
-
-_T = TypeVar("_T")
+__all__ = ["Sealed", "add", "apply", "multiply", "opened", "pack", "task"]
 
 
 class Sealed:
-    """A layer or packed matrix on its way to a worker: who only passes it on need not make it.
+    """A layer or packed matrix on its way to a worker, where it arrives as the bytes of its pickled form.
 
     A pickled layer packs its weights where it is loaded. A scheduler loads the graphs that pass through it,
-    and loads this as the bytes that it sends on.
+    and need not load this, nor have this package.
     """
 
-    __slots__ = ("_bytes", "_value")
+    __slots__ = ("value",)
 
-    def __init__(self, value: object = None, pickled: bytes | None = None) -> None:
-        self._value = value
-        self._bytes = pickled
-
-    def open(self) -> Any:
-        """What is in it."""
-        return self._value if self._bytes is None else pickle.loads(self._bytes)
+    def __init__(self, value: object) -> None:
+        self.value = value
 
     def __reduce__(self) -> tuple[Any, ...]:
-        pickled = self._bytes
-        if pickled is None:
-            pickled = pickle.dumps(self._value, pickle.HIGHEST_PROTOCOL)
-        return Sealed, (None, pickled)
+        return bytes, (pickle.dumps(self.value, pickle.HIGHEST_PROTOCOL),)
 
 
-def opened(sealed: Sealed) -> Any:
+def task(function: Callable[..., Any], *arguments: Any) -> tuple[Any, ...]:
+    """A function of this module as a task of a graph, which a worker finds by its name.
+
+    Where this package is missing, the task fails and says so; a function that cannot be loaded would end the
+    worker, and Dask would look for another one.
+    """
+    return operator.call, (pkgutil.resolve_name, f"{__name__}:{function.__name__}"), *arguments
+
+
+def opened(sealed: Sealed | bytes) -> Any:
     """What all tasks of a worker share."""
-    return sealed.open()
+    return pickle.loads(sealed) if isinstance(sealed, bytes) else sealed.value
 
 
 def pack(b: object, dtype: str | None) -> PackedMatrix:

@@ -79,7 +79,7 @@ def test_a_layer_that_is_passed_on_is_not_made(rng, monkeypatch):
     with monkeypatch.context() as patched:
         patched.setattr("amx.layer._made", lambda *_: pytest.fail("made"))
         passed_on = pickle.dumps(pickle.loads(sent))
-    assert pickle.loads(passed_on).open()(x).tobytes() == layer(x).tobytes()
+    assert tasks.opened(pickle.loads(passed_on))(x).tobytes() == layer(x).tobytes()
 
 
 def test_dask_knows_how_much_memory_a_layer_has(rng):

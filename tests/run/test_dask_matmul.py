@@ -203,6 +203,11 @@ def test_chunks_of_other_libraries_are_named():
         amx.dask.matmul(ONES.T, sparse)
 
 
+def test_other_collections_of_dask_are_named():
+    with pytest.raises(errors.DtypeError, match=r"a is a dask\.Delayed.*to_dask_array"):
+        amx.dask.matmul(dask.delayed(ONES), of_ones(3, 4).T)
+
+
 def test_masked_chunks_are_refused():
     masked = da.ma.masked_equal(of_ones(3, 4), 2)
     with pytest.raises(errors.DtypeError, match=r"MaskedArray.*chunk\.filled\(0\)"):

@@ -229,19 +229,21 @@ def worker_without_the_package(directory):
             Exception, match=r"ModuleNotFoundError.*cannot import amx\.dask.*Install linux-amx\[dask\]"
         ):
             client.register_plugin(amx.dask.AmxPlugin())
+        with pytest.raises(ModuleNotFoundError, match="amx"):
+            amx.dask.matmul(da.ones((4, 4), dtype="int8", chunks=2), np.ones((4, 4), np.int8)).compute()
         with by_hand(address, directory, MISSING) as later:  # there is a plugin now
             assert later.wait(60) != 0
+
+
+def slowly(chunk):
+    time.sleep(0.05)
+    return chunk
 
 
 def killed_in_the_middle(directory):
     """What a worker had is computed again by the other."""
     rng = np.random.default_rng(int(os.environ["AMX_SEED"]))
     a, b = rng.integers(-128, 128, (600, 64), np.int8), rng.integers(-128, 128, (64, 48), np.int8)
-
-    def slowly(chunk):
-        time.sleep(0.05)
-        return chunk
-
     with cluster(directory, silence_logs=logging.CRITICAL) as (_, client):
         slow = da.from_array(a, chunks=(10, 32)).map_blocks(
             slowly, dtype=np.int8, meta=np.empty((0, 0), np.int8)
