@@ -192,7 +192,8 @@ def _made(kind: type[_Packed], shape: tuple[int, ...], element: Element, handle:
         "_shape": shape,
         "_element": element,
         "_handle": handle,
-        "_instructions": _instructions(element, sys.modules.get("ml_dtypes") is not None),
+        # While another thread imports it, there is the module, and not yet the dtype.
+        "_instructions": _instructions(element, hasattr(sys.modules.get("ml_dtypes"), "bfloat16")),
         "_sums": None,
     }
     for name, value in fields.items():

@@ -163,3 +163,18 @@ print(amx.matmul(np.load({str(tmp_path / "a.npy")!r}), packed, dtype="bfloat16")
 """
     found = bytes.fromhex(children.run_python("-c", code).stdout)
     assert found == operands.expected(a, b, "bfloat16").tobytes()
+
+
+WHILE_IMPORTED = """
+import sys, types
+import numpy as np
+import amx
+sys.modules["ml_dtypes"] = types.ModuleType("ml_dtypes")
+print(amx.matmul(np.ones((2, 3), np.int8), amx.pack(np.ones((3, 2), np.int8))).tolist())
+"""
+
+
+def test_it_is_packed_while_another_thread_imports_ml_dtypes():
+    """Which is in sys.modules before NumPy knows its bfloat16."""
+    child = children.run_python("-W", "ignore", "-c", WHILE_IMPORTED)
+    assert (child.stdout, child.returncode) == ("[[3, 3], [3, 3]]\n", 0), child.stderr
