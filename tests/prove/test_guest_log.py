@@ -331,7 +331,7 @@ def test_the_end_of_a_run_is_a_value():
     "text",
     [
         b"AMX1 1 00000000 {" * 300_000,
-        b"a\n" * 4_100_000,
+        b"a\n" * 1_300_000,
         b"".join(frame(0, {"begin": {"plan": [str(number)]}}) for number in range(1100)),
     ],
     ids=["frames", "lines", "runs"],

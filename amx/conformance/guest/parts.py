@@ -17,7 +17,7 @@ from amx.conformance.guest.kernel import Kind, Message, message
 __all__ = ["BOUNDED", "Heard", "LogError", "Part", "has_room", "id_of", "joined", "kernel_text", "parts"]
 
 MOST_FRAMES = 200_000  # of a text; a run has some thousands
-MOST_LINES = 2_000_000  # of others; a log of 64 MiB has half of that
+MOST_LINES = 1_250_000  # of others; a log of 64 MiB has a million
 MOST_PARTS = 1000
 MOST_MESSAGES = 1000  # of the kernel about itself, in a run
 LAST = 5  # lines that are kept for who asks how it ended
