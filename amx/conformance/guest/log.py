@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import bisect
 import operator
-import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from amx.conformance import provoke
 from amx.conformance.guest.ending import End, Ending
 from amx.conformance.guest.frames import Frame, has_frames
 from amx.conformance.guest.kernel import Kind, Message, message
+from amx.conformance.guest.made import Made, content_of
 from amx.conformance.guest.parts import (
     BOUNDED,
     LogError,
@@ -27,28 +26,14 @@ from amx.conformance.guest.parts import (
     kernel_text,
     parts,
 )
-from amx.conformance.provoke import HUNG, Run
-from amx.errors import signal_name
+from amx.conformance.provoke import Run
 
 __all__ = ["Log", "LogError", "read"]
 
 MOST_SEEN = 1 << 18  # bytes of what one provocation saw; real ones have some thousand
 MOST_MADE = 5000  # provocations; the catalogue has some ninety
 MOST_SHOWN = 8  # messages of one kind, of one check or outside of any
-ENDINGS = re.compile(r"exit [0-9]{1,3}|SIG[A-Z0-9+]{1,12}|signal [0-9]{1,3}|hung")
-ENDLESS = 1e6  # seconds that no provocation takes
-OUT_OF_TIME = 124  # status of timeout(1)
 OF_RUN = frozenset({"begin", "machine", "place", "start", "ended", "status", "done"})
-
-
-@dataclass
-class _Provocation:
-    """The frames from one `start` on."""
-
-    first: int
-    numbers: list[int] = field(default_factory=list)
-    last: int = -1
-    ended: Frame | None = None
 
 
 class Log:
@@ -58,7 +43,7 @@ class Log:
         self._part = part
         self._framed = framed
         self._trouble = tuple(trouble)
-        self._made: dict[str, list[_Provocation]] = {}
+        self._made: dict[str, list[Made]] = {}
         self._lost_starts: set[str] = set()
         self._times: list[tuple[int, str]] = [(-1, "")]  # from each of these frames on, which check it is
         self._divide()
@@ -109,11 +94,11 @@ class Log:
     @property
     def seconds(self) -> float:
         """That the provocations took together."""
-        return sum(self._end(each)[1] for made in self._made.values() for each in made)
+        return sum(each.end[1] for made in self._made.values() for each in made)
 
     def objects(self, kind: str) -> Iterator[Any]:
         """The contents of the run's own frames of this kind."""
-        return (self._content(frame) for frame in self._of_kind(kind))
+        return (content_of(frame) for frame in self._of_kind(kind))
 
     def _of_kind(self, kind: str) -> Iterator[Frame]:
         inside = {number for made in self._made.values() for each in made for number in each.numbers}
@@ -166,7 +151,7 @@ class Log:
         if lost:
             return Run(ending="", lost=lost, kernel=kernel)
         (made,) = self._made[id]
-        ending, seconds = self._end(made)
+        ending, seconds = made.end
         objects: list[tuple[str, Any]] = []
         unreadable: list[str] = []
         errors = ""
@@ -208,11 +193,11 @@ class Log:
             if self.ending.end is not End.DONE and self.ending.during == id and not self._is_a_loop:
                 return str(self.ending)
             return "the log lacks its end" + self._status_wanted
-        ending, _ = self._end(only)
+        ending, _ = only.end
         if not ending:
             return "the log does not say how it ended"
         there = len(only.numbers)
-        wanted = self._frames_wanted(only)
+        wanted = only.frames_wanted
         if id in self._unclear:
             return f"the log is damaged: it may have been now that the kernel said: {self._unclear[id]}"
         if self._framed and (wanted != there or only.last - only.first + 1 != there):
@@ -245,12 +230,12 @@ class Log:
 
     def _divide(self) -> None:
         """Find what belongs to each provocation."""
-        now: _Provocation | None = None
+        now: Made | None = None
         for number, frame in self._part.frames.items():
             if frame.kind == "start":
                 if len(self._times) > 2 * MOST_MADE:
                     raise LogError(f"it has more than {MOST_MADE:,} provocations")
-                now = _Provocation(number, [number])
+                now = Made(number, [number])
                 self._times.append((number, id_of(frame)))
                 self._made.setdefault(id_of(frame), []).append(now)
                 name = id_of(frame)
@@ -272,7 +257,7 @@ class Log:
 
     def _begin(self) -> dict[str, Any] | None:
         frame = next((each for each in self._part.frames.values() if each.kind == "begin"), None)
-        content = self._content(frame) if frame else None
+        content = content_of(frame) if frame else None
         return content if isinstance(content, dict) else None
 
     def _plan(self) -> tuple[str, ...]:
@@ -322,43 +307,11 @@ class Log:
         for when, each in said:
             self._messages.setdefault(when, []).append(each)
 
-    @staticmethod
-    def _content(frame: Frame) -> Any:
-        try:
-            return frame.content
-        except ValueError:
-            return None
-
-    def _end(self, made: _Provocation) -> tuple[str, float]:
-        """How a provocation ended, empty where that cannot be said, and the seconds that it took."""
-        content = self._content(made.ended) if made.ended else None
-        if made.ended and made.ended.kind == "status":
-            return _of_status(content), 0.0
-        if not isinstance(content, dict):
-            return "", 0.0
-        how, seconds = content.get("how"), content.get("seconds")
-        took = float(seconds) if isinstance(seconds, int | float) and 0 <= seconds < ENDLESS else 0.0
-        return (how if isinstance(how, str) and ENDINGS.fullmatch(how) else ""), took
-
-    def _frames_wanted(self, made: _Provocation) -> int | None:
-        content = self._content(made.ended) if made.ended else None
-        wanted = content.get("frames") if isinstance(content, dict) else None
-        return wanted if isinstance(wanted, int) else None
-
 
 def _some(texts: Sequence[str]) -> tuple[str, ...]:
     """As many as are shown, and how many more there are."""
     more = len(texts) - MOST_SHOWN
     return (*texts[:MOST_SHOWN], *([f"and {more} more such messages"] if more > 0 else ()))
-
-
-def _of_status(content: object) -> str:
-    """A status as a shell has it, of what may have been started by timeout(1)."""
-    if type(content) is not int or not 0 <= content <= 255:
-        return ""
-    if content == OUT_OF_TIME:
-        return HUNG
-    return f"exit {content}" if content <= 128 else signal_name(content - 128)
 
 
 def read(texts: Sequence[bytes], *, stopped: str = "") -> Log:
