@@ -9,6 +9,7 @@ import pytest
 from amx.conformance.guest import machines
 from amx.conformance.guest.boot import CONSOLE, PORT
 from amx.conformance.guest.machines import Settings
+from amx.errors import GuestError
 
 BEGUN = guest_log.framed(guest_log.whole({id: [{"x": 1}] for id in ("XS-02", "XS-05")}))
 NOTHING = (lambda id: None, lambda: None)
@@ -85,9 +86,14 @@ def test_a_kernel_that_fails_by_kvm_is_not_booted_again(qemu):
 
 @pytest.mark.parametrize("accel", ["kvm", "tcg"])
 def test_what_is_asked_for_is_used_and_nothing_else(qemu, accel):
-    booted, calls = qemu("exit 1", accel=accel)
+    booted, calls = qemu("echo Booting >console; exit 1", accel=accel)
     assert (booted.by, booted.notes) == (f"QEMU by {accel.upper()}", ())
     assert len(calls) == 1
+
+
+def test_what_qemu_refuses_says_nothing_about_the_kernel(qemu):
+    with pytest.raises(GuestError, match=r"exit 1 before the guest said a word\. No such CPU\."):
+        qemu("echo no such CPU >&2; exit 1", accel="kvm")
 
 
 def test_without_kvm_qemu_boots_without(qemu, tmp_path):

@@ -17,7 +17,7 @@ from amx.conformance.guest.watch import Watch
 from amx.errors import GuestError, signal_name
 from amx.printable import printable
 
-__all__ = ["CONSOLE", "NEVER", "PORT", "Boot", "Guest", "run"]
+__all__ = ["CONSOLE", "KILLED", "NEVER", "PORT", "Boot", "Guest", "run"]
 
 CONSOLE, PORT = "console", "port"  # streams of a guest
 OUTPUT, MESSAGES = "output", "messages"  # of the command itself

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from amx import foreign_file
-from amx.conformance.guest.boot import CONSOLE, NEVER, PORT, Boot, Guest, run
+from amx.conformance.guest.boot import CONSOLE, KILLED, NEVER, PORT, Boot, Guest, run
 from amx.errors import GuestError
 from amx.printable import printable
 
@@ -168,7 +168,7 @@ def _of_runner(kernel: str, initrd: str, log: str, settings: Settings) -> Guest:
 def _by_qemu(kernel: str, directory: str, settings: Settings, progress: Progress) -> Boot:
     """By KVM; where that does not get as far as the first process, by QEMU's own translation (TCG)."""
     if settings.accel:
-        return run(_qemu(kernel, directory, settings, settings.accel), settings.timeout, *progress)
+        return _started(run(_qemu(kernel, directory, settings, settings.accel), settings.timeout, *progress))
     if not _broken_kvm and (why := _no_kvm()):
         _broken_kvm.append(why)
     if not _broken_kvm:
@@ -180,8 +180,19 @@ def _by_qemu(kernel: str, directory: str, settings: Settings, progress: Progress
         for name in (CONSOLE, PORT):
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(os.path.join(directory, name))
-    booted = run(_qemu(kernel, directory, settings, "tcg"), settings.timeout, *progress)
+    booted = _started(run(_qemu(kernel, directory, settings, "tcg"), settings.timeout, *progress))
     return replace(booted, notes=(f"not by KVM: {_broken_kvm[0]}",))
+
+
+def _started(booted: Boot) -> Boot:
+    """The same, unless QEMU has refused what it was asked for: that says nothing about the kernel."""
+    if any(booted.logs.values()) or booted.status in ("exit 0", KILLED):
+        return booted
+    raise GuestError(
+        f"{booted.by} ended with {booted.status} before the guest said a word",
+        cause=booted.messages[-1] if booted.messages else "It does not say why",
+        remedy="Ask for another --cpu, --smp, --memory or --accel, or leave them to it",
+    )
 
 
 def _no_kvm() -> str:
@@ -195,7 +206,7 @@ def _refusal_of_kvm(booted: Boot) -> str:
     if booted.has_begun:
         return ""
     last = booted.messages[-1] if booted.messages else ""
-    if booted.status not in ("exit 0", "killed"):
+    if booted.status not in ("exit 0", KILLED):
         return f"QEMU ended with {booted.status}{last and f' ({last})'}"
     if booted.said_standstill:
         return f"QEMU said {STANDSTILL.decode()}"
