@@ -134,8 +134,13 @@ def nearest(embeddings: Any, questions: NDArray[np.int8], top: int) -> Any:
 @contextmanager
 def workers(count: int, memory: int, directory: str) -> Iterator[Client]:
     """A cluster of processes of one thread each, with one core each, on this machine."""
+    settings = {
+        "distributed.worker.profile.enabled": False,
+        # Else each chunk's memory goes back to the kernel, and the next one's comes page by page.
+        "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": 100 << 20,
+    }
     with (
-        dask.config.set({"distributed.worker.profile.enabled": False}),
+        dask.config.set(settings),
         LocalCluster(
             n_workers=count,
             threads_per_worker=1,
