@@ -176,5 +176,5 @@ print(amx.matmul(np.ones((2, 3), np.int8), amx.pack(np.ones((3, 2), np.int8))).t
 
 def test_it_is_packed_while_another_thread_imports_ml_dtypes():
     """Which is in sys.modules before NumPy knows its bfloat16."""
-    child = children.run_python("-W", "ignore", "-c", WHILE_IMPORTED)
+    child = children.run_python("-c", WHILE_IMPORTED, PYTHONWARNINGS="ignore")
     assert (child.stdout, child.returncode) == ("[[3, 3], [3, 3]]\n", 0), child.stderr
