@@ -8,7 +8,6 @@ import functools
 import math
 import os
 import re
-import sys
 from collections.abc import Callable
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
@@ -16,7 +15,7 @@ from rich.text import Text
 
 from amx._console import open_console
 from amx.cli import _check_compare, _check_judge
-from amx.cli._check_show import REPORTS, missing_lane, terminal
+from amx.cli._check_show import for_people, missing_lane, terminal
 from amx.cli._files import STANDARD, refusal, writing
 from amx.cli._streams import print_error
 from amx.conformance import environment as _environment
@@ -174,8 +173,7 @@ def run_all(selection: Selection, arguments: argparse.Namespace) -> int:
 def _boot(kernel: str, archive: bytes, count: int, arguments: argparse.Namespace) -> Boot:
     """Boot it, with its progress on a terminal."""
     settings = _settings(arguments)
-    files = [getattr(arguments, option) for option in REPORTS]
-    console = open_console(sys.stderr if STANDARD in files else sys.stdout)
+    console = open_console(for_people(arguments))
     if not console.is_terminal:
         booted = machines.boot(kernel, archive, settings, (lambda id: None, lambda: None))
     else:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Callable, Iterable, Iterator
 
-from amx.cli._files import STANDARD, FileError, write_text
-from amx.cli._streams import print_error
+from amx.cli._check_show import for_people, write_reports
 from amx.conformance.report.matrix import Matrix, Unread, compare
 from amx.conformance.report.reading import ReportError, Run, load
 from amx.printable import printable
@@ -16,7 +14,6 @@ __all__ = ["add_options", "run"]
 
 TROUBLE = 2
 MOST = 32  # runs: what is read of them stays in memory
-REPORTS = ("json", "html", "markdown")
 OF_A_RUN = ("ktap", "require", "optional", "list", "model", "judge")  # options that mean nothing here
 
 
@@ -55,16 +52,8 @@ def show(matrix: Matrix, arguments: argparse.Namespace) -> int:
     """Show a matrix and write its reports; the exit status."""
     from amx.conformance.report import matrix_terminal
 
-    files = [getattr(arguments, option) for option in REPORTS]
-    matrix_terminal.show(matrix, sys.stderr if STANDARD in files else sys.stdout)
-    is_written = True
-    for file, text in _reports(matrix, arguments):
-        try:
-            write_text(file, text)
-        except FileError as error:  # the others can still be
-            print_error(f"amx check: {error}")
-            is_written = False
-    return matrix.exit_status if is_written else TROUBLE
+    matrix_terminal.show(matrix, for_people(arguments))
+    return matrix.exit_status if write_reports(_reports(matrix, arguments)) else TROUBLE
 
 
 def _reports(matrix: Matrix, arguments: argparse.Namespace) -> Iterator[tuple[str, str]]:

@@ -1,12 +1,14 @@
-"""What all ways of `amx check` share: results as they are made, and what `--require` asks for."""
+"""What all ways of `amx check` share: results as they are made, reports, and what `--require` asks for."""
 
 from __future__ import annotations
 
 import argparse
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, TextIO
 
-from amx.cli._files import STANDARD
+from amx.cli._files import STANDARD, FileError, write_text
+from amx.cli._streams import print_error
 from amx.conformance.environment import Environment
 from amx.conformance.runner import Runner
 from amx.conformance.selection import Selection
@@ -16,7 +18,7 @@ from amx.lane import Lane
 if TYPE_CHECKING:
     from amx.conformance.report.terminal import Terminal
 
-__all__ = ["LANES", "REPORTS", "missing_lane", "show", "terminal"]
+__all__ = ["LANES", "REPORTS", "for_people", "missing_lane", "show", "terminal", "write_reports"]
 
 REPORTS = ("json", "ktap", "html", "markdown")
 LANES = {
@@ -26,12 +28,29 @@ LANES = {
 }
 
 
+def for_people(arguments: argparse.Namespace) -> TextIO:
+    """What people read: a report on standard output is for a program that expects nothing else there."""
+    files = [getattr(arguments, option) for option in REPORTS]
+    return sys.stderr if STANDARD in files else sys.stdout
+
+
 def terminal(arguments: argparse.Namespace) -> Terminal:
-    """Where a run is shown: a report on standard output is for a program that expects nothing else there."""
+    """Where a run is shown."""
     from amx.conformance.report.terminal import Terminal
 
-    files = [getattr(arguments, option) for option in REPORTS]
-    return Terminal(sys.stderr if STANDARD in files else sys.stdout)
+    return Terminal(for_people(arguments))
+
+
+def write_reports(reports: Iterable[tuple[str, str]]) -> bool:
+    """Write each text into its file; whether all are written. What is not is said."""
+    is_written = True
+    for file, text in reports:
+        try:
+            write_text(file, text)
+        except FileError as error:  # the others can still be
+            print_error(f"amx check: {error}")
+            is_written = False
+    return is_written
 
 
 def show(shown: Terminal, runner: Runner, selection: Selection) -> tuple[list[Result], bool]:

@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable, Iterable
 
 from amx.cli import _check_boot, _check_compare, _check_judge
-from amx.cli._check_show import LANES, REPORTS, missing_lane, show, terminal
-from amx.cli._files import STANDARD, FileError, refusal, write_text
+from amx.cli._check_show import LANES, REPORTS, missing_lane, show, terminal, write_reports
+from amx.cli._files import STANDARD, FileError, refusal
 from amx.cli._streams import print_error
 from amx.conformance import environment as _environment
 from amx.conformance.check import Need
@@ -100,14 +100,7 @@ def run(arguments: argparse.Namespace) -> int:
     except (FileError, GuestError, LogError) as error:
         print_error(f"amx check: {error}")
         return UNJUDGED if isinstance(error, LogError) else TROUBLE
-    is_written = True
-    for file, text in _reports(report, arguments):
-        try:
-            write_text(file, text)
-        except FileError as error:  # the others can still be
-            print_error(f"amx check: {error}")
-            is_written = False
-    return report.exit_status if is_written else TROUBLE
+    return report.exit_status if write_reports(_reports(report, arguments)) else TROUBLE
 
 
 def _selection(arguments: argparse.Namespace) -> Selection:

@@ -16,6 +16,7 @@ from amx import written_file
 from amx.cli._files import STANDARD, refusal
 from amx.cli._markdown import fenced
 from amx.cli._streams import print_error
+from amx.cli.emulate import CPUS, NOT_EXECUTABLE, NOT_FOUND, OWN_FAILURE
 from amx.cli.explain import show
 from amx.diagnosis import Diagnosis, explain
 from amx.errors import AmxError, ProgramError
@@ -25,9 +26,7 @@ __all__ = ["add_parser", "run"]
 
 ANY = "any"
 REQUIREMENTS = (Lane.NATIVE.value, Lane.EMULATED.value, ANY)
-CPUS = ("spr", "gnr", "gnr-d", "dmr")  # as amx.cli.emulate
 NOT_TRACED = "Nothing was traced: only programs that this command emulates are."
-REFUSED = 125  # as env(1), timeout(1) and `amx emulate` have it
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -88,7 +87,7 @@ def run(arguments: argparse.Namespace) -> int:
     print(f"lane: {lane.value}", flush=True)
     is_traced = False
     if lane is Lane.NONE:
-        status = REFUSED
+        status = OWN_FAILURE
         print_error(f"amx ci: --require native, so nothing was run. {_why_not_native(diagnosis)}")
     else:
         # Where tiles are emulated already, by `amx emulate` or Intel SDE, the program's are too.
@@ -121,7 +120,7 @@ def _run(command: list[str]) -> int:
         found = program.find(command[0])
     except ProgramError as error:
         print_error(f"amx ci: {error}")
-        return 127 if error.errno == errno.ENOENT else 126
+        return NOT_FOUND if error.errno == errno.ENOENT else NOT_EXECUTABLE
     return supervise.run(found.path, command, os.environ)
 
 

@@ -1,7 +1,6 @@
 """`amx check --compare`: what is read, what changed, and the terminal, the page, JSON and Markdown of it."""
 
 import copy
-import html.parser
 import io
 import json
 import os
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import stand_in
+from page import Page
 
 from amx import cli
 from amx.conformance import check as check_module
@@ -389,34 +389,6 @@ def hostile():
     worse = altered(**named, kernel=NASTY, machine=facts, trouble=[NASTY], remarks=[NASTY], checks=[bad])
     runs = [reading.read(report(), "good"), reading.read(worse, NASTY), reading.read(worse, f"{NASTY}/x")]
     return compare(runs, unread=[Unread(printable(NASTY), printable(NASTY))])
-
-
-class Page(html.parser.HTMLParser):
-    """Checks that elements nest, and collects what a test wants to know."""
-
-    VOID = ("meta",)
-
-    def __init__(self, text):
-        super().__init__()
-        self.open, self.tags, self.ids, self.links, self.attributes, self.text = [], [], [], [], [], ""
-        self.feed(text)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append(tag)
-        self.attributes += attrs
-        self.ids += [value for name, value in attrs if name == "id"]
-        self.links += [value for name, value in attrs if name == "href"]
-        if tag not in self.VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        if self.open[-1:] != ["style"]:
-            self.text += data
 
 
 def test_on_the_page_every_text_is_text():

@@ -1,13 +1,13 @@
 """The reports of a run: JSON, KTAP read by a parser of our own, the page, the terminal."""
 
 import dataclasses
-import html.parser
 import io
 import json
 import re
 
 import pytest
 import stand_in
+from page import Page
 
 from amx.conformance.check import Expectation, KnownBug, Need, Verdict
 from amx.conformance.report import html as html_report
@@ -186,33 +186,6 @@ def test_in_ktap_no_reason_makes_a_failure_another_outcome():
     text = ktap.render(sample(results=results))
     assert r"not ok 2 AA-02 # the kernel said: BUG: x \# SKIP y" in text
     assert not re.search("not ok .* # SKIP", text)  # as tools/testing/kunit/kunit_parser.py looks for it
-
-
-class Page(html.parser.HTMLParser):
-    """Checks that elements nest, and collects what a test wants to know."""
-
-    VOID = ("meta", "br", "hr", "img", "link", "input")
-
-    def __init__(self, text):
-        super().__init__()
-        self.open, self.tags, self.ids, self.attributes, self.text = [], [], [], [], ""
-        self.feed(text)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append(tag)
-        self.attributes += attrs
-        self.ids += [value for name, value in attrs if name == "id"]
-        if tag not in self.VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        if self.open[-1:] != ["style"]:
-            self.text += data
 
 
 def test_the_page_is_well_formed_and_has_every_check():

@@ -1,9 +1,7 @@
 """`amx.torch.Linear`: the bits of `amx.Linear`, whatever torch does with modules, and never a gradient."""
 
 import copy
-import io
 import os
-import pickle
 import sys
 import threading
 
@@ -106,18 +104,8 @@ def test_copies_have_the_same_numbers_and_memory_of_their_own(dtype, copied, gen
     layer = amx.torch.Linear(torch.nn.Linear(70, 33), dtype=dtype)
     x = torch.randn(4, 70, generator=generator)
     want = call(layer, x)
-    if copied == "deepcopy":
-        other = copy.deepcopy(layer)
-    elif copied == "pickle":
-        other = pickle.loads(pickle.dumps(layer))
-    elif copied == "torch.save":
-        file = io.BytesIO()
-        torch.save(layer, file)
-        file.seek(0)
-        other = torch.load(file, weights_only=False)
-    else:
-        other = copy.deepcopy(layer).share_memory()
-        assert other.packed.is_shared()
+    other = torch_layers.copied(layer, copied)
+    assert copied != "share_memory" or other.packed.is_shared()
     assert same(call(other, x), want)
     layer.load_state_dict(amx.torch.Linear(torch.nn.Linear(70, 33), dtype=dtype).state_dict())
     assert not same(call(layer, x), want)

@@ -1,8 +1,6 @@
 """`amx.torch.Linear` with weights of 4 bits: the bits of `amx.Linear`, and memory that is never believed."""
 
 import copy
-import io
-import pickle
 
 import numpy as np
 import pytest
@@ -145,17 +143,7 @@ def test_a_model_is_converted(generator):
 def test_copies_compute_the_same(weight, copied, generator):
     layer = amx.torch.Linear(weight)
     x = torch.randn(4, 71, generator=generator)
-    if copied in ("copy", "deepcopy"):
-        other = getattr(copy, copied)(layer)
-    elif copied == "pickle":
-        other = pickle.loads(pickle.dumps(layer))
-    elif copied == "torch.save":
-        file = io.BytesIO()
-        torch.save(layer, file)
-        file.seek(0)
-        other = torch.load(file, weights_only=False)
-    else:
-        other = copy.deepcopy(layer).share_memory()
+    other = torch_layers.copied(layer, copied)
     assert same(call(other, x), expected(x, weight))
 
 

@@ -1,6 +1,9 @@
 """Layers of torch, and what they are compared with; imported where torch is."""
 
+import copy
+import io
 import os
+import pickle
 import time
 
 import torch
@@ -36,3 +39,18 @@ def call(module, *inputs):
     """Without gradients."""
     with torch.no_grad():
         return module(*inputs)
+
+
+def copied(module, way):
+    """By `copy`, `deepcopy`, `pickle`, `torch.save`, or into memory that processes share."""
+    if way in ("copy", "deepcopy"):
+        return getattr(copy, way)(module)
+    if way == "pickle":
+        return pickle.loads(pickle.dumps(module))
+    if way == "torch.save":
+        file = io.BytesIO()
+        torch.save(module, file)
+        file.seek(0)
+        return torch.load(file, weights_only=False)
+    assert way == "share_memory"
+    return copy.deepcopy(module).share_memory()
