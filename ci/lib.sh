@@ -164,6 +164,24 @@ install_editable() {
         --config-settings=cmake.define.AMX_WERROR="${AMX_WERROR:-OFF}" "$@"
 }
 
+# The package into $venv: a wheel, if one is named, else editable.
+install_package() {
+    if [ $# -eq 1 ]; then
+        pip_install --force-reinstall --no-deps "$1"
+    else
+        find_compiler
+        install_editable editable ""
+    fi
+}
+
+# Pass these tests. One that skips since a library is missing fails the script.
+pass_without_skips() {
+    log=$(mktemp)
+    trap 'rm -f "$log"' EXIT
+    AMX_BACKEND=vector "$venv/bin/pytest" -q "${in_parallel[@]}" -m "not long" "$@" | tee "$log"
+    ! grep -E '^SKIPPED.*(could not import|not installed)' "$log" || die "these tests did not run"
+}
+
 # sanitized_build NAME EXTRAS [pip arguments]: the package with AddressSanitizer and UndefinedBehaviorSanitizer, in
 # .venv-sanitize. Needs gcc with libasan and libubsan.
 sanitized_build() {
