@@ -16,7 +16,8 @@ import errno
 import importlib
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NoReturn
 
 import amx
@@ -66,7 +67,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser whose help is lost no more silently than anything else."""
+    """A parser whose help is lost no more silently than anything else.
+
+    `commands` are the parsers of its commands, by name.
+    """
+
+    commands: Mapping[str, argparse.ArgumentParser] = MappingProxyType({})
 
     def _print_message(self, message: str, file: Any = None) -> None:
         (file or sys.stderr).write(message)
@@ -89,7 +95,7 @@ class _PrintCompletion(argparse.Action):
         parser.exit()
 
 
-def parser_of(*names: str) -> argparse.ArgumentParser:
+def parser_of(*names: str) -> _Parser:
     """The parser of all commands, with all options of those that are named."""
     parser = _Parser(prog="amx", description="Ask Linux for Intel AMX, and run it.")
     parser.add_argument("--version", action="version", version=f"linux-amx {amx.__version__}")
@@ -105,11 +111,19 @@ def parser_of(*names: str) -> argparse.ArgumentParser:
             importlib.import_module(f"{__name__}.{name}").add_parser(subparsers)
         else:
             subparsers.add_parser(name, help=summary)
+    parser.commands = subparsers.choices
     return parser
 
 
 def _run(words: list[str]) -> int:
-    arguments = parser_of(_asked(words) or "").parse_args(words)
+    name = _asked(words) or ""
+    parser = parser_of(name)
+    if not words:
+        parser.print_help(sys.stderr)
+        return TROUBLE
+    arguments, unknown = parser.parse_known_args(words)
+    if unknown:  # argparse would show how amx is used, not the command
+        parser.commands.get(name, parser).error(f"unrecognized arguments: {' '.join(unknown)}")
     try:
         status: int = arguments.run(arguments)
     except amx.AmxError as error:

@@ -74,6 +74,25 @@ def test_another_shell_is_wrong_usage():
     assert ended.value.code == 2
 
 
+# ---- wrong usage -------------------------------------------------------------------------------------------
+
+
+def test_amx_alone_names_all_commands(capsys):
+    assert cli.main([]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert all(re.search(rf"^ +{name} ", said.err, re.MULTILINE) for name in cli.COMMANDS)
+
+
+def test_an_unknown_option_of_a_command_shows_how_the_command_is_used(capsys):
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["explain", "--probe"])
+    said = capsys.readouterr().err
+    assert ended.value.code == 2
+    assert "--no-probe" in said
+    assert "amx explain: error: unrecognized arguments: --probe" in said
+
+
 # ---- manual pages ------------------------------------------------------------------------------------------
 
 
