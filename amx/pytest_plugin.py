@@ -289,8 +289,12 @@ def _needs(marker: pytest.Mark) -> list[str]:
     return [diagnosis.feature_named(name).value for name in names]
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip what cannot run here, and say in the reports on which lane the rest does."""
+    """Skip what cannot run here, and say in the reports on which lane the rest does.
+
+    By pytest's own marker, which pytest looks at after this: so that the reports name the test's line.
+    """
     markers = _markers_of(item)
     if not markers:
         return
@@ -299,10 +303,12 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     item.user_properties.append((PROPERTY, _lane() or "none"))
     for lane in ("native", "emulated"):
         if any(marker.name == f"amx_{lane}" for marker in markers) and reason_against(lane):
-            pytest.skip(reason_against(lane))
+            item.add_marker(pytest.mark.skip(reason=reason_against(lane)))
+            return
     for name in itertools.chain.from_iterable(map(_needs, markers)):
         if reason_against_feature(name):
-            pytest.skip(reason_against_feature(name))
+            item.add_marker(pytest.mark.skip(reason=reason_against_feature(name)))
+            return
 
 
 class _InJunit:

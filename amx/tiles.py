@@ -178,10 +178,13 @@ class TileContext(TileScope):
         for tile, wanted in ((d, accumulator(a_element).name), (a, a_element.value), (b, b_element.value)):
             held = self._held[tile]
             if held not in (None, wanted):
+                remedy = f"load {wanted}, or use the instruction for {held}"
+                if (held, wanted) == ("uint16", "bfloat16"):
+                    remedy = 'say dtype="bfloat16" when you load it'
                 raise errors.TileDtypeError(
                     f"{insn} with {held} in TMM{tile}",
                     cause=f"it reads {wanted} there",
-                    remedy=f"load {wanted}, or use the instruction for {held}",
+                    remedy=remedy,
                     operation=insn,
                 )
         op = tdp(a_element, b_element)

@@ -99,8 +99,11 @@ def test_a_machine_that_cannot_be_read_breaks_no_run(pytester):
     result.assert_outcomes(passed=1, skipped=3)
 
 
-def test_skips_say_why(on):
+def test_skips_name_the_line_of_the_test_and_say_why(on):
     result = on("zen5-kvm")
+    lines = [line for line in result.stdout.lines if line.startswith("SKIPPED")]
+    assert len(lines) == 3
+    assert all("pytest_plugin.py" not in line for line in lines)
     result.stdout.fnmatch_lines_random(
         [
             "SKIPPED*AMX of this machine cannot be used: The processor has no AMX. Use *",

@@ -254,7 +254,7 @@ def test_uint16_is_bfloat16_only_where_said(backend):
     with TileContext(INT8) as tiles:
         tiles.load(1, a)
         tiles.load(2, a, dtype="bfloat16")
-        with pytest.raises(errors.TileDtypeError, match="uint16 in TMM1"):
+        with pytest.raises(errors.TileDtypeError, match=r'uint16 in TMM1.*Say dtype="bfloat16" when'):
             tiles.dpbf16ps(0, 1, 2)
         tiles.load(1, a, dtype="bfloat16")
         tiles.dpbf16ps(0, 1, 2)
