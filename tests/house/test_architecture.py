@@ -1,7 +1,6 @@
-"""Pages about the structure name files and functions that there are; the picture is of today's layers."""
+"""Pages about the structure name files and functions that there are."""
 
 import re
-import sys
 from pathlib import Path
 
 import children
@@ -53,10 +52,3 @@ def test_every_function_is_defined_where_the_page_says(page):
 
 def test_the_journeys_name_many_functions():
     assert len(set(steps("docs/architecture.md"))) > 40
-
-
-def test_the_picture_is_of_the_declared_layers():
-    done = children.run(
-        [sys.executable, children.ROOT / "ci/picture.py", "--check"], capture_output=True, text=True
-    )
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
