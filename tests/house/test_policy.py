@@ -1,4 +1,4 @@
-"""docs/policy.md, CITATION.cff and the package agree on versions."""
+"""docs/policy.md, pyproject.toml, CITATION.cff, CHANGELOG.md and the package agree on versions."""
 
 import re
 import tomllib
@@ -26,9 +26,17 @@ def test_the_lowest_version_is_the_projects(name):
     assert f"{name.lower()}>={ROWS[name]}" in REQUIREMENTS
 
 
-def test_who_cites_it_cites_this_release():
+def test_the_package_says_the_version_that_it_is_built_as():
+    assert PROJECT["version"] == __version__
+
+
+def test_who_cites_it_cites_the_newest_release_of_the_changelog():
     text = (children.ROOT / "CITATION.cff").read_text()
-    assert dict(re.findall(r"^(version|license): (.*)$", text, re.MULTILINE)) == {
-        "version": __version__,
+    changelog = (children.ROOT / "CHANGELOG.md").read_text()
+    version, date = re.findall(r"^## \[(\d.*)\] - (\d{4}-\d\d-\d\d)$", changelog, re.MULTILINE)[0]
+    assert version == __version__
+    assert dict(re.findall(r"^(version|date-released|license): (.*)$", text, re.MULTILINE)) == {
+        "version": version,
+        "date-released": date,
         "license": PROJECT["license"],
     }
