@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Shared by the scripts of ci/, which source it: where the tree is, which tools there are, how an environment is made.
 # Settings: PYTHON (default: the first python3 that is new enough) and CC (default: cc, gcc or clang).
 
@@ -227,6 +228,7 @@ need_qemu_and_apt() {
 # private_apt RELEASE [deb-src]: sets `private`, options with which apt knows that release of Debian, on request its sources
 # too, and nothing of this system. What it keeps is in $unpacked, and apt's own lists are not touched.
 private_apt() {
+    # shellcheck disable=SC2154 # the script that sources this has made $unpacked
     local apt=$unpacked/apt-$1 key=/usr/share/keyrings/debian-archive-keyring.gpg
     private=(-o "Dir::Etc::sourcelist=$apt/sources.list" -o Dir::Etc::sourceparts=- -o Dir::State::status=/dev/null
         -o "Dir::State::lists=$apt/lists" -o "Dir::Cache=$apt" -o APT::Architecture=amd64 -o APT::Architectures=amd64
