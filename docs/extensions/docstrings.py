@@ -1,7 +1,7 @@
 """The package's docstrings as Sphinx reads them: their sections as lists, `names` as links.
 
-A section is a heading with a line of hyphens below it, and has entries `name: text`, or text alone. Parameters may stand
-without a heading.
+A section is a heading with a line of hyphens below it, and has entries `name: text`, or text alone.
+Parameters may stand without a heading.
 """
 
 import inspect
