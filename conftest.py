@@ -12,7 +12,7 @@ import vector_family
 import amx
 from amx.pytest_plugin import reason_against
 
-# Threads of products that wait leave the CPU to other tests: those of libgomp else spin while others have it.
+# Threads of products that wait leave the CPU to other tests at once.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from amx.quantization import quantize
     from amx.quantized import Quantized
     from amx.saving import load_safetensors, save_safetensors
-    from amx.threads import get_num_threads, set_num_threads
+    from amx.threads import get_num_threads, register_threadpoolctl, set_num_threads
     from amx.tile_config import TileConfig
     from amx.tiles import TileContext
 
@@ -56,6 +56,7 @@ _HOMES = {
     "plan": "planning",
     "prefault": "permission",
     "quantize": "quantization",
+    "register_threadpoolctl": "threads",
     "request": "permission",
     "save_safetensors": "saving",
     "set_backend": "backend",
@@ -96,6 +97,7 @@ __all__ = [
     "plan",
     "prefault",
     "quantize",
+    "register_threadpoolctl",
     "request",
     "save_safetensors",
     "set_backend",

@@ -12,7 +12,7 @@ from typing import Any, Protocol, TypeVar, cast, overload
 
 _native: Any = importlib.import_module("amx._native")  # compiled, so untyped
 
-__all__ = ["CData", "ffi", "lib"]
+__all__ = ["CData", "ffi", "lib", "path"]
 
 CData = Any
 _Function = TypeVar("_Function", bound=Callable[..., object])
@@ -344,3 +344,4 @@ class Lib(Machine, Tile, Gemm, Layer, Bench, Emulator, Trap, Protocol):
 
 ffi: FFI = cast(FFI, _native.ffi)
 lib: Lib = cast(Lib, _native.lib)
+path: str = _native.__file__

@@ -1,15 +1,17 @@
-"""How many threads a matrix product may use."""
+"""How many threads a matrix product may use, of the package's own (csrc/team)."""
 
 from __future__ import annotations
 
 import operator
+from pathlib import Path
 from typing import SupportsIndex
 
 from amx import errors
-from amx._lib import lib
+from amx._lib import lib, path
 
-__all__ = ["get_num_threads", "limit", "set_num_threads"]
+__all__ = ["get_num_threads", "limit", "register_threadpoolctl", "set_num_threads"]
 
+_registered = False  # with threadpoolctl
 limit = 0  # our own; 0: none. Read on every call, as a module's attribute.
 _MOST = 2**31 - 1  # a C int
 
@@ -17,9 +19,10 @@ _MOST = 2**31 - 1  # a C int
 def set_num_threads(count: SupportsIndex | None) -> None:
     """Use at most `count` threads for a product; None takes the limit away.
 
-    OpenMP's own limits (`OMP_NUM_THREADS`, threadpoolctl) hold beside it: the smaller number counts. Applies
-    to all Python threads. In a forked child products run on one thread whatever this says, since OpenMP's
-    threads do not survive fork.
+    There are as many as OpenMP's settings say when the package is loaded: the first number of
+    `OMP_NUM_THREADS`, else the CPUs that the process may run on, and `OMP_THREAD_LIMIT` at most. The smaller
+    number counts. Applies to all Python threads, each of which has so many beside it; a forked child has
+    threads of its own.
 
     Raises
     ------
@@ -41,3 +44,38 @@ def get_num_threads() -> int:
     """How many threads a large product would use now, from this Python thread."""
     available = int(lib.amx_gemm_threads())
     return min(limit, available) if limit else available
+
+
+def register_threadpoolctl() -> None:
+    """Make `threadpoolctl.threadpool_limits` and `threadpool_info` know this package, as one of BLAS's kind.
+
+    A limit that they set is that of `set_num_threads`. Needs threadpoolctl 3.2 or newer, which this package
+    does not install. A second call does nothing.
+
+    Raises
+    ------
+    ImportError: threadpoolctl is missing.
+    """
+    global _registered
+    import threadpoolctl
+
+    from amx.version import __version__
+
+    class Controller(threadpoolctl.LibController):  # type: ignore[misc]
+        user_api = "blas"
+        internal_api = "amx"
+        filename_prefixes = (Path(path).name,)
+        check_symbols = ("amx_gemm_threads",)  # other packages may have a file of that name
+
+        def get_num_threads(self) -> int:
+            return get_num_threads()
+
+        def set_num_threads(self, num_threads: int) -> None:
+            set_num_threads(num_threads if num_threads < lib.amx_gemm_threads() else None)
+
+        def get_version(self) -> str:
+            return __version__
+
+    if not _registered:
+        threadpoolctl.register(Controller)
+        _registered = True

@@ -12,7 +12,7 @@ def expect(threads: int, result: int) -> None:
     if result != threads:
         raise errors.AmxUnavailableError(
             f"a loop for {threads} thread(s) returned {result}",
-            cause="OpenMP gave fewer threads" if result > 0 else "this build cannot run it",
-            remedy="ask for fewer with --threads, or raise OMP_THREAD_LIMIT",
+            cause="no more threads could be made" if result > 0 else "this build cannot run it",
+            remedy="ask for fewer with --threads",
             errno=-result if result < 0 else None,
         )

@@ -140,7 +140,7 @@ def _options(arguments: argparse.Namespace) -> Options:
             raise ValueError(f"peer {name!r} is none of {', '.join((*NAMES, *LAYERS))}")
     available = int(lib.amx_gemm_threads())
     if not 1 <= arguments.threads <= available:
-        raise ValueError(f"--threads {arguments.threads}: OpenMP offers 1 to {available} here")
+        raise ValueError(f"--threads {arguments.threads}: from 1 to {available} here")
     return Options(
         cases=tuple(cases),
         peers=tuple(load(name) for name in names if name in NAMES and of_products),

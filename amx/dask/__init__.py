@@ -4,7 +4,8 @@
 the workers of a cluster, and `amx.dask.workers(client)` says what each has. Dask schedules; there is no
 scheduler here, and nothing of Dask's is replaced.
 
-Names load on first use: what arrives at a worker before `AmxPlugin` has set its threads loads no OpenMP.
+Names load on first use: what arrives at a worker before `AmxPlugin` has set its threads does not read
+OMP_NUM_THREADS.
 """
 
 from __future__ import annotations

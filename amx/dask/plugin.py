@@ -54,8 +54,8 @@ class AmxPlugin(WorkerPlugin):  # type: ignore[misc]
 
     Notes
     -----
-    OpenMP reads OMP_NUM_THREADS when it is loaded, and Dask's nannies set it to 1. The plugin sets it to the
-    share, unless this package has been used on the worker before; `amx.dask.workers` shows what holds.
+    Products read OMP_NUM_THREADS when they are loaded, and Dask's nannies set it to 1. The plugin sets it to
+    the share, unless this package has been used on the worker before; `amx.dask.workers` shows what holds.
     """
 
     name = _NAME
@@ -95,7 +95,7 @@ class AmxPlugin(WorkerPlugin):  # type: ignore[misc]
         neighbours = await _on_this_machine(worker)
         total = sum(neighbours.values())
         share = self.threads or max(1, CPU_COUNT // max(total, 1))
-        if "amx._native" not in sys.modules:  # by which OpenMP is loaded
+        if "amx._native" not in sys.modules:  # which reads it
             os.environ["OMP_NUM_THREADS"] = str(share)
         self.take(share if self.share is None else min(share, self.share))  # a later worker may have told it
         await _tell(worker, [each for each in neighbours if each != worker.address], share)

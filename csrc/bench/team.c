@@ -1,39 +1,20 @@
 /* See team.h. */
 #include "bench/team.h"
 
-#include "bench/bench.h"
+#include "team/team.h"
 
-#if defined(_OPENMP)
-#include <omp.h>
+struct together {
+    bench_body *body;
+    const void *work;
+};
 
-static int run_team(int threads, bench_body *body, const void *work) {
-    int came = 1;
-#pragma omp parallel num_threads(threads) default(none) shared(body, work, came)
-    {
-        const int rank = omp_get_thread_num(), size = omp_get_num_threads();
-        if (rank == 0) {
-            came = size;
-        }
-        body(work, rank, size);
-    }
-    return came;
+static void work_together(struct team team, void *work) {
+    const struct together *all = work;
+    all->body(all->work, team.rank, team.size);
 }
-#else
-static int run_team(int threads, bench_body *body, const void *work) {
-    (void)threads;
-    body(work, 0, 1);
-    return 1;
-}
-#endif
 
 int bench_on_team(int threads, bench_body *body, const void *work) {
-    const int available = amx_gemm_threads(); /* 1 in a forked child, whose OpenMP threads are gone */
-    if (threads > available) {
-        threads = available;
-    }
-    if (threads > 1) {
-        return run_team(threads, body, work);
-    }
-    body(work, 0, 1);
-    return 1;
+    struct together all = {body, work};
+    const int available = team_available();
+    return team_run(threads > available ? available : threads, work_together, &all);
 }

@@ -9,10 +9,6 @@
 #include "gemm/job.h"
 #include "gemm/packed.h"
 
-#if defined(_OPENMP)
-#include <omp.h>
-#endif
-
 static int64_t offset_of(struct gemm_offsets offsets, int64_t item) {
     if (offsets.each != NULL) {
         return offsets.each[item];
@@ -21,14 +17,6 @@ static int64_t offset_of(struct gemm_offsets offsets, int64_t item) {
         return item * offsets.step;
     }
     return item % offsets.inner * offsets.step + item / offsets.inner * offsets.outer;
-}
-
-static void barrier(struct gemm_team team) {
-    if (team.size > 1) {
-#if defined(_OPENMP)
-#pragma omp barrier
-#endif
-    }
 }
 
 /* Elements of K in front of a chunk, of which the last may not be full. */
@@ -61,7 +49,7 @@ static int get_stripe(const struct gemm_job *job, int64_t first_panel, int64_t p
         if (job->team.rank == 0) { /* the others read it between the next barrier and the one behind it */
             stop->agreed = is_to_stop(job->call);
         }
-        barrier(job->team); /* until nobody works on what the buffer held */
+        team_meet(job->team); /* until nobody works on what the buffer held */
         if (stop->agreed) {
             return 1;
         }
@@ -73,7 +61,7 @@ static int get_stripe(const struct gemm_job *job, int64_t first_panel, int64_t p
     gemm_pack_b(data + mine.begin * panel_bytes, panel_bytes, &b,
                 (first_panel + ours.begin + mine.begin) * GEMM_PANEL, mine.end - mine.begin);
     if (sharers > 1) {
-        barrier(job->team);
+        team_meet(job->team);
     }
     *stripe = (struct gemm_stripe){data, panel_bytes, first_panel, panels, ours.begin, chunks};
     return 0;
@@ -123,7 +111,7 @@ static int64_t end_of_operand(const struct gemm_call *call, int64_t begin, int64
 }
 
 /* What one thread of the call does. */
-static void run_thread(struct gemm_call *call, struct gemm_team team, struct gemm_buffers buffers) {
+static void run_thread(struct gemm_call *call, struct team team, struct gemm_buffers buffers) {
     const struct amx_gemm_plan *plan = call->plan;
     struct gemm_session session;
     struct gemm_job job = {
@@ -143,7 +131,7 @@ static void run_thread(struct gemm_call *call, struct gemm_team team, struct gem
     struct gemm_range items = {0, plan->batch};
     if (plan->over_batch) {
         items = gemm_share(plan->batch, team.rank, team.size);
-        job.team = (struct gemm_team){0, 1};
+        job.team = team_of_one();
     } else if (team.size != plan->threads) { /* fewer came than were called */
         job.row_parts = 1;
         job.column_parts = team.size;
@@ -191,33 +179,35 @@ static int run_alone(struct gemm_call *call) {
     struct gemm_buffers buffers = {NULL, NULL, NULL};
     const int error = get_buffers(call, 1, &buffers);
     if (error == 0) {
-        run_thread(call, (struct gemm_team){0, 1}, buffers);
+        run_thread(call, team_of_one(), buffers);
     }
     return error;
 }
 
-#if defined(_OPENMP)
+struct together {
+    struct gemm_call *call;
+    uint8_t *stripe; /* that all share; NULL: each has one, or none is needed */
+    int error;       /* atomic */
+};
+static void work_together(struct team team, void *work) {
+    struct together *all = work;
+    struct gemm_buffers buffers = {NULL, all->stripe, NULL};
+    const int mine = get_buffers(all->call, all->call->plan->over_batch, &buffers);
+    if (mine != 0) {
+        __atomic_store_n(&all->error, mine, __ATOMIC_RELAXED);
+    }
+    team_meet(team); /* everybody sees the error */
+    if (__atomic_load_n(&all->error, __ATOMIC_RELAXED) == 0) {
+        run_thread(all->call, team, buffers);
+    }
+}
 static int run_parallel(struct gemm_call *call) {
-    uint8_t *shared_stripe = NULL;
-    int error = call->plan->over_batch ? 0 : get_stripe_buffer(call, &shared_stripe);
-    if (error != 0) {
-        return error;
+    struct together all = {call, NULL, 0};
+    all.error = call->plan->over_batch ? 0 : get_stripe_buffer(call, &all.stripe);
+    if (all.error == 0) {
+        team_run(call->plan->threads, work_together, &all);
     }
-#pragma omp parallel num_threads(call->plan->threads) default(none) shared(call, shared_stripe, error)
-    {
-        const struct gemm_team team = {omp_get_thread_num(), omp_get_num_threads()};
-        struct gemm_buffers buffers = {NULL, shared_stripe, NULL};
-        const int mine = get_buffers(call, call->plan->over_batch, &buffers);
-        if (mine != 0) {
-#pragma omp atomic write
-            error = mine;
-        }
-#pragma omp barrier /* everybody sees the error */
-        if (error == 0) {
-            run_thread(call, team, buffers);
-        }
-    }
-    return error;
+    return all.error;
 }
 
 /* A forked child begins again, alone, unless c held sums before. */
@@ -232,11 +222,6 @@ static int run_team(struct gemm_call *call) {
     call->without_team = NULL;
     return error;
 }
-#else
-static int run_team(struct gemm_call *call) {
-    return run_alone(call);
-}
-#endif
 
 /* K = 0: a sum of nothing. */
 static void fill_zero(const struct gemm_call *call) {

@@ -11,7 +11,7 @@
  *   interrupt.c  whether a long product is to go on, which stop.c asks between blocks
  *   family.c     the kernels in vector registers (csrc/vector/), by names
  *   nibble*.c    products with 4-bit weights, which have kernels, a layout and a driver of their own
- *   stores.c, pages.c, workspace.c, threads.c    memory and threads, as below
+ *   stores.c, pages.c, workspace.c               memory, as below
  *
  * A tile of A or B is 1 KiB of 16 rows of 64 bytes. A "chunk" is the 64 bytes of K that one tile holds: 64
  * elements of 8 bits or 32 of 16 bits. A "panel" is the part of an operand that belongs to the rows of one
@@ -35,6 +35,7 @@
 
 #include "emulator/emulator.h"
 #include "gemm/products.h"
+#include "team/team.h"
 #include "tile/tiles.h"
 #include "vector/vector.h"
 
@@ -156,15 +157,6 @@ struct gemm_workspace {
 };
 struct gemm_workspace gemm_workspace_put_aside(void);
 void gemm_workspace_put_back(const struct gemm_workspace *aside);
-
-/* ---- threads.c ---- */
-
-/* One member of the team that computes a product. */
-struct gemm_team {
-    int rank, size;
-};
-int gemm_threads_available(void); /* what OpenMP would use now; 1 without OpenMP and in a forked child */
-int gemm_forks(void);             /* between the first process and this one; 0 without OpenMP */
 
 /* ---- interrupt.c ---- */
 

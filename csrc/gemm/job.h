@@ -17,7 +17,7 @@ struct gemm_job {
     struct gemm_matrix a, b;
     const uint8_t *packed;
     uint8_t *c;
-    struct gemm_team team;
+    struct team team;
     int row_parts, column_parts;
     struct gemm_buffers buffers;
     struct gemm_session *session;

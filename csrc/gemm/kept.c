@@ -1,8 +1,7 @@
 /* The plan of this thread's last product: making it anew takes longer than planning saves a small product.
  *
  * A plan depends on nothing but what is compared here: the product, this core's caches, and how many threads
- * it may use now, which is another number in a forked child, in a parallel region, or after a change of
- * OpenMP's settings.
+ * it may use now.
  */
 #include <errno.h>
 
@@ -15,7 +14,7 @@ struct kept {
 };
 
 static int threads_for(int most) {
-    const int available = most == 1 ? 1 : gemm_threads_available();
+    const int available = most == 1 ? 1 : team_available();
     return most == 0 || most > available ? available : most;
 }
 

@@ -26,7 +26,6 @@ int amx_gemm_layer(int engine, int op, int threads, int64_t m, int64_t k, const 
     return gemm_out_overlaps(layer, m, b->n, a, bytes) ? -EXDEV : gemm_run(&call, op, threads, 1);
 }
 
-#if defined(_OPENMP)
 static struct layer_rows some_rows(const struct layer_rows *on, int64_t first, int64_t rows) {
     struct layer_rows some = *on;
     some.x = (const uint8_t *)on->x + first * on->x_row;
@@ -37,23 +36,22 @@ static struct layer_rows some_rows(const struct layer_rows *on, int64_t first, i
     some.rows = rows;
     return some;
 }
-#endif
+
+static void quantize_share(struct team team, void *work) {
+    const struct layer_rows *on = work;
+    const struct gemm_range mine = gemm_share(on->rows, team.rank, team.size);
+    const struct layer_rows some = some_rows(on, mine.begin, mine.end - mine.begin);
+    layer_quantize_rows(&some);
+}
 
 void amx_gemm_layer_rows(int threads, const struct layer_rows *on) {
     enum { WORTH_THREADS = 1 << 16 }; /* elements */
-    const int available = on->rows * on->k < WORTH_THREADS ? 1 : gemm_threads_available();
+    const int available = on->rows * on->k < WORTH_THREADS ? 1 : team_available();
     const int most = threads == 0 || threads > available ? available : threads;
     const int team = on->rows < most ? (int)on->rows : most;
     if (team <= 1) {
         layer_quantize_rows(on);
         return;
     }
-#if defined(_OPENMP)
-#pragma omp parallel for num_threads(team) schedule(static) default(none) shared(on, team)
-    for (int rank = 0; rank < team; rank++) {
-        const struct gemm_range mine = gemm_share(on->rows, rank, team);
-        const struct layer_rows some = some_rows(on, mine.begin, mine.end - mine.begin);
-        layer_quantize_rows(&some);
-    }
-#endif
+    team_run(team, quantize_share, (void *)on);
 }

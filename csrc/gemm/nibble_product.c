@@ -12,10 +12,6 @@
 #include "gemm/nibbles.h"
 #include "vector/nibble_families.h"
 
-#if defined(_OPENMP)
-#include <omp.h>
-#endif
-
 enum {
     FINISHED = 8,                                           /* tiles whose results are made at once */
     MOST_ROWS = 240,                                        /* of a block, so that its sums stay in L2, too */
@@ -50,11 +46,11 @@ static int stops(const struct call *call) {
 static int stops_before(struct part *part, int64_t chunks) {
     struct call *const call = part->call;
     if (part->asks && !stops(call) && gemm_is_time(&part->watch, chunks)) {
-        const int forks = gemm_forks();
+        const int forks = team_forks();
         if (gemm_ask(&part->watch)) {
             __atomic_store_n(&call->stop, 1, __ATOMIC_RELAXED);
         }
-        if (forks != gemm_forks() && call->without_team != NULL) {
+        if (forks != team_forks() && call->without_team != NULL) {
             longjmp(*call->without_team, 1);
         }
     }
@@ -130,7 +126,7 @@ static void run_part(struct part *part) {
 }
 
 /* What one thread of the call does; with `error` 0 or -ENOMEM. */
-static struct part part_of(struct call *call, struct gemm_team team, int *error) {
+static struct part part_of(struct call *call, struct team team, int *error) {
     const int as_planned = team.size == call->threads; /* else fewer came than were called */
     const int row_parts = as_planned ? call->row_parts : 1, column_parts = team.size / row_parts;
     struct part part = {
@@ -148,29 +144,31 @@ static struct part part_of(struct call *call, struct gemm_team team, int *error)
 
 static int run_alone(struct call *call) {
     int error;
-    struct part part = part_of(call, (struct gemm_team){0, 1}, &error);
+    struct part part = part_of(call, team_of_one(), &error);
     if (error == 0) {
         run_part(&part);
     }
     return error;
 }
 
-#if defined(_OPENMP)
-static int run_parallel(struct call *call) {
-    int error = 0;
-#pragma omp parallel num_threads(call->threads) default(none) shared(call, error)
-    {
-        const struct gemm_team team = {omp_get_thread_num(), omp_get_num_threads()};
-        int mine;
-        struct part part = part_of(call, team, &mine);
-        if (mine != 0) {
-#pragma omp atomic write
-            error = mine;
-        } else {
-            run_part(&part);
-        }
+struct together {
+    struct call *call;
+    int error; /* atomic */
+};
+static void work_together(struct team team, void *work) {
+    struct together *all = work;
+    int mine;
+    struct part part = part_of(all->call, team, &mine);
+    if (mine != 0) {
+        __atomic_store_n(&all->error, mine, __ATOMIC_RELAXED);
+    } else {
+        run_part(&part);
     }
-    return error;
+}
+static int run_parallel(struct call *call) {
+    struct together all = {call, 0};
+    team_run(call->threads, work_together, &all);
+    return all.error;
 }
 
 /* A forked child begins again, alone. */
@@ -185,11 +183,6 @@ static int run_team(struct call *call) {
     call->without_team = NULL;
     return error;
 }
-#else
-static int run_team(struct call *call) {
-    return run_alone(call);
-}
-#endif
 
 /* Blocks of rows as equal as whole groups allow, none larger than fits. */
 static int64_t block_of(const struct call *call) {
@@ -202,7 +195,7 @@ static int64_t block_of(const struct call *call) {
 
 static void share_out(struct call *call, int most) {
     const double worth = (double)call->m * (double)call->b->n * (double)call->b->k / WORTH_THREAD;
-    const int available = most == 1 || worth < 2 ? 1 : gemm_threads_available();
+    const int available = most == 1 || worth < 2 ? 1 : team_available();
     const int wanted = most == 0 || most > available ? available : most;
     const int team = worth < wanted ? (int)worth : wanted;
     call->column_parts = (int)min64(team > 1 ? team : 1, call->b->tiles);

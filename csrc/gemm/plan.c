@@ -178,7 +178,7 @@ static void choose_threads(struct amx_gemm_plan *plan, int slower, int most, int
     if (cycles * slower < PARALLEL_CYCLES) {
         return;
     }
-    const int available = gemm_threads_available();
+    const int available = team_available();
     const int64_t wanted = most == 0 || most > available ? available : most;
     if (wanted <= 1) {
         return;
@@ -314,7 +314,7 @@ static void choose_stores(struct amx_gemm_plan *plan, int engine) {
 }
 
 int amx_gemm_threads(void) {
-    return gemm_threads_available();
+    return team_available();
 }
 
 int amx_gemm_make_plan(int engine, int op, int threads, int64_t m, int64_t n, int64_t k, int64_t batch,

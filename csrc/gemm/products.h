@@ -128,7 +128,7 @@ const char *amx_vector_family(int op, int index);
 int amx_vector_select(int op, const char *name);
 const char *amx_vector_selected(int op); /* NULL: none, and AMX_VECTOR is the software tile machine */
 
-/* How a product is cut. Threads: at most `threads`, 0 for what OpenMP would use. */
+/* How a product is cut. Threads: at most `threads`, 0 for all there may be. */
 struct amx_caches {
     int64_t l1, l2; /* bytes of one core's own data caches */
 };
@@ -158,6 +158,7 @@ int amx_gemm_make_plan(int engine, int op, int threads, int64_t m, int64_t n, in
 /* Plan as on a core with these caches, NULL for its own: so tests turn every loop over blocks with small
  * products. Not while a product runs. */
 void amx_gemm_assume_caches(const struct amx_caches *caches);
-int amx_gemm_threads(void); /* what 0 stands for, now and in this thread */
+/* What 0 stands for. Visible, so that a program that looks at its libraries knows this one by it. */
+int amx_gemm_threads(void) __attribute__((visibility("default")));
 
 #endif

@@ -81,7 +81,7 @@ static rounder *rounder_to(int format) {
 
 struct rounding {
     rounder *round;
-    int64_t columns, pieces; /* of a row */
+    int64_t rows, columns, pieces; /* of a row */
     const uint8_t *from;
     int64_t from_row;
     uint16_t *to;
@@ -93,24 +93,20 @@ static void round_piece(const struct rounding *r, int64_t piece) {
     r->round(r->to + row * r->columns + column, r->from + row * r->from_row + 4 * column, count);
 }
 
+static void round_share(struct team team, void *work) {
+    const struct rounding *r = work;
+    const struct gemm_range mine = gemm_share(r->rows * r->pieces, team.rank, team.size);
+    for (int64_t piece = mine.begin; piece < mine.end; piece++) {
+        round_piece(r, piece);
+    }
+}
+
 void amx_round(int format, int threads, int64_t rows, int64_t columns, const void *from, int64_t from_row,
                void *to) {
     const struct rounding r = {
-        rounder_to(format), columns, (columns + PIECE - 1) / PIECE, from, from_row, to,
+        rounder_to(format), rows, columns, (columns + PIECE - 1) / PIECE, from, from_row, to,
     };
-    const int64_t all = rows * r.pieces;
-    const int available = rows * columns < WORTH_THREADS ? 1 : gemm_threads_available();
+    const int available = rows * columns < WORTH_THREADS ? 1 : team_available();
     const int team = threads == 0 || threads > available ? available : threads;
-    if (team == 1) { /* a team of one costs more, and LLVM's forgets the caller's floating-point flags */
-        for (int64_t piece = 0; piece < all; piece++) {
-            round_piece(&r, piece);
-        }
-        return;
-    }
-#if defined(_OPENMP)
-#pragma omp parallel for num_threads(team) schedule(static) default(none) shared(r, all)
-    for (int64_t piece = 0; piece < all; piece++) {
-        round_piece(&r, piece);
-    }
-#endif
+    team_run(team, round_share, (void *)&r);
 }

@@ -4,12 +4,12 @@
 /* The caller, while the registers are its own. In a child that was forked meanwhile there is no team to meet
  * at barriers, nor at the end of the parallel region, which is left as it is. */
 static void ask(struct gemm_job *job) {
-    const int forks = gemm_forks();
+    const int forks = team_forks();
     gemm_session_end(job->session);
     if (gemm_ask(&job->watch)) {
         __atomic_store_n(&job->call->stop.wanted, 1, __ATOMIC_RELAXED);
     }
-    if (forks != gemm_forks() && job->call->without_team != NULL) {
+    if (forks != team_forks() && job->call->without_team != NULL) {
         longjmp(*job->call->without_team, 1);
     }
     gemm_session_begin(job->session, job->call->engine);

@@ -7,7 +7,7 @@
 
 static int available = 4, planned; /* how many plans were made */
 
-int gemm_threads_available(void) {
+int team_available(void) {
     return available;
 }
 const struct gemm_micro_set *gemm_micro_for(int op) {
@@ -88,11 +88,11 @@ int main(void) {
     printf(" again %d\n", is_planned(&p));
     printf("back %d\n", is_planned(&first));
     p = first;
-    available = 2; /* OpenMP's setting, or a parallel region */
+    available = 2; /* as settings may say */
     printf("fewer available %d\n", is_planned(&first));
     p.operands = 6, p.threads = 2;
     printf("as many as available %d\n", is_planned(&p));
-    available = 1; /* a forked child */
+    available = 1; /* as they may say, too */
     printf("one available %d\n", is_planned(&first));
     amx_gemm_assume_caches(&(struct amx_caches){8 << 10, 64 << 10});
     printf("assumed caches %d\n", is_planned(&first));

@@ -55,11 +55,19 @@ int gemm_gate_enter(void) {
     return 0;
 }
 void gemm_gate_leave(void) {}
-int gemm_threads_available(void) {
+int team_available(void) {
     return 1;
 }
-int gemm_forks(void) {
+int team_forks(void) {
     return 0;
+}
+int team_run(int threads, team_body *body, void *work) {
+    (void)threads;
+    body(team_of_one(), work);
+    return 1;
+}
+void team_meet(struct team team) {
+    (void)team;
 }
 void gemm_stores_done(void) {}
 const struct vector_family *gemm_family(int engine, int op) {

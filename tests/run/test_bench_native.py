@@ -149,7 +149,7 @@ def test_the_ceiling_is_measured():
 def test_a_kernel_is_compared_with_everything_on_tiles(dtype, threads):
     """With the ceiling, the stream of B, the round size beside it, and itself alone; rows lie apart."""
     if threads > int(lib.amx_gemm_threads()):
-        pytest.skip("OpenMP offers one thread")
+        pytest.skip("this process may use one CPU")
     odd, beside = Shape(10, 33, 70 * 16, ld=70 * 16), Shape(16, 32, 64 * 17)
     operands_, round_ = (make_operands(Case(shape, dtype), 1) for shape in (odd, beside))
     row = kernels.measure(operands_, threads, Pace(1, 1e-5, 0), RealClock(), 1, round_)

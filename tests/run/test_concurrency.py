@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import threading
 
 import children
@@ -75,10 +76,11 @@ amx.set_backend(sys.argv[1])
 rng = np.random.default_rng(22)
 a = operands.random_array(rng, (300, 300), "int8")
 want = operands.expected(a, a, "int8")
-assert np.array_equal(amx.matmul(a, a), want)  # starts OpenMP's pool
+assert np.array_equal(amx.matmul(a, a), want)  # makes a thread
 child = os.fork()
 if child == 0:
-    right = all(np.array_equal(amx.matmul(a, a), want) for _ in range(3)) and amx.get_num_threads() == 1
+    right = all(np.array_equal(amx.matmul(a, a), want) for _ in range(3))
+    right = right and len(os.listdir("/proc/self/task")) == 2
     grandchild = os.fork()
     if grandchild == 0:
         os._exit(0 if np.array_equal(amx.matmul(a, amx.pack(a)), want) else 3)
@@ -91,7 +93,7 @@ sys.exit(code)
 
 
 def test_a_forked_child_multiplies(backend):
-    """After products on two threads a child and its child multiply on one; the parent goes on."""
+    """After products on two threads a child and its child have two of their own; the parent goes on."""
     result = children.run_python("-c", FORK, backend, OMP_NUM_THREADS="2")
     assert children.how_it_ended(result) == 0, result.stderr
 
@@ -138,7 +140,11 @@ def test_signals_every_200_microseconds(backend):
 THREADS = """
 import sys, amx
 amx.set_backend("emulated")
-from threadpoolctl import threadpool_limits
+from threadpoolctl import threadpool_info, threadpool_limits
+amx.register_threadpoolctl()
+amx.register_threadpoolctl()
+(ours,) = [each for each in threadpool_info() if each["internal_api"] == "amx"]
+assert (ours["user_api"], ours["num_threads"], ours["version"]) == ("blas", 3, amx.__version__)
 seen = [amx.get_num_threads(), amx.plan(2000, 2000, 2000, threads=9).threads]
 with threadpool_limits(1):
     seen.append(amx.get_num_threads())
@@ -154,28 +160,41 @@ def test_thread_limits():
     """OMP_NUM_THREADS, threadpoolctl and set_num_threads each limit a product; the smallest counts."""
     pytest.importorskip("threadpoolctl")
     result = children.run_python("-c", THREADS, OMP_NUM_THREADS="3")
-    if "[1, 1, 1, 1, 1]" in result.stdout:
-        pytest.skip("built without OpenMP: one thread always")
     assert result.stdout.strip() == "[3, 3, 1, 1, 3]", result.stderr
 
 
 FEWER = """
-import sys
+import os, resource, sys
+STACK = 1 << 30
+hard = resource.getrlimit(resource.RLIMIT_STACK)[1]
+if resource.getrlimit(resource.RLIMIT_STACK)[0] != STACK:  # of each thread, for programs that begin now
+    resource.setrlimit(resource.RLIMIT_STACK, (STACK, hard))
+    os.execv(sys.executable, sys.orig_argv)
 import numpy as np
 import operands, amx
 amx.set_backend(sys.argv[1])
 rng = np.random.default_rng(24)
 a, b = operands.random_array(rng, (600, 500), "int8"), operands.random_array(rng, (500, 400), "int8")
 p = amx.plan(600, 400, 500)
-assert p.threads == 1 or (p.threads == 4 and p.row_parts > 1)  # which a team of two cannot keep
+assert p.threads == 4 and p.row_parts > 1  # which a team of two cannot keep
+with open("/proc/self/statm") as file:
+    size = int(file.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+resource.setrlimit(resource.RLIMIT_AS, (size + STACK * room // 10, hard))
+before = len(os.listdir("/proc/self/task"))
 assert np.array_equal(amx.matmul(a, b), operands.expected(a, b, "int8"))
 assert np.array_equal(amx.matmul(a, amx.pack(b)), operands.expected(a, b, "int8"))
+assert len(os.listdir("/proc/self/task")) - before == room // 10
 """
 
 
-def test_fewer_threads_come_than_were_called(backend):
-    """OpenMP may give a team of two where four were planned: the product is right."""
-    result = children.run_python("-c", FEWER, backend, OMP_NUM_THREADS="4", OMP_THREAD_LIMIT="2")
+@pytest.mark.skipif(
+    "musl" in str(sys.implementation._multiarch), reason="musl gives all threads small stacks"
+)
+@pytest.mark.parametrize("room", [5, 15])
+def test_fewer_threads_come_than_were_called(backend, room):
+    """There is memory for the stack of no thread, or of one, not of three: the product is right."""
+    result = children.run_python("-c", f"room = {room}\n{FEWER}", backend, OMP_NUM_THREADS="4")
     assert children.how_it_ended(result) == 0, result.stderr
 
 

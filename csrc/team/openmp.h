@@ -1,0 +1,13 @@
+/* The OpenMP runtime that others have brought into the process, such as torch's libgomp. */
+#ifndef AMX_TEAM_OPENMP_H
+#define AMX_TEAM_OPENMP_H
+
+struct team_openmp {
+    void (*parallel)(void (*body)(void *), void *work, unsigned threads, unsigned flags); /* GOMP_parallel */
+    int (*rank)(void), (*size)(void), (*most)(void), (*is_parallel)(void);
+};
+
+/* NULL: there is none, or none was there a moment ago; one that comes is found within a tenth of a second. */
+const struct team_openmp *team_openmp(void);
+
+#endif
