@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from draw import architecture, roofline, states, tile_layout
-from draw.terminal import Terminal, run
+from draw.terminal import Terminal, output_of, run
 
 ROOT = Path(__file__).resolve().parents[1]
 PICTURES = ROOT / "docs/pictures"
@@ -37,7 +37,7 @@ class Recorded:
 
     def draw(self, record: str) -> str:
         """The SVG."""
-        return self.drawn(record)
+        return self.drawn(output_of(self.command, record))
 
 
 OF_RECORDS: dict[str, Terminal | Recorded] = {

@@ -54,11 +54,8 @@ class Terminal:
 
     def draw(self, record: str) -> str:
         """The SVG."""
-        command, _, output = record.partition("\n")
-        if command != f"$ {self.command}":
-            raise ValueError(f"recorded was {command!r}, not {self.command!r}: record it again")
-        lines = [Text(line, "command") for line in wrapped(command, self.columns)]
-        for line in output.splitlines():
+        lines = [Text(line, "command") for line in wrapped(f"$ {self.command}", self.columns)]
+        for line in output_of(self.command, record).splitlines():
             lines += as_a_terminal_wraps(Text.from_ansi(line), self.columns)
         if self.lines and len(lines) > self.lines:
             lines = [*lines[: self.lines], Text("…", "dim")]
@@ -69,10 +66,16 @@ class Terminal:
             drawn += draw_line(line, BAR + PAD + row * LINE)
         width, height = 2 * PAD + self.columns * WIDTH, BAR + PAD + len(lines) * LINE
         frame = box(0.5, 0.5, width - 1, height - 1, "frame", radius=8)
-        description = (
-            f"The terminal after: {self.command}. {self.caption}. Beside this file is the output as text."
-        )
+        description = "\n".join([f"{self.caption}:", *(line.plain for line in lines)])
         return document(width, height, self.title, description, [frame, *drawn], STYLE)
+
+
+def output_of(command: str, record: str) -> str:
+    """What it printed."""
+    recorded, _, output = record.partition("\n")
+    if recorded != f"$ {command}":
+        raise ValueError(f"what was recorded is {recorded[2:]!r}, not {command!r}: record it again")
+    return output
 
 
 def run(command: str, columns: int = 0, status: int = 0, directory: Path | None = None) -> str:
