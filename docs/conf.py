@@ -13,7 +13,7 @@ author = "The linux-amx developers"
 copyright = author
 version = release = __version__
 
-extensions = ["sphinx.ext.autodoc", "myst_parser", "docstrings", "commands", "outside"]
+extensions = ["sphinx.ext.autodoc", "myst_parser", "commands", "complete", "docstrings", "outside"]
 exclude_patterns = ["extensions", "records/*.json"]
 nitpicky = True
 # Types of other libraries, and those that annotations name and nobody needs to.
