@@ -180,7 +180,7 @@ def failure(block: Block, directory: Path) -> str | None:
         file.write_text(block.text)
         return None
     environment = {name: value for name, value in os.environ.items() if not name.startswith("AMX_")}
-    environment["HOME"] = str(directory)
+    environment |= {"HOME": str(directory), "PYTHONUNBUFFERED": "1"}
     environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
     try:
         done = subprocess.run(

@@ -1,4 +1,4 @@
-"""Every public name is on a page of the reference: one that is not is a warning, which ci/docs makes an error."""
+"""Every public name is on a page of the reference; ci/docs makes the warning that one is not an error."""
 
 from __future__ import annotations
 

@@ -1,11 +1,18 @@
-"""Pages of docs/ whose tables repeat what the package knows."""
+"""Pages of docs/ whose tables repeat what the package knows. ci/docs runs their blocks of code."""
 
 import re
 from pathlib import Path
 
+from amx.causes import Cause
 from amx.conformance.groups import checks
 
-KNOWN_BUGS = (Path(__file__).parents[2] / "docs/howto/known-bugs.md").read_text()
+DOCS = Path(__file__).parents[2] / "docs"
+KNOWN_BUGS = (DOCS / "howto/known-bugs.md").read_text()
+
+
+def test_the_table_of_causes_is_the_packages():
+    rows = re.findall(r"^\| (.*) \| (.*) \|$", (DOCS / "reference/causes.md").read_text(), re.MULTILINE)
+    assert rows[1:] == [(cause.words, cause.remedy) for cause in Cause]
 
 
 def test_the_page_of_known_bugs_has_all_that_the_checks_name():
