@@ -185,9 +185,10 @@ def test_onnx_4_bits_have_a_scale_for_each_block_of_a_row(onnxruntime, rng, zero
     Over one block, which is all of a row, both are the same but for the roundings of sums.
     """
     weight = nibbles(rng, 40, 256, group, zeros)
-    x = (rng.standard_normal((9, 256)) * np.repeat(rng.uniform(0.1, 3, (9, 256 // group)), group, 1)).astype(
-        F
-    )
+    # In steps of its block, nowhere near the middle of two: theirs multiply by the step's reciprocal.
+    x = rng.integers(-126, 127, (9, 256)) + rng.uniform(-0.4, 0.4, (9, 256))
+    x[:, ::group] = 127
+    x = (x * np.repeat(rng.uniform(0.001, 0.03, (9, 256 // group)), group, 1)).astype(F)
     blocks = np.zeros((9, 40))
     for g in range(256 // group):
         part = slice(g * group, (g + 1) * group)
