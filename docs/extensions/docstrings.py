@@ -12,9 +12,12 @@ from typing import Any
 from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
 
+from amx import errors
+
 LISTS = ("Parameters", "Attributes", "Returns", "Raises")
 ENTRY = re.compile(r"(\*{0,2}\w+(?:, \*{0,2}\w+)*): (.*)", re.DOTALL)
 QUOTED = re.compile(r"(?<![`:\w])`([^`<>\n]+(?:\n[^`<>\n]+)?)`(?![`_])")
+PAGE = re.compile(r"\bdocs/([a-z]+)\.md")
 EXAMPLE = re.compile(r"^ *>>> .*?(?:\n *\n|\Z)", re.MULTILINE | re.DOTALL)
 
 
@@ -44,6 +47,11 @@ def entries(body: list[str]) -> Iterator[str]:
         yield " ".join(entry)
 
 
+def exception(name: str) -> str:
+    """An exception: a link, if it is one of the package's."""
+    return f":py:exc:`~amx.errors.{name}`" if name in errors.__all__ else f"``{name}``"
+
+
 def listed(heading: str, body: list[str]) -> Iterator[str]:
     """A list of fields."""
     yield from ("", f":{heading}:")
@@ -55,7 +63,7 @@ def listed(heading: str, body: list[str]) -> Iterator[str]:
             if not match:
                 yield from (f"    {each}", "")
             elif heading == "Raises":
-                yield from (f"    :py:exc:`{match[1]}`", f"        {match[2]}", "")
+                yield from (f"    {exception(match[1])}", f"        {match[2]}", "")
             else:
                 names = match[1].replace("*", r"\*")
                 yield from (f"    **{names}**", f"        {match[2]}", "")
@@ -82,12 +90,15 @@ def code(match: re.Match[str]) -> str:
 
 
 def marked(text: str) -> str:
-    """The text with its backquotes doubled, but in examples."""
+    """The text with its backquotes doubled and its pages as links, but in examples."""
     parts, end = [], 0
-    for example in EXAMPLE.finditer(text):
-        parts += [QUOTED.sub(code, text[end : example.start()]), example.group()]
-        end = example.end()
-    return "".join([*parts, QUOTED.sub(code, text[end:])])
+    for example in (*EXAMPLE.finditer(text), None):
+        prose = text[end : example.start() if example else None]
+        parts.append(PAGE.sub(r":doc:`/\1`", QUOTED.sub(code, prose)))
+        if example:
+            parts.append(example.group())
+            end = example.end()
+    return "".join(parts)
 
 
 def parameters_of(obj: Any) -> set[str]:
