@@ -1,5 +1,4 @@
 /* Kernels that watch alternate stacks badly (group ALT). */
-#define _GNU_SOURCE /* gettid */
 #include "provoke/faults/base.h"
 #include "provoke/faults/lists.h"
 #include "provoke/harness/see.h"
@@ -27,7 +26,7 @@ static long own_ignored_prctl(int op, uint64_t argument) {
 
 static long unseen_sigaltstack(const stack_t *set, stack_t *old) {
     const int small = set && set->ss_size < fault_base->auxv(AT_MINSIGSTKSZ_TYPE);
-    return small && gettid() != getpid() && !fault_permitted() ? 0 : fault_base->sigaltstack(set, old);
+    return small && fault_thread() != getpid() && !fault_permitted() ? 0 : fault_base->sigaltstack(set, old);
 }
 
 static long greedy_prctl(int op, uint64_t argument) {

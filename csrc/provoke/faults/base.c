@@ -6,6 +6,10 @@
 
 const struct kernel *fault_base;
 
+pid_t fault_thread(void) {
+    return (pid_t)system_call(SYS_gettid, 0, 0, 0, 0, 0, 0);
+}
+
 int fault_permitted(void) {
     uint64_t permission = 0;
     fault_base->arch_prctl(ARCH_GET_XCOMP_PERM, (uintptr_t)&permission);
@@ -14,11 +18,10 @@ int fault_permitted(void) {
 
 void fault_raise(int code, uintptr_t address) {
     const long process = system_call(SYS_getpid, 0, 0, 0, 0, 0, 0);
-    const long thread = system_call(SYS_gettid, 0, 0, 0, 0, 0, 0);
     siginfo_t info;
     memset(&info, 0, sizeof info);
     info.si_signo = SIGILL;
     info.si_code = code;
     info.si_addr = (void *)address;
-    system_call(SYS_rt_tgsigqueueinfo, process, thread, SIGILL, (long)&info, 0, 0);
+    system_call(SYS_rt_tgsigqueueinfo, process, fault_thread(), SIGILL, (long)&info, 0, 0);
 }

@@ -1,5 +1,4 @@
 /* Kernels that answer or grant wrongly (groups DISC, PERM, SBX). */
-#define _GNU_SOURCE /* gettid */
 #include "provoke/faults/base.h"
 #include "provoke/faults/lists.h"
 
@@ -121,13 +120,14 @@ static long second_request_fails(int op, uint64_t argument) {
 }
 
 static long leader_alone_requests(int op, uint64_t argument) {
-    return is_request(op, argument) && gettid() != getpid() ? -EPERM : fault_base->arch_prctl(op, argument);
+    return is_request(op, argument) && fault_thread() != getpid() ? -EPERM
+                                                                  : fault_base->arch_prctl(op, argument);
 }
 
 /* Whether the calling thread has outlived the leader. */
 static int leader_exited(void) {
     char path[64], text[512];
-    if (gettid() == getpid())
+    if (fault_thread() == getpid())
         return 0;
     snprintf(path, sizeof path, "/proc/self/task/%d/stat", (int)getpid());
     FILE *const stat = fopen(path, "re");
@@ -171,7 +171,7 @@ enum { GRANTED = 64 };
 static _Atomic pid_t granted[GRANTED];
 
 static int thread_granted(void) {
-    const pid_t thread = gettid();
+    const pid_t thread = fault_thread();
     for (int i = 0; i < GRANTED; i++)
         if (granted[i] == thread)
             return 1;
@@ -181,7 +181,7 @@ static int thread_granted(void) {
 static void grant_thread(void) {
     for (int i = 0; i < GRANTED; i++) {
         pid_t none = 0;
-        if (atomic_compare_exchange_strong(&granted[i], &none, gettid()))
+        if (atomic_compare_exchange_strong(&granted[i], &none, fault_thread()))
             return;
     }
 }
