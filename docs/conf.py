@@ -37,3 +37,7 @@ pygments_dark_style = "github-dark"
 html_static_path = ["static"]
 html_css_files = ["site.css"]
 html_theme_options = {"top_of_page_buttons": []}
+
+linkcheck_anchors = False  # which pages make by scripts
+linkcheck_timeout = 20
+linkcheck_retries = 2
