@@ -121,6 +121,12 @@ def process(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: li
     lines[:] = rendered
 
 
+def signature(app: Sphinx, what: str, name: str, obj: Any, *_: Any) -> tuple[str, None] | None:
+    """How errors are made is all the same, and the root shows it."""
+    is_one = what == "exception" and issubclass(obj, errors.AmxError) and obj is not errors.AmxError
+    return ("", None) if is_one else None
+
+
 def resolve(app: Sphinx, env: Any, node: pending_xref, contnode: Any) -> Any:
     """A name of the package that is on no page stays code; what annotations name may be private."""
     target = node.get("reftarget", "")
@@ -130,5 +136,6 @@ def resolve(app: Sphinx, env: Any, node: pending_xref, contnode: Any) -> Any:
 def setup(app: Sphinx) -> dict[str, bool]:
     """Sphinx asks for it."""
     app.connect("autodoc-process-docstring", process)
+    app.connect("autodoc-process-signature", signature)
     app.connect("missing-reference", resolve)
     return {"parallel_read_safe": True}
