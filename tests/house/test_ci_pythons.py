@@ -54,15 +54,21 @@ def test_what_it_does_not_know_is_refused_before_anything_is_built(arguments, wo
 
 def test_the_tests_it_runs_need_no_compiler():
     """They are there, too."""
-    lists = re.findall(r"^(?:chosen|at_once)=\(.*?\)$", SCRIPT.read_text(), re.DOTALL | re.MULTILINE)
+    lists = re.findall(
+        r"^(?:chosen|of_ml_dtypes|at_once)=\(.*?\)$", SCRIPT.read_text(), re.DOTALL | re.MULTILINE
+    )
     done = children.run(
-        ["bash", "-c", "\n".join([*lists, 'printf "%s\\n" "${chosen[@]}" "${at_once[@]}"'])],
+        [
+            "bash",
+            "-c",
+            "\n".join([*lists, 'printf "%s\\n" "${chosen[@]}" "${of_ml_dtypes[@]}" "${at_once[@]}"']),
+        ],
         capture_output=True,
         text=True,
         check=True,
     )
     names = done.stdout.split()
-    assert len(lists) == 2
+    assert len(lists) == 3
     assert len(names) > 20
     for name in names:
         assert "import compiling" not in (ROOT / name).read_text()
