@@ -6,6 +6,7 @@
  */
 #include <pthread.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -42,6 +43,7 @@ struct worker {
 static pthread_mutex_t pool_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct worker *waiting;
 static _Atomic int forks;
+static int loaded_in_child; /* of a process that had an OpenMP runtime before */
 
 static void relax(void) {
 #if defined(__x86_64__) || defined(__i386__)
@@ -121,6 +123,22 @@ static void *live(void *given) {
     return NULL;
 }
 
+/* Signals of the process are not for threads that nobody knows of: a program may block one in all of its own
+ * and wait for it. What an instruction of a thread causes arrives there, and a profiler's clock. */
+static int create_without_signals(pthread_t *thread, const pthread_attr_t *attributes,
+                                  struct worker *worker) {
+    static const int own[] = {SIGILL, SIGTRAP, SIGBUS, SIGFPE, SIGSEGV, SIGSYS, SIGPROF};
+    sigset_t blocked, before;
+    sigfillset(&blocked);
+    for (size_t i = 0; i < sizeof own / sizeof *own; i++) {
+        sigdelset(&blocked, own[i]);
+    }
+    pthread_sigmask(SIG_SETMASK, &blocked, &before);
+    const int error = pthread_create(thread, attributes, live, worker);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return error;
+}
+
 /* NULL where no thread can be made. */
 static struct worker *make_worker(void) {
     void *memory;
@@ -137,7 +155,7 @@ static struct worker *make_worker(void) {
     int error = pthread_attr_init(&detached);
     if (error == 0) {
         pthread_attr_setdetachstate(&detached, PTHREAD_CREATE_DETACHED);
-        error = pthread_create(&thread, &detached, live, worker);
+        error = create_without_signals(&thread, &detached, worker);
         pthread_attr_destroy(&detached);
     }
     if (error != 0) {
@@ -219,24 +237,29 @@ static void in_child(void) {
 }
 __attribute__((constructor)) static void watch_fork(void) {
     pthread_atfork(before_fork, after_fork, in_child);
+    loaded_in_child = team_openmp_is_of_parent();
 }
 
 int team_forks(void) {
     return forks;
 }
 
-/* Of a forked child the runtime's threads are gone, and libgomp waits for them. */
-static const struct team_openmp *openmp(void) {
-    return forks > 0 ? NULL : team_openmp();
+/* Of a forked child the runtime's threads are gone, and libgomp waits for them. It still knows how many it
+ * would use, such as the one that torch's DataLoader leaves to each of its processes. */
+static int is_child(void) {
+    return forks > 0 || loaded_in_child;
+}
+static const struct team_openmp *whose_threads_are_used(void) {
+    return is_child() ? NULL : team_openmp();
 }
 
 int team_available(void) {
-    const struct team_openmp *others = openmp();
+    const struct team_openmp *others = forks > 0 ? team_openmp_found() : team_openmp();
     const int most = team_most();
     if (others == NULL || most == 1) {
         return most;
     }
-    const int theirs = others->is_parallel() ? 1 : others->most();
+    const int theirs = !is_child() && others->is_parallel() ? 1 : others->most();
     return theirs < most ? theirs : most;
 }
 
@@ -257,7 +280,7 @@ static void in_region(void *given) {
 }
 
 int team_run(int threads, team_body *body, void *work) {
-    const struct team_openmp *others = threads > 1 ? openmp() : NULL;
+    const struct team_openmp *others = threads > 1 ? whose_threads_are_used() : NULL;
     struct team_place place;
     if (threads <= 1 || (others != NULL && others->is_parallel()) || !make_watched(&place.phase)) {
         body(team_of_one(), work);

@@ -1,5 +1,7 @@
 /* Teams of csrc/team: argv[1] says what they do. */
+#include <dlfcn.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -101,7 +103,51 @@ static void fork_amid(struct team team, void *work) {
     team_meet(team);
 }
 
+/* One that is blocked in every thread of the program is for who waits for it. */
+static void wait_for_signal(void) {
+    sigset_t one;
+    int got = 0;
+    run(3);
+    sigemptyset(&one);
+    sigaddset(&one, SIGTERM);
+    pthread_sigmask(SIG_BLOCK, &one, NULL);
+    kill(getpid(), SIGTERM);
+    expect(sigwait(&one, &got) == 0 && got == SIGTERM, "the signal is not for the pool's threads");
+}
+
 #if defined(_OPENMP)
+/* The runtime has threads when this process forks; `library`, csrc/team again, is loaded in the child. */
+static void load_in_child(const char *library) {
+    _Atomic int came = 0;
+#pragma omp parallel num_threads(3)
+    came++;
+    const pid_t child = fork();
+    if (child == 0) {
+        alarm(20);
+        void *handle = dlopen(library, RTLD_NOW | RTLD_LOCAL);
+        int (*theirs)(int, team_body *, void *) = NULL;
+        expect(handle != NULL, "the library is loaded");
+        *(void **)&theirs = dlsym(handle, "team_run");
+        struct counting all = {0};
+        expect(theirs != NULL && theirs(3, count_meetings, &all) == 3, "a team of three");
+        _exit(0);
+    }
+    int status;
+    waitpid(child, &status, 0);
+    expect(WIFEXITED(status) && WEXITSTATUS(status) == 0, "a child does not wait for its parent's threads");
+}
+
+static void limit_in_child(void) {
+    const pid_t child = fork();
+    if (child == 0) {
+        omp_set_num_threads(1);
+        _exit(team_available());
+    }
+    int status;
+    waitpid(child, &status, 0);
+    expect(WIFEXITED(status) && WEXITSTATUS(status) == 1, "a limit of the runtime counts in a child");
+}
+
 static void count_alone(struct team team, void *work) {
     (void)work;
     expect(team.rank == 0 && team.size == 1, "alone");
@@ -124,6 +170,9 @@ int main(int count, char **argument) {
         omp_set_num_threads(1 << 20);
         const int most = team_available();
         expect(most > 0 && most < 1 << 20, "the settings count, too");
+        limit_in_child();
+    } else if (strcmp(what, "loaded in a child") == 0) {
+        load_in_child(argument[2]);
 #endif
     } else if (strcmp(what, "sizes") == 0) {
         for (int i = 0; i < 3; i++) {
@@ -140,6 +189,8 @@ int main(int count, char **argument) {
         child_runs();
         team_run(4, fork_amid, NULL);
         run(4);
+    } else if (strcmp(what, "signals") == 0) {
+        wait_for_signal();
     } else if (strcmp(what, "sleeps") == 0) {
         for (int i = 0; i < 20; i++) { /* longer than anybody looks */
             run(3);

@@ -56,8 +56,32 @@ def test_teams_meet(either, what, policy):
 
 
 def test_a_runtime_in_the_process_is_found_and_asked(either, request):
+    """Its limit counts in a forked child, too, though its threads are gone there."""
     expected = "OpenMP" if "OpenMP" in request.node.callspec.id else "none"
-    assert output(either, "runtime") == [expected, "right"]
+    assert output(either, "runtime", OMP_NUM_THREADS="4") == [expected, "right"]
+
+
+with_openmp = pytest.mark.parametrize("either", ["OpenMP"], indirect=True)
+
+
+@with_openmp
+def test_a_library_without_what_is_needed_hides_no_runtime(either, tmp_path):
+    """By its name it is one, and it is loaded before."""
+    (tmp_path / "empty.c").write_text("int nothing;\n")
+    stub = compiling.compile_c(tmp_path / "libgomp-stub.so", [tmp_path / "empty.c"], "-shared", "-fPIC")
+    assert output(either, "runtime", LD_PRELOAD=str(stub), OMP_NUM_THREADS="4")[0] == "OpenMP"
+
+
+@with_openmp
+def test_a_library_loaded_in_a_child_leaves_its_parents_runtime_alone(either, tmp_path):
+    """Where it would wait for the threads that there were before the fork."""
+    library = compiling.compile_c(tmp_path / "team.so", SOURCES[1:], "-pthread", "-shared", "-fPIC")
+    done = run([either, "loaded in a child", library])
+    assert (done.returncode, done.stdout) == (0, "right\n"), done.stderr
+
+
+def test_signals_of_the_process_are_not_for_the_pool(program):
+    assert output(program, "signals") == ["right"]
 
 
 @pytest.mark.parametrize(
