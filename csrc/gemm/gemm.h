@@ -147,7 +147,7 @@ int gemm_wants_huge_pages(double size); /* whether gemm_pages() asks */
 /* ---- workspace.c ---- */
 
 /* A buffer of this thread from gemm_pages(), kept for the next call; NULL without memory. Freed when the
- * thread ends. Of a new one, of 64 bytes or more, the first 64 are zero. */
+ * thread ends. It has 64 bytes at least, and of a new one the first 64 are zero. */
 enum gemm_buffer { GEMM_BUFFER_A, GEMM_BUFFER_B, GEMM_BUFFER_C, GEMM_BUFFER_PLAN, GEMM_BUFFERS };
 uint8_t *gemm_workspace(enum gemm_buffer which, size_t size);
 /* From one to the other, products of this thread have buffers of their own. */
