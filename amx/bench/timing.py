@@ -12,7 +12,18 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-__all__ = ["Clock", "Pace", "RealClock", "Side", "Summary", "calibrate", "interleave", "ratios", "summarise"]
+__all__ = [
+    "Clock",
+    "Pace",
+    "RealClock",
+    "Side",
+    "Summary",
+    "calibrate",
+    "interleave",
+    "ratios",
+    "rest",
+    "summarise",
+]
 
 
 IDLE = 0.1  # of a CPU: less than a worker that spins, more than bookkeeping
@@ -125,7 +136,7 @@ def interleave(sides: Sequence[Side], pace: Pace, clock: Clock) -> list[list[flo
     last: str | None = None
     for side in sides:
         if side.library != last:
-            _rest(pace.pause, clock)
+            rest(pace.pause, clock)
             last = side.library
         repetitions.append(calibrate(side.run, pace.sample, clock))
     samples: list[list[float]] = [[] for _ in sides]
@@ -133,14 +144,14 @@ def interleave(sides: Sequence[Side], pace: Pace, clock: Clock) -> list[list[flo
     for index in _turns(len(sides), pace.rounds):
         side, count = sides[index], repetitions[index]
         if side.library != last:
-            _rest(pace.pause, clock)
+            rest(pace.pause, clock)
             side.run(max(1, count // 4))  # warm up: clock, caches, threads
             last = side.library
         samples[index].append(_time(side.run, count, clock) / count)
     return samples
 
 
-def _rest(pause: float, clock: Clock) -> None:
+def rest(pause: float, clock: Clock) -> None:
     """Pause, again while threads of the process still work: workers that spin for the next product."""
     for _ in range(MOST_PAUSES):
         before = clock.busy()

@@ -24,7 +24,8 @@ static void make_key(void) {
 }
 
 uint8_t *gemm_workspace(enum gemm_buffer which, size_t wanted) {
-    const size_t size = wanted < GEMM_CHUNK ? GEMM_CHUNK : wanted; /* NULL is no answer where nothing is wanted */
+    const size_t size =
+        wanted < GEMM_CHUNK ? GEMM_CHUNK : wanted; /* NULL is no answer where nothing is wanted */
     if (mine.size[which] < size) {
         pthread_once(&once, make_key);
         if (has_key) {
