@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import children
 import machines
@@ -68,6 +69,14 @@ def works(way):
     return next(each for each in probe.survey().ways if each.name == way).works
 
 
+def is_a_user(number):
+    """Not in a user namespace that has no such one."""
+    ranges = [
+        [int(word) for word in line.split()] for line in Path("/proc/self/uid_map").read_text().splitlines()
+    ]
+    return any(first <= number < first + count for first, _, count in ranges)
+
+
 def absent():
     """What this CPU or kernel lacks: rows about it are skipped, and those that depend on them."""
     return [
@@ -76,6 +85,7 @@ def absent():
             "the CPU has no XSAVE": xstate.xcr0() is not None,
             "XINUSE cannot be read": xstate.xinuse() is not None,
             "the auxiliary vector has no AT_MINSIGSTKSZ": machine.Real().getauxval(xstate.AT_MINSIGSTKSZ) > 0,
+            "cannot become user 65534": is_a_user(65534),
         }.items()
         if not is_there
     ]
