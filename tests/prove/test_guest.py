@@ -12,6 +12,7 @@ import children
 import pytest
 from compiling import BASELINE, PROVOKE, ROOT, compile_c, objects
 
+import amx
 from amx.conformance import provoke
 
 try:
@@ -68,7 +69,13 @@ def test_a_run_says_what_it_is_the_machine_the_place_and_each_provocation(tmp_pa
     done = run("all", "--frames", "--model", *planned(tmp_path, "PERM-02 60\nDISC-01 60.5\n"))
     said = framed(done.stdout)
     assert (done.returncode, done.stderr) == (0, b"")
-    begin = {"format": 1, "version": "0.1.0", "plan": ["PERM-02", "DISC-01"], "fault": "", "model": True}
+    begin = {
+        "format": 1,
+        "version": amx.__version__,
+        "plan": ["PERM-02", "DISC-01"],
+        "fault": "",
+        "model": True,
+    }
     assert said[0] == {"begin": begin}
     keys = [key for each in said for key in each]
     last_fact = len(keys) - 1 - keys[::-1].index("machine")

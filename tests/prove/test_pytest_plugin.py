@@ -454,7 +454,7 @@ def test_a_child_that_hangs_fails_the_test(pytester):
 def test_the_example_of_the_documentation(pytester):
     """It passes where there is AMX and is skipped elsewhere."""
     text = (Path(__file__).parents[2] / "docs" / "conformance.md").read_text()
-    (example,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    (example,) = re.findall(r"```{code-block} python\n:caption: \S+\n(.*?)```", text, re.DOTALL)
     pytester.makepyfile(example)
     native = "native" in lanes()
     pytester.runpytest_subprocess().assert_outcomes(passed=int(native), skipped=int(not native))

@@ -88,7 +88,7 @@ def test_all_threads_take_part_and_a_missing_one_is_no_figure(loop):
     block.run(3)
     a, b = matrices_of(block)
     np.testing.assert_array_equal(result_of(block), a @ b)
-    with pytest.raises(errors.AmxUnavailableError, match="fewer threads"):
+    with pytest.raises(errors.AmxUnavailableError, match="No more threads"):
         team.expect(threads + 1, threads)
 
 
