@@ -1,9 +1,9 @@
-"""How many threads a matrix product may use, of the package's own (csrc/team)."""
+"""How many threads a matrix product may use. Whose they are: csrc/team."""
 
 from __future__ import annotations
 
 import operator
-from pathlib import Path
+import os
 from typing import SupportsIndex
 
 from amx import errors
@@ -20,9 +20,10 @@ def set_num_threads(count: SupportsIndex | None) -> None:
     """Use at most `count` threads for a product; None takes the limit away.
 
     There are as many as OpenMP's settings say when the package is loaded: the first number of
-    `OMP_NUM_THREADS`, else the CPUs that the process may run on, and `OMP_THREAD_LIMIT` at most. The smaller
-    number counts. Applies to all Python threads, each of which has so many beside it; a forked child has
-    threads of its own.
+    `OMP_NUM_THREADS`, else the CPUs that the process may run on, and `OMP_THREAD_LIMIT` at most. Where
+    another library has brought an OpenMP runtime, such as torch's, its limit holds as well. The smallest
+    number counts. Applies to all Python threads, each of which has so many; a forked child has threads of its
+    own.
 
     Raises
     ------
@@ -64,7 +65,7 @@ def register_threadpoolctl() -> None:
     class Controller(threadpoolctl.LibController):  # type: ignore[misc]
         user_api = "blas"
         internal_api = "amx"
-        filename_prefixes = (Path(path).name,)
+        filename_prefixes = (os.path.basename(path),)
         check_symbols = ("amx_gemm_threads",)  # other packages may have a file of that name
 
         def get_num_threads(self) -> int:
