@@ -6,6 +6,7 @@ import os
 import resource
 import shutil
 import subprocess
+import tempfile
 import time
 
 from amx import lifetime
@@ -43,8 +44,8 @@ class Tools:
 
 
 def _output(command: list[str], text: bytes, seconds: float) -> bytes:
-    """Through memory that has a limit, which a pipe's reader would have to keep."""
-    with open(os.memfd_create("input"), "w+b") as given, open(os.memfd_create("output"), "w+b") as said:
+    """Through files, whose size has a limit, where a pipe's reader would have to keep one."""
+    with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as said:
         given.write(text)
         given.seek(0)
         lifetime.run(

@@ -100,7 +100,7 @@ libc.mmap.restype = ctypes.c_void_p
 config = ctypes.create_string_buffer(amx.TileConfig.for_product("int8").to_bytes(), 64)
 def generate_and_unmap():
     amx.request()
-    code = os.memfd_create("code")
+    code = libc.memfd_create(b"code", 0)
     os.write(code, bytes.fromhex("c4e2784907 c4e27b49c0 c4e27849c0 c3"))  # ldtilecfg, tilezero, tilerelease
     protection = mmap.PROT_READ | mmap.PROT_EXEC
     address = libc.mmap(None, ctypes.c_size_t(4096), protection, mmap.MAP_PRIVATE, code, ctypes.c_long(0))

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.skipif(lib.amx_is_stub() == 1, reason="this build has n
 
 # What every child starts with: a page that cannot be read, and the guard by name.
 PREPARE = """
-import ctypes, faulthandler, mmap, os, signal, sys, threading, time
+import ctypes, faulthandler, mmap, os, signal, sys, tempfile, threading, time
 faulthandler.disable()
 from amx._lib import ffi, lib
 libc = ctypes.CDLL(None, use_errno=True)
@@ -68,11 +68,11 @@ def test_a_fault_of_the_guarded_instruction_is_reported(fault, expected):
 
 def test_a_bus_error_of_the_guarded_instruction_is_reported_with_its_address():
     code = """
-file = os.memfd_create("empty")
-os.ftruncate(file, 4096)
-page = mmap.mmap(file, 4096)
+file = tempfile.TemporaryFile()
+file.truncate(4096)
+page = mmap.mmap(file.fileno(), 4096)
 address = ctypes.addressof(ctypes.c_char.from_buffer(page))
-os.ftruncate(file, 0)
+file.truncate(0)
 completed, number, code, where = guarded("LOAD", address)
 print(completed, number == signal.SIGBUS, where == address)
 """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
+import tempfile
 from collections.abc import Callable
 from typing import Any
 
@@ -167,7 +168,7 @@ def _first_line(error: Exception) -> str:
 def _output_of(call: Callable[[], object]) -> str:
     """What a call prints through the C library, which Python's sys.stdout does not see."""
     sys.stdout.flush()
-    with open(os.memfd_create("output"), "w+b") as file:
+    with tempfile.TemporaryFile() as file:
         kept = os.dup(1)
         try:
             os.dup2(file.fileno(), 1)
