@@ -199,8 +199,9 @@ def test_a_binary_that_is_not_ours(faults, without, installed):
     assert found - without == {"amx/libgomp.so.1: it is no file of ours"}
 
 
-def test_a_second_compiled_module(faults, without, installed):
-    second = "amx/_native.cpython-314t-x86_64-linux-gnu.so"
+@pytest.mark.parametrize("interpreter", ["cpython-314t-x86_64-linux-gnu", "abi3t-x86_64-linux-musl"])
+def test_a_second_compiled_module(faults, without, installed, interpreter):
+    second = f"amx/_native.{interpreter}.so"
     assert (
         f"compiled modules: {NATIVE}, {second}, and not one" in faults({second: installed[NATIVE]}) - without
     )
