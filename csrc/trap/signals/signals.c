@@ -84,7 +84,7 @@ int trap_takes(int signal) {
 }
 
 uint64_t *trap_believed_blocked(void) {
-    static _Thread_local uint64_t blocked __attribute__((tls_model("initial-exec")));
+    static _Thread_local uint64_t blocked;
     return &blocked;
 }
 

@@ -10,9 +10,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* One pointer, not the record: static TLS of a library loaded late has no room for it, and the lazy kind
- * calls malloc, which a signal handler may not. */
-static _Thread_local struct trap_thread *current __attribute__((tls_model("initial-exec")));
+/* One pointer, not the record: static TLS of a library loaded late has no room for it, and glibc's lazy kind
+ * calls malloc, which a signal handler may not (see tls_model in CMakeLists.txt). */
+static _Thread_local struct trap_thread *current;
 
 static struct kernel_model_process process;
 static struct trap_thread *records;
@@ -21,7 +21,7 @@ static struct trap_thread *records;
 static volatile pid_t *owner;
 static atomic_uint session;
 static atomic_flag locked = ATOMIC_FLAG_INIT;
-static _Thread_local volatile sig_atomic_t locked_here __attribute__((tls_model("initial-exec")));
+static _Thread_local volatile sig_atomic_t locked_here;
 
 static int thread_id(void) {
     return (int)syscall(SYS_gettid);
