@@ -162,9 +162,10 @@ def _models() -> Iterator[CData]:
 def _one_at_a_time(emulation: Emulation) -> Iterator[None]:
     global _active
     with _lock:
-        if _active is not None:
+        active = _active  # which another thread may be leaving
+        if active is not None:
             raise EmulationError(
-                f"amx.emulate({emulation.cpu!r}) while {_active.cpu} is emulated",
+                f"amx.emulate({emulation.cpu!r}) while {active.cpu} is emulated",
                 cause="Emulation concerns the whole process, so that one block can be open at a time",
                 remedy="Leave the other block first, also if another thread has opened it",
             )

@@ -3,7 +3,9 @@
 import pytest
 from emulating import child
 
+import amx
 from amx._lib import lib
+from amx.emulation import session
 
 pytestmark = pytest.mark.skipif(bool(lib.amx_is_stub()), reason="this build has no machine layer")
 
@@ -141,3 +143,17 @@ with amx.emulate("dmr"):
     raised(amx.errors.EmulationError, amx.emulate("dmr").__enter__)
     assert (amx.matmul(a, b) == expected).all()
 """)
+
+
+def test_a_block_may_end_while_another_is_refused(monkeypatch):
+    """What the error says is read once: the first block is gone by then."""
+
+    class Second:
+        @property
+        def cpu(self):
+            session._active = None
+            return "dmr"
+
+    monkeypatch.setattr(session, "_active", session.Emulation("gnr"))
+    with pytest.raises(amx.errors.EmulationError, match="while gnr is emulated"):
+        session._one_at_a_time(Second()).__enter__()
