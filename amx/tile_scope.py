@@ -29,11 +29,13 @@ class _Thread(threading.local):
 _thread = _Thread()
 _native: set[TileScope] = set()  # those that are open on the CPU's tiles, in all threads
 _generation = 0  # counts forks, so that a context knows when it is in a child
+_claiming = threading.RLock()  # while a context gets an owner
 
 
 def _forget_after_fork() -> None:
-    global _generation
+    global _generation, _claiming
     _generation += 1
+    _claiming = threading.RLock()  # the thread that held it, if any, is not there to release it
     _thread.context = None
     _native.clear()
 
@@ -83,7 +85,7 @@ class TileScope:
         self._abandoned = False  # left by another thread than its own, which must give the tiles back
         self._backend = Backend.EMULATED
         self._engine = lib.AMX_EMULATED
-        self._owner = 0
+        self._owner = 0  # thread that has entered and not left it, even if it was closed meanwhile; 0: none
         self._generation = 0
 
     def __reduce__(self) -> NoReturn:
@@ -104,21 +106,22 @@ class TileScope:
         return self._backend
 
     def __enter__(self) -> Self:
-        if self._open and self._generation == _generation and self._owner != threading.get_ident():
-            raise _wrong_thread()
-        if _thread.context is not None and _thread.context._abandoned:
-            _thread.context._give_back()
-        if _thread.context is not None and not _thread.context._open:  # closed by close_native()
-            lib.amx_tile_owner(_thread.context._engine, 0)
-            _thread.context = None
+        own = _thread.context
+        if own is not None and own._abandoned:
+            own._give_back()
+        elif own is not None and not own._open:
+            own._leave_closed()
         if _thread.context is not None:
             raise errors.ContextNestedError(
                 "This thread has a TileContext open",
                 cause="A thread has one set of tile registers",
                 remedy="Leave the other context first, or use one configuration for both",
             )
-        self._owner = threading.get_ident()
-        self._busy = True
+        with _claiming:  # of threads that come at once, the first has it
+            if self._owner not in (0, threading.get_ident()) and self._generation == _generation:
+                raise _wrong_thread()
+            self._owner, self._generation = threading.get_ident(), _generation
+            self._open, self._busy = False, True  # open in a parent, perhaps
         _native.add(self)  # before the engine is known: who takes it away either waits or was there before
         try:
             self._take()
@@ -126,6 +129,8 @@ class TileScope:
             if not self._open or self._backend is Backend.EMULATED:
                 _native.discard(self)
             self._busy = False
+            if _thread.context is not self:
+                self._owner = 0
         return self
 
     def _take(self) -> None:
@@ -139,7 +144,6 @@ class TileScope:
         lib.amx_ldtilecfg(self._engine, self._image)
         lib.amx_tile_owner(self._engine, 1)
         self._held = [None] * MAX_NAMES
-        self._generation = _generation
         self._open = True
         _thread.context = self
 
@@ -150,6 +154,8 @@ class TileScope:
         traceback: TracebackType | None,
     ) -> None:
         if not self._open:
+            if _thread.context is self:
+                self._leave_closed()
             return
         if self._owner != threading.get_ident():
             self._abandoned = True  # say, the garbage collector ends a generator here that was begun there
@@ -172,6 +178,13 @@ class TileScope:
         finally:
             _native.discard(self)
             self._busy = False
+            self._owner = 0
+
+    def _leave_closed(self) -> None:
+        """What `close_native` has closed: its tiles are gone."""
+        lib.amx_tile_owner(self._engine, 0)
+        _thread.context = None
+        self._owner = 0
 
     def _close(self) -> bool:
         """Without touching its tiles, once its thread does not either; whether it was open."""

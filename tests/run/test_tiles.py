@@ -13,7 +13,7 @@ import operands
 import pytest
 
 import amx
-from amx import errors, lowlevel
+from amx import errors, lowlevel, tile_scope
 from amx.tile_config import TileConfig
 from amx.tiles import TileContext
 
@@ -448,6 +448,30 @@ def test_the_same_context_in_two_threads(backend):
         thread = threading.Thread(target=elsewhere)
         thread.start()
         thread.join()
+        np.testing.assert_array_equal(tiles.store(1), bytes_of())
+    assert len(seen) == 1
+
+
+def test_two_threads_enter_the_same_context_at_once(backend, monkeypatch):
+    """The first of them has it, and the other is refused, though nothing is configured yet."""
+    context, seen, find = TileContext(INT8), [], tile_scope.get_backend
+
+    def elsewhere():
+        try:
+            context.__enter__()
+        except errors.ContextThreadError as error:
+            seen.append(error)
+
+    def find_later(**options):
+        monkeypatch.undo()
+        thread = threading.Thread(target=elsewhere)
+        thread.start()
+        thread.join()
+        return find(**options)
+
+    monkeypatch.setattr(tile_scope, "get_backend", find_later)
+    with context as tiles:
+        tiles.load(1, bytes_of())
         np.testing.assert_array_equal(tiles.store(1), bytes_of())
     assert len(seen) == 1
 
