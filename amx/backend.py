@@ -23,17 +23,18 @@ from amx import errors
 
 if TYPE_CHECKING:
     from amx import cpu
+    from amx.machine import Machine
 
 __all__ = [
     "BACKENDS",
     "Backend",
     "Group",
-    "announced",
     "check_mode",
     "decided_anew",
     "engine_for",
     "get_backend",
     "set_backend",
+    "tile_engine",
     "vector_families",
 ]
 
@@ -68,7 +69,7 @@ _lock = threading.RLock()
 _mode: str | None = None  # None until first needed: then AMX_BACKEND's value
 # The engine of each of _GROUPS, None while it is not decided: what a product looks up on every call.
 _engines: list[int | None] = [None] * len(_GROUPS)
-_announced: dict[Group, bool] = {}
+_announced: frozenset[Group] | None = None  # groups that may execute natively; None: not asked yet
 _refusal: str | None = None  # why the CPU's tiles cannot be used, empty where they can; None: not asked yet
 _warned: set[tuple[type[Warning], Group | None]] = set()
 
@@ -140,9 +141,18 @@ def engine_for(index: int, *, request: bool = True, settled: bool = False) -> in
     return engine
 
 
+def tile_engine(*, request: bool = True) -> tuple[Backend, frozenset[Group]]:
+    """The engine of tiles, and the groups that it executes: both of one machine. Raises as `get_backend`."""
+    with _lock:
+        engine = get_backend(request=request)
+        return engine, _announced_groups() if engine is Backend.NATIVE else frozenset(Group)
+
+
 @contextlib.contextmanager
-def decided_anew() -> Iterator[None]:
+def decided_anew(another: Machine | None = None) -> Iterator[None]:
     """Decide for another machine while the context is open, then go back to what was decided before.
+
+    `another` takes the place of the machine in the same moment, so that nobody decides for one by the other.
 
     The mode stays, but for `"vector"` and `"emulated"`, which become `"auto"`: to ask for another machine is
     to ask for its tiles. At the end it waits for products of other threads that are running on those; what
@@ -153,9 +163,10 @@ def decided_anew() -> Iterator[None]:
     ContextError: this thread is in the handler of a signal that interrupts a product, whose end it would
         wait for.
     """
+    from amx import machine
     from amx._lib import lib
 
-    global _mode, _refusal
+    global _mode, _refusal, _announced
     if lib.amx_gemm_asking():
         raise errors.ContextError(
             "This is the handler of a signal that interrupts a product",
@@ -163,32 +174,34 @@ def decided_anew() -> Iterator[None]:
             remedy="Set a flag here, and act on it after the product",
         )
     with _lock:
-        before = _mode, _refusal, _engines.copy(), _announced.copy(), _warned.copy()
+        before = _mode, _refusal, _announced, _engines.copy(), _warned.copy()
         _mode = _start_mode() if _mode is None else _mode
         if _mode in ("vector", "emulated"):
             _mode = "auto"
+        found = machine.put(another or machine.current())
         _forget()
     try:
         yield
     finally:
         with _lock:
+            machine.put(found)
             _forget()
-            _mode, _refusal, _engines[:], announced, warned = before
-            _announced.update(announced)
+            _mode, _refusal, _announced, _engines[:], warned = before
             _warned.update(warned)
-            # Not by _allow_native: at the interpreter's end nothing can be imported any more.
-            while lib.amx_gemm_native(False):
-                time.sleep(_WAIT)
+        # Not by _allow_native: at the interpreter's end nothing can be imported any more. Without the lock,
+        # which the handler of a signal that interrupts one of these products may need.
+        while lib.amx_gemm_native(False):
+            time.sleep(_WAIT)
+        with _lock:
             if _NATIVE in _engines:
                 lib.amx_gemm_native(True)
 
 
 def _forget() -> None:
     """What has been decided, and said of it."""
-    global _refusal
-    _refusal = None
+    global _refusal, _announced
+    _refusal = _announced = None
     _engines[:] = [None] * len(_GROUPS)
-    _announced.clear()
     _warned.clear()
 
 
@@ -199,14 +212,15 @@ def _allow_native(may_begin: bool) -> int:
     return lib.amx_gemm_native(may_begin)
 
 
-def announced(group: Group) -> bool:
-    """Whether the CPU announces a group, so that its instructions may execute natively."""
+def _announced_groups() -> frozenset[Group]:
+    """Those that the CPU announces, so that their instructions may execute natively. Under the lock."""
     from amx import cpu
 
-    known = _announced.get(group)
-    if known is None:
-        known = _announced[group] = _feature(group) in cpu.features()
-    return known
+    global _announced
+    if _announced is None:
+        features = cpu.features()
+        _announced = frozenset(group for group in Group if _feature(group) in features)
+    return _announced
 
 
 def _parse(group: Group | str) -> Group:
@@ -269,7 +283,7 @@ def _why_not_native(group: Group, request: bool) -> str:
         if _refusal is None:
             _make_tiles_usable(request)
             _refusal = ""
-        if not _refusal and group is not Group.TILE and not announced(group):
+        if not _refusal and group is not Group.TILE and group not in _announced_groups():
             raise missing(group)
     except errors.AmxUnavailableError as error:
         if _mode == "native" or (not request and isinstance(error, errors.AmxPermissionError)):

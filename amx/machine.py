@@ -30,6 +30,7 @@ __all__ = [
     "Reply",
     "Step",
     "current",
+    "put",
     "use",
 ]
 
@@ -306,12 +307,18 @@ def current() -> Machine:
     return _current
 
 
+def put(machine: Machine) -> Machine:
+    """Put `machine` in the place of another, which is given back."""
+    global _current
+    previous, _current = _current, machine
+    return previous
+
+
 @contextlib.contextmanager
 def use(machine: Machine) -> Iterator[Machine]:
     """Put `machine` in the place of the real one, for all threads, while the context is open. For tests."""
-    global _current
-    previous, _current = _current, machine
+    previous = put(machine)
     try:
         yield machine
     finally:
-        _current = previous
+        put(previous)

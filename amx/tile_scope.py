@@ -10,7 +10,7 @@ from typing import Any, NoReturn, Self
 
 from amx import cpu, errors
 from amx._lib import ffi, lib
-from amx.backend import Backend, get_backend
+from amx.backend import Backend, Group, tile_engine
 from amx.tile_config import MAX_NAMES, TileConfig, bad_config
 
 __all__ = ["TileScope", "close_native", "open_contexts"]
@@ -85,6 +85,7 @@ class TileScope:
         self._abandoned = False  # left by another thread than its own, which must give the tiles back
         self._backend = Backend.EMULATED
         self._engine = lib.AMX_EMULATED
+        self._groups = frozenset[Group]()  # that these tiles execute
         self._owner = 0  # thread that has entered and not left it, even if it was closed meanwhile; 0: none
         self._generation = 0
 
@@ -135,7 +136,7 @@ class TileScope:
 
     def _take(self) -> None:
         """Find out whose tiles, and configure them."""
-        self._backend = get_backend(request=self._request)
+        self._backend, self._groups = tile_engine(request=self._request)
         if self._backend is Backend.NATIVE:
             for palette in cpu.palettes()[:1]:
                 self._config.validate(palette)

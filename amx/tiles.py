@@ -8,7 +8,7 @@ import numpy as np
 
 from amx import errors
 from amx._lib import lib
-from amx.backend import _GROUPS, Backend, announced, missing
+from amx.backend import _GROUPS, missing
 from amx.buffers import region_of
 from amx.dtypes import Element, accumulator, tdp
 from amx.tensors import written
@@ -191,8 +191,7 @@ class TileContext(TileScope):
         assert op is not None, "the callers name pairs that have an instruction"
         group = _GROUPS[op]
         self._check_usable()
-        if self._backend is Backend.NATIVE and not announced(group):
-            self._check_usable()  # as long as this CPU was there
+        if group not in self._groups:
             raise missing(group)
         self._execute(lib.amx_tdp, insn, op, d, a, b)
         self._held[d] = accumulator(a_element).name

@@ -131,7 +131,7 @@ def _emulate(cpu: str, patch: bool, trace: Path | None) -> Iterator[Emulation]:
         _start(cpu, patch, directory)
         with _recorded(emulation, directory, trace):
             try:
-                with backend.decided_anew(), machine.use(Emulated(cpu)):
+                with backend.decided_anew(Emulated(cpu)):
                     yield emulation
             finally:
                 left_open = tile_scope.close_native()

@@ -2,6 +2,7 @@
 
 import os
 import re
+import threading
 import warnings
 
 import children
@@ -105,6 +106,25 @@ def test_what_was_said_is_not_said_again_after_another_machine(on, with_avx2):
         ]
     assert warned(multiply)[0] == []
     assert warned(amx.get_backend)[0] == [amx.EmulatedWarning]
+
+
+def test_nobody_decides_for_one_machine_by_the_other(on, with_avx2, monkeypatch):
+    """A thread that wants to decide while another machine takes the place of one does so afterwards."""
+    on("ice-lake", "auto")
+    found, put = [], machine.put
+    thread = threading.Thread(target=lambda: found.append(amx.get_backend("int8")))
+
+    def put_later(another):
+        monkeypatch.undo()
+        thread.start()
+        thread.join(0.2)
+        return put(another)
+
+    monkeypatch.setattr(machine, "put", put_later)
+    with backend.decided_anew(machines.load("permission-granted")):
+        thread.join()
+        assert amx.get_backend("int8") is amx.Backend.NATIVE
+    assert found == [amx.Backend.NATIVE]
 
 
 def test_an_error_on_emulation_does_not_stop_products(on, with_avx2):
@@ -302,9 +322,45 @@ with amx.emulate("gnr"):
 assert all(handled)
 """
 
+SETTINGS_MEANWHILE = """
+import threading, time, types
+import numpy as np, amx
+from amx import backend
+from amx._lib import lib
+
+long = np.ones((512, 2048), np.int8)
+waiting, stuck = [], []
+
+def meanwhile(seconds):
+    waiting.append(None)
+    thread = threading.Thread(target=lambda: amx.set_backend("auto"), daemon=True)
+    thread.start()
+    thread.join(20)
+    stuck.append(thread.is_alive())
+
+while not waiting:  # until a product lasts till its tiles are wanted back
+    backend.time = time
+    with amx.emulate("gnr"):
+        amx.set_backend("native")
+        thread = threading.Thread(target=lambda: amx.matmul(long, long.T))
+        thread.start()
+        while thread.is_alive() and lib.amx_gemm_native(True) == 0:
+            time.sleep(1e-4)
+        backend.time = types.SimpleNamespace(sleep=meanwhile)
+    thread.join()
+assert not any(stuck)
+"""
+
 
 @pytest.mark.skipif(bool(lib.amx_is_stub()), reason="this build has no machine layer")
 def test_a_signal_handler_multiplies_while_products_of_others_are_waited_for():
     """On the thread that waits, and native as before: the handler would wait for itself."""
     result = children.run_python("-c", PRODUCT_IN_A_HANDLER, AMX_BACKEND="")
+    assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.skipif(bool(lib.amx_is_stub()), reason="this build has no machine layer")
+def test_settings_change_while_products_of_others_are_waited_for():
+    """In the handler of a signal that interrupts such a product, too, which would never end otherwise."""
+    result = children.run_python("-c", SETTINGS_MEANWHILE, AMX_BACKEND="")
     assert result.returncode == 0, result.stderr

@@ -454,7 +454,7 @@ def test_the_same_context_in_two_threads(backend):
 
 def test_two_threads_enter_the_same_context_at_once(backend, monkeypatch):
     """The first of them has it, and the other is refused, though nothing is configured yet."""
-    context, seen, find = TileContext(INT8), [], tile_scope.get_backend
+    context, seen, find = TileContext(INT8), [], tile_scope.tile_engine
 
     def elsewhere():
         try:
@@ -469,7 +469,7 @@ def test_two_threads_enter_the_same_context_at_once(backend, monkeypatch):
         thread.join()
         return find(**options)
 
-    monkeypatch.setattr(tile_scope, "get_backend", find_later)
+    monkeypatch.setattr(tile_scope, "tile_engine", find_later)
     with context as tiles:
         tiles.load(1, bytes_of())
         np.testing.assert_array_equal(tiles.store(1), bytes_of())
