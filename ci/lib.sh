@@ -226,18 +226,20 @@ need_qemu_and_apt() {
 }
 
 # private_apt RELEASE [deb-src]: sets `private`, options with which apt knows that release of Debian, on request its sources
-# too, and nothing of this system. What it keeps is in $unpacked, and apt's own lists are not touched.
+# too, and nothing of this system. What it keeps is in $unpacked, and apt's own lists are not touched. Lists are good for a
+# day: newer packages take the place of older ones, which then cannot be downloaded.
 private_apt() {
     # shellcheck disable=SC2154 # the script that sources this has made $unpacked
     local apt=$unpacked/apt-$1 key=/usr/share/keyrings/debian-archive-keyring.gpg
     private=(-o "Dir::Etc::sourcelist=$apt/sources.list" -o Dir::Etc::sourceparts=- -o Dir::State::status=/dev/null
         -o "Dir::State::lists=$apt/lists" -o "Dir::Cache=$apt" -o APT::Architecture=amd64 -o APT::Architectures=amd64
         -o APT::Sandbox::User=root -o Acquire::Check-Valid-Until=false)
-    [ ! -d "$apt" ] || return 0
+    [ -z "$(find "$apt/known" -mmin -1440 2>/dev/null)" ] || return 0
     mkdir -p "$apt"/{lists,archives}/partial
     printf "%s [signed-by=$key] http://deb.debian.org/%s main\n" deb "debian $1" deb "debian-security $1-security" \
         ${2:+"$2" "debian $1"} >"$apt/sources.list"
-    apt-get "${private[@]}" -qq update
+    # Else what cannot be downloaded is a warning only.
+    apt-get "${private[@]}" -o APT::Update::Error-Mode=any -qq update && touch "$apt/known"
 }
 
 # unpack RELEASE PACKAGE: download a package of Debian's and unpack it into $unpacked. Of a name that stands for the newest

@@ -192,3 +192,47 @@ def test_warnings_are_no_errors_unless_asked_for(setting, value):
         env={**os.environ, "AMX_WERROR": setting},
     )
     assert f"--config-settings=cmake.define.AMX_WERROR={value}" in done.stdout.splitlines(), done.stderr
+
+
+def test_lists_of_debian_that_could_not_be_had_are_asked_for_again(stand_in, tmp_path):
+    """Not those that were had today; those of yesterday are."""
+    program = Path(stand_in(f'echo asked >>"{tmp_path}/log"; [ -e "{tmp_path}/network" ]'))
+    program.rename(program.with_name("apt-get"))
+    path = f"{program.parent}:{os.environ['PATH']}"
+    code = """unpacked=$1
+        ask() { private_apt trixie || echo "status $?"; wc -l <"$1/log"; }
+        ask "$1"; touch "$1/network"; ask "$1"; ask "$1"
+        touch -d "2 days ago" "$1/apt-trixie/known"; ask "$1" """
+    done = functions(code, tmp_path, env={**os.environ, "PATH": path})
+    assert done.stdout.split() == ["status", "1", "1", "2", "2", "3"], done.stderr
+
+
+@pytest.fixture
+def of_this_tree(checkout):
+    """The free-threaded Python of a checkout, which is a script of the given text."""
+
+    def write(text):
+        path = checkout("a b")
+        program = path / "build/free-threaded/3.15/bin/python3.15t"
+        program.parent.mkdir(parents=True)
+        program.write_text(f"#!/bin/sh\n{text}\n")
+        program.chmod(0o755)
+        return path, program
+
+    return write
+
+
+def test_the_free_threaded_python_that_is_there_is_taken(of_this_tree):
+    path, program = of_this_tree("")
+    done = run(path / "ci/free-threaded", "3.15")
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"{program}\n", "")
+
+
+def test_a_free_threaded_python_that_does_not_run_is_not_taken(of_this_tree):
+    path, _ = of_this_tree("exit 1")
+    line = refusal(path / "ci/free-threaded", PYTHON="/absent")
+    assert "no Python 3.11 or newer at PYTHON=/absent" in line
+
+
+def test_a_free_threaded_python_that_nobody_has():
+    assert "name 3.14 or 3.15" in the_line(run(ROOT / "ci/free-threaded", "3.13"))
