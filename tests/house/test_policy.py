@@ -8,7 +8,9 @@ import pytest
 
 from amx.version import __version__
 
-PROJECT = tomllib.loads((children.ROOT / "pyproject.toml").read_text())["project"]
+SETTINGS = tomllib.loads((children.ROOT / "pyproject.toml").read_text())
+PROJECT = SETTINGS["project"]
+BUILD = SETTINGS["build-system"]["requires"]
 PAGE = (children.ROOT / "docs/policy.md").read_text()
 ROWS = dict(re.findall(r"^\| ([\w-]+)[^|]*\| ([\d.]+) \|", PAGE, re.MULTILINE))
 REQUIREMENTS = [
@@ -40,3 +42,13 @@ def test_who_cites_it_cites_the_newest_release_of_the_changelog():
         "date-released": date,
         "license": PROJECT["license"].removesuffix(" AND CC-BY-4.0"),  # of the digits
     }
+
+
+def test_the_oldest_that_is_tried_is_the_lowest_that_is_required():
+    """Where the lowest has fewer parts than the version that is tried, those are the first of it."""
+    recipe = (children.ROOT / "CONTRIBUTING.md").read_text().partition("### A lower bound\n")[2]
+    tried = re.findall(r"([\w-]+)==([\d.]+)", recipe.partition("\n### ")[0])
+    required = [*BUILD, *PROJECT["dependencies"], *PROJECT["optional-dependencies"]["test"]]
+    lowest = dict(re.match(r"([\w-]+)>=([\d.]+)", each).groups() for each in required)
+    assert len(tried) > 10
+    assert [each for each in tried if not f"{each[1]}.".startswith(f"{lowest[each[0]]}.")] == []
