@@ -337,7 +337,7 @@ def test_what_is_no_report_is_refused(content):
         b"[" * 100_000,
         json.dumps(with_cell(observations=["deep"]))
         .encode()
-        .replace(b'"deep"', b'{"x":' * 5000 + b"1" + b"}" * 5000),
+        .replace(b'"deep"', b'{"x":' * 100_000 + b"1" + b"}" * 100_000),
     ],
 )
 def test_what_is_no_json_is_refused(tmp_path, text):

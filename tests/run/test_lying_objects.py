@@ -15,6 +15,9 @@ import pytest
 import amx
 from amx.lowlevel import ffi, lib
 
+# What these tests do on purpose; NumPy 2.5 and newer would rather have a view.
+pytestmark = pytest.mark.filterwarnings("ignore:Setting the .* on a NumPy array:DeprecationWarning")
+
 ONES = np.ones((4, 64), np.int8)
 EYE = np.eye(64, 8, dtype=np.int8)
 FULL, SMALL = amx.TileConfig([(16, 64)]), amx.TileConfig([(1, 4)])

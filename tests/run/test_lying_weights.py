@@ -10,6 +10,9 @@ import pytest
 import amx
 from amx import errors
 
+# What these tests do on purpose; NumPy 2.5 and newer would rather have a view.
+pytestmark = pytest.mark.filterwarnings("ignore:Setting the .* on a NumPy array:DeprecationWarning")
+
 X = np.arange(24, dtype=np.float32).reshape(3, 8)
 
 
