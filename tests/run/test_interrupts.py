@@ -155,10 +155,12 @@ def test_ctrl_c_is_keyboard_interrupt():
     code = """
 signal.signal(signal.SIGINT, signal.default_int_handler)
 handler.act = lambda: signal.raise_signal(signal.SIGINT)
-out = np.full((1600, 1600), 7, np.int32)
+out = np.empty((1600, 1600), np.int32)
+def product():
+    out.fill(7)
+    amx.matmul(ones(1600, 1600), ones(1600, 1600), out)
 try:
-    with signals(handler):
-        amx.matmul(ones(1600, 1600), ones(1600, 1600), out)
+    interrupted(product)
 except KeyboardInterrupt:
     assert (out == 7).any()
     print("right")
@@ -207,8 +209,7 @@ child = os.fork()
 if child == 0:
     status = 1
     try:
-        with signals(handler):
-            amx.matmul(ones(1600, 1600), ones(1600, 1600))
+        interrupted(lambda: amx.matmul(ones(1600, 1600), ones(1600, 1600)))
     except Stop:
         status = 0
     os._exit(status)
@@ -242,8 +243,7 @@ def act():
     raise raised
 handler.act = act
 try:
-    with signals(handler):
-        amx.matmul(ones(1600, 1600), ones(1600, 1600))
+    interrupted(lambda: amx.matmul(ones(1600, 1600), ones(1600, 1600)))
 except Stop as caught:
     assert caught is raised
     assert "act" in [frame.name for frame in traceback.extract_tb(caught.__traceback__)]
@@ -336,8 +336,7 @@ handler.act = {act}
 def work():
     while (yield sys.exception()):
         try:
-            with signals(handler):
-                amx.matmul(ones(1600, 1600), ones(1600, 1600))
+            interrupted(lambda: amx.matmul(ones(1600, 1600), ones(1600, 1600)))
         except Stop as stopped:
             assert stopped.__context__ is around
     while True:
