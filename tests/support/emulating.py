@@ -33,7 +33,8 @@ def signals_taken():
 
 def child(code, **environment):
     """Run the code after BEGIN, in a process without AMX_BACKEND; it must end well. What it wrote."""
-    result = children.run_python("-W", "error", "-c", BEGIN + code, **{"AMX_BACKEND": "", **environment})
+    warnings = ["-W", "error", "-W", "ignore:This process:DeprecationWarning"]  # where it forks with threads
+    result = children.run_python(*warnings, "-c", BEGIN + code, **{"AMX_BACKEND": "", **environment})
     assert result.returncode == 0, result.stdout + result.stderr
     return result.stdout
 
