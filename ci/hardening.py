@@ -28,6 +28,11 @@ def dynamic(elf: ELFFile) -> dict[str, list]:
     return tags
 
 
+def has_flag(elf: ELFFile, tag: str, flag: int) -> bool:
+    """Whether DT_FLAGS or DT_FLAGS_1 has that bit."""
+    return any(found.entry.d_val & flag for found in dynamic(elf).get(tag, []))
+
+
 def libraries(elf: ELFFile) -> set[str]:
     """What it is linked with."""
     return {tag.needed for tag in dynamic(elf).get("DT_NEEDED", [])}
@@ -49,9 +54,8 @@ def late_binding(elf: ELFFile) -> Iterator[str]:
     tags = dynamic(elf)
     if not segments(elf, "PT_GNU_RELRO"):
         yield "no segment becomes read-only after relocation (-z relro)"
-    flags = [tag.entry.d_val & DF_BIND_NOW for tag in tags.get("DT_FLAGS", [])]
-    flags += [tag.entry.d_val & DF_1_NOW for tag in tags.get("DT_FLAGS_1", [])]
-    if tags and not any(flags) and "DT_BIND_NOW" not in tags:
+    now = has_flag(elf, "DT_FLAGS", DF_BIND_NOW) or has_flag(elf, "DT_FLAGS_1", DF_1_NOW)
+    if tags and not now and "DT_BIND_NOW" not in tags:
         yield "functions are bound lazily (no -z now)"
 
 

@@ -164,16 +164,14 @@ def of_binary(wheel: Wheel, name: str) -> list[str]:
         ]
         if kept:
             faults.append(f"it is not stripped ({', '.join(kept)})")
-        tags = hardening.dynamic(elf)
-        if name.endswith("-static") and tags:
+        if name.endswith("-static") and hardening.dynamic(elf):
             faults.append("it is not linked statically")
         if name.endswith("amx-provoke") and not hardening.segments(elf, "PT_INTERP"):
             faults.append("it is linked statically, so the emulator cannot be preloaded into it")
-        first = any(tag.entry.d_val & DF_1_INITFIRST for tag in tags.get("DT_FLAGS_1", []))
-        static = any(tag.entry.d_val & DF_STATIC_TLS for tag in tags.get("DT_FLAGS", []))
-        if wheel.platform() == "musllinux" and "_native" in name and static:
+        static_tls = hardening.has_flag(elf, "DT_FLAGS", DF_STATIC_TLS)
+        if wheel.platform() == "musllinux" and "_native" in name and static_tls:
             faults.append("musl does not load it: its thread-local variables are of the model initial-exec")
-        if name.endswith("libamxemu.so") and not first:
+        if name.endswith("libamxemu.so") and not hardening.has_flag(elf, "DT_FLAGS_1", DF_1_INITFIRST):
             faults.append("it is not initialised before other libraries (-z initfirst)")
     except (ELFError, ValueError) as error:
         return [f"its headers cannot be read: {error}"]

@@ -44,7 +44,7 @@ class Tools:
 
 
 def _output(command: list[str], text: bytes, seconds: float) -> bytes:
-    """Through files, whose size has a limit, where a pipe's reader would have to keep one."""
+    """Through files, whose size the kernel limits; of a pipe the reader would have to."""
     with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as said:
         given.write(text)
         given.seek(0)

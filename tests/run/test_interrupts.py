@@ -40,6 +40,7 @@ def signals(handler, enough=1):
         while handler.during < handler.enough and not done.wait(1e-3):
             signal.pthread_kill(threading.main_thread().ident, signal.SIGUSR1)
             sends.set()
+        sends.set()  # nothing was left to send
     sender = threading.Thread(target=send, daemon=True)
     sender.start()
     sends.wait()
@@ -121,7 +122,7 @@ def act():
 
 handler.act = act
 rng = np.random.default_rng(80)
-a, b = (rng.integers(-128, 128, shape, dtype=np.int8) for shape in ((1500, 1300), (1300, 1200)))
+a, b = (rng.integers(-128, 128, shape, dtype=np.int8) for shape in ((3000, 2600), (2600, 2400)))
 want = a.astype(np.float64) @ b.astype(np.float64)
 a = np.asfortranarray(a)
 found = interrupted(lambda: amx.matmul(a, b), enough=3)
